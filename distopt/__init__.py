@@ -1,0 +1,1 @@
+"""Decentralized optimization over MPI with really compressed messages."""

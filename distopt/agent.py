@@ -1,0 +1,223 @@
+"""One agent: what it knows, how it packs a message, and how it mixes what it receives."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from distopt.arrays import F64, U8, U32
+from distopt.compressors.base import CodecState, Compressor
+from distopt.costs.base import Cost
+from distopt.errors import DivergedError, MessageError
+from distopt.memory import Memory
+from distopt.randomness import kernel, make_key
+
+
+@dataclass
+class Seconds:
+    """Seconds that one agent spent in each phase of its iterations."""
+
+    gradient: float = 0.0
+    compression: float = 0.0  # encoding, decoding and mixing
+    communication: float = 0.0  # exchanging with neighbours, waiting included
+    diagnostics: float = 0.0  # everything that the recorder asked for
+
+
+class Agent:
+    """What agent i knows: its cost, its neighbours and their weights, its compressor, its key.
+
+    Parameters
+    ----------
+    index : int
+        i, in 0 .. agents - 1.
+    cost : Cost
+        f_i; no other agent's cost is reachable from here.
+    neighbours : Sequence[int]
+        Ascending. Received payloads come in this order.
+    weights : Sequence[float]
+        W_ij for j in `neighbours`, bit-identical at both ends of an edge.
+    compressor : Compressor
+    seed : int
+        Of the run; random bits depend on (seed, agent, iteration, stream, index) only.
+    vectors : int
+        How many vectors a message holds at most.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        cost: Cost,
+        neighbours: Sequence[int],
+        weights: Sequence[float],
+        compressor: Compressor,
+        seed: int,
+        vectors: int = 2,
+    ) -> None:
+        self.index = index
+        self.cost = cost
+        self.dimension = cost.dimension
+        self.neighbours = tuple(neighbours)
+        self.weights = tuple(float(w) for w in weights)
+        self.weight_sum = float(sum(self.weights))
+        self.compressor = compressor
+        self.iteration = 0
+        self.seconds = Seconds()
+        members = (index, *self.neighbours)
+        self._keys = [[make_key(seed, j, v) for v in range(vectors)] for j in members]
+        self.max_nbytes = vectors * max(compressor.max_nbytes(self.dimension), 8)
+        # Two send buffers in turn: in one process a neighbour may read the previous message while
+        # this agent packs the next one of the same iteration.
+        self._buffers = [np.zeros(self.max_nbytes, np.uint8) for _ in range(2)]
+        self._turn = 0
+        self._packed: U8 = self._buffers[0][:0]
+        # Adaptive compressors: the sender's state per vector, and one per vector and member for decoding.
+        d = self.dimension
+        self._encoders = [compressor.new_state(d) for _ in range(vectors)]
+        self._decoders = [[compressor.new_state(d) for _ in range(vectors)] for _ in members]
+
+    def gradient(self, x: F64, out: F64) -> None:
+        """out = gradient of f_i at x; raise `DivergedError` where it is not finite."""
+        began = perf_counter()
+        self.cost.gradient(x, out)
+        self.require_finite("gradient", out)
+        self.seconds.gradient += perf_counter() - began
+
+    def require_finite(self, name: str, vector: F64) -> None:
+        """Raise `DivergedError` naming agent, iteration, vector and entry unless all are finite."""
+        at = first_nonfinite(vector)
+        if at >= 0:
+            raise DivergedError(
+                f"Agent {self.index} diverged at iteration {self.iteration}: {name}[{at}] is "
+                f"{vector[at]}; a smaller algorithm.eta or algorithm.gamma may help."
+            )
+
+    def pack(self, k: int, first: int = 0, /, **vectors: F64) -> U8:
+        """Encode vectors one after the other into one buffer; return the bytes to send.
+
+        Parameters
+        ----------
+        k : int
+            Iteration, part of the key of every random bit.
+        first : int
+            Number of the first vector's stream; not 0 only in the second exchange of an iteration.
+        **vectors : float64[d]
+            In the order in which the receivers take them; the names appear in error messages.
+
+        Returns
+        -------
+        uint8[:]
+            A view, valid until the second next call.
+        """
+        began = perf_counter()
+        self.iteration = k
+        self._turn ^= 1
+        buffer = self._buffers[self._turn]
+        used = 0
+        for stream, (name, vector) in enumerate(vectors.items(), start=first):
+            self.require_finite(name, vector)
+            key = self._keys[0][stream]
+            key[2] = k
+            used += self.compressor.encode(vector, buffer[used:], key, self._encoders[stream])
+        self._packed = buffer[:used]
+        self.seconds.compression += perf_counter() - began
+        return self._packed
+
+    def mix(
+        self,
+        received: Sequence[U8],
+        *memories: Memory,
+        scales: Sequence[float] = (1.0, 1.0),
+        alpha: float = 1.0,
+    ) -> None:
+        """Take in what this agent sent and received; each memory's `mixed` is ready afterwards.
+
+        With q_j = scale C(.) of agent j and hat_j = h_j + q_j, what the network knows of j now:
+
+            mixed = sum_j W_ij (hat_j - hat_i),     h_j += alpha q_j
+
+        Parameters
+        ----------
+        received : Sequence[uint8[:]]
+            The neighbours' messages, in the order of `neighbours`.
+        *memories : Memory
+            One per packed vector, in the same order.
+        scales : Sequence[float]
+            One per memory.
+        alpha : float
+            Memory step.
+
+        Raises
+        ------
+        MessageError
+            Naming receiver, sender and iteration.
+        """
+        began = perf_counter()
+        messages = [self._packed, *received]
+        for stream, (memory, scale) in enumerate(zip(memories, scales, strict=False)):
+            for member, message in enumerate(messages):
+                weight, acc = memory.target(member, scale, alpha)
+                used = self._decode_add(member, stream, message, weight, acc)
+                messages[member] = message[used:]
+            memory.settle(alpha)
+        self._require_empty(messages)
+        self.seconds.compression += perf_counter() - began
+
+    def average(self, received: Sequence[U8], *pairs: tuple[F64, F64], first: int = 0) -> None:
+        """For each pair (v, out): out = sum_j W_ij (C(v_j) - v_i), without any memory."""
+        began = perf_counter()
+        messages = [self._packed[:0], *received]
+        for stream, (vector, out) in enumerate(pairs, start=first):
+            np.multiply(vector, -self.weight_sum, out=out)
+            for member in range(1, len(messages)):
+                message, weight = messages[member], self.weights[member - 1]
+                used = self._decode_add(member, stream, message, weight, out)
+                messages[member] = message[used:]
+        self._require_empty(messages)
+        self.seconds.compression += perf_counter() - began
+
+    def _decode_add(self, member: int, stream: int, payload: U8, weight: float, acc: F64) -> int:
+        key, state = self._keys[member][stream], self._decoders[member][stream]
+        key[2] = self.iteration
+        try:
+            return self.compressor.decode_add(payload, weight, acc, key, state)
+        except MessageError as error:
+            raise self._message_error(member, str(error)) from None
+
+    def _require_empty(self, rests: Sequence[U8]) -> None:
+        for member, rest in enumerate(rests):
+            if rest.size:
+                raise self._message_error(member, f"{rest.size} bytes are left over")
+
+    def _message_error(self, member: int, reason: str) -> MessageError:
+        """Make the error that names receiver, sender and iteration (member 0 is this agent)."""
+        sender = (self.index, *self.neighbours)[member]
+        return MessageError(
+            f"Agent {self.index} cannot read the message of agent {sender} at iteration "
+            f"{self.iteration}: {reason}."
+        )
+
+    def codec_arrays(self) -> dict[str, np.ndarray]:
+        """Name the arrays of all adaptive compressor states, for the checkpoint."""
+        arrays = {}
+        for stream, state in enumerate(self._encoders):
+            arrays |= {f"encoder.{stream}.{name}": a for name, a in state.items()}
+        for member, states in zip((self.index, *self.neighbours), self._decoders, strict=True):
+            for stream, state in enumerate(states):
+                arrays |= {f"decoder.{member}.{stream}.{name}": a for name, a in state.items()}
+        return arrays
+
+
+@kernel
+def first_nonfinite(x: F64) -> int:
+    """Return the first index at which x is nan or infinite, -1 where there is none."""
+    # 0 * x is 0 for finite x and nan otherwise; a sum without branches runs at memory speed.
+    poison = 0.0
+    for i in range(x.size):
+        poison += 0.0 * x[i]
+    if poison == 0.0:
+        return -1
+    for i in range(x.size):
+        if not np.isfinite(x[i]):
+            return i
+    return -1

@@ -1,0 +1,19 @@
+"""Algorithms: what one agent does in one iteration (see `base`)."""
+
+from distopt.registry import Registry
+
+REGISTRY = Registry(
+    "algorithms",
+    "algorithm",
+    {
+        "gt": "distopt.algorithms.gt:GradientTracking",
+        "cgt1": "distopt.algorithms.cgt1:CompressedTracking1",
+        "cgt2": "distopt.algorithms.cgt2:CompressedTracking2",
+        "cgt3": "distopt.algorithms.cgt3:CompressedTracking3",
+        "beer": "distopt.algorithms.beer:Beer",
+        "lead": "distopt.algorithms.lead:Lead",
+        "choco": "distopt.algorithms.choco:Choco",
+        "dgd": "distopt.algorithms.dgd:DecentralizedGradientDescent",
+        "primal_dual": "distopt.algorithms.primal_dual:PrimalDual",
+    },
+)

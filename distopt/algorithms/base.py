@@ -1,0 +1,188 @@
+"""The contract of an algorithm: what one agent does in one iteration, as a generator.
+
+A step is a straight line that stops exactly where messages are exchanged:
+
+    received = yield agent.pack(k, x=..., y=...)
+
+The driver resumes it with the neighbours' messages, under MPI or in one process alike. Between
+iterations everything lies in named arrays of the `State`; that is what a checkpoint holds.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self, TypeAlias
+
+import numpy as np
+
+from distopt.agent import Agent
+from distopt.arrays import F64, I64, U8
+from distopt.compressors.base import Absolute, Compressor, Guarantee, Local, Relative
+from distopt.errors import ConfigError
+from distopt.memory import Memory
+
+Step: TypeAlias = Generator[U8, Sequence[U8], None]
+Auto: TypeAlias = Literal["auto"]
+
+ALGORITHM_OF_CLASS = {Relative: "cgt1", Absolute: "cgt2", Local: "cgt3"}
+
+
+class State:
+    """The state of one agent: arrays and memories by name, as attributes.
+
+    `keep` names what is checkpointed, `work` what may be forgotten between iterations.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the state has no array {name!r}")
+
+    def keep(self, **items: np.ndarray | Memory) -> None:
+        """Add arrays and memories that a checkpoint must hold."""
+        self._kept += items
+        self.__dict__.update(items)
+
+    def work(self, **items: np.ndarray) -> None:
+        """Add temporaries."""
+        self.__dict__.update(items)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Name all arrays that a checkpoint must hold; a memory `hx` gives ``hx.h`` and so on."""
+        named: dict[str, np.ndarray] = {}
+        for name in self._kept:
+            item = getattr(self, name)
+            if isinstance(item, Memory):
+                named |= {f"{name}.{part}": array for part, array in item.arrays().items()}
+            else:
+                named[name] = item
+        return named
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a problem before the run: all that ``"auto"`` rules may use.
+
+    Attributes
+    ----------
+    agents, dimension : int
+    smoothness : float or None
+        The largest local smoothness constant L; None where a cost does not tell.
+    gap : float
+        delta = 1 - ||W - 11'/n||_2, the spectral gap.
+    kappa : float
+        ||W - I||_2.
+    diameter : int
+        Of the graph; the number of rounds of a max-consensus.
+    compressor : Compressor
+    """
+
+    agents: int
+    dimension: int
+    smoothness: float | None
+    gap: float
+    kappa: float
+    diameter: int
+    compressor: Compressor
+
+    def require_smoothness(self, key: str) -> float:
+        """Return L, or raise `ConfigError` saying that `key` cannot be ``"auto"``."""
+        if self.smoothness is None:
+            raise ConfigError(
+                f'{key} = "auto" needs the smoothness constant of every local cost, and this one '
+                f"does not tell; set {key} to a number or give the cost an attribute smoothness."
+            )
+        return self.smoothness
+
+
+class Algorithm(ABC):
+    """Hyper-parameters of a method (frozen) and the step of one agent.
+
+    Class attributes
+    ----------------
+    vectors : int
+        How many vectors an iteration sends (the theory's "messages").
+    needs : type[Guarantee] or None
+        The class of compressors that the method is for; None if it sends uncompressed vectors only.
+    lyapunov : str or None
+        Which Lyapunov function belongs to it: "V1", "V2", "V3" (docs: theory).
+    """
+
+    vectors: ClassVar[int] = 2
+    needs: ClassVar[type[Guarantee] | None] = Relative
+    lyapunov: ClassVar[str | None] = None
+
+    def accept(self, compressor: Compressor, d: int) -> None:
+        """Raise `ConfigError`, naming an algorithm that takes it, for a compressor of another class."""
+        from distopt.algorithms import REGISTRY
+        from distopt.compressors import REGISTRY as COMPRESSORS
+
+        compressor.check(d)
+        me, name = REGISTRY.name_of(type(self)), COMPRESSORS.name_of(type(compressor))
+        if self.needs is None:
+            if name != "identity":
+                raise ConfigError(
+                    f'algorithm.name = "{me}" sends uncompressed vectors, but compressor.name = '
+                    f'"{name}"; use identity, or a compressed algorithm such as '
+                    f"{self._alternative(compressor, d)}."
+                )
+        elif compressor.guarantee(d, self.needs) is None:
+            raise ConfigError(
+                f'algorithm.name = "{me}" needs a compressor with a {self.needs.name} guarantee, '
+                f'but compressor.name = "{name}" has none; '
+                f"{self._alternative(compressor, d)} takes it."
+            )
+
+    @staticmethod
+    def _alternative(compressor: Compressor, d: int) -> str:
+        return " or ".join(ALGORITHM_OF_CLASS[type(g)] for g in compressor.guarantees(d))
+
+    def resolve(self, facts: Facts) -> Self:
+        """Return this algorithm with every ``"auto"`` replaced by its rule's number."""
+        return self
+
+    def with_numbers(self, **numbers: Any) -> Self:
+        """Return a copy with the given parameters wherever the present value is ``"auto"``."""
+        missing = {k: v for k, v in numbers.items() if getattr(self, k) == "auto"}
+        return replace(self, **missing) if missing else self  # type: ignore[type-var]
+
+    @abstractmethod
+    def init(self, agent: Agent, x0: F64) -> State:
+        """Allocate the agent's state and fill it for iteration 0; evaluates the gradient at x0."""
+
+    def start(self, agent: Agent, s: State, facts: Facts) -> Step:
+        """Agree on start values with the neighbours, before iteration 0; most methods need nothing."""
+        return
+        yield  # makes this a generator
+
+    @abstractmethod
+    def step(self, agent: Agent, s: State, k: int) -> Step:
+        """Do iteration k in place."""
+
+    # What the recorder may look at; it never changes any of it.
+
+    def model(self, s: State) -> F64:
+        """Return x_i."""
+        return s.x  # type: ignore[no-any-return]
+
+    def gradient(self, s: State) -> F64 | None:
+        """Return the gradient at x_i if the state holds it."""
+        return s.__dict__.get("g")
+
+    def tracker(self, s: State) -> F64 | None:
+        """Return the vector whose mean is the mean gradient, if the method has one."""
+        return s.__dict__.get("y")
+
+    def memories(self, s: State) -> dict[str, tuple[F64, F64]]:
+        """Map "x" (and "y") to the pair (vector, memory h) whose difference is compressed."""
+        pairs = {}
+        for name in ("x", "y"):
+            memory = s.__dict__.get("h" + name)
+            if memory is not None:
+                pairs[name] = (getattr(s, name), memory.own)
+        return pairs
+
+    def counts(self, s: State) -> dict[str, I64]:
+        """Map names of events to their counts so far (int64[1] arrays of the state)."""
+        return {}

@@ -1,0 +1,53 @@
+"""Compressed gradient tracking for compressors with a bounded relative error."""
+
+from typing import Annotated
+
+import numpy as np
+
+from distopt.agent import Agent
+from distopt.algorithms.base import Algorithm, Auto, Facts, State, Step
+from distopt.algorithms.updates import descend, track
+from distopt.arrays import F64
+from distopt.memory import MemoryKind, make_memory
+from distopt.parameters import Field, parameters
+
+
+@parameters("algorithm")
+class CompressedTracking1(Algorithm):
+    """Compressed gradient tracking for class 1, bounded relative compression error.
+
+    Agent i, iteration k (docs: cgt1; derived there, in the setting of Xu, Yi, Wen, Shi, Johansson and
+    Yang, "Compressed Gradient Tracking Algorithms for Distributed Nonconvex Optimization"):
+
+        qx = C(x - hx),  qy = C(y - hy)                              sent to all neighbours
+        mixed_x = sum_j W_ij ((hx_j + qx_j) - (hx_i + qx_i)),  h += alpha q     (y alike)
+        x+ = x + gamma mixed_x - eta y
+        y+ = y + gamma mixed_y + g(x+) - g(x)
+    """
+
+    eta: Annotated[float, Field(gt=0)] | Auto = "auto"  # step size
+    gamma: Annotated[float, Field(gt=0, le=1)] | Auto = "auto"  # consensus step
+    alpha: Annotated[float, Field(gt=0)] | Auto = "auto"  # memory step; the theory wants <= 1/r
+    memory: MemoryKind = "replicas"
+
+    lyapunov = "V1"
+
+    def init(self, agent: Agent, x0: F64) -> State:
+        d, s = agent.dimension, State()
+        s.keep(x=x0.copy(), y=np.empty(d), g=np.empty(d))
+        s.keep(hx=make_memory(self.memory, agent.weights, d))
+        s.keep(hy=make_memory(self.memory, agent.weights, d))
+        s.work(dx=np.empty(d), dy=np.empty(d), g_next=np.empty(d))
+        agent.gradient(s.x, out=s.g)
+        s.y[:] = s.g
+        return s
+
+    def step(self, agent: Agent, s: State, k: int) -> Step:
+        np.subtract(s.x, s.hx.own, out=s.dx)
+        np.subtract(s.y, s.hy.own, out=s.dy)
+        received = yield agent.pack(k, x=s.dx, y=s.dy)
+        agent.mix(received, s.hx, s.hy, alpha=self.alpha)
+        descend(s.x, s.hx.mixed, s.y, self.gamma, self.eta)
+        agent.gradient(s.x, out=s.g_next)
+        track(s.y, s.hy.mixed, s.g_next, s.g, self.gamma)
+        s.g, s.g_next = s.g_next, s.g

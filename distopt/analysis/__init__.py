@@ -1,0 +1,1 @@
+"""Theory and reports: Lyapunov functions, parameter rules, tables and figures."""

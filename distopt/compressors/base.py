@@ -1,0 +1,159 @@
+"""The contract of a compressor.
+
+A compressor C maps a vector to bytes and bytes to a vector. It has no other definition than
+``C(x) = decode(encode(x))``: the bytes are the message, the sender decodes its own bytes too, and so
+both ends of an edge hold the same numbers. What a user may rely on, and what an author must keep:
+
+* **Dense and self-delimiting.** A code of 3 bits costs 3 bits a coordinate; `decode_add` knows from
+  the bytes (and d) where the payload ends, so vectors follow each other in a buffer without headers.
+* **Pure.** The same bytes and state decode to the same values on any little-endian IEEE host. Every
+  random bit comes from the key (seed, agent, iteration, stream) and the coordinate's index.
+* **Hardened.** `decode_add` checks lengths, indices and scales before its first write and raises
+  `MessageError`; numba checks no bounds, so a decoder must.
+* **Classified.** `guarantee(d)` is the class and the constants that the theory needs.
+* **Without allocation** in `encode` and `decode_add`: temporaries come from `scratch`.
+
+The input of `encode` is finite and not empty; `Agent.pack` has checked that once for all compressors.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+
+from distopt.arrays import F64, I64, U8, U32
+from distopt.errors import MessageError
+
+# The adaptive state of one end of one stream, such as a coder's models; {} for most compressors.
+CodecState: TypeAlias = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Relative:
+    """Class 1: E ||C(x)/r - x||_2^2 <= (1 - psi) ||x||_2^2 for all x (docs: compressors, class 1)."""
+
+    r: float  # > 0; 1 for contractions
+    psi: float  # in (0, 1]
+    name: ClassVar[str] = "relative"
+
+    @property
+    def r0(self) -> float:
+        """Bound of E ||C(x) - x||^2 / ||x||^2 (docs: compressors, equation 2)."""
+        return 2 * self.r**2 * (1 - self.psi) + 2 * (1 - self.r) ** 2
+
+
+@dataclass(frozen=True)
+class Absolute:
+    """Class 2: E ||C(x) - x||_p^2 <= C^2 for all x."""
+
+    p: float  # norm, np.inf for the maximum norm
+    C: float  # > 0
+    name: ClassVar[str] = "absolute"
+
+    def in_two_norm(self, d: int) -> float:
+        """Bound of (E ||C(x) - x||_2^2)^(1/2)."""
+        return self.C if self.p == 2 else self.C * float(np.sqrt(d))
+
+
+@dataclass(frozen=True)
+class Local:
+    """Class 3: ||C(x) - x||_p <= 1 - phi for all x with ||x||_p <= 1, and nothing outside the ball."""
+
+    p: float  # norm, np.inf for the maximum norm
+    phi: float  # in (0, 1]
+    name: ClassVar[str] = "local"
+
+    def in_two_norm(self, d: int) -> float:
+        """Bound of ||C(x) - x||_2 in the ball."""
+        return (1 - self.phi) if self.p == 2 else (1 - self.phi) * float(np.sqrt(d))
+
+
+Guarantee: TypeAlias = Relative | Absolute | Local
+
+
+class Compressor(ABC):
+    """A map from vectors to bytes and back; subclasses hold their parameters, frozen.
+
+    Most compressors have no state. An adaptive one (an entropy coder's models, a scale that zooms)
+    declares it in `new_state`; the sender holds one per stream, every neighbour's replica holds one,
+    and `encode` and `decode_add` advance it identically from the codes alone.
+    """
+
+    @abstractmethod
+    def guarantees(self, d: int) -> tuple[Guarantee, ...]:
+        """Return the classes that this compressor belongs to for vectors of size d, best first."""
+
+    def guarantee(self, d: int, kind: type[Guarantee] | None = None) -> Guarantee | None:
+        """Return the guarantee of the wanted class (the first one by default), None without it."""
+        return next((g for g in self.guarantees(d) if kind is None or isinstance(g, kind)), None)
+
+    def check(self, d: int) -> None:
+        """Raise `ConfigError` where the parameters do not fit vectors of size d (such as k > d)."""
+
+    @abstractmethod
+    def max_nbytes(self, d: int) -> int:
+        """Return the largest number of bytes that `encode` can use for a vector of size d."""
+
+    @abstractmethod
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+        """Write C(x) for x : float64[d] into out : uint8[>= max_nbytes(d)]; return the bytes used."""
+
+    @abstractmethod
+    def decode_add(
+        self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState
+    ) -> int:
+        """acc += weight * C(x); return the number of bytes of `payload` that belong to this vector.
+
+        Parameters
+        ----------
+        payload : uint8[...]
+            Starts with what `encode` wrote; more may follow (the next vector of the message).
+        weight : float
+        acc : float64[d]
+        key : uint32[5]
+            The sender's key. Only compressors whose indices come from the shared stream use it.
+        state : CodecState
+            This end's adaptive state, as made by `new_state(d)`.
+
+        Raises
+        ------
+        MessageError
+            Before anything is written to `acc`: too short, an index out of range, a scale that is
+            negative or not finite, ...
+        """
+
+    def new_state(self, d: int) -> CodecState:
+        """Make the adaptive state of one end of one stream: named arrays, checkpointed like x."""
+        return {}
+
+
+_scratch: dict[tuple[str, str], np.ndarray] = {}
+
+
+def scratch(purpose: str, size: int, dtype: type) -> np.ndarray:
+    """Return a reusable work array of at least `size` items, one per process and purpose.
+
+    Valid until the next call with the same purpose and dtype; contents are arbitrary.
+    """
+    place = (purpose, np.dtype(dtype).name)
+    found = _scratch.get(place)
+    if found is None or found.size < size:
+        found = _scratch[place] = np.empty(max(size, 16), dtype)
+    return found
+
+
+def checked(status: int, *reasons: str) -> int:
+    """Return a kernel's byte count, or raise `MessageError` with reason number ``-status - 1``.
+
+    Kernels cannot raise with words; they return -1, -2, ... before their first write instead.
+    """
+    if status < 0:
+        raise MessageError(reasons[-status - 1])
+    return status
+
+
+__all__ = [
+    "F64", "I64", "U8", "U32", "Absolute", "CodecState", "Compressor", "Guarantee", "Local",
+    "Relative", "checked", "scratch",
+]  # fmt: skip

@@ -1,0 +1,47 @@
+"""Identity: the vector itself, 64 bits a coordinate."""
+
+import numpy as np
+
+from distopt.compressors.base import (
+    F64,
+    U8,
+    U32,
+    Absolute,
+    CodecState,
+    Compressor,
+    Guarantee,
+    Local,
+    Relative,
+)
+from distopt.compressors.wire import add_f64
+from distopt.errors import MessageError
+from distopt.parameters import parameters
+
+
+@parameters("compressor")
+class Identity(Compressor):
+    """C(x) = x.
+
+    Class: relative with r = 1, psi = 1 (no error); it therefore belongs to the other classes too.
+    Wire: d little-endian float64.
+    """
+
+    def guarantees(self, d: int) -> tuple[Guarantee, ...]:
+        return Relative(r=1.0, psi=1.0), Absolute(p=np.inf, C=0.0), Local(p=np.inf, phi=1.0)
+
+    def max_nbytes(self, d: int) -> int:
+        return 8 * d
+
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+        nbytes = 8 * x.size
+        out[:nbytes] = x.view(np.uint8)
+        return nbytes
+
+    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+        nbytes = 8 * acc.size
+        if payload.size < nbytes:
+            raise MessageError(
+                f"{payload.size} bytes are too few; {acc.size} float64 need {nbytes}"
+            )
+        add_f64(payload, weight, acc)
+        return nbytes

@@ -1,0 +1,1 @@
+"""Running an algorithm: driver, recorder, checkpoint."""

@@ -1,0 +1,33 @@
+"""Every failure that a user can cause, one class per audience.
+
+A message is a full sentence: which key or agent, what value, what is accepted, what to do.
+Anything else that escapes is a bug of ours and keeps its traceback.
+"""
+
+
+class DistoptError(Exception):
+    """Base of all errors that distopt raises on purpose; printed as a sentence, exit code 1."""
+
+
+class ConfigError(DistoptError):
+    """A key, name or value in a configuration (or a constructor argument) is not acceptable."""
+
+
+class DataError(DistoptError):
+    """A data set, edge list or cost file is missing, malformed or inconsistent."""
+
+
+class MessageError(DistoptError):
+    """A payload does not decode. The compressor says what is wrong, the agent adds from whom."""
+
+
+class CheckpointError(DistoptError):
+    """A checkpoint or run directory is missing, damaged or belongs to another configuration."""
+
+
+class DivergedError(DistoptError):
+    """An agent's vector, cost or gradient stopped being finite."""
+
+
+class TransportError(DistoptError):
+    """A neighbour stayed silent for longer than the timeout, or MPI cannot be used."""

@@ -1,0 +1,158 @@
+"""What the network believes of a vector: the memory h of an agent and of its neighbours.
+
+Every compressed method here sends differences to a memory h that sender and receivers advance alike,
+from the decoded bytes alone. Two layouts hold the neighbours' memories (docs: theory, memory):
+
+* `Replicas`: one h per neighbour. The terms of an edge, W_ij (h_j - h_i), cancel exactly between its
+  two ends, so the mean of the trackers does not drift. Costs (1 + degree) d numbers a vector.
+* `RunningSum`: one sum m = sum_j W_ij h_j. Costs 2 d numbers whatever the degree, but its rounding
+  errors accumulate in the mean (about 1e-15 an iteration).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from distopt.arrays import F64
+from distopt.compressors.base import scratch
+from distopt.randomness import kernel
+
+MemoryKind: TypeAlias = Literal["replicas", "sum"]
+
+
+class Memory(ABC):
+    """The memory of one vector. Member 0 is the agent itself, then its neighbours in order.
+
+    Attributes
+    ----------
+    own : float64[d]
+        h_i, what the neighbours know of this agent's vector.
+    mixed : float64[d]
+        sum_j W_ij (hat_j - hat_i), filled by `settle`.
+    """
+
+    own: F64
+    mixed: F64
+
+    @abstractmethod
+    def target(self, member: int, scale: float, alpha: float) -> tuple[float, F64]:
+        """Say where the member's message goes: `acc` += `weight` C(.), as (weight, acc)."""
+
+    @abstractmethod
+    def settle(self, alpha: float) -> None:
+        """Once all members' messages went to their targets: compute `mixed`, advance h by alpha q."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Name the arrays that must be kept between iterations."""
+
+
+class Replicas(Memory):
+    """One memory per member: h : float64[1 + degree, d]."""
+
+    def __init__(self, weights: Sequence[float], d: int) -> None:
+        self.weights = np.array([0.0, *weights])
+        self.h = np.zeros((1 + len(weights), d))
+        self.own = self.h[0]
+        self.mixed = np.zeros(d)
+
+    def target(self, member: int, scale: float, alpha: float) -> tuple[float, F64]:
+        """With alpha = 1 the message goes straight into h, which then is the hat."""
+        if alpha == 1:
+            return scale, self.h[member]
+        q = self._q()[member]
+        q.fill(0.0)
+        return scale, q
+
+    def settle(self, alpha: float) -> None:
+        if alpha == 1:
+            weighted_differences(self.h, self.weights, self.mixed)
+        else:
+            mix_and_remember(self.h, self._q(), self.weights, alpha, self.mixed)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"h": self.h}
+
+    def _q(self) -> F64:
+        return scratch("memory", self.h.size, np.float64)[: self.h.size].reshape(self.h.shape)
+
+
+class RunningSum(Memory):
+    """h_i and m = sum_j W_ij h_j (own term included), each float64[d]."""
+
+    def __init__(self, weights: Sequence[float], d: int) -> None:
+        self.weights = [1.0 - float(sum(weights)), *weights]
+        self.own = np.zeros(d)
+        self.sum = np.zeros(d)
+        self.mixed = np.zeros(d)
+
+    def target(self, member: int, scale: float, alpha: float) -> tuple[float, F64]:
+        """The own message is kept apart as q; all neighbours' go into one weighted sum."""
+        q, weighted = self._work()
+        if member == 0:
+            q.fill(0.0)
+            weighted.fill(0.0)
+            return scale, q
+        return self.weights[member] * scale, weighted
+
+    def settle(self, alpha: float) -> None:
+        q, weighted = self._work()
+        sum_and_remember(self.own, self.sum, q, weighted, self.weights[0], alpha, self.mixed)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"h": self.own, "sum": self.sum}
+
+    def _work(self) -> tuple[F64, F64]:
+        d = self.own.size
+        work = scratch("memory", 2 * d, np.float64)
+        return work[:d], work[d : 2 * d]
+
+
+def make_memory(kind: MemoryKind, weights: Sequence[float], d: int) -> Memory:
+    """Make a zero memory of the named layout for an agent with these edge weights."""
+    return Replicas(weights, d) if kind == "replicas" else RunningSum(weights, d)
+
+
+@kernel
+def weighted_differences(h: F64, weights: F64, mixed: F64) -> None:
+    """mixed = sum_j W_ij (h_j - h_i); h : float64[1 + degree, d], row 0 is agent i."""
+    members, d = h.shape
+    for start in range(0, d, 1024):  # tiles stay in the first-level cache over all members
+        stop = min(start + 1024, d)
+        for k in range(start, stop):
+            mixed[k] = 0.0
+        for m in range(1, members):
+            w = weights[m]
+            for k in range(start, stop):
+                mixed[k] += w * (h[m, k] - h[0, k])
+
+
+@kernel
+def mix_and_remember(h: F64, q: F64, weights: F64, alpha: float, mixed: F64) -> None:
+    """mixed = sum_j W_ij ((h_j + q_j) - (h_i + q_i)); h_j += alpha q_j for all members."""
+    members, d = h.shape
+    for start in range(0, d, 1024):
+        stop = min(start + 1024, d)
+        for k in range(start, stop):
+            mixed[k] = 0.0
+        for m in range(1, members):
+            w = weights[m]
+            for k in range(start, stop):
+                mixed[k] += w * ((h[m, k] + q[m, k]) - (h[0, k] + q[0, k]))
+                h[m, k] += alpha * q[m, k]
+        for k in range(start, stop):
+            h[0, k] += alpha * q[0, k]
+
+
+@kernel
+def sum_and_remember(
+    h: F64, m: F64, q: F64, weighted: F64, own_weight: float, alpha: float, mixed: F64
+) -> None:
+    """With w = W_ii q + weighted: mixed = (m + w) - (h + q); h += alpha q; m += alpha w."""
+    for k in range(h.size):
+        w = own_weight * q[k] + weighted[k]
+        mixed[k] = (m[k] + w) - (h[k] + q[k])
+        h[k] += alpha * q[k]
+        m[k] += alpha * w
