@@ -11,7 +11,7 @@ iterations everything lies in named arrays of the `State`; that is what a checkp
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias
 
 import numpy as np
 
@@ -20,9 +20,21 @@ from distopt.arrays import F64, I64, U8
 from distopt.compressors.base import Absolute, Compressor, Guarantee, Local, Relative
 from distopt.errors import ConfigError
 from distopt.memory import Memory
+from distopt.parameters import Field
 
 Step: TypeAlias = Generator[U8, Sequence[U8], None]
-Auto: TypeAlias = Literal["auto"]
+
+# A parameter may be "auto" until `resolve` has put its rule's number there; a step only ever sees
+# numbers, which is what type checkers are told.
+AUTO: Final[Any] = "auto"
+if TYPE_CHECKING:
+    Positive: TypeAlias = float
+    Fraction: TypeAlias = float
+    Rate: TypeAlias = float
+else:
+    Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"]
+    Fraction = Annotated[float, Field(gt=0, le=1)] | Literal["auto"]  # in (0, 1]
+    Rate = Annotated[float, Field(gt=0, lt=1)] | Literal["auto"]  # in (0, 1)
 
 ALGORITHM_OF_CLASS = {Relative: "cgt1", Absolute: "cgt2", Local: "cgt3"}
 

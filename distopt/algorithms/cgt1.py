@@ -1,15 +1,13 @@
 """Compressed gradient tracking for compressors with a bounded relative error."""
 
-from typing import Annotated
-
 import numpy as np
 
 from distopt.agent import Agent
-from distopt.algorithms.base import Algorithm, Auto, Facts, State, Step
+from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, State, Step
 from distopt.algorithms.updates import descend, track
 from distopt.arrays import F64
 from distopt.memory import MemoryKind, make_memory
-from distopt.parameters import Field, parameters
+from distopt.parameters import parameters
 
 
 @parameters("algorithm")
@@ -25,9 +23,9 @@ class CompressedTracking1(Algorithm):
         y+ = y + gamma mixed_y + g(x+) - g(x)
     """
 
-    eta: Annotated[float, Field(gt=0)] | Auto = "auto"  # step size
-    gamma: Annotated[float, Field(gt=0, le=1)] | Auto = "auto"  # consensus step
-    alpha: Annotated[float, Field(gt=0)] | Auto = "auto"  # memory step; the theory wants <= 1/r
+    eta: Positive = AUTO  # step size
+    gamma: Fraction = AUTO  # consensus step
+    alpha: Positive = AUTO  # memory step; the theory wants <= 1/r
     memory: MemoryKind = "replicas"
 
     lyapunov = "V1"

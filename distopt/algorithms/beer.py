@@ -1,0 +1,50 @@
+"""BEER as published: mix first, tell after, memory step 1."""
+
+import numpy as np
+
+from distopt.agent import Agent
+from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, State, Step
+from distopt.algorithms.updates import descend, track
+from distopt.arrays import F64
+from distopt.memory import MemoryKind, make_memory
+from distopt.parameters import parameters
+
+
+@parameters("algorithm")
+class Beer(Algorithm):
+    """BEER (Zhao, Li, Li, Richtarik and Chi, "BEER: Fast O(1/T) rate for decentralized nonconvex
+    optimization with communication compression"); docs: beer.
+
+        x+ = x + gamma sum_j W_ij (hx_j - hx_i) - eta y
+        y+ = y + gamma sum_j W_ij (hy_j - hy_i) + g(x+) - g(x)
+        hx += C(x+ - hx),  hy += C(y+ - hy)                              sent to all neighbours
+
+    From h = 0 this is the trajectory of cgt1 with alpha = 1 started at x0 - eta g(x0).
+    """  # noqa: D205
+
+    eta: Positive = AUTO  # step size
+    gamma: Fraction = AUTO  # consensus step
+    memory: MemoryKind = "replicas"
+
+    lyapunov = "V1"
+
+    def init(self, agent: Agent, x0: F64) -> State:
+        d, s = agent.dimension, State()
+        s.keep(x=x0.copy(), y=np.empty(d), g=np.empty(d))
+        s.keep(hx=make_memory(self.memory, agent.weights, d))
+        s.keep(hy=make_memory(self.memory, agent.weights, d))
+        s.keep(mixed_x=s.hx.mixed, mixed_y=s.hy.mixed)  # used in the next iteration
+        s.work(dx=np.empty(d), dy=np.empty(d), g_next=np.empty(d))
+        agent.gradient(s.x, out=s.g)
+        s.y[:] = s.g
+        return s
+
+    def step(self, agent: Agent, s: State, k: int) -> Step:
+        descend(s.x, s.mixed_x, s.y, self.gamma, self.eta)
+        agent.gradient(s.x, out=s.g_next)
+        track(s.y, s.mixed_y, s.g_next, s.g, self.gamma)
+        s.g, s.g_next = s.g_next, s.g
+        np.subtract(s.x, s.hx.own, out=s.dx)
+        np.subtract(s.y, s.hy.own, out=s.dy)
+        received = yield agent.pack(k, x=s.dx, y=s.dy)
+        agent.mix(received, s.hx, s.hy)

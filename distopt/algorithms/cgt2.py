@@ -1,0 +1,91 @@
+"""Compressed gradient tracking for compressors with a globally bounded absolute error."""
+
+from typing import Annotated
+
+import numpy as np
+
+from distopt.agent import Agent
+from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, Rate, State, Step
+from distopt.algorithms.updates import descend, difference, track
+from distopt.arrays import F64
+from distopt.compressors.base import Absolute
+from distopt.memory import MemoryKind, make_memory
+from distopt.parameters import Field, parameters
+
+
+@parameters("algorithm")
+class CompressedTracking2(Algorithm):
+    """Compressed gradient tracking for class 2, bounded absolute compression error.
+
+    The error is scaled down together with the differences, s_k = s0 mu^k, known to all and never
+    sent. Agent i, iteration k (docs: cgt2; derived there):
+
+        qx = C((x - hx) / sx),  qy = C((y - hy) / sy)                    sent to all neighbours
+        h_j += s q_j for all members j;  mixed_x = sum_j W_ij (hx_j - hx_i)         (y alike)
+        x+ = x + gamma mixed_x - eta y
+        y+ = y + gamma mixed_y + g(x+) - g(x)
+        s+ = max(mu s, s_min)
+    """
+
+    eta: Positive = AUTO  # step size
+    gamma: Fraction = AUTO  # consensus step
+    s0x: Positive = AUTO  # first scale of x; "auto" costs one max-consensus at the start
+    s0y: Positive = AUTO  # first scale of y
+    mu: Rate = AUTO  # factor of the scales an iteration
+    s_min: Annotated[float, Field(gt=0)] = 1e-14  # floor of the scales
+    memory: MemoryKind = "replicas"
+
+    needs = Absolute
+    lyapunov = "V2"
+
+    def init(self, agent: Agent, x0: F64) -> State:
+        d, s = agent.dimension, State()
+        s.keep(x=x0.copy(), y=np.empty(d), g=np.empty(d))
+        s.keep(hx=make_memory(self.memory, agent.weights, d))
+        s.keep(hy=make_memory(self.memory, agent.weights, d))
+        s.keep(sx=np.ones(1), sy=np.ones(1))
+        s.work(dx=np.empty(d), dy=np.empty(d), g_next=np.empty(d))
+        agent.gradient(s.x, out=s.g)
+        s.y[:] = s.g
+        return s
+
+    def start(self, agent: Agent, s: State, facts: Facts) -> Step:
+        largest = np.array([np.abs(s.x).max(), np.abs(s.y).max()])
+        if AUTO in (self.s0x, self.s0y):
+            yield from max_consensus(largest, facts.diameter)
+        s.sx[0] = self.first_scale_x(*largest) if self.s0x == AUTO else self.s0x
+        s.sy[0] = self.first_scale_y(*largest) if self.s0y == AUTO else self.s0y
+
+    def first_scale_x(self, largest_x: float, largest_g: float) -> float:
+        """Return s0x from max |x_i0| and max |g_i(x_0)| over all agents and coordinates."""
+        return max(largest_x, self.eta * largest_g, self.s_min)
+
+    def first_scale_y(self, largest_x: float, largest_g: float) -> float:
+        """Return s0y from max |x_i0| and max |g_i(x_0)| over all agents and coordinates."""
+        return max(largest_g, self.s_min)
+
+    def step(self, agent: Agent, s: State, k: int) -> Step:
+        sx, sy = float(s.sx[0]), float(s.sy[0])
+        reach_x = difference(s.x, s.hx.own, sx, s.dx)
+        reach_y = difference(s.y, s.hy.own, sy, s.dy)
+        self.observe_reach(s, reach_x, reach_y)
+        received = yield agent.pack(k, x=s.dx, y=s.dy)
+        agent.mix(received, s.hx, s.hy, scales=(sx, sy))
+        descend(s.x, s.hx.mixed, s.y, self.gamma, self.eta)
+        agent.gradient(s.x, out=s.g_next)
+        track(s.y, s.hy.mixed, s.g_next, s.g, self.gamma)
+        s.g, s.g_next = s.g_next, s.g
+        # Repeated multiplication: pow() differs between math libraries, and both ends must agree.
+        s.sx[0] = max(self.mu * sx, self.s_min)
+        s.sy[0] = max(self.mu * sy, self.s_min)
+
+    def observe_reach(self, s: State, reach_x: float, reach_y: float) -> None:
+        """Take note of the largest entries that are about to be compressed."""
+
+
+def max_consensus(numbers: F64, rounds: int) -> Step:
+    """Replace each number by its maximum over all agents; `rounds` >= the diameter of the graph."""
+    for _ in range(rounds):
+        received = yield numbers.copy().view(np.uint8)
+        for payload in received:
+            np.maximum(numbers, payload.view(np.float64), out=numbers)

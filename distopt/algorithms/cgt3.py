@@ -1,0 +1,38 @@
+"""Compressed gradient tracking for compressors with a locally bounded absolute error."""
+
+import numpy as np
+
+from distopt.agent import Agent
+from distopt.algorithms.base import State
+from distopt.algorithms.cgt2 import CompressedTracking2
+from distopt.arrays import F64, I64
+from distopt.compressors.base import Local
+from distopt.parameters import parameters
+
+
+@parameters("algorithm")
+class CompressedTracking3(CompressedTracking2):
+    """Compressed gradient tracking for class 3, compression error bounded in the unit ball only.
+
+    The update is that of cgt2. What is added is a contract (docs: cgt3; derived there): the error
+    bound holds only while
+
+        ||x_i - hx_i||_inf <= sx   and   ||y_i - hy_i||_inf <= sy          at every iteration,
+
+    which needs s0 large enough for the start and mu close enough to 1. Every time that an agent's x
+    or y is outside, `ball_violations` counts it: such a run has left the theory.
+    """
+
+    needs = Local
+    lyapunov = "V3"
+
+    def init(self, agent: Agent, x0: F64) -> State:
+        s = super().init(agent, x0)
+        s.keep(ball_violations=np.zeros(1, np.int64))
+        return s
+
+    def observe_reach(self, s: State, reach_x: float, reach_y: float) -> None:
+        s.ball_violations[0] += (reach_x > 1.0) + (reach_y > 1.0)
+
+    def counts(self, s: State) -> dict[str, I64]:
+        return {"ball_violations": s.ball_violations}

@@ -1,0 +1,50 @@
+"""CHOCO: compressed gossip on the iterates after a local gradient step."""
+
+from typing import Annotated
+
+import numpy as np
+
+from distopt.agent import Agent
+from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, State, Step
+from distopt.arrays import F64
+from distopt.memory import MemoryKind, make_memory
+from distopt.parameters import Field, parameters
+
+
+@parameters("algorithm")
+class Choco(Algorithm):
+    """CHOCO with exact gradients (Koloskova, Stich and Jaggi, "Decentralized stochastic optimization
+    and gossip algorithms with compressed communication"); docs: choco.
+
+        z = x - eta_k g(x),   eta_k = eta / (1 + k)^decay
+        h += C(z - h)                                                    sent to all neighbours
+        x+ = z + gamma sum_j W_ij (h_j - h_i)
+
+    There is no gradient tracker: with heterogeneous costs and a constant step (decay = 0) it stops
+    in a neighbourhood of a stationary point whose size is proportional to eta.
+    """  # noqa: D205
+
+    eta: Positive = AUTO  # step size
+    gamma: Fraction = AUTO  # consensus step
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.0  # exponent of the decreasing step size
+    memory: MemoryKind = "replicas"
+
+    vectors = 1
+
+    def init(self, agent: Agent, x0: F64) -> State:
+        d, s = agent.dimension, State()
+        s.keep(x=x0.copy(), hx=make_memory(self.memory, agent.weights, d))
+        s.work(dx=np.empty(d), g=np.empty(d))
+        return s
+
+    def step(self, agent: Agent, s: State, k: int) -> Step:
+        eta_k = self.eta / (1 + k) ** self.decay
+        agent.gradient(s.x, out=s.g)
+        s.x -= np.multiply(s.g, eta_k, out=s.g)
+        np.subtract(s.x, s.hx.own, out=s.dx)
+        received = yield agent.pack(k, x=s.dx)
+        agent.mix(received, s.hx)
+        s.x += np.multiply(s.hx.mixed, self.gamma, out=s.dx)
+
+    def gradient(self, s: State) -> None:
+        return None  # s.g is a temporary here

@@ -1,0 +1,58 @@
+"""Gradient tracking without compression: the baseline."""
+
+from typing import Literal
+
+import numpy as np
+
+from distopt.agent import Agent
+from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, State, Step
+from distopt.algorithms.updates import descend, track
+from distopt.arrays import F64
+from distopt.parameters import parameters
+
+
+@parameters("algorithm")
+class GradientTracking(Algorithm):
+    """Gradient tracking, x and y as float64 (docs: gt).
+
+    Combine-then-adapt (``form = "cta"``), one exchange an iteration, M = I + gamma (W - I):
+
+        x+ = M x - eta y,    y+ = M y + g(x+) - g(x)
+
+    Adapt-then-combine (``form = "atc"``), two exchanges of one vector each:
+
+        x+ = M (x - eta y),  y+ = M (y + g(x+) - g(x))
+    """
+
+    eta: Positive = AUTO  # step size
+    gamma: Fraction = AUTO  # consensus step
+    form: Literal["cta", "atc"] = "cta"
+
+    needs = None
+
+    def init(self, agent: Agent, x0: F64) -> State:
+        d, s = agent.dimension, State()
+        s.keep(x=x0.copy(), y=np.empty(d), g=np.empty(d))
+        s.work(wx=np.empty(d), wy=np.empty(d), g_next=np.empty(d))
+        agent.gradient(s.x, out=s.g)
+        s.y[:] = s.g
+        return s
+
+    def step(self, agent: Agent, s: State, k: int) -> Step:
+        if self.form == "cta":
+            received = yield agent.pack(k, x=s.x, y=s.y)
+            agent.average(received, (s.x, s.wx), (s.y, s.wy))
+            descend(s.x, s.wx, s.y, self.gamma, self.eta)
+            agent.gradient(s.x, out=s.g_next)
+            track(s.y, s.wy, s.g_next, s.g, self.gamma)
+        else:
+            s.x -= np.multiply(s.y, self.eta, out=s.wx)
+            received = yield agent.pack(k, x=s.x)
+            agent.average(received, (s.x, s.wx))
+            s.x += np.multiply(s.wx, self.gamma, out=s.wx)
+            agent.gradient(s.x, out=s.g_next)
+            s.y += np.subtract(s.g_next, s.g, out=s.wy)
+            received = yield agent.pack(k, 1, y=s.y)
+            agent.average(received, (s.y, s.wy), first=1)
+            s.y += np.multiply(s.wy, self.gamma, out=s.wy)
+        s.g, s.g_next = s.g_next, s.g

@@ -1,0 +1,54 @@
+"""LEAD: compressed exact diffusion, one message an iteration."""
+
+import numpy as np
+
+from distopt.agent import Agent
+from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, State, Step
+from distopt.arrays import F64
+from distopt.memory import MemoryKind, make_memory
+from distopt.parameters import parameters
+
+
+@parameters("algorithm")
+class Lead(Algorithm):
+    """LEAD (Liu, Li, Wang, Tang and Yan, "Linear convergent decentralized optimization with
+    compression"); docs: lead. With compressor identity and gamma = 1 it is exact diffusion (NIDS).
+
+        z = x - eta (g + D)
+        q = C(z - h)                                                     sent to all neighbours
+        mixed = sum_j W_ij ((h_j + q_j) - (h_i + q_i)),   h += alpha q
+        D = D - gamma / (2 eta) mixed
+        x = x - eta (g + D);  g = g(x)
+
+    The mean of g + D is the mean gradient, because the D_i sum to zero.
+    """  # noqa: D205
+
+    eta: Positive = AUTO  # step size
+    gamma: Fraction = AUTO  # consensus step
+    alpha: Positive = AUTO  # memory step
+    memory: MemoryKind = "replicas"
+
+    vectors = 1
+
+    def init(self, agent: Agent, x0: F64) -> State:
+        d, s = agent.dimension, State()
+        s.keep(x=x0.copy(), D=np.zeros(d), g=np.empty(d))
+        s.keep(hx=make_memory(self.memory, agent.weights, d))
+        s.work(z=np.empty(d), direction=np.empty(d))
+        agent.gradient(s.x, out=s.g)
+        return s
+
+    def step(self, agent: Agent, s: State, k: int) -> Step:
+        np.add(s.g, s.D, out=s.z)
+        s.z *= -self.eta
+        s.z += s.x
+        s.z -= s.hx.own
+        received = yield agent.pack(k, z=s.z)
+        agent.mix(received, s.hx, alpha=self.alpha)
+        s.D -= np.multiply(s.hx.mixed, self.gamma / (2 * self.eta), out=s.z)
+        np.add(s.g, s.D, out=s.z)
+        s.x -= np.multiply(s.z, self.eta, out=s.z)
+        agent.gradient(s.x, out=s.g)
+
+    def tracker(self, s: State) -> F64:
+        return np.add(s.g, s.D, out=s.direction)  # type: ignore[no-any-return]

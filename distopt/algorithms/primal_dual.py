@@ -1,0 +1,54 @@
+"""The compressed primal-dual method, one message an iteration."""
+
+import numpy as np
+
+from distopt.agent import Agent
+from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, State, Step
+from distopt.arrays import F64
+from distopt.memory import MemoryKind, make_memory
+from distopt.parameters import parameters
+
+
+@parameters("algorithm")
+class PrimalDual(Algorithm):
+    """Compressed primal-dual method (Yi, Zhang, Yang, Chai and Johansson, "Communication compression
+    for distributed nonconvex optimization"); docs: primal_dual.
+
+        q = C(x - h)                                                     sent to all neighbours
+        mixed = sum_j W_ij ((h_j + q_j) - (h_i + q_i)),   h += alpha q
+        x+ = x + gamma mixed - eta (g + v)
+        v+ = v - (beta / eta) mixed;  g = g(x+)
+
+    In the letters of that paper, with the Laplacian I - W: gamma = eta a and beta = (eta b)^2 for its
+    gains a, b, and v is b times its dual variable. The v_i sum to zero, so the mean of g + v is the
+    mean gradient.
+    """  # noqa: D205
+
+    eta: Positive = AUTO  # step size
+    gamma: Fraction = AUTO  # consensus step
+    beta: Positive = AUTO  # dual step
+    alpha: Positive = AUTO  # memory step
+    memory: MemoryKind = "replicas"
+
+    vectors = 1
+
+    def init(self, agent: Agent, x0: F64) -> State:
+        d, s = agent.dimension, State()
+        s.keep(x=x0.copy(), v=np.zeros(d), g=np.empty(d))
+        s.keep(hx=make_memory(self.memory, agent.weights, d))
+        s.work(dx=np.empty(d), direction=np.empty(d))
+        agent.gradient(s.x, out=s.g)
+        return s
+
+    def step(self, agent: Agent, s: State, k: int) -> Step:
+        np.subtract(s.x, s.hx.own, out=s.dx)
+        received = yield agent.pack(k, x=s.dx)
+        agent.mix(received, s.hx, alpha=self.alpha)
+        s.x -= np.multiply(s.g, self.eta, out=s.dx)
+        s.x -= np.multiply(s.v, self.eta, out=s.dx)
+        s.x += np.multiply(s.hx.mixed, self.gamma, out=s.dx)
+        s.v -= np.multiply(s.hx.mixed, self.beta / self.eta, out=s.dx)
+        agent.gradient(s.x, out=s.g)
+
+    def tracker(self, s: State) -> F64:
+        return np.add(s.g, s.v, out=s.direction)  # type: ignore[no-any-return]
