@@ -1,0 +1,213 @@
+"""Configurations: TOML files, ``--set`` and Python tables, all through one model.
+
+Precedence, lowest first: defaults of the classes, the file, ``--set`` in the order given. Whatever a
+section accepts is declared by the class that its ``name`` selects; unknown keys are errors.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field
+
+from distopt.algorithms import REGISTRY as ALGORITHMS
+from distopt.algorithms.base import Algorithm
+from distopt.compressors import REGISTRY as COMPRESSORS
+from distopt.compressors.base import Compressor
+from distopt.errors import ConfigError
+from distopt.parameters import explain, nearest
+from distopt.problem import Problem, build_problem
+from distopt.registry import Registry
+
+SECTIONS = ("problem", "topology", "algorithm", "compressor", "run")
+
+
+class StopConfig(BaseModel):
+    """When to stop before the last iteration; each is tested when a record is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stationarity: Annotated[
+        float, Field(ge=0, description="stop once P = |grad f(xbar)|^2 + consensus error is this small")
+    ] = 0.0
+    seconds: Annotated[
+        float, Field(gt=0, description="stop after this many seconds, with a checkpoint")
+    ] = float("inf")
+
+
+class RunConfig(BaseModel):
+    """How long to run, what to record, when to save and to stop."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    iterations: Annotated[int, Field(ge=0, lt=2**32, description="last iteration, in total")] = 1000
+    seed: Annotated[
+        int, Field(ge=0, lt=2**64, description="key of every random bit of the run")
+    ] = 0
+    record_every: Annotated[int, Field(ge=1, description="iterations between two records")] = 10
+    checkpoint_every: Annotated[
+        int, Field(ge=0, description="iterations between two checkpoints, 0: only when stopped")
+    ] = 0
+    keep: Annotated[int, Field(ge=1, description="how many of the newest checkpoints to keep")] = 2
+    timeout: Annotated[
+        float, Field(gt=0, description="seconds that a neighbour may stay silent")
+    ] = 120.0
+    threads: Annotated[int, Field(ge=1, description="BLAS threads of a rank")] = 1
+    stop: StopConfig = StopConfig()
+
+
+@dataclass(frozen=True)
+class Config:
+    """One validated configuration.
+
+    Attributes
+    ----------
+    problem : Problem
+        Costs and topology.
+    algorithm : Algorithm
+        Possibly with ``"auto"`` parameters still in it.
+    compressor : Compressor
+    run : RunConfig
+    tables : dict
+        The sections as given, after ``--set``: what `with_settings` starts from.
+    folder : Path
+        What relative file names are relative to.
+    """
+
+    problem: Problem
+    algorithm: Algorithm
+    compressor: Compressor
+    run: RunConfig
+    tables: dict[str, dict[str, Any]]
+    folder: Path
+
+    def resolved(self) -> dict[str, dict[str, Any]]:
+        """Write every section out with all defaults; nothing is left to be looked up."""
+        return {
+            "problem": self.problem.table(),
+            "topology": self.problem.topology_table(),
+            "algorithm": named(ALGORITHMS, self.algorithm),
+            "compressor": named(COMPRESSORS, self.compressor),
+            "run": self.run.model_dump(),
+        }
+
+    def to_toml(self) -> str:
+        """Return the resolved configuration as TOML text."""
+        return tomli_w.dumps(self.resolved())
+
+    def with_settings(self, settings: Sequence[str]) -> "Config":
+        """Return this configuration with further ``section.key=value`` settings."""
+        return make_config(apply_settings(self.tables, settings), self.folder)
+
+
+def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
+    """Read a TOML file, apply ``section.key=value`` settings, and validate.
+
+    Raises
+    ------
+    ConfigError
+        With the key's full name, what was given and what is accepted.
+    """
+    return make_config(apply_settings(read_toml(path), settings), path.parent)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file; errors are sentences that name it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"There is no configuration file {path}.") from None
+    except (IsADirectoryError, PermissionError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as a configuration: {error}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from None
+
+
+def make_config(tables: dict[str, Any], folder: Path) -> Config:
+    """Validate the sections of a configuration."""
+    for section, table in tables.items():
+        if section not in SECTIONS:
+            hint = nearest(section, SECTIONS) or "."
+            raise ConfigError(
+                f"[{section}] is not a section{hint} Accepted: {', '.join(SECTIONS)}."
+            )
+        if not isinstance(table, dict):
+            raise ConfigError(f"{section} must be a table of keys, not {table!r}.")
+    tables = {section: dict(tables.get(section, {})) for section in SECTIONS}
+    try:
+        run = RunConfig(**tables["run"])
+    except pydantic.ValidationError as error:
+        raise ConfigError(explain(error, "run", RunConfig.model_fields)) from None
+    algorithm = make_member(ALGORITHMS, tables["algorithm"])
+    compressor = make_member(COMPRESSORS, {"name": "identity"} | tables["compressor"])
+    problem = build_problem(tables["problem"], tables["topology"], folder)
+    algorithm.accept(compressor, problem.dimension)
+    return Config(problem, algorithm, compressor, run, tables, folder)
+
+
+def make_member(registry: Registry, table: dict[str, Any]) -> Any:
+    """Make the object that a section describes: its ``name`` picks the class, the rest are arguments."""
+    arguments = dict(table)
+    name = arguments.pop("name", None)
+    if not isinstance(name, str):
+        known = ", ".join(registry)
+        raise ConfigError(f"{registry.section}.name is missing or no text. Known: {known}.")
+    return registry.get(name)(**arguments)
+
+
+def named(registry: Registry, member: object) -> dict[str, Any]:
+    """Describe a member as the table that `make_member` takes."""
+    return {"name": registry.name_of(type(member))} | plain(member)
+
+
+def plain(member: object) -> dict[str, Any]:
+    """Return a parameter object's fields as TOML values; nested compressors become tables."""
+    table: dict[str, Any] = {}
+    for field in fields(member):  # type: ignore[arg-type]
+        value = getattr(member, field.name)
+        if value is None:
+            continue
+        if isinstance(value, Compressor):
+            value = named(COMPRESSORS, value)
+        elif is_dataclass(value):
+            value = plain(value)
+        elif isinstance(value, Path):
+            value = str(value)
+        table[field.name] = list(value) if isinstance(value, tuple) else value
+    return table
+
+
+def apply_settings(tables: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """Put ``section.key[.key]=value`` settings into a copy of the tables; values are TOML or bare text."""
+    result = {s: (dict(t) if isinstance(t, dict) else t) for s, t in tables.items()}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        path = key.strip().split(".")
+        if not equals or len(path) < 2:
+            raise ConfigError(
+                f'--set "{setting}" is not understood; accepted: section.key=value, '
+                "such as algorithm.eta=0.1."
+            )
+        table: dict[str, Any] = result
+        for part in path[:-1]:
+            inner = table.get(part, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"--set {key}: {part} is not a table.")
+            table[part] = inner = dict(inner)
+            table = inner
+        if path[-1] in {"name", "graph"} and table.get(path[-1]) not in (None, parse_value(text)):
+            table.clear()  # another class has other keys
+        table[path[-1]] = parse_value(text)
+    return result
+
+
+def parse_value(text: str) -> Any:
+    """Read one value as TOML, and as a plain text where it is none."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()

@@ -1,0 +1,41 @@
+"""The series of a run: what is recorded, in which units. The one list; recorder and report use it."""
+
+from typing import NamedTuple
+
+
+class Series(NamedTuple):
+    """One recorded quantity."""
+
+    units: str
+    description: str
+    dtype: str = "f8"
+
+
+SERIES: dict[str, Series] = {
+    "iteration": Series("1", "iterations done", "i8"),
+    "seconds": Series("s", "wall time since iteration 0, diagnostics excluded; largest over ranks"),
+    "objective": Series("1", "f at the mean, f(xbar) = (1/n) sum_i f_i(xbar)"),
+    "gradient_norm": Series("1", "||grad f(xbar)||_2"),
+    "consensus_error": Series("1", "(1/n) sum_i ||x_i - xbar||^2"),
+    "stationarity": Series("1", "P = ||grad f(xbar)||^2 + consensus error"),
+    "tracking_error": Series("1", "(1/n) sum_i ||y_i - ybar||^2"),
+    "invariant": Series("1", "||mean tracker - mean gradient||_2 / (largest ||grad f_i(x_i)||_2 so far)"),
+    "compression_error_x": Series("1", "(1/n) sum_i ||x_i - hx_i||^2"),
+    "compression_error_y": Series("1", "(1/n) sum_i ||y_i - hy_i||^2"),
+    "lyapunov": Series("1", "Lyapunov function V, the sum of its terms"),
+    "lyapunov_gap": Series("1", "term f(xbar) - f* of V (f* or the lower bound named in /meta)"),
+    "lyapunov_memory_x": Series("1", "term c1 sum_i ||x_i - hx_i||^2 of V"),
+    "lyapunov_memory_y": Series("1", "term c2 sum_i ||y_i - hy_i||^2 of V"),
+    "lyapunov_consensus": Series("1", "term c3 sum_i ||x_i - xbar||^2 of V"),
+    "lyapunov_tracking": Series("1", "term c4 sum_i ||y_i - ybar||^2 of V"),
+    "lyapunov_scale": Series("1", "term c5 (sx^2 + sy^2) of V"),
+    "bytes_per_agent": Series("B", "sent by the algorithm, mean over agents, a broadcast counted once"),
+    "bytes_on_wire": Series("B", "sent by the algorithm, total over agents, every copy counted", "i8"),
+    "messages_per_agent": Series("1", "messages handed to the transport, mean over agents"),
+    "diagnostics_bytes": Series("B", "sent for the records themselves, total over agents", "i8"),
+    "ball_violations": Series("1", "times that an argument left the unit ball, total over agents", "i8"),
+    "seconds_gradient": Series("s", "in gradients, mean over agents"),
+    "seconds_compression": Series("s", "in encoding, decoding and mixing, mean over agents"),
+    "seconds_communication": Series("s", "in exchanges, waiting included, mean over agents"),
+    "seconds_diagnostics": Series("s", "in records and checkpoints, mean over agents"),
+}
