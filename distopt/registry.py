@@ -25,11 +25,14 @@ class Registry:
         The configuration section whose ``name`` is looked up here; used in error messages.
     members : dict[str, str]
         ``{"top_k": "distopt.compressors.top_k:TopK", ...}``.
+    key : str
+        The key of that section which holds the name.
     """
 
-    def __init__(self, kind: str, section: str, members: dict[str, str]) -> None:
+    def __init__(self, kind: str, section: str, members: dict[str, str], key: str = "name") -> None:
         self.kind = kind
         self.section = section
+        self.key = key
         self._members = members
 
     def members(self) -> dict[str, str]:
@@ -57,7 +60,9 @@ class Registry:
         if name not in members:
             hint = nearest(name, members) or "."
             known = ", ".join(sorted(members))
-            raise ConfigError(f'{self.section}.name = "{name}" is not known{hint} Known: {known}.')
+            raise ConfigError(
+                f'{self.section}.{self.key} = "{name}" is not known{hint} Known: {known}.'
+            )
         module, _, attribute = members[name].partition(":")
         return getattr(import_module(module), attribute)
 

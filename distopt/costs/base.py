@@ -1,6 +1,8 @@
-"""The contract of a cost: two functions and a size; everything else is optional knowledge."""
+"""The contracts: a cost is two functions and a size, a family makes the costs of all agents."""
 
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Protocol, Self, runtime_checkable
 
 from distopt.arrays import F64
 
@@ -13,7 +15,7 @@ class Cost(Protocol):
     used where it exists and never guessed as zero where it does not:
 
     smoothness : float
-        A Lipschitz constant of the gradient (a bound; used by ``"auto"`` and the Lyapunov functions).
+        A Lipschitz constant of the gradient (a bound; ``"auto"`` and the Lyapunov functions use it).
     lower_bound : float
         A number that the cost never goes below.
     start : float64[d]
@@ -33,3 +35,39 @@ class Cost(Protocol):
     def gradient(self, x: F64, out: F64) -> None:
         """Write the gradient of f_i at x : float64[d] into out : float64[d]."""
         ...
+
+
+class Family(ABC):
+    """All agents' costs of one problem; its fields are the family's own keys of ``[problem]``.
+
+    A family holds parameters only. `cost` builds one agent's cost and keeps nothing of the others';
+    whatever random it holds is a pure function of (seed, agent), so every host builds the same.
+    """
+
+    @abstractmethod
+    def cost(self, agent: int, agents: int, seed: int) -> Cost:
+        """Build f_i of one agent.
+
+        Parameters
+        ----------
+        agent, agents : int
+            i and n, 0 <= i < n.
+        seed : int
+            ``problem.seed``.
+        """
+
+    def dimension_for(self, agents: int, seed: int) -> int:
+        """Return d, by building agent 0's cost where the family has no cheaper way."""
+        return self.cost(0, agents, seed).dimension
+
+    def minimum(self, agents: int, seed: int) -> float | None:
+        """Return min f of f = (1/n) sum_i f_i where it is known to rounding, else None."""
+        return None
+
+    def located(self, folder: Path) -> Self:
+        """Return this family with its relative files looked for in `folder`, then where we are."""
+        return self
+
+    def files(self) -> list[Path]:
+        """List the files whose content the costs depend on."""
+        return []
