@@ -18,10 +18,11 @@ from distopt.arrays import F64
 from distopt.costs import REGISTRY
 from distopt.costs.base import Cost, Family
 from distopt.errors import ConfigError, DataError
+from distopt.files import locate, reason, sha256
 from distopt.parameters import explain, field_names, nearest, show
 from distopt.randomness import STREAM_START, make_key, normal
-from distopt.topologies.edge_file import EdgeFile, reason
-from distopt.topology import Topology, graph_kind, locate
+from distopt.topologies.edge_file import EdgeFile
+from distopt.topology import Topology, graph_kind
 
 
 class ProblemConfig(BaseModel):
@@ -229,12 +230,6 @@ def plain(member: object) -> dict[str, Any]:
         for name, value in pairs
         if value is not None
     }
-
-
-def sha256(path: Path) -> str:
-    """Return the checksum of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def reference_minimum(problem: Problem, starts: int = 4) -> tuple[float, F64]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from distopt.arrays import F64
 from distopt.errors import ConfigError
+from distopt.files import locate
 from distopt.parameters import defaults, nearest, show
 from distopt.topologies import REGISTRY
 from distopt.topologies.base import GraphKind
@@ -232,13 +233,3 @@ def graph_kind(section: dict[str, Any], folder: Path) -> tuple[str, GraphKind]:
             )
     kind = cls(**rest)
     return name, kind
-
-
-def locate(file: str, folder: Path) -> Path:
-    """Find a file of the configuration: beside the configuration, else in the current folder.
-
-    A file that is in neither is taken beside the configuration, where the error will name it.
-    """
-    path = Path(file).expanduser()
-    beside = folder / path
-    return (path if not beside.exists() and path.exists() else beside).absolute()

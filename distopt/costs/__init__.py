@@ -6,6 +6,7 @@ REGISTRY = Registry(
     "costs",
     "problem",
     {
+        "logistic": "distopt.costs.logistic:Logistic",
         "pl": "distopt.costs.pl:PL",
         "quadratic": "distopt.costs.quadratic:Quadratic",
     },

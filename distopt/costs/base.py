@@ -15,7 +15,7 @@ class Cost(Protocol):
     used where it exists and never guessed as zero where it does not:
 
     smoothness : float
-        A Lipschitz constant of the gradient (a bound; ``"auto"`` and the Lyapunov functions use it).
+        A Lipschitz constant of the gradient (a bound), for ``"auto"`` and the Lyapunov functions.
     lower_bound : float
         A number that the cost never goes below.
     start : float64[d]

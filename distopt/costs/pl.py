@@ -1,4 +1,4 @@
-"""Nonconvex costs whose average satisfies the Polyak-Lojasiewicz condition, with a known minimum."""
+"""Nonconvex costs whose average is PL (Polyak-Lojasiewicz) and has a known minimum."""
 
 import numpy as np
 

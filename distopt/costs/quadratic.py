@@ -55,7 +55,7 @@ class Quadratic(Family):
             cost = self.cost(i, agents, seed)
             A += cost.A
             right += cost.times(cost.b)
-        x: F64 = right / A if self.basis == "diagonal" else np.linalg.solve(A, right)
+        x = np.asarray(right / A if A.ndim == 1 else np.linalg.solve(A, right), np.float64)
         return sum(self.cost(i, agents, seed).value(x) for i in range(agents)) / agents
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distopt.errors import ConfigError, DataError
+from distopt.files import reason
 from distopt.parameters import parameters
 from distopt.topologies.base import GraphKind
 
@@ -62,8 +63,3 @@ def read_edges(path: Path, agents: int) -> list[tuple[int, int]]:
             )
         edges.append((i, j))
     return edges
-
-
-def reason(error: Exception) -> str:
-    """Say why a file cannot be read, without repeating its name."""
-    return (getattr(error, "strerror", None) or str(error)).rstrip(".")
