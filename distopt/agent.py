@@ -16,12 +16,10 @@ from distopt.randomness import kernel, make_key
 
 @dataclass
 class Seconds:
-    """Seconds that one agent spent in each phase of its iterations."""
+    """Seconds that one agent spent in each phase of its own computing."""
 
     gradient: float = 0.0
     compression: float = 0.0  # encoding, decoding and mixing
-    communication: float = 0.0  # exchanging with neighbours, waiting included
-    diagnostics: float = 0.0  # everything that the recorder asked for
 
 
 class Agent:

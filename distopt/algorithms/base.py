@@ -198,3 +198,7 @@ class Algorithm(ABC):
     def counts(self, s: State) -> dict[str, I64]:
         """Map names of events to their counts so far (int64[1] arrays of the state)."""
         return {}
+
+    def scale(self, s: State) -> float:
+        """Return sx^2 + sy^2 for methods that scale their messages, else 0."""
+        return 0.0

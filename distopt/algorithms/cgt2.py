@@ -82,6 +82,9 @@ class CompressedTracking2(Algorithm):
     def observe_reach(self, s: State, reach_x: float, reach_y: float) -> None:
         """Take note of the largest entries that are about to be compressed."""
 
+    def scale(self, s: State) -> float:
+        return float(s.sx[0] ** 2 + s.sy[0] ** 2)
+
 
 def max_consensus(numbers: F64, rounds: int) -> Step:
     """Replace each number by its maximum over all agents; `rounds` >= the diameter of the graph."""

@@ -19,7 +19,7 @@ SERIES: dict[str, Series] = {
     "consensus_error": Series("1", "(1/n) sum_i ||x_i - xbar||^2"),
     "stationarity": Series("1", "P = ||grad f(xbar)||^2 + consensus error"),
     "tracking_error": Series("1", "(1/n) sum_i ||y_i - ybar||^2"),
-    "invariant": Series("1", "||mean tracker - mean gradient||_2 / (largest ||grad f_i(x_i)||_2 so far)"),
+    "invariant": Series("1", "||mean tracker - mean gradient||_2 / max_i ||grad f_i(x_i)||_2"),
     "compression_error_x": Series("1", "(1/n) sum_i ||x_i - hx_i||^2"),
     "compression_error_y": Series("1", "(1/n) sum_i ||y_i - hy_i||^2"),
     "lyapunov": Series("1", "Lyapunov function V, the sum of its terms"),

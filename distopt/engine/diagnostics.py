@@ -1,0 +1,176 @@
+"""What is recorded: means, exact gradients at the mean, errors, Lyapunov terms.
+
+None of this belongs to the algorithm. It costs communication of its own, which the transport counts
+and the driver times apart; sums run in the order of the agents, so a record is the same to the bit
+under every engine.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from distopt.algorithms.base import Algorithm
+from distopt.analysis.lyapunov import Lyapunov
+from distopt.arrays import F64
+from distopt.engine.driver import Hosted
+from distopt.engine.series import SERIES
+from distopt.transport.base import Transport
+
+# Per-agent numbers, in the order in which they are collected.
+LOCAL = (
+    "value", "consensus", "tracking", "memory_x", "memory_y", "gradient", "violations", "scale",
+    "nbytes", "nbytes_on_wire", "messages", "diagnostics_nbytes",
+    "seconds_gradient", "seconds_compression", "seconds_communication", "seconds_diagnostics",
+    "seconds",
+)  # fmt: skip
+
+
+class Diagnostics:
+    """Computes one row of all series that exist for an algorithm.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+    hosted : Sequence[Hosted]
+    transport : Transport
+    lyapunov : Lyapunov or None
+        Weights of its terms.
+    lower : float
+        f*, or the lower bound of f that stands in for it.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        hosted: Sequence[Hosted],
+        transport: Transport,
+        lyapunov: Lyapunov | None,
+        lower: float,
+    ) -> None:
+        self.algorithm = algorithm
+        self.hosted = hosted
+        self.transport = transport
+        self.lyapunov = lyapunov
+        self.lower = lower
+        d = hosted[0].agent.dimension
+        self._mean, self._other, self._third = (np.empty(d) for _ in range(3))
+        self._work = [np.empty(d) for _ in hosted]
+        state = hosted[0].state
+        self.has_tracker = algorithm.tracker(state) is not None
+        self.has_invariant = self.has_tracker and algorithm.gradient(state) is not None
+        self.has_memory = {name: name in algorithm.memories(state) for name in ("x", "y")}
+        self.has_counts = bool(algorithm.counts(state))
+
+    def names(self) -> list[str]:
+        """List the series that exist for this algorithm, in the order of `SERIES`."""
+        absent = set()
+        if not self.has_tracker:
+            absent |= {"tracking_error"}
+        if not self.has_invariant:
+            absent |= {"invariant"}
+        absent |= {f"compression_error_{v}" for v, there in self.has_memory.items() if not there}
+        if not self.has_counts:
+            absent |= {"ball_violations"}
+        terms = self.lyapunov.terms() if self.lyapunov else {}
+        absent |= {
+            name
+            for name in SERIES
+            if name.startswith("lyapunov") and name.removeprefix("lyapunov_") not in terms
+        }
+        if self.lyapunov:
+            absent -= {"lyapunov"}
+        return [name for name in SERIES if name not in absent]
+
+    def row(self, iteration: int, seconds: float, diagnostics_seconds: float) -> dict[str, float]:
+        """Compute one record; all processes call this together and get the same numbers."""
+        algorithm, transport, n = self.algorithm, self.transport, self.transport.agents
+        local = np.zeros((len(self.hosted), len(LOCAL)))
+        at = {name: local[:, i] for i, name in enumerate(LOCAL)}
+
+        models = [algorithm.model(h.state) for h in self.hosted]
+        xbar = self._mean
+        transport.mean(models, xbar)
+        for i, h in enumerate(self.hosted):
+            at["value"][i] = h.agent.cost.value(xbar)
+            at["consensus"][i] = square_distance(models[i], xbar, self._work[i])
+            h.agent.cost.gradient(xbar, self._work[i])
+        gradient = self._other
+        transport.mean(self._work, gradient)
+
+        residual = 0.0
+        if self.has_tracker:
+            for i, h in enumerate(self.hosted):
+                self._work[i][:] = algorithm.tracker(h.state)
+            ybar = self._mean  # xbar is not needed any more
+            transport.mean(self._work, ybar)
+            for i in range(len(self.hosted)):
+                at["tracking"][i] = square_distance(self._work[i], ybar, self._work[i])
+        if self.has_invariant:
+            gradients = [algorithm.gradient(h.state) for h in self.hosted]
+            for i, g in enumerate(gradients):
+                at["gradient"][i] = np.sqrt(np.dot(g, g))  # type: ignore[arg-type]
+            gbar = self._third
+            transport.mean(gradients, gbar)  # type: ignore[arg-type]
+            residual = np.sqrt(square_distance(self._mean, gbar, self._mean))
+        for i, h in enumerate(self.hosted):
+            for name, (vector, memory) in algorithm.memories(h.state).items():
+                at[f"memory_{name}"][i] = square_distance(vector, memory, self._work[i])
+            for count in algorithm.counts(h.state).values():
+                at["violations"][i] += count[0]
+            at["scale"][i] = algorithm.scale(h.state)
+            at["seconds_gradient"][i] = h.agent.seconds.gradient
+            at["seconds_compression"][i] = h.agent.seconds.compression
+        share = 1.0 / len(self.hosted)  # what is known per process is split over its agents
+        traffic = transport.traffic
+        at["nbytes"][:] = traffic.nbytes * share
+        at["nbytes_on_wire"][:] = traffic.nbytes_on_wire * share
+        at["messages"][:] = traffic.messages * share
+        at["diagnostics_nbytes"][:] = traffic.diagnostics_nbytes * share
+        at["seconds_communication"][:] = traffic.seconds * share
+        at["seconds_diagnostics"][:] = diagnostics_seconds * share
+        at["seconds"][:] = seconds
+
+        table = transport.collect(local)
+        totals = {name: float(sum(table[:, i])) for i, name in enumerate(LOCAL)}
+        largest = {name: float(table[:, i].max()) for i, name in enumerate(LOCAL)}
+        gradient_norm = float(np.sqrt(np.dot(gradient, gradient)))
+        consensus = totals["consensus"] / n
+        row = {
+            "iteration": iteration,
+            "seconds": largest["seconds"],
+            "objective": totals["value"] / n,
+            "gradient_norm": gradient_norm,
+            "consensus_error": consensus,
+            "stationarity": gradient_norm**2 + consensus,
+            "tracking_error": totals["tracking"] / n,
+            "invariant": residual / (largest["gradient"] or 1.0),
+            "compression_error_x": totals["memory_x"] / n,
+            "compression_error_y": totals["memory_y"] / n,
+            "bytes_per_agent": totals["nbytes"] / n,
+            "bytes_on_wire": round(totals["nbytes_on_wire"]),
+            "messages_per_agent": totals["messages"] / n,
+            "diagnostics_bytes": round(totals["diagnostics_nbytes"]),
+            "ball_violations": round(totals["violations"]),
+            "seconds_gradient": totals["seconds_gradient"] / n,
+            "seconds_compression": totals["seconds_compression"] / n,
+            "seconds_communication": totals["seconds_communication"] / n,
+            "seconds_diagnostics": totals["seconds_diagnostics"] / n,
+        }
+        if self.lyapunov:
+            terms = self.lyapunov.evaluate(
+                gap=row["objective"] - self.lower,
+                memory_x=totals["memory_x"],
+                memory_y=totals["memory_y"],
+                consensus=totals["consensus"],
+                tracking=totals["tracking"],
+                scale=totals["scale"] / n,
+            )
+            row |= {f"lyapunov_{name}": value for name, value in terms.items()}
+            row["lyapunov"] = sum(terms.values())
+        return row
+
+
+def square_distance(a: F64, b: F64, work: F64) -> float:
+    """Return ||a - b||_2^2; `work` is overwritten and may be a."""
+    np.subtract(a, b, out=work)
+    return float(np.dot(work, work))

@@ -1,0 +1,50 @@
+"""The loop: run every hosted agent's generator, exchanging wherever they stop.
+
+The same loop serves one process with all agents and MPI with one agent a rank; it knows neither
+which algorithm nor which transport it drives.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from distopt.agent import Agent
+from distopt.algorithms.base import Algorithm, State, Step
+from distopt.arrays import U8
+from distopt.transport.base import Transport
+
+
+@dataclass
+class Hosted:
+    """One agent of this process, with its state."""
+
+    agent: Agent
+    state: State
+
+
+def iterate(algorithm: Algorithm, hosted: Sequence[Hosted], transport: Transport, k: int) -> None:
+    """Do iteration k of all hosted agents."""
+    run_to_end([algorithm.step(h.agent, h.state, k) for h in hosted], transport)
+
+
+def run_to_end(steps: Sequence[Step], transport: Transport) -> None:
+    """Resume all generators together, exchange by exchange, until they end."""
+    payloads = [next(step, None) for step in steps]
+    while (sent := all_or_none(payloads)) is not None:
+        received = transport.exchange(sent)
+        payloads = [resume(step, messages) for step, messages in zip(steps, received, strict=True)]
+
+
+def resume(step: Step, messages: Sequence[U8]) -> U8 | None:
+    """Give a generator what its agent received; return its next payload, None at its end."""
+    try:
+        return step.send(messages)
+    except StopIteration:
+        return None
+
+
+def all_or_none(payloads: Sequence[U8 | None]) -> list[U8] | None:
+    """Return the payloads if there is one of every agent, None if all have ended."""
+    present = [p for p in payloads if p is not None]
+    if present and len(present) != len(payloads):
+        raise RuntimeError("the agents of one algorithm must exchange equally often")
+    return present or None

@@ -1,0 +1,141 @@
+"""metrics.h5: one dataset per series, readable with h5py alone, whole after a crash.
+
+The file is written in HDF5's single-writer mode: all datasets and attributes exist before the first
+row, rows are flushed before the counter ``/series.attrs["rows"]``, and a reader trusts the counter
+only. A file whose writer died opens with ``h5py.File(path, "r", swmr=True)``; `Recorder.reopen`
+rewrites such a file to a clean one, by temporary name and rename.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import h5py
+import numpy as np
+
+from distopt.arrays import F64
+from distopt.engine.series import SERIES
+from distopt.errors import CheckpointError
+
+FORMAT = 1
+CHUNK = 512
+
+
+class Recorder:
+    """Writes rows to metrics.h5; call `flush` before anything that must not be lost.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file; its folder exists.
+    names : Sequence[str]
+        Series to record, keys of `SERIES`.
+    meta : Mapping[str, Any]
+        Attributes of ``/meta``: texts, numbers, booleans; anything else is stored as JSON.
+    matrix : float64[n, n]
+        The mixing matrix, ``/meta/W``.
+    rows : Sequence[Mapping[str, float]]
+        Rows of an earlier part of the run.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        names: Sequence[str],
+        meta: Mapping[str, Any],
+        matrix: F64,
+        rows: Sequence[Mapping[str, float]] = (),
+    ) -> None:
+        self.path = path
+        self.names = list(names)
+        self._pending: list[Mapping[str, float]] = list(rows)
+        self._rows = 0
+        temporary = path.with_name(path.name + ".tmp")
+        with h5py.File(temporary, "w", libver="latest") as file:
+            series = file.create_group("series")
+            series.attrs["rows"] = np.int64(0)
+            for name in self.names:
+                units, description, dtype = SERIES[name]
+                data = series.create_dataset(name, (0,), dtype, maxshape=(None,), chunks=(CHUNK,))
+                data.attrs["units"], data.attrs["description"] = units, description
+            group = file.create_group("meta")
+            group.attrs["format"] = FORMAT
+            for key, value in (dict(meta) | {"status": "running", "stop_reason": ""}).items():
+                plain = isinstance(value, str | bool | int | float | np.generic)
+                group.attrs[key] = value if plain else json.dumps(value)
+            group.create_dataset("W", data=matrix)
+        os.replace(temporary, path)
+        self._open()
+        self.flush()
+
+    def _open(self) -> None:
+        self._file = h5py.File(self.path, "r+", libver="latest")
+        self._file.swmr_mode = True
+        self._series = {name: self._file["series"][name] for name in self.names}
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Add one row; it is on disk after the next `flush`."""
+        self._pending.append(row)
+
+    def flush(self) -> None:
+        """Write all pending rows, then the counter."""
+        if not self._pending:
+            return
+        end = self._rows + len(self._pending)
+        for name, data in self._series.items():
+            data.resize((end,))
+            data[self._rows :] = [row[name] for row in self._pending]
+            data.flush()
+        self._file["series"].attrs.modify("rows", np.int64(end))
+        self._file.flush()
+        self._rows, self._pending = end, []
+
+    def finish(self, status: str, stop_reason: str) -> None:
+        """Flush, close, and say how the run ended ("finished" or "stopped")."""
+        self.flush()
+        self._file.close()
+        with h5py.File(self.path, "r+", libver="latest") as file:
+            file["meta"].attrs["status"] = status
+            file["meta"].attrs["stop_reason"] = stop_reason
+
+    def close(self) -> None:
+        """Keep what was recorded after a failure; the status stays "running"."""
+        self.flush()
+        self._file.close()
+
+    @classmethod
+    def reopen(cls, path: Path, last: int) -> Self:
+        """Continue an earlier file: keep its rows up to iteration `last`, rewritten cleanly."""
+        names, meta, matrix, rows = read_metrics(path)
+        for key in ("format", "status", "stop_reason"):
+            meta.pop(key, None)
+        return cls(path, names, meta, matrix, [row for row in rows if row["iteration"] <= last])
+
+
+def read_metrics(
+    path: Path,
+) -> tuple[list[str], dict[str, Any], F64, list[dict[str, float]]]:
+    """Read names, meta, mixing matrix and valid rows of a metrics file, finished or not.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, damaged, or of an unknown format.
+    """
+    try:
+        with h5py.File(path, "r", libver="latest", swmr=True) as file:
+            meta = dict(file["meta"].attrs)
+            if meta.get("format") != FORMAT:
+                raise CheckpointError(
+                    f"{path} has format {meta.get('format')}; this version reads format {FORMAT}."
+                )
+            count = int(file["series"].attrs["rows"])
+            columns = {name: data[:count] for name, data in file["series"].items()}
+            matrix = file["meta"]["W"][:]
+    except (OSError, KeyError) as error:
+        raise CheckpointError(f"{path} cannot be read as a record of a run: {error}.") from None
+    names = [name for name in SERIES if name in columns]
+    rows = [{name: columns[name][i].item() for name in names} for i in range(count)]
+    return names, meta, matrix, rows

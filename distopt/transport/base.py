@@ -1,0 +1,99 @@
+"""The contract of a transport: exchange bytes with neighbours, count them, notice silence.
+
+A transport carries the agents that live in this process: all of them in one process, exactly one
+under MPI. One driver serves both. The algorithm's traffic (`exchange`) and the recorder's (`mean`,
+`collect`) are counted and timed apart, and nothing else ever adds to the first.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from distopt.arrays import F64, U8
+
+
+@dataclass
+class Traffic:
+    """What the agents of this process have sent so far."""
+
+    nbytes: int = 0  # a broadcast to all neighbours counted once
+    nbytes_on_wire: int = 0  # every copy counted
+    messages: int = 0  # copies handed to the transport
+    diagnostics_nbytes: int = 0  # for records and agreements, apart from all of the above
+    seconds: float = 0.0  # in `exchange`, waiting included
+
+
+class Transport(ABC):
+    """Moves messages between agents.
+
+    Attributes
+    ----------
+    agents : int
+        How many there are in total.
+    hosted : tuple of int
+        Those that live in this process, ascending.
+    root : bool
+        Whether this process writes records and speaks to the user.
+    traffic : Traffic
+    """
+
+    agents: int
+    hosted: tuple[int, ...]
+    root: bool
+    traffic: Traffic
+
+    @abstractmethod
+    def exchange(self, payloads: Sequence[U8]) -> list[Sequence[U8]]:
+        """Send each hosted agent's payload to its neighbours; return what each received.
+
+        Parameters
+        ----------
+        payloads : Sequence[uint8[:]]
+            One per hosted agent; must stay unchanged until the next call returns.
+
+        Returns
+        -------
+        list of Sequence[uint8[:]]
+            One per hosted agent: its neighbours' payloads in the order of its neighbours, valid
+            until the next call.
+        """
+
+    @abstractmethod
+    def mean(self, rows: Sequence[F64], out: F64) -> None:
+        """out = mean over all agents of their rows, summed in the order of the agents.
+
+        The order is fixed, so the result is the same to the bit whatever the number of processes.
+        """
+
+    @abstractmethod
+    def collect(self, rows: F64) -> F64:
+        """Gather float64[hosted, m] from all processes into float64[agents, m], on all of them."""
+
+    @abstractmethod
+    def share(self, item: Any) -> list[Any]:
+        """Gather one small object from every process, on all of them; for set-up and checkpoints."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what the transport holds."""
+
+    def __enter__(self) -> Self:
+        """Hold the transport's resources for a ``with`` block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Release them."""
+        self.close()
+
+    def count(self, payload: U8, copies: int) -> None:
+        """Add one payload that is sent to `copies` neighbours to the traffic."""
+        self.traffic.nbytes += payload.size
+        self.traffic.nbytes_on_wire += payload.size * copies
+        self.traffic.messages += copies

@@ -1,0 +1,168 @@
+"""One rank, one agent: packed bytes in preallocated buffers, upper-case calls only."""
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from distopt.arrays import F64, U8
+from distopt.errors import ConfigError, TransportError
+from distopt.topology import Topology
+from distopt.transport.base import Traffic, Transport
+
+TAG = 1
+SPIN_SECONDS = 2e-3  # poll this long before sleeping between polls
+SLEEP_SECONDS = 50e-6
+LARGEST = 2**31 - 1  # bytes of a message, the limit of a C int count
+
+
+class MpiTransport(Transport):
+    """Exchanges with neighbouring ranks on a communicator of its own, diagnostics on another.
+
+    Receives are posted one exchange ahead, into two sets of buffers in turn, so a neighbour that is
+    early finds its receive waiting. Waiting polls, yields the core and then sleeps in short steps:
+    with more ranks than cores a busy wait would keep the awaited rank from running, and a blocking
+    MPI call could neither notice a silent neighbour nor let a signal be handled.
+
+    Parameters
+    ----------
+    comm : MPI.Comm
+        Its size must be the number of agents; it is duplicated, never used.
+    topology : Topology
+    max_nbytes : int
+        The largest message that any agent can send.
+    timeout : float
+        Seconds that a neighbour may stay silent.
+    """
+
+    def __init__(
+        self, comm: MPI.Comm, topology: Topology, max_nbytes: int, timeout: float
+    ) -> None:
+        if max_nbytes > LARGEST:
+            raise ConfigError(
+                f"A message of this compressor can take {max_nbytes} bytes at this dimension; "
+                f"MPI carries at most {LARGEST}."
+            )
+        self.agents = comm.size
+        self.hosted = (comm.rank,)
+        self.root = comm.rank == 0
+        self.traffic = Traffic()
+        self.timeout = timeout
+        self.exchanges = 0
+        self._comm = comm.Dup()
+        self._diagnostics = comm.Dup()
+        self._neighbours = topology.neighbours(comm.rank)
+        self._hosts = self._diagnostics.allgather(socket.gethostname())
+        self._statuses = [MPI.Status() for _ in range(2 * len(self._neighbours))]
+        self._buffers = [
+            [np.zeros(max_nbytes, np.uint8) for _ in self._neighbours] for _ in range(2)
+        ]
+        self._receives = [
+            [
+                self._comm.Recv_init([buffer, max_nbytes, MPI.BYTE], source=j, tag=TAG)
+                for j, buffer in zip(self._neighbours, buffers, strict=True)
+            ]
+            for buffers in self._buffers
+        ]
+        self._turn = 0
+        MPI.Prequest.Startall(self._receives[0])
+
+    def exchange(self, payloads: Sequence[U8]) -> list[Sequence[U8]]:
+        began = perf_counter()
+        (payload,) = payloads
+        turn, self._turn = self._turn, self._turn ^ 1
+        message = [payload, payload.size, MPI.BYTE]
+        requests: list[MPI.Request] = [*self._receives[turn]]
+        requests += [self._comm.Isend(message, dest=j, tag=TAG) for j in self._neighbours]
+        self.count(payload, len(self._neighbours))
+        self._wait(requests, self._statuses)
+        received = [
+            buffer[: status.Get_count(MPI.BYTE)]
+            for buffer, status in zip(self._buffers[turn], self._statuses, strict=False)
+        ]
+        MPI.Prequest.Startall(self._receives[self._turn])
+        self.exchanges += 1
+        self.traffic.seconds += perf_counter() - began
+        return [received]
+
+    def _wait(self, requests: list[MPI.Request], statuses: list[MPI.Status] | None) -> None:
+        """Wait for all requests; raise `TransportError` naming who is silent after the timeout."""
+        testall = MPI.Request.Testall
+        if testall(requests, statuses):
+            return
+        began = perf_counter()
+        while not testall(requests, statuses):
+            waited = perf_counter() - began
+            if waited < SPIN_SECONDS:
+                os.sched_yield()
+                continue
+            time.sleep(SLEEP_SECONDS)
+            if waited > self.timeout:
+                raise TransportError(self._silence(requests))
+
+    def _silence(self, requests: list[MPI.Request]) -> str:
+        me = self.hosted[0]
+        pending = [not request.Get_status() for request in requests]
+        silent = [j for j, late in zip(self._neighbours, pending, strict=False) if late]
+        stuck = [
+            j
+            for j, late in zip(self._neighbours, pending[len(self._neighbours) :], strict=False)
+            if late
+        ]
+        who = " and ".join(f"agent {j} (host {self._hosts[j]})" for j in silent or stuck)
+        what = "heard nothing from" if silent or not stuck else "cannot get its message through to"
+        return (
+            f"Agent {me} (host {self._hosts[me]}) {what} {who or 'some rank'} for "
+            f"{self.timeout:g} s in exchange {self.exchanges}; run.timeout sets how long to wait."
+        )
+
+    def mean(self, rows: Sequence[F64], out: F64) -> None:
+        # Each rank sums one slice of the coordinates in the order of the agents, whatever order an
+        # MPI library's own reduction would take; memory stays O(d) on every rank.
+        n, d = self.agents, out.size
+        counts = np.array([d // n + (i < d % n) for i in range(n)])
+        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        mine = int(counts[self.hosted[0]])
+        parts = np.empty((n, mine))
+        self._wait(
+            [
+                self._diagnostics.Ialltoallv(
+                    [rows[0], counts, starts, MPI.DOUBLE],
+                    [parts, [mine] * n, [mine * i for i in range(n)], MPI.DOUBLE],
+                )
+            ],
+            None,
+        )
+        total = parts[0]
+        for part in parts[1:]:
+            total += part
+        total /= n
+        self._wait(
+            [self._diagnostics.Iallgatherv([total, mine], [out, counts, starts, MPI.DOUBLE])], None
+        )
+        self.traffic.diagnostics_nbytes += 8 * (d - mine) + 8 * mine * (n - 1)
+
+    def collect(self, rows: F64) -> F64:
+        out = np.empty((self.agents, rows.shape[1]))
+        self._wait([self._diagnostics.Iallgather(np.ascontiguousarray(rows), out)], None)
+        self.traffic.diagnostics_nbytes += rows.nbytes * (self.agents - 1)
+        return out
+
+    def share(self, item: Any) -> list[Any]:
+        return self._diagnostics.allgather(item)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        for request in self._receives[self._turn]:
+            request.Cancel()
+            request.Wait()
+        for receives in self._receives:
+            for request in receives:
+                request.Free()
+        self._receives = [[], []]
+        self._comm.Free()
+        self._diagnostics.Free()
