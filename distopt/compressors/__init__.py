@@ -7,5 +7,9 @@ REGISTRY = Registry(
     "compressor",
     {
         "identity": "distopt.compressors.identity:Identity",
+        "norm_sign": "distopt.compressors.norm_sign:NormSign",
+        "one_bit": "distopt.compressors.one_bit:OneBit",
+        "quantize": "distopt.compressors.quantize:Quantize",
+        "saturating": "distopt.compressors.saturating:Saturating",
     },
 )

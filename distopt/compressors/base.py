@@ -21,9 +21,11 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from distopt.arrays import F64, I64, U8, U32
 from distopt.errors import MessageError
+from distopt.randomness import make_key
 
 # The adaptive state of one end of one stream, such as a coder's models; {} for most compressors.
 CodecState: TypeAlias = dict[str, np.ndarray]
@@ -100,9 +102,7 @@ class Compressor(ABC):
         """Write C(x) for x : float64[d] into out : uint8[>= max_nbytes(d)]; return the bytes used."""
 
     @abstractmethod
-    def decode_add(
-        self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState
-    ) -> int:
+    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
         """acc += weight * C(x); return the number of bytes of `payload` that belong to this vector.
 
         Parameters
@@ -128,7 +128,7 @@ class Compressor(ABC):
         return {}
 
 
-_scratch: dict[tuple[str, str], np.ndarray] = {}
+_scratch: dict[tuple[str, type], np.ndarray] = {}
 
 
 def scratch(purpose: str, size: int, dtype: type) -> np.ndarray:
@@ -136,11 +136,38 @@ def scratch(purpose: str, size: int, dtype: type) -> np.ndarray:
 
     Valid until the next call with the same purpose and dtype; contents are arbitrary.
     """
-    place = (purpose, np.dtype(dtype).name)
+    place = (purpose, dtype)
     found = _scratch.get(place)
     if found is None or found.size < size:
         found = _scratch[place] = np.empty(max(size, 16), dtype)
     return found
+
+
+def compress(compressor: Compressor, x: ArrayLike, key: U32 | None = None) -> tuple[bytes, F64]:
+    """Return the payload of one vector and C(x), which is what the payload decodes to.
+
+    For set-up, tests and the curious: it allocates, and starts from the initial adaptive state.
+
+    Parameters
+    ----------
+    compressor : Compressor
+    x : float64[d], finite
+    key : uint32[5], optional
+        Of the random bits; ``make_key(0, 0, 0)`` by default.
+
+    Returns
+    -------
+    payload : bytes
+    decoded : float64[d]
+    """
+    x = np.array(x, dtype=np.float64)
+    compressor.check(x.size)
+    key = make_key(0, 0, 0) if key is None else key
+    out = np.zeros(compressor.max_nbytes(x.size), np.uint8)
+    payload = out[: compressor.encode(x, out, key, compressor.new_state(x.size))]
+    decoded = np.zeros(x.size)
+    compressor.decode_add(payload, 1.0, decoded, key, compressor.new_state(x.size))
+    return payload.tobytes(), decoded
 
 
 def checked(status: int, *reasons: str) -> int:
@@ -155,5 +182,5 @@ def checked(status: int, *reasons: str) -> int:
 
 __all__ = [
     "F64", "I64", "U8", "U32", "Absolute", "CodecState", "Compressor", "Guarantee", "Local",
-    "Relative", "checked", "scratch",
+    "Relative", "checked", "compress", "scratch",
 ]  # fmt: skip

@@ -7,7 +7,23 @@ LLVM turns that into one load, vectorised where there are many (measured: as fas
 import numpy as np
 
 from distopt.arrays import F64, U8
+from distopt.errors import MessageError
 from distopt.randomness import kernel
+
+# What decoding kernels return, before their first write, instead of a byte count.
+TOO_SHORT = -1
+INVALID_SCALE = -2
+INVALID_CODE = -3
+INVALID_INDEX = -4
+PADDING = -5
+
+_REASONS = {
+    TOO_SHORT: "the payload is too short",
+    INVALID_SCALE: "a scale is negative or not finite",
+    INVALID_CODE: "a code is none that the sender can produce",
+    INVALID_INDEX: "an index is not below the dimension",
+    PADDING: "padding bits are not zero",
+}
 
 
 @kernel
@@ -79,3 +95,16 @@ def add_f64(payload: U8, weight: float, acc: F64) -> None:
     """acc += weight v for the v : float64[d] that payload[:8 d] holds."""
     for i in range(acc.size):
         acc[i] += weight * np.uint64(load_u64(payload, 8 * i)).view(np.float64)
+
+
+def accepted(status: int, payload: U8, d: int) -> int:
+    """Return the byte count of a decoding kernel, or raise for its negative status.
+
+    Raises
+    ------
+    MessageError
+        A sentence without its end: `Agent` puts receiver, sender and iteration before it.
+    """
+    if status >= 0:
+        return status
+    raise MessageError(f"{_REASONS[status]} ({payload.size} bytes for {d} coordinates)")

@@ -1,0 +1,140 @@
+"""Unsigned codes of 1 to 16 bits, packed densely.
+
+Coordinate i owns bits [w i, w i + w) of the section; bit k of the section is bit k % 8 of byte k // 8.
+So 8 codes are exactly w bytes, which is what the fast paths use, and the section of d codes takes
+ceil(w d / 8) bytes whose last padding bits are zero. Readers refuse padding that is not.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distopt.arrays import F64, U8
+from distopt.compressors.wire import load_u64, store_u64
+from distopt.randomness import TILE, kernel
+
+U16: TypeAlias = NDArray[np.uint16]  # codes
+
+
+@kernel
+def packed_nbytes(count: int, width: int) -> int:
+    """Return the bytes that `count` codes of `width` bits take."""
+    return (count * width + 7) // 8
+
+
+@kernel
+def padding_is_zero(payload: U8, at: int, count: int, width: int) -> bool:
+    """Tell whether the bits after the last code of the section at `at` are zero."""
+    used = count * width
+    return used % 8 == 0 or payload[at + used // 8] >> np.uint8(used % 8) == 0
+
+
+@kernel
+def pack(codes: U16, count: int, width: int, out: U8, at: int, end: int) -> None:
+    """Write codes[:count] from byte `at` on; the section that they belong to ends before `end`.
+
+    Whole groups of 8 leave by one or two stores of 8 bytes, which reach beyond the group: later
+    groups overwrite that, and near `end` single bytes are stored.
+    """
+    w = np.uint64(width)
+    half = np.uint64(4 * width)
+    store = 8 if width <= 8 else 16
+    group = 0
+    while 8 * group + 8 <= count and at + store <= end:
+        low = np.uint64(0)
+        high = np.uint64(0)
+        for j in range(4):
+            shift = w * np.uint64(j)
+            low |= np.uint64(codes[8 * group + j]) << shift
+            high |= np.uint64(codes[8 * group + 4 + j]) << shift
+        if width <= 8:
+            store_u64(out, at, low | high << half)
+        elif width < 16:
+            store_u64(out, at, low | high << half)
+            store_u64(out, at + 8, high >> (np.uint64(64) - half))
+        else:
+            store_u64(out, at, low)
+            store_u64(out, at + 8, high)
+        at += width
+        group += 1
+    buffer = np.uint64(0)
+    held = 0
+    for i in range(8 * group, count):
+        buffer |= np.uint64(codes[i]) << np.uint64(held)
+        held += width
+        while held >= 8:
+            out[at] = np.uint8(buffer & np.uint64(0xFF))
+            at += 1
+            buffer >>= np.uint64(8)
+            held -= 8
+    if held > 0:
+        out[at] = np.uint8(buffer)
+
+
+@kernel
+def unpack(payload: U8, at: int, count: int, width: int, codes: U16) -> None:
+    """codes[:count] = the codes that start at byte `at`; the caller has checked the length."""
+    w = np.uint64(width)
+    mask = (np.uint64(1) << w) - np.uint64(1)
+    # Codes 4 to 7 of a group start inside byte width // 2 of it, at bit 0 or 4.
+    second = width // 2
+    offset = np.uint64(4 * (width % 2))
+    half = np.uint64(4 * width)
+    reach = 8 if width <= 8 else second + 8
+    group = 0
+    while 8 * group + 8 <= count and at + reach <= payload.size:
+        low = load_u64(payload, at)
+        high = low >> half if width <= 8 else load_u64(payload, at + second) >> offset
+        for j in range(4):
+            shift = w * np.uint64(j)
+            codes[8 * group + j] = (low >> shift) & mask
+            codes[8 * group + 4 + j] = (high >> shift) & mask
+        at += width
+        group += 1
+    buffer = np.uint64(0)
+    held = 0
+    for i in range(8 * group, count):
+        while held < width:
+            buffer |= np.uint64(payload[at]) << np.uint64(held)
+            at += 1
+            held += 8
+        codes[i] = buffer & mask
+        buffer >>= w
+        held -= width
+
+
+@kernel
+def pack_signs(x: F64, flags: U8, out: U8, at: int) -> int:
+    """Write one bit per coordinate, x_i < 0, from byte `at` on; return the bytes used.
+
+    flags : uint8[TILE] is work space.
+    """
+    eights = flags.view(np.uint64)
+    for start in range(0, x.size, TILE):
+        count = min(TILE, x.size - start)
+        for i in range(count):
+            flags[i] = np.uint8(x[start + i] < 0.0)
+        for i in range(count, (count + 7) // 8 * 8):
+            flags[i] = 0
+        for byte in range((count + 7) // 8):
+            # The product moves the lowest bit of byte j of the eight to bit 56 + j.
+            spread = eights[byte] * np.uint64(0x0102040810204080)
+            out[at + byte] = np.uint8(spread >> np.uint64(56))
+        at += TILE // 8
+    return (x.size + 7) // 8
+
+
+@kernel
+def add_signs(payload: U8, at: int, size: float, weight: float, acc: F64) -> None:
+    """acc += weight v, where v_i = -size if bit i of the section at `at` is set, else +size."""
+    plus = np.float64(size).view(np.uint64)
+    whole = acc.size // 8
+    for byte in range(whole):
+        bits = np.uint64(payload[at + byte])
+        for j in range(8):
+            sign = (bits >> np.uint64(j)) << np.uint64(63)
+            acc[8 * byte + j] += weight * np.uint64(plus | sign).view(np.float64)
+    for i in range(8 * whole, acc.size):
+        sign = (np.uint64(payload[at + whole]) >> np.uint64(i - 8 * whole)) << np.uint64(63)
+        acc[i] += weight * np.uint64(plus | sign).view(np.float64)

@@ -1,0 +1,245 @@
+"""Quantisers with a norm as scale: b + 1 bits a coordinate, with or without dither."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+
+from distopt.compressors.base import (
+    F64,
+    U8,
+    U32,
+    CodecState,
+    Compressor,
+    Guarantee,
+    Local,
+    Relative,
+    scratch,
+)
+from distopt.compressors.bits import U16, pack, packed_nbytes, padding_is_zero, unpack
+from distopt.compressors.scales import (
+    MAX_NBYTES,
+    SLACK,
+    ScaleType,
+    load_scale,
+    max_abs,
+    round_scale,
+    store_scale,
+    two_norm,
+)
+from distopt.compressors.wire import INVALID_CODE, PADDING, TOO_SHORT, accepted
+from distopt.errors import ConfigError, DivergedError
+from distopt.parameters import Field, parameters
+from distopt.randomness import TILE, fill_tile, kernel
+
+
+@parameters("compressor")
+class Quantize(Compressor):
+    """C(x)_i = (s / L) sign(x_i) q_i, L = 2^(bits - 1), s = ||x|| rounded up to a float32.
+
+    Nearest (the default): q_i = floor(L |x_i| / s + 1/2). Dithered: q_i = floor(L |x_i| / s + u_i) with
+    u_i uniform on [0, 1), so that E C(x) = x. With `block`, every block of so many coordinates (the
+    last one may be shorter) has a scale of its own.
+
+    Class: relative, derived, with n = min(block, d) (docs: compressors/quantize):
+
+    * nearest, norm "inf": r = 1, psi = 1 / (1 + (n - 1) / 4^bits);
+    * nearest, norm "two": r = 1, psi = 1 - n / 4^bits, and none where that is not positive;
+    * dithered: r = 1 + w, psi = 1 / (1 + w), where w = (sqrt(1 + (n - 1) / L^2) - 1) / 2 with norm
+      "inf"; with norm "two" w = n / (4 L^2) if n <= 4 L^2, else sqrt(n) / L - 1.
+
+    Local in the maximum norm with 1 - phi = s / (2 L) nearest and s / L dithered, where that is below
+    1, s being 1 with norm "inf" and sqrt(n) with norm "two".
+
+    Wire: one scale per block (docs: compressors, scales), then d codes L + sign(x_i) q_i of bits + 1
+    bits (docs: compressors, packed codes).
+
+    >>> from distopt.compressors.base import compress
+    >>> payload, decoded = compress(Quantize(bits=2), [4.0, -1.1, 0.0])
+    >>> payload.hex(" "), decoded.tolist()
+    ('00 00 80 40 8c 00', [4.0, -2.0, 0.0])
+    """
+
+    bits: Annotated[int, Field(ge=1, le=15)] = 4  # b; a coordinate costs b + 1 bits
+    dithered: bool = False  # unbiased, with random bits
+    norm: Literal["inf", "two"] = "inf"
+    block: Annotated[int, Field(ge=1)] | None = None  # coordinates per scale; all by default
+    scale: ScaleType = "float32"  # how the scales travel
+
+    def guarantees(self, d: int) -> tuple[Guarantee, ...]:
+        n = min(self.block or d, d)
+        slack = SLACK[self.scale] + (n * 2.0**-52 if self.norm == "two" else 0.0)
+        levels = 2.0 ** (self.bits - 1) / (1 + slack)  # what ||x|| / step is at least
+        found: list[Guarantee] = []
+        if self.dithered:
+            if self.norm == "inf":
+                w = (np.sqrt(1 + (n - 1) / levels**2) - 1) / 2 + slack / levels
+            else:
+                w = n / (4 * levels**2) if n <= 4 * levels**2 else np.sqrt(n) / levels - 1
+            found.append(Relative(r=float(1 + w), psi=float(1 / (1 + w))))
+        elif self.norm == "inf":
+            found.append(Relative(r=1.0, psi=(1 - slack**2) / (1 + (n - 1) / (4 * levels**2))))
+        elif n < 4 * levels**2:
+            found.append(Relative(r=1.0, psi=1 - n / (4 * levels**2)))
+        step = 1 / 2.0 ** (self.bits - 1)  # in the unit ball; scales up to 1 round to 1 at most
+        if self.norm == "two":
+            step = float(np.sqrt(n)) / levels
+        error = step if self.dithered else step / 2
+        if error < 1:
+            found.append(Local(p=np.inf, phi=1 - error))
+        return tuple(found)
+
+    def check(self, d: int) -> None:
+        if not self.guarantees(d):
+            n = min(self.block or d, d)
+            raise ConfigError(
+                f'compressor.bits = {self.bits} with norm = "two" may round every coordinate of a '
+                f"vector of size {n} to zero; set compressor.dithered = true, or "
+                f'compressor.norm = "inf", or at least {int(np.log2(n) / 2) + 1} bits.'
+            )
+
+    def max_nbytes(self, d: int) -> int:
+        return MAX_NBYTES * -(-d // (self.block or d)) + ((self.bits + 1) * d + 7) // 8
+
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+        block = self.block or x.size
+        status = encode_quantized(
+            x, self.bits, self.dithered, self.norm == "two", block, self.scale == "float64", key,
+            scratch("words", TILE, np.uint32), scratch("codes", TILE, np.uint16),
+            scratch("scales", -(-x.size // block), np.float64), out,
+        )  # fmt: skip
+        if status < 0:
+            raise DivergedError(
+                "the 2-norm of a vector is beyond float64, so quantize cannot send it; "
+                "smaller steps, such as algorithm.eta, may help"
+            )
+        return status
+
+    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+        block = self.block or acc.size
+        status = decode_quantized(
+            payload, self.bits, block, self.scale == "float64", scratch("codes", TILE, np.uint16),
+            scratch("scales", -(-acc.size // block), np.float64), weight, acc,
+        )  # fmt: skip
+        return accepted(status, payload, acc.size)
+
+
+@kernel
+def store_norms(x: F64, two: bool, block: int, wide: bool, scales: F64, out: U8) -> int:
+    """Fill scales with the rounded norm of each block and write them; return the bytes, or -1."""
+    at = 0
+    for number in range(-(-x.size // block)):
+        part = x[number * block : min((number + 1) * block, x.size)]
+        scale = round_scale(two_norm(part) if two else max_abs(part), wide)
+        if not np.isfinite(scale):
+            return -1
+        scales[number] = scale
+        at += store_scale(out, at, scale, wide)
+    return at
+
+
+@kernel
+def load_norms(payload: U8, count: int, wide: bool, scales: F64) -> int:
+    """scales[:count] = the scales that a payload begins with; return their bytes or a status."""
+    at = 0
+    for number in range(count):
+        scales[number], nbytes = load_scale(payload, at, wide)
+        if nbytes < 0:
+            return nbytes
+        at += nbytes
+    return at
+
+
+@kernel
+def round_levels(
+    x: F64, scale: float, levels: float, dithered: bool, words: U32, codes: U16
+) -> None:
+    """codes_i = L + sign(x_i) q_i, where q_i is L |x_i| / scale, rounded; |x_i| <= scale.
+
+    Dithered: up with probability f, the fractional part, decided by (word + 1/2) 2^-32 < f. So what
+    is on the grid never moves, and the probability is f up to 2^-33.
+    """
+    if scale == 0.0:
+        codes[: x.size] = np.uint16(levels)
+        return
+    for i in range(x.size):
+        # Dividing first keeps grid points exact (L is a power of two), and never overflows.
+        level = (abs(x[i]) / scale) * levels
+        floor = np.int32(level)
+        rest = level - floor
+        if dithered:
+            up = np.int32((words[i] + 0.5) * 2.0**-32 < rest)
+        else:
+            up = np.int32(rest >= 0.5)
+        q = floor + up
+        codes[i] = np.int32(levels) + (-q if x[i] < 0.0 else q)
+
+
+@kernel
+def encode_quantized(
+    x: F64, bits: int, dithered: bool, two: bool, block: int, wide: bool, key: U32,
+    words: U32, codes: U16, scales: F64, out: U8,
+) -> int:  # fmt: skip
+    """Write the scales and d codes; return the bytes, -1 for a norm beyond float64.
+
+    Work space: words : uint32[TILE], codes : uint16[TILE], scales : float64[blocks].
+    """
+    head = store_norms(x, two, block, wide, scales, out)
+    if head < 0:
+        return head
+    width = bits + 1
+    levels = np.float64(1 << (bits - 1))
+    end = head + packed_nbytes(x.size, width)
+    for start in range(0, x.size, TILE):
+        stop = min(start + TILE, x.size)
+        if dithered:
+            fill_tile(key, start // TILE, words)
+        first = start
+        while first < stop:  # the parts of blocks that lie in this tile
+            last = min((first // block + 1) * block, stop)
+            round_levels(
+                x[first:last], scales[first // block], levels, dithered,
+                words[first - start : last - start], codes[first - start : last - start],
+            )  # fmt: skip
+            first = last
+        pack(codes, stop - start, width, out, head + packed_nbytes(start, width), end)
+    return end
+
+
+@kernel
+def decode_quantized(
+    payload: U8, bits: int, block: int, wide: bool, codes: U16, scales: F64, weight: float, acc: F64
+) -> int:
+    """acc += weight C(x); return the bytes consumed or a negative status."""
+    d = acc.size
+    head = load_norms(payload, -(-d // block), wide, scales)
+    if head < 0:
+        return head
+    width = bits + 1
+    end = head + packed_nbytes(d, width)
+    if end > payload.size:
+        return TOO_SHORT
+    if not padding_is_zero(payload, head, d, width):
+        return PADDING
+    largest = np.uint16(0)
+    for start in range(0, d, TILE):
+        count = min(TILE, d - start)
+        unpack(payload, head + packed_nbytes(start, width), count, width, codes)
+        for i in range(count):
+            largest = max(largest, codes[i])
+    if largest > 1 << bits:
+        return INVALID_CODE
+    levels = 1 << (bits - 1)
+    step = 1.0 / levels
+    for start in range(0, d, TILE):
+        stop = min(start + TILE, d)
+        if d > TILE:  # else the codes are there already
+            unpack(payload, head + packed_nbytes(start, width), stop - start, width, codes)
+        first = start
+        while first < stop:
+            last = min((first // block + 1) * block, stop)
+            scale = scales[first // block]
+            for i in range(first, last):
+                level = np.int32(codes[i - start]) - np.int32(levels)
+                acc[i] += weight * (np.float64(level) * step * scale)
+            first = last
+    return end

@@ -1,0 +1,85 @@
+"""Saturating quantiser: b bits a coordinate on a fixed grid in [-1, 1], no scale."""
+
+from typing import Annotated
+
+import numpy as np
+
+from distopt.compressors.base import (
+    F64,
+    U8,
+    U32,
+    CodecState,
+    Compressor,
+    Guarantee,
+    Local,
+    scratch,
+)
+from distopt.compressors.bits import U16, pack, packed_nbytes, padding_is_zero, unpack
+from distopt.compressors.wire import PADDING, TOO_SHORT, accepted
+from distopt.parameters import Field, parameters
+from distopt.randomness import TILE, kernel
+
+
+@parameters("compressor")
+class Saturating(Compressor):
+    """C(x)_i = clip(floor(x_i L), -L, L - 1) / L + 1/(2 L), L = 2^(bits - 1) (mid-rise).
+
+    Class: local with phi = 1 - 2^-bits in the maximum norm, derived (docs: compressors/saturating);
+    outside the unit ball it saturates at +-(1 - 2^-bits), and zero is not kept: only algorithms that
+    scale take it.
+    Wire: d codes floor(.) + L of `bits` bits (docs: compressors, packed codes).
+
+    >>> from distopt.compressors.base import compress
+    >>> payload, decoded = compress(Saturating(bits=2), [0.9, -0.3, 0.0, -5.0])
+    >>> payload.hex(" "), decoded.tolist()
+    ('27', [0.75, -0.25, 0.25, -0.75])
+    """
+
+    bits: Annotated[int, Field(ge=1, le=16)] = 4  # bits a coordinate
+
+    def guarantees(self, d: int) -> tuple[Guarantee, ...]:
+        return (Local(p=np.inf, phi=1 - 2.0**-self.bits),)
+
+    def max_nbytes(self, d: int) -> int:
+        return (d * self.bits + 7) // 8
+
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+        return encode_saturating(x, self.bits, scratch("codes", TILE, np.uint16), out)
+
+    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+        codes = scratch("codes", TILE, np.uint16)
+        status = decode_saturating(payload, self.bits, codes, weight, acc)
+        return accepted(status, payload, acc.size)
+
+
+@kernel
+def encode_saturating(x: F64, bits: int, codes: U16, out: U8) -> int:
+    """Write d codes clip(floor(x L), -L, L - 1) + L; codes : uint16[TILE] is work space."""
+    levels = np.float64(1 << (bits - 1))
+    nbytes = packed_nbytes(x.size, bits)
+    for start in range(0, x.size, TILE):
+        count = min(TILE, x.size - start)
+        for i in range(count):
+            # Clipping comes first, so that the conversion below cannot overflow; x L is exact.
+            level = min(max(x[start + i] * levels, -levels), levels - 1.0)
+            codes[i] = np.int32(np.floor(level) + levels)
+        pack(codes, count, bits, out, packed_nbytes(start, bits), nbytes)
+    return nbytes
+
+
+@kernel
+def decode_saturating(payload: U8, bits: int, codes: U16, weight: float, acc: F64) -> int:
+    """acc += weight C(x); return the bytes consumed or a negative status."""
+    nbytes = packed_nbytes(acc.size, bits)
+    if nbytes > payload.size:
+        return TOO_SHORT
+    if not padding_is_zero(payload, 0, acc.size, bits):
+        return PADDING
+    step = 1.0 / np.float64(1 << (bits - 1))
+    lowest = 0.5 * step - 1.0
+    for start in range(0, acc.size, TILE):
+        count = min(TILE, acc.size - start)
+        unpack(payload, packed_nbytes(start, bits), count, bits, codes)
+        for i in range(count):
+            acc[start + i] += weight * (np.float64(np.int32(codes[i])) * step + lowest)
+    return nbytes
