@@ -8,6 +8,7 @@ REGISTRY = Registry(
     {
         "logistic": "distopt.costs.logistic:Logistic",
         "pl": "distopt.costs.pl:PL",
+        "python": "distopt.costs.python:Python",
         "quadratic": "distopt.costs.quadratic:Quadratic",
     },
 )

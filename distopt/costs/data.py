@@ -82,8 +82,8 @@ class Synthetic:
     """Normal features and labels drawn from a logistic model with a normal weight vector.
 
     Sample s belongs to block s // `samples`, whose rows are a pure function of (seed, block), so
-    any host makes any row. Features are independent standard normal; the label is 1 with probability
-    1 / (1 + exp(-a'w)), else -1, where w is normal with E ||w||^2 = 9.
+    any host makes any row. Features are independent standard normal; the label is 1 with
+    probability 1 / (1 + exp(-a'w)), else -1, where w is normal with E ||w||^2 = 9.
     """
 
     def __init__(self, blocks: int, samples: int, features: int, seed: int) -> None:
@@ -212,4 +212,5 @@ def dirichlet(u: F64, concentration: float) -> F64:
     n = u.size // 2
     logs = np.log(gammaincinv(concentration + 1, 1 - u[:n])) + np.log1p(-u[n:]) / concentration
     weights: F64 = np.exp(logs - logs.max())
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights

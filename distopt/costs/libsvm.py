@@ -82,7 +82,7 @@ class Libsvm:
 
 @lru_cache(maxsize=4)
 def scan(path: Path, size: int, changed: int) -> Scan:
-    """Read the labels and the largest index; `size` and `changed` tell versions of the file apart."""
+    """Read labels and largest index; `size` and `changed` tell the file's versions apart."""
     labels, lines, features = [], [], 0
     for number, text in samples(path):
         label, _, rest = text.partition(" ")

@@ -157,7 +157,8 @@ class LogisticCost:
 
     def __init__(self, rows: Any, signs: F64, lam: float, alpha: float) -> None:
         self.rows = make_table(rows, signs)
-        self.samples, self.dimension = self.rows.shape
+        self.samples: int = self.rows.shape[0]
+        self.dimension: int = self.rows.shape[1]
         self.lam = lam
         self.alpha = alpha
         self._margins = np.empty(self.samples)
@@ -165,8 +166,7 @@ class LogisticCost:
     @cached_property
     def smoothness(self) -> float:
         """||A||_2^2 / (4 m) + 2 lam alpha."""
-        norm: float = self.rows.norm()
-        return norm**2 / (4 * self.samples) + 2 * self.lam * self.alpha
+        return self.rows.norm() ** 2 / (4 * self.samples) + 2 * self.lam * self.alpha
 
     def value(self, x: F64) -> float:
         self.rows.times(x, self._margins)

@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+
+from distopt.costs.laws import check_cost
+from distopt.errors import ConfigError, DataError
+from distopt.problem import build_problem
+
+GOOD = """
+import numpy as np
+
+class Cost:
+    def __init__(self, centre):
+        self.dimension, self.centre = 2, centre
+        self.smoothness = 2.0
+
+    def value(self, x):
+        return ((x - self.centre) ** 2).sum()
+
+    def gradient(self, x, out):
+        out[:] = 2 * (x - self.centre)
+
+def make_cost(agent, agents, scale=1.0):
+    return Cost(scale * agent / agents)
+"""
+
+
+def build(folder, text=GOOD, options=None, **keys):
+    (folder / "own.py").write_text(text)
+    section = {"name": "python", "file": "own.py", "agents": 2, **keys}
+    if options is not None:
+        section["options"] = options
+    return build_problem(section, {}, folder)
+
+
+def test_a_users_cost_works(tmp_path):
+    problem = build(tmp_path, options={"scale": 4.0})
+    cost = problem.cost(1)
+    check_cost(cost)
+    assert problem.dimension == 2
+    assert cost.value(np.zeros(2)) == 8.0
+    assert cost.smoothness == 2.0
+    assert not hasattr(cost, "lower_bound")
+    assert problem.table()["options"] == {"scale": 4.0}
+
+
+def test_the_file_runs_once_and_again_when_it_changed(tmp_path):
+    text = GOOD + "\nfrom pathlib import Path\nlog = Path(__file__).with_suffix('.log')\n"
+    text += "log.write_text(log.read_text() + 'x' if log.exists() else 'x')\n"
+    problem = build(tmp_path, text)
+    problem.cost(0)
+    problem.cost(1)
+    assert (tmp_path / "own.log").read_text() == "x"
+
+
+def test_siblings_and_dataclasses_can_be_used(tmp_path):
+    (tmp_path / "sibling_of_own.py").write_text("CENTRE = 3.0\n")
+    text = "from dataclasses import dataclass\nfrom sibling_of_own import CENTRE\n" + GOOD
+    text += "\n@dataclass\nclass Data:\n    x: float\n"
+    assert build(tmp_path, text).cost(0).dimension == 2
+
+
+def replaced(old, new):
+    assert old in GOOD
+    return GOOD.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "sentence"),
+    [
+        ("def make_cost(:\n", DataError, r"own.py, line 1: the import failed with SyntaxError"),
+        (
+            "\n\n1 / 0\n",
+            DataError,
+            r"own.py, line 3: the import failed with ZeroDivisionError: div",
+        ),
+        (
+            "import nothing_like_it\n",
+            DataError,
+            r"own.py, line 1: .*ModuleNotFoundError: No module",
+        ),
+        ("def make_costs(i, n): pass\n", ConfigError, r'"make_cost" is not .*mean "make_costs"\?'),
+        (
+            "def make_cost(): pass\n",
+            ConfigError,
+            r"make_cost must take \(agent, agents\) .* too many",
+        ),
+        ("def make_cost(i, n, *, m): pass\n", ConfigError, r"must take .*; missing a required"),
+        ("def make_cost(i, n): pass\n", DataError, r"make_cost of .*own.py returned nothing"),
+        ("def make_cost(i, n): return 3\n", DataError, r'returned a int without "dimension"'),
+        (replaced("= 2, centre", "= 0, centre"), DataError, r"dimension = 0 is not acceptable"),
+        (replaced("= 2, centre", "= 2.0, centre"), DataError, r"dimension = 2.0 is not acceptable"),
+        (replaced("gradient", "grad"), DataError, r'returned a Cost without "gradient"'),
+        (replaced("self, x, out", "self, x"), DataError, r"gradient\(x\) cannot be called as grad"),
+        (
+            replaced("out[:] = 2", "return 2"),
+            DataError,
+            r"returned an array; it must write into out",
+        ),
+        (replaced("out[:] = 2", "out = 2"), DataError, r"left out\[0\] unwritten or made it nan"),
+        (replaced("out[:]", "out[:1]"), DataError, r"own.py, line 13: gradient failed with Value"),
+        (replaced("out[:] =", "x += 1; out[:] ="), DataError, r"value or gradient changed x"),
+        (replaced(".sum()", ""), DataError, r"value\(x\) returned ndarray, not a number"),
+        (replaced("((x", "self.y * ((x"), DataError, r"line 10: value failed with AttributeError"),
+        (
+            replaced("return Cost", "open('/no/file')\n    return Cost"),
+            DataError,
+            r"line 16: make_c",
+        ),
+        (
+            replaced("2.0\n", "2.0; self.start = [0]\n"),
+            DataError,
+            r"start has shape \(1,\).*\(2,\)",
+        ),
+    ],
+)
+def test_mistakes_are_named_with_file_and_line(tmp_path, text, error, sentence):
+    with pytest.raises(error, match=sentence):
+        build(tmp_path, text).cost(0)
+
+
+def test_exceptions_during_the_run_are_sentences_too(tmp_path):
+    text = replaced("return ((x", "assert x[0] < 5, 'too far'\n        return ((x")
+    cost = build(tmp_path, text).cost(0)
+    with pytest.raises(
+        DataError, match=r"own.py, line 10: value failed with AssertionError: too far"
+    ):
+        cost.value(np.full(2, 9.0))
+
+
+def test_options_must_fit_the_factory(tmp_path):
+    with pytest.raises(ConfigError, match=r"keys of \[problem.options\]; got an unexp.* 'scal'"):
+        build(tmp_path, options={"scal": 1}).cost(0)
+
+
+def test_agents_must_agree_in_dimension(tmp_path):
+    text = replaced("= 2, centre", "= 2 + int(centre > 0), centre")
+    problem = build(tmp_path, text)
+    with pytest.raises(DataError, match=r"cost of agent 1 has dimension 3, but the problem has 2"):
+        problem.cost(1)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ConfigError, match=r'problem.file = "own.py" is not a file; looked for'):
+        build_problem({"name": "python", "file": "own.py", "agents": 2}, {}, tmp_path)

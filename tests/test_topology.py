@@ -1,0 +1,206 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distopt import topology as topology_module
+from distopt.errors import ConfigError, DataError
+from distopt.topologies import REGISTRY
+from distopt.topology import Topology, build_topology
+
+GRAPHS = {  # a new graph adds one line: sizes that it has
+    "ring": [1, 2, 3, 8, 9],
+    "path": [1, 2, 3, 8],
+    "star": [1, 2, 3, 8],
+    "complete": [1, 2, 3, 8],
+    "grid": [1, 4, 6, 12],
+    "torus": [1, 4, 6, 8, 9, 12],
+    "hypercube": [1, 2, 4, 8, 32],
+    "erdos_renyi": [1, 2, 3, 8, 20],
+    "geometric": [1, 2, 3, 8, 20],
+    "exponential": [1, 2, 3, 8, 21],
+}
+CASES = [(graph, n) for graph, sizes in GRAPHS.items() for n in sizes]
+HERE = Path()
+
+
+def build(graph, agents, **keys):
+    return build_topology({"graph": graph, **keys}, agents, HERE)
+
+
+def test_table_is_complete():
+    assert set(GRAPHS) == set(REGISTRY)
+
+
+@pytest.mark.parametrize(("graph", "n"), CASES)
+def test_matrix_is_symmetric_to_the_bit_and_doubly_stochastic(graph, n):
+    topology = build(graph, n)
+    W = topology.matrix()
+    np.testing.assert_array_equal(W, W.T)
+    # W_ii is 1 minus a sum of at most n weights below 1, so a row is off by n roundings at most.
+    assert abs(W.sum(axis=1) - 1).max() <= n * np.finfo(float).eps
+    assert (W >= 0).all()
+    for i in range(n):
+        neighbours = topology.neighbours(i)
+        assert list(neighbours) == sorted(set(neighbours) - {i})
+        assert topology.degree(i) == len(neighbours)
+        for j, weight in zip(neighbours, topology.weights(i), strict=True):
+            assert weight == W[i, j] == 1 / (1 + max(topology.degree(i), topology.degree(j)))
+            assert weight == topology.weights(j)[topology.neighbours(j).index(i)]
+    assert np.count_nonzero(W) - np.count_nonzero(np.diag(W)) == 2 * len(topology.edges)
+
+
+@pytest.mark.parametrize(("graph", "n"), CASES)
+def test_spectral_numbers_agree_with_the_norms_that_define_them(graph, n):
+    topology = build(graph, n)
+    W = topology.matrix()
+    assert topology.gap == pytest.approx(1 - np.linalg.norm(W - 1 / n, 2), abs=1e-13)
+    assert topology.kappa == pytest.approx(np.linalg.norm(W - np.eye(n), 2), abs=1e-13)
+    assert 0 < topology.gap <= 1
+    positions = topology.positions
+    assert positions is None or positions.shape == (n, 2)
+
+
+@pytest.mark.parametrize(
+    ("graph", "n", "gap", "diameter"),
+    [
+        ("ring", 10, 2 / 3 * (1 - np.cos(2 * np.pi / 10)), 5),
+        ("ring", 11, 2 / 3 * (1 - np.cos(2 * np.pi / 11)), 5),
+        ("complete", 7, 1.0, 1),
+        ("star", 9, 1 / 9, 2),
+        ("hypercube", 16, 2 / 5, 4),
+        ("torus", 16, 2 / 5, 4),  # 4 x 4 is the hypercube of 16
+        ("path", 2, 1.0, 1),
+        ("path", 6, 1 / 3 * (2 - 2 * np.cos(np.pi / 6)), 5),
+        ("exponential", 8, 2 / 3, 2),
+        ("grid", 6, 1 / 4, 3),
+    ],
+)
+def test_gap_and_diameter_equal_closed_forms(graph, n, gap, diameter):
+    topology = build(graph, n)
+    assert topology.gap == pytest.approx(gap, abs=1e-13)
+    assert topology.diameter == diameter
+
+
+@pytest.mark.parametrize(("graph", "n"), [("ring", 200), ("torus", 144), ("geometric", 60)])
+def test_sparse_eigenvalues_equal_dense_ones(graph, n, monkeypatch):
+    dense = build(graph, n)
+    expected = dense.gap, dense.kappa
+    monkeypatch.setattr(topology_module, "DENSE", 10)
+    sparse = build(graph, n)
+    assert (sparse.gap, sparse.kappa) == pytest.approx(expected, abs=1e-9)
+
+
+def test_random_graphs_never_change():
+    # Drawn from the counter-based stream: these edges hold on every host and for ever.
+    assert build("erdos_renyi", 6, seed=3).edges == GOLDEN["erdos_renyi"]
+    assert build("geometric", 6, seed=3).edges == GOLDEN["geometric"]
+    assert build("geometric", 6, seed=4).edges != GOLDEN["geometric"]
+
+
+GOLDEN = {
+    "erdos_renyi": ((0, 1), (0, 2), (0, 3), (0, 5), (1, 4), (1, 5), (2, 4), (2, 5), (3, 4)),
+    "geometric": ((0, 1), (0, 3), (0, 5), (1, 2), (1, 3), (1, 4), (2, 4)),
+}
+
+
+def test_geometric_links_exactly_the_near_ones():
+    topology = build("geometric", 20, radius=0.4)
+    apart = np.linalg.norm(topology.positions[:, None] - topology.positions[None], axis=2)
+    near = {(i, j) for i in range(20) for j in range(i + 1, 20) if apart[i, j] <= 0.4}
+    assert set(topology.edges) == near
+
+
+@pytest.mark.parametrize(
+    ("section", "agents", "sentence"),
+    [
+        ({"graph": "rign"}, 4, r'topology.graph = "rign" is not known; did you mean "ring"\?'),
+        (
+            {"graph": "ring", "radius": 1},
+            4,
+            r'topology.radius is not known.*graph = "ring": file, ',
+        ),
+        ({"graph": "geometric", "radios": 1}, 4, r'topology.radios .*did you mean "radius"\?'),
+        ({"graph": "geometric", "radius": 0}, 4, r"topology.radius = 0 .* accepted: a number > 0"),
+        ({"graph": "torus"}, 7, r"cannot have 7 agents; .* problem.agents = 6 or 8\. .*\"ring\""),
+        ({"graph": "grid"}, 5, r"cannot have 5 agents; .* problem.agents = 4 or 6\. .*\"path\""),
+        (
+            {"graph": "grid", "rows": 5},
+            12,
+            r"topology.rows = 5 does not divide .* 1, 2, 3, 4, 6, 12",
+        ),
+        ({"graph": "hypercube"}, 6, r"cannot have 6 agents; .* problem.agents = 4 and 8"),
+        ({"graph": "erdos_renyi", "p": 0.01}, 30, r"no connected graph of 30 .* raise topology.p"),
+        ({"graph": "geometric", "radius": 0.01}, 30, r"no connected .* raise topology.radius"),
+        ({"graph": "ring", "file": "e.txt"}, 4, r"exclude each other; keep one"),
+        ({"graph": 3}, 4, r"topology.graph = 3 is not acceptable; accepted: a text in quotes"),
+    ],
+)
+def test_impossible_sections_are_refused_in_a_sentence(section, agents, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        build_topology(section, agents, HERE)
+
+
+def test_sentence_for_every_size_that_has_no_lattice_suggests_sizes_that_have_one():
+    for n in (2, 3, 5, 7, 11, 13, 23):
+        with pytest.raises(ConfigError, match=r"problem.agents = (\d+)") as caught:
+            build("torus", n)
+        suggested = str(caught.value).split("problem.agents = ")[1].split(".")[0].split(" or ")
+        for size in suggested:
+            build("torus", int(size))
+
+
+def test_one_row_is_allowed_when_asked_for():
+    assert build("grid", 5, rows=1).edges == build("path", 5).edges
+    assert build("torus", 5, rows=1).edges == build("ring", 5).edges
+
+
+def test_edge_file(tmp_path):
+    (tmp_path / "edges.txt").write_text("# a path\n\n1 0\n 2 1  # the end\n0 1\n")
+    topology = build_topology({"file": "edges.txt"}, 3, tmp_path)
+    assert topology.edges == ((0, 1), (1, 2))
+    assert topology.name == "file"
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "sentence"),
+    [
+        ("0 1\n1 2 3\n", DataError, r'edges.txt, line 2: "1 2 3" is not an edge; accepted'),
+        ("0 one\n", DataError, r"edges.txt, line 1: .* is not an edge"),
+        ("0 -1\n", DataError, r"line 1: .* is not an edge"),
+        ("0 1\n2 2\n", DataError, r"line 2: .* links agent 2 with itself"),
+        ("0 1\n\n3 4\n", DataError, r"line 3: .* names agent 4, but problem.agents = 4.*0 to 3"),
+        ("0 1\n2 3\n", ConfigError, r"falls into 2 components for 4 agents .* agent 0 to agent 2"),
+        ("", ConfigError, r"falls into 4 components"),
+    ],
+)
+def test_wrong_edge_files_are_named_with_their_line(tmp_path, text, error, sentence):
+    (tmp_path / "edges.txt").write_text(text)
+    with pytest.raises(error, match=sentence):
+        build_topology({"file": "edges.txt"}, 4, tmp_path)
+
+
+def test_missing_edge_file(tmp_path):
+    with pytest.raises(DataError, match=r'topology.file = ".*none.txt" cannot be read: No such'):
+        build_topology({"file": "none.txt"}, 4, tmp_path)
+
+
+def test_custom_edges_are_checked():
+    with pytest.raises(ConfigError, match=r"falls into 2 components .*agent 0 to agent 2"):
+        Topology(4, [(0, 1), (2, 3)])
+    with pytest.raises(ConfigError, match=r"edge \(0, 4\) is not possible; .* 0 to 3"):
+        Topology(4, [(4, 0)])
+    with pytest.raises(ConfigError, match="at least one agent"):
+        Topology(0, [])
+
+
+def test_imports_stay_light():
+    code = (
+        "import sys, distopt.problem, distopt.costs.pl, distopt.costs.logistic;"
+        "import distopt.costs.python, distopt.costs.quadratic;"
+        "heavy = {'sklearn', 'matplotlib', 'mpi4py', 'networkx', 'pandas'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
