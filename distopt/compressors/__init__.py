@@ -6,10 +6,12 @@ REGISTRY = Registry(
     "compressors",
     "compressor",
     {
+        "cast": "distopt.compressors.cast:Cast",
         "identity": "distopt.compressors.identity:Identity",
         "norm_sign": "distopt.compressors.norm_sign:NormSign",
         "one_bit": "distopt.compressors.one_bit:OneBit",
         "quantize": "distopt.compressors.quantize:Quantize",
         "saturating": "distopt.compressors.saturating:Saturating",
+        "uniform": "distopt.compressors.uniform:Uniform",
     },
 )

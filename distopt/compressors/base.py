@@ -93,6 +93,14 @@ class Compressor(ABC):
     def check(self, d: int) -> None:
         """Raise `ConfigError` where the parameters do not fit vectors of size d (such as k > d)."""
 
+    def magnitudes(self) -> tuple[float, float]:
+        """Return the |x_i| > 0 between which `guarantees` is derived; float64 with room to square.
+
+        A format of its own narrows it (such as float16). Smaller numbers than that have an absolute
+        error, larger ones may be refused with `DivergedError`.
+        """
+        return 2.0**-960, 2.0**960
+
     @abstractmethod
     def max_nbytes(self, d: int) -> int:
         """Return the largest number of bytes that `encode` can use for a vector of size d."""

@@ -1,13 +1,16 @@
-"""Unsigned codes of 1 to 16 bits, packed densely.
+"""Bits packed densely: codes of a fixed width, signs, and streams of codes of any length.
 
-Coordinate i owns bits [w i, w i + w) of the section; bit k of the section is bit k % 8 of byte k // 8.
-So 8 codes are exactly w bytes, which is what the fast paths use, and the section of d codes takes
+Bit k of a section is bit k % 8 of its byte k // 8, always.
+
+With codes of w = 1 to 16 bits, coordinate i owns bits [w i, w i + w), lowest bit first. So 8 codes are exactly w bytes, which is what the fast paths use, and the section of d codes takes
 ceil(w d / 8) bytes whose last padding bits are zero. Readers refuse padding that is not.
 """
 
 from typing import TypeAlias
 
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from distopt.arrays import F64, U8
@@ -15,6 +18,69 @@ from distopt.compressors.wire import load_u64, store_u64
 from distopt.randomness import TILE, kernel
 
 U16: TypeAlias = NDArray[np.uint16]  # codes
+
+# numba has no names for these two instructions; both take a uint64 that is not zero (64 for zero).
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def trailing_zeros(typing_context, word):  # type: ignore[no-untyped-def]
+    """Return the position of the lowest set bit as int64."""
+
+    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.cttz(args[0], context.get_constant(types.boolean, False))
+
+    return types.int64(types.uint64), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def leading_zeros(typing_context, word):  # type: ignore[no-untyped-def]
+    """Return the number of zero bits above the highest set bit as int64."""
+
+    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.ctlz(args[0], context.get_constant(types.boolean, False))
+
+    return types.int64(types.uint64), build
+
+
+@kernel
+def put_bits(
+    out: U8, at: int, buffer: np.uint64, held: int, value: np.uint64, length: int
+) -> tuple[int, np.uint64, int]:
+    """Append the lowest `length` bits (1 to 64; those above are zero) of `value` to a stream.
+
+    The stream's bytes before `at` are written; `buffer` holds its next `held` < 64 bits. Return the
+    new (at, buffer, held). Start with (at, 0, 0); end with `flush_bits`.
+    """
+    buffer |= value << np.uint64(held)
+    total = held + length
+    if total < 64:
+        return at, buffer, total
+    store_u64(out, at, buffer)
+    rest = value >> np.uint64(64 - held) if held > 0 else np.uint64(0)
+    return at + 8, rest, total - 64
+
+
+@kernel
+def flush_bits(out: U8, at: int, buffer: np.uint64, held: int) -> int:
+    """Write the held bits, padded with zeros to whole bytes; return the byte after them."""
+    while held > 0:
+        out[at] = np.uint8(buffer & np.uint64(0xFF))
+        buffer >>= np.uint64(8)
+        at += 1
+        held -= 8
+    return at
+
+
+@kernel
+def load_bits(payload: U8, bit: int) -> np.uint64:
+    """Return 57 bits at least from bit `bit` on; zeros stand for what is beyond the payload."""
+    at = bit >> 3
+    if at + 8 <= payload.size:
+        return load_u64(payload, at) >> np.uint64(bit & 7)
+    word = np.uint64(0)
+    for i in range(at, payload.size):
+        word |= np.uint64(payload[i]) << np.uint64(8 * (i - at))
+    return word >> np.uint64(bit & 7)
 
 
 @kernel
@@ -24,10 +90,9 @@ def packed_nbytes(count: int, width: int) -> int:
 
 
 @kernel
-def padding_is_zero(payload: U8, at: int, count: int, width: int) -> bool:
-    """Tell whether the bits after the last code of the section at `at` are zero."""
-    used = count * width
-    return used % 8 == 0 or payload[at + used // 8] >> np.uint8(used % 8) == 0
+def padding_is_zero(payload: U8, at: int, bits: int) -> bool:
+    """Tell whether the bits that pad a section of so many bits at byte `at` are zero."""
+    return bits % 8 == 0 or payload[at + bits // 8] >> np.uint8(bits % 8) == 0
 
 
 @kernel
@@ -127,7 +192,7 @@ def pack_signs(x: F64, flags: U8, out: U8, at: int) -> int:
 
 @kernel
 def add_signs(payload: U8, at: int, size: float, weight: float, acc: F64) -> None:
-    """acc += weight v, where v_i = -size if bit i of the section at `at` is set, else +size."""
+    """Add weight v to acc, where v_i = -size if bit i of the section at `at` is set, else +size."""
     plus = np.float64(size).view(np.uint64)
     whole = acc.size // 8
     for byte in range(whole):

@@ -70,14 +70,14 @@ def encode_signs(x: F64, wide: bool, flags: U8, out: U8) -> int:
 
 @kernel
 def decode_signs(payload: U8, weight: float, wide: bool, acc: F64) -> int:
-    """acc += weight s sign(x); return the bytes consumed or a negative status."""
+    """Add weight s sign(x) to acc; return the bytes consumed or a negative status."""
     scale, at = load_scale(payload, 0, wide)
     if at < 0:
         return at
     nbytes = at + (acc.size + 7) // 8
     if nbytes > payload.size:
         return TOO_SHORT
-    if not padding_is_zero(payload, at, acc.size, 1):
+    if not padding_is_zero(payload, at, acc.size):
         return PADDING
     add_signs(payload, at, scale, weight, acc)
     return nbytes

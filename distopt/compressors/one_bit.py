@@ -47,11 +47,11 @@ class OneBit(Compressor):
 
 @kernel
 def decode_one_bit(payload: U8, weight: float, acc: F64) -> int:
-    """acc += weight C(x); return the bytes consumed or a negative status."""
+    """Add weight C(x) to acc; return the bytes consumed or a negative status."""
     nbytes = (acc.size + 7) // 8
     if nbytes > payload.size:
         return TOO_SHORT
-    if not padding_is_zero(payload, 0, acc.size, 1):
+    if not padding_is_zero(payload, 0, acc.size):
         return PADDING
     add_signs(payload, 0, 0.5, weight, acc)
     return nbytes

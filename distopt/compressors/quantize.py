@@ -109,8 +109,8 @@ class Quantize(Compressor):
         )  # fmt: skip
         if status < 0:
             raise DivergedError(
-                "the 2-norm of a vector is beyond float64, so quantize cannot send it; "
-                "smaller steps, such as algorithm.eta, may help"
+                "The 2-norm of a vector is beyond the largest float64, so quantize cannot send it; "
+                'compressor.norm = "inf", a smaller algorithm.eta or algorithm.gamma may help.'
             )
         return status
 
@@ -209,7 +209,7 @@ def encode_quantized(
 def decode_quantized(
     payload: U8, bits: int, block: int, wide: bool, codes: U16, scales: F64, weight: float, acc: F64
 ) -> int:
-    """acc += weight C(x); return the bytes consumed or a negative status."""
+    """Add weight C(x) to acc; return the bytes consumed or a negative status."""
     d = acc.size
     head = load_norms(payload, -(-d // block), wide, scales)
     if head < 0:
@@ -218,7 +218,7 @@ def decode_quantized(
     end = head + packed_nbytes(d, width)
     if end > payload.size:
         return TOO_SHORT
-    if not padding_is_zero(payload, head, d, width):
+    if not padding_is_zero(payload, head, d * width):
         return PADDING
     largest = np.uint16(0)
     for start in range(0, d, TILE):

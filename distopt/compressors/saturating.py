@@ -69,11 +69,11 @@ def encode_saturating(x: F64, bits: int, codes: U16, out: U8) -> int:
 
 @kernel
 def decode_saturating(payload: U8, bits: int, codes: U16, weight: float, acc: F64) -> int:
-    """acc += weight C(x); return the bytes consumed or a negative status."""
+    """Add weight C(x) to acc; return the bytes consumed or a negative status."""
     nbytes = packed_nbytes(acc.size, bits)
     if nbytes > payload.size:
         return TOO_SHORT
-    if not padding_is_zero(payload, 0, acc.size, bits):
+    if not padding_is_zero(payload, 0, acc.size * bits):
         return PADDING
     step = 1.0 / np.float64(1 << (bits - 1))
     lowest = 0.5 * step - 1.0

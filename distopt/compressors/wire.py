@@ -1,7 +1,8 @@
 """Numbers as little-endian bytes, readable at any offset.
 
 Payloads follow each other without padding, so nothing is aligned. Bytes are put together by shifts;
-LLVM turns that into one load, vectorised where there are many (measured: as fast as an aligned array).
+LLVM turns that into one load, vectorised where there are many (measured: as fast as an aligned
+array).
 """
 
 import numpy as np
@@ -16,6 +17,7 @@ INVALID_SCALE = -2
 INVALID_CODE = -3
 INVALID_INDEX = -4
 PADDING = -5
+NOT_FINITE = -6
 
 _REASONS = {
     TOO_SHORT: "the payload is too short",
@@ -23,7 +25,14 @@ _REASONS = {
     INVALID_CODE: "a code is none that the sender can produce",
     INVALID_INDEX: "an index is not below the dimension",
     PADDING: "padding bits are not zero",
+    NOT_FINITE: "a number is not finite",
 }
+
+
+@kernel
+def load_u16(payload: U8, at: int) -> np.uint16:
+    """Return the uint16 in payload[at:at + 2]."""
+    return np.uint16(np.uint16(payload[at]) | np.uint16(payload[at + 1]) << np.uint16(8))
 
 
 @kernel
@@ -50,6 +59,13 @@ def load_u64(payload: U8, at: int) -> np.uint64:
         | np.uint64(payload[at + 6]) << np.uint64(48)
         | np.uint64(payload[at + 7]) << np.uint64(56)
     )
+
+
+@kernel
+def store_u16(out: U8, at: int, value: np.uint16) -> None:
+    """out[at:at + 2] = value."""
+    out[at] = np.uint8(value & np.uint16(0xFF))
+    out[at + 1] = np.uint8(value >> np.uint16(8))
 
 
 @kernel
@@ -92,7 +108,7 @@ def store_f64(out: U8, at: int, value: float) -> None:
 
 @kernel
 def add_f64(payload: U8, weight: float, acc: F64) -> None:
-    """acc += weight v for the v : float64[d] that payload[:8 d] holds."""
+    """Add weight v to acc for the v : float64[d] that payload[:8 d] holds."""
     for i in range(acc.size):
         acc[i] += weight * np.uint64(load_u64(payload, 8 * i)).view(np.float64)
 

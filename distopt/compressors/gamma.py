@@ -1,0 +1,66 @@
+"""Elias-gamma codes of signed integers, as a dense stream of bits.
+
+An integer q, |q| < 2^63, becomes m = 2 q + 1 if q >= 0, else m = -2 q (zig-zag, plus one). With
+N = floor(log2 m), m is written as N zeros, a one, and the lower N binary digits of m, lowest first:
+2 N + 1 bits. So 0 costs 1 bit, +-1 cost 3, up to +-3 cost 5, up to +-7 cost 7. Bit k of the stream is
+bit k % 8 of byte k // 8; the padding of the last byte is zero.
+"""
+
+import numpy as np
+
+from distopt.arrays import I64, U8
+from distopt.compressors.bits import leading_zeros, load_bits, put_bits, trailing_zeros
+from distopt.compressors.wire import INVALID_CODE, PADDING, TOO_SHORT, store_u64
+from distopt.randomness import kernel
+
+MAX_BITS = 127  # of one code
+
+
+@kernel
+def write_gamma(
+    codes: I64, count: int, out: U8, at: int, buffer: np.uint64, held: int
+) -> tuple[int, np.uint64, int]:
+    """Append codes[:count] to a stream of bits; see `put_bits` for its three numbers."""
+    for i in range(count):
+        q = codes[i]
+        m = (np.uint64(q) << np.uint64(1) ^ np.uint64(q >> np.int64(63))) + np.uint64(1)
+        n = np.int64(63) - leading_zeros(m)
+        one = np.uint64(1) << np.uint64(n)
+        word = (m ^ one) << np.uint64(1) | np.uint64(1)  # the one, then the digits below it
+        if n < 32:
+            word <<= np.uint64(n)
+            at, buffer, held = put_bits(out, at, buffer, held, word, 2 * n + 1)
+        else:
+            at, buffer, held = put_bits(out, at, buffer, held, np.uint64(0), n)
+            at, buffer, held = put_bits(out, at, buffer, held, word, n + 1)
+    return at, buffer, held
+
+
+@kernel
+def read_gamma(payload: U8, bit: int, codes: I64, count: int) -> int:
+    """codes[:count] = the integers that start at bit `bit`; return the bit after them or a status."""
+    end = 8 * payload.size
+    for i in range(count):
+        word = load_bits(payload, bit)  # 57 bits at least, zeros beyond the end
+        n = trailing_zeros(word)
+        if n <= 28:
+            digits = word >> np.uint64(n + 1)
+        else:
+            n = 0
+            while bit + n < end and (payload[(bit + n) // 8] >> np.uint8((bit + n) % 8)) & 1 == 0:
+                n += 1
+            if n > 63:
+                return INVALID_CODE
+            digits = load_bits(payload, bit + n + 1)
+            if n > 57:
+                digits &= (np.uint64(1) << np.uint64(57)) - np.uint64(1)
+                digits |= load_bits(payload, bit + n + 58) << np.uint64(57)
+        one = np.uint64(1) << np.uint64(n)
+        m = one | (digits & (one - np.uint64(1)))
+        bit += 2 * n + 1
+        if bit > end:
+            return TOO_SHORT
+        # m - 1 is the zig-zag code: even for q >= 0.
+        z = m - np.uint64(1)
+        codes[i] = np.int64(z >> np.uint64(1)) ^ -np.int64(z & np.uint64(1))
+    return bit

@@ -1,0 +1,133 @@
+"""Uniform quantiser: a fixed step, unbounded integers, Elias-gamma codes."""
+
+from typing import Annotated
+
+import numpy as np
+
+from distopt.compressors.base import (
+    F64,
+    I64,
+    U8,
+    U32,
+    Absolute,
+    CodecState,
+    Compressor,
+    Guarantee,
+    Local,
+    scratch,
+)
+from distopt.compressors.bits import flush_bits, padding_is_zero
+from distopt.compressors.gamma import MAX_BITS, read_gamma, write_gamma
+from distopt.compressors.wire import PADDING, accepted
+from distopt.errors import DivergedError
+from distopt.parameters import Field, parameters
+from distopt.randomness import TILE, fill_tile, kernel
+
+
+@parameters("compressor")
+class Uniform(Compressor):
+    """C(x)_i = delta q_i, q_i = floor(x_i / delta + 1/2), or dithered floor(x_i / delta + u_i).
+
+    u_i is uniform on [0, 1), so that the dithered E C(x) = x.
+
+    Class: absolute, derived (docs: compressors/uniform): nearest p = inf, C = delta / 2; dithered
+    p = 2, C = sqrt(d) delta / 2. Local in the maximum norm with 1 - phi = delta / 2 nearest and delta
+    dithered, where that is below 1.
+    Wire: the Elias-gamma codes of q (docs: compressors, Elias-gamma), padded to whole bytes.
+
+    Raises
+    ------
+    DivergedError
+        By `encode`, where |x_i| / delta is not below 2^63.
+
+    >>> from distopt.compressors.base import compress
+    >>> payload, decoded = compress(Uniform(delta=0.5), [0.2, 0.3, -1.4, 0.0])
+    >>> payload.hex(" "), decoded.tolist()
+    ('4d 03', [0.0, 0.5, -1.5, 0.0])
+    """
+
+    delta: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # step of the grid
+    dithered: bool = False  # unbiased, with random bits
+
+    def guarantees(self, d: int) -> tuple[Guarantee, ...]:
+        found: list[Guarantee] = []
+        if self.dithered:
+            found.append(Absolute(p=2, C=float(np.sqrt(d)) * self.delta / 2))
+        else:
+            found.append(Absolute(p=np.inf, C=self.delta / 2))
+        error = self.delta if self.dithered else self.delta / 2
+        if error < 1:
+            found.append(Local(p=np.inf, phi=1 - error))
+        return tuple(found)
+
+    def magnitudes(self) -> tuple[float, float]:
+        return 0.0, self.delta * 2.0**50  # beyond, x itself is no finer than its last bits
+
+    def max_nbytes(self, d: int) -> int:
+        return (MAX_BITS * d + 7) // 8
+
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+        words = scratch("words", TILE, np.uint32)
+        codes = scratch("integers", TILE, np.int64)
+        status = encode_uniform(x, self.delta, self.dithered, key, words, codes, out)
+        if status < 0:
+            at = -status - 1
+            raise DivergedError(
+                f"A vector's entry {at} is {x[at]:.6g}, more than 2^63 steps of compressor.delta = "
+                f"{self.delta:.6g}; a smaller algorithm.eta, a larger algorithm.mu or a larger "
+                "compressor.delta may help."
+            )
+        return status
+
+    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+        codes = scratch("integers", acc.size, np.int64)
+        return accepted(decode_uniform(payload, self.delta, codes, weight, acc), payload, acc.size)
+
+
+@kernel
+def encode_uniform(
+    x: F64, delta: float, dithered: bool, key: U32, words: U32, codes: I64, out: U8
+) -> int:
+    """Write d integers; return the bytes, or -1 - i where q_i does not fit.
+
+    Work space: words : uint32[TILE], codes : int64[TILE].
+    """
+    at, buffer, held = 0, np.uint64(0), 0
+    for start in range(0, x.size, TILE):
+        count = min(TILE, x.size - start)
+        largest = 0.0
+        if dithered:
+            fill_tile(key, start // TILE, words)
+        for i in range(count):
+            # Comparing the fractional part, not adding to it, keeps what is on the grid where it is.
+            level = x[start + i] / delta
+            floor = np.floor(level)
+            rest = level - floor
+            up = rest >= 0.5
+            if dithered:
+                up = (words[i] + 0.5) * 2.0**-32 < rest
+            level = floor + up
+            largest = max(largest, abs(level))
+            codes[i] = np.int64(level)
+        if not largest < 2.0**63:
+            for i in range(count):
+                if not abs(np.floor(x[start + i] / delta)) < 2.0**63:
+                    return -1 - (start + i)
+        at, buffer, held = write_gamma(codes, count, out, at, buffer, held)
+    return flush_bits(out, at, buffer, held)
+
+
+@kernel
+def decode_uniform(payload: U8, delta: float, codes: I64, weight: float, acc: F64) -> int:
+    """Add weight C(x) to acc; return the bytes consumed or a negative status.
+
+    codes : int64[d] is work space.
+    """
+    bit = read_gamma(payload, 0, codes, acc.size)
+    if bit < 0:
+        return bit
+    if not padding_is_zero(payload, 0, bit):
+        return PADDING
+    for i in range(acc.size):
+        acc[i] += weight * (np.float64(codes[i]) * delta)
+    return (bit + 7) // 8
