@@ -9,7 +9,6 @@ from distopt.errors import ConfigError, DataError
 from distopt.problem import Given, MeanCost, Problem, build_problem, reference_minimum
 from distopt.topology import Topology
 
-
 EXAMPLE = Path(__file__).parents[1] / "launch" / "experiments" / "mycost.py"
 
 

@@ -204,3 +204,21 @@ def test_imports_stay_light():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_table_of_gaps_in_the_docs_is_what_the_code_gives():
+    page = Path(__file__).parents[1] / "docs" / "topologies.md"
+    rows = [line for line in page.read_text().splitlines() if line.count("|") == 9]
+    cells = [[c.strip(" `") for c in row.split("|")[1:-1]] for row in rows if "---" not in row]
+    assert {row[0] for row in cells[1:]} == set(REGISTRY)
+    sizes = [int(head.removeprefix("n = ")) for head in cells[0][1:-2]]
+    for graph, *gaps, degree, diameter in cells[1:]:
+        for n, gap in zip(sizes, gaps, strict=True):
+            if gap == "-":
+                with pytest.raises(ConfigError):
+                    build(graph, n)
+            else:
+                assert f"{build(graph, n).gap:.4f}" == gap, (graph, n)
+        topology = build(graph, 16)
+        assert int(degree) == max(map(topology.degree, range(16)))
+        assert int(diameter) == topology.diameter

@@ -1,6 +1,7 @@
 """Laws that all costs obey, on every family; what is special to one is tested beside this."""
 
 import runpy
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,34 @@ def test_laws_find_what_is_wrong(wrong, sentence):
 def test_example_file_stands_alone():
     make_cost = runpy.run_path(str(EXAMPLE))["make_cost"]
     check_cost(make_cost(0, 4))
+
+
+def test_docs_show_the_example_file_as_it_is():
+    page = EXAMPLE.parents[2] / "docs" / "costs.md"
+    assert f"```python\n{EXAMPLE.read_text()}```" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"name": "pl", "dimension": 500},
+        {"name": "pl", "dimension": 100_000, "basis": "diagonal"},
+        {"name": "quadratic", "dimension": 500},
+        {"name": "quadratic", "dimension": 100_000, "basis": "diagonal"},
+        {"name": "logistic", "dataset": "synthetic", "features": 5000, "samples": 20},
+    ],
+)
+def test_evaluations_allocate_nothing_that_grows(keys):
+    cost = build_problem(keys | {"agents": 1}, {}, Path()).cost(0)
+    x, out = np.ones(cost.dimension), np.empty(cost.dimension)
+    for _ in range(2):  # the first call compiles
+        cost.value(x)
+        cost.gradient(x, out)
+    tracemalloc.start()
+    try:
+        cost.value(x)
+        cost.gradient(x, out)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2000  # a vector of the smallest of these has 4000 bytes
