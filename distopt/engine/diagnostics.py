@@ -60,6 +60,7 @@ class Diagnostics:
         self.has_invariant = self.has_tracker and algorithm.gradient(state) is not None
         self.has_memory = {name: name in algorithm.memories(state) for name in ("x", "y")}
         self.has_counts = bool(algorithm.counts(state))
+        self.recorded = self.names()
 
     def names(self) -> list[str]:
         """List the series that exist for this algorithm, in the order of `SERIES`."""
@@ -167,7 +168,7 @@ class Diagnostics:
             )
             row |= {f"lyapunov_{name}": value for name, value in terms.items()}
             row["lyapunov"] = sum(terms.values())
-        return row
+        return {name: row[name] for name in self.recorded}
 
 
 def square_distance(a: F64, b: F64, work: F64) -> float:

@@ -50,6 +50,7 @@ class Recorder:
     ) -> None:
         self.path = path
         self.names = list(names)
+        self.kept = [dict(row) for row in rows]
         self._pending: list[Mapping[str, float]] = list(rows)
         self._rows = 0
         temporary = path.with_name(path.name + ".tmp")

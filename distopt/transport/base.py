@@ -6,7 +6,7 @@ under MPI. One driver serves both. The algorithm's traffic (`exchange`) and the 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -74,6 +74,10 @@ class Transport(ABC):
     @abstractmethod
     def share(self, item: Any) -> list[Any]:
         """Gather one small object from every process, on all of them; for set-up and checkpoints."""
+
+    @abstractmethod
+    def warm_up(self, compile_kernels: Callable[[], None]) -> None:
+        """Call `compile_kernels` on one process of each host first, so the others find its cache."""
 
     @abstractmethod
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """All agents in one process: messages are passed by reference."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -45,6 +45,9 @@ class LocalTransport(Transport):
 
     def share(self, item: Any) -> list[Any]:
         return [item]
+
+    def warm_up(self, compile_kernels: Callable[[], None]) -> None:
+        pass  # one process compiles when it comes to it
 
     def close(self) -> None:
         pass

@@ -2,8 +2,10 @@
 
 import os
 import socket
+import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from mpi4py import MPI
 
 from distopt.arrays import F64, U8
-from distopt.errors import ConfigError, TransportError
+from distopt.errors import ConfigError, DistoptError, TransportError
 from distopt.topology import Topology
 from distopt.transport.base import Traffic, Transport
 
@@ -19,6 +21,17 @@ TAG = 1
 SPIN_SECONDS = 2e-3  # poll this long before sleeping between polls
 SLEEP_SECONDS = 50e-6
 LARGEST = 2**31 - 1  # bytes of a message, the limit of a C int count
+
+
+def world(agents: int) -> MPI.Comm:
+    """Return COMM_WORLD, which must have one rank per agent."""
+    comm = MPI.COMM_WORLD
+    if comm.size != agents:
+        raise ConfigError(
+            f"problem.agents = {agents}, but the MPI job has {comm.size} ranks; one rank is one "
+            f"agent: start {agents} ranks or set problem.agents = {comm.size}."
+        )
+    return comm
 
 
 class MpiTransport(Transport):
@@ -155,6 +168,22 @@ class MpiTransport(Transport):
 
     def share(self, item: Any) -> list[Any]:
         return self._diagnostics.allgather(item)  # type: ignore[no-any-return]
+
+    def warm_up(self, compile_kernels: Callable[[], None]) -> None:
+        node = self._diagnostics.Split_type(MPI.COMM_TYPE_SHARED)
+        if node.rank == 0:
+            compile_kernels()
+        self._wait([node.Ibarrier()], None)
+        node.Free()
+
+    def abort(self, error: BaseException) -> None:
+        """Print what happened on this rank and end the whole job with exit code 1."""
+        if isinstance(error, DistoptError) and not os.environ.get("DISTOPT_DEBUG"):
+            print(f"distopt: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        else:
+            traceback.print_exception(error)
+            sys.stderr.flush()
+        self._comm.Abort(1)
 
     def close(self) -> None:
         for request in self._receives[self._turn]:
