@@ -12,6 +12,7 @@ REGISTRY = Registry(
         "one_bit": "distopt.compressors.one_bit:OneBit",
         "quantize": "distopt.compressors.quantize:Quantize",
         "saturating": "distopt.compressors.saturating:Saturating",
+        "top_k": "distopt.compressors.top_k:TopK",
         "uniform": "distopt.compressors.uniform:Uniform",
     },
 )
