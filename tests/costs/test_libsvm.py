@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from distopt.costs.libsvm import Libsvm
-from distopt.costs.logistic import Logistic
+from distopt.costs.logistic import Logistic, LogisticCost
+from distopt.costs.tables import Sparse
 from distopt.errors import DataError
 
 TEXT = "+1 1:0.5 3:-2\n# a comment\n\n-1 2:1e-3  4:7 # more\n+1\n-1 1:1 2:2 3:3 4:4\n"
@@ -47,14 +48,14 @@ def test_sparse_and_dense_costs_agree(tmp_path):
     picks = [np.sort(rng.choice(80, 5, replace=False)) + 1 for _ in range(20)]
     lines = [f"{s % 2} " + " ".join(f"{k}:{k / 10}" for k in p) for s, p in enumerate(picks)]
     path = write(tmp_path / "data", "\n".join(lines))
-    sparse = Logistic(dataset=str(path), split="iid", features=90).cost(0, 2, 0)
-    table = sparse.rows
-    full = np.zeros(table.shape)
-    for s in range(table.shape[0]):
-        at = slice(table.ends[s], table.ends[s + 1])
-        full[s, table.columns[at]] = table.values[at]
-    twin = type(sparse)(full, np.ones(len(full)), sparse.lam, sparse.alpha)
+    sparse = Logistic(dataset=str(path), features=90).cost(0, 1, 0)
+    full = np.zeros((20, 91))
+    for row, p in zip(full, picks, strict=True):
+        row[p - 1] = p / 10
+    full[:, 90] = 1  # the bias
+    twin = LogisticCost(full, np.where(np.arange(20) % 2, 1.0, -1.0), sparse.lam, sparse.alpha)
     x, out, expected = rng.normal(size=91), np.empty(91), np.empty(91)
+    assert isinstance(sparse.rows, Sparse)
     sparse.gradient(x, out)
     twin.gradient(x, expected)
     # Sums of at most 20 terms of size 10 in another order.

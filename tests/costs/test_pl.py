@@ -118,3 +118,18 @@ def test_share_splits_whole_numbers_exactly():
 def test_dense_basis_of_a_large_dimension_is_refused():
     with pytest.raises(ConfigError, match=r'problem.dimension <= 4096, not 100000; .*"diagonal"'):
         PL(dimension=100_000).cost(0, 2, 0)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"e": 0}, {"c": 0}, {"b": 1.5, "c": 0, "e": 0}])
+def test_lower_bound_holds_on_a_fine_grid(sizes):
+    grid = np.linspace(-10, 10, 4001)[:, None]
+    for i in range(8):
+        cost = PL(dimension=1, **sizes).cost(i, 8, 0)
+        assert min(cost.value(z) for z in grid) >= cost.lower_bound
+
+
+def test_lower_bound_is_absent_where_a_cost_may_fall_for_ever():
+    costs = [PL(a=3).cost(i, 4, 0) for i in range(4)]
+    assert any((cost.coefficients[0] <= -1).any() for cost in costs)
+    for cost in costs:
+        assert hasattr(cost, "lower_bound") == (cost.coefficients[0] > -1).all()
