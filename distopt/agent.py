@@ -6,8 +6,8 @@ from time import perf_counter
 
 import numpy as np
 
-from distopt.arrays import F64, U8, U32
-from distopt.compressors.base import CodecState, Compressor
+from distopt.arrays import F64, U8
+from distopt.compressors.base import Compressor
 from distopt.costs.base import Cost
 from distopt.errors import DivergedError, MessageError
 from distopt.memory import Memory
@@ -75,7 +75,7 @@ class Agent:
         self._decoders = [[compressor.new_state(d) for _ in range(vectors)] for _ in members]
 
     def gradient(self, x: F64, out: F64) -> None:
-        """out = gradient of f_i at x; raise `DivergedError` where it is not finite."""
+        """Out = gradient of f_i at x; raise `DivergedError` where it is not finite."""
         began = perf_counter()
         self.cost.gradient(x, out)
         self.require_finite("gradient", out)
@@ -197,7 +197,7 @@ class Agent:
 
     def codec_arrays(self) -> dict[str, np.ndarray]:
         """Name the arrays of all adaptive compressor states, for the checkpoint."""
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for stream, state in enumerate(self._encoders):
             arrays |= {f"encoder.{stream}.{name}": a for name, a in state.items()}
         for member, states in zip((self.index, *self.neighbours), self._decoders, strict=True):

@@ -5,7 +5,7 @@ section accepts is declared by the class that its ``name`` selects; unknown keys
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,7 +32,8 @@ class StopConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     stationarity: Annotated[
-        float, Field(ge=0, description="stop once P = |grad f(xbar)|^2 + consensus error is this small")
+        float,
+        Field(ge=0, description="stop once P = |grad f(xbar)|^2 + consensus error is this small"),
     ] = 0.0
     seconds: Annotated[
         float, Field(gt=0, description="stop after this many seconds, with a checkpoint")
@@ -87,21 +88,29 @@ class Config:
 
     def resolved(self) -> dict[str, dict[str, Any]]:
         """Write every section out with all defaults; nothing is left to be looked up."""
-        return {
-            "problem": self.problem.table(),
-            "topology": self.problem.topology_table(),
-            "algorithm": named(ALGORITHMS, self.algorithm),
-            "compressor": named(COMPRESSORS, self.compressor),
-            "run": self.run.model_dump(),
-        }
-
-    def to_toml(self) -> str:
-        """Return the resolved configuration as TOML text."""
-        return tomli_w.dumps(self.resolved())
+        return resolved(self.problem, self.algorithm, self.compressor, self.run)
 
     def with_settings(self, settings: Sequence[str]) -> "Config":
         """Return this configuration with further ``section.key=value`` settings."""
         return make_config(apply_settings(self.tables, settings), self.folder)
+
+
+def resolved(
+    problem: Any, algorithm: Algorithm, compressor: Compressor, run: RunConfig
+) -> dict[str, dict[str, Any]]:
+    """Describe the parts of a run as the sections that would make them again."""
+    return {
+        "problem": problem.table(),
+        "topology": problem.topology_table(),
+        "algorithm": named(ALGORITHMS, algorithm),
+        "compressor": named(COMPRESSORS, compressor),
+        "run": run.model_dump(),
+    }
+
+
+def to_toml(problem: Any, algorithm: Algorithm, compressor: Compressor, run: RunConfig) -> str:
+    """Write the parts of a run as a configuration file."""
+    return tomli_w.dumps(resolved(problem, algorithm, compressor, run))
 
 
 def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
@@ -138,15 +147,20 @@ def make_config(tables: dict[str, Any], folder: Path) -> Config:
         if not isinstance(table, dict):
             raise ConfigError(f"{section} must be a table of keys, not {table!r}.")
     tables = {section: dict(tables.get(section, {})) for section in SECTIONS}
-    try:
-        run = RunConfig(**tables["run"])
-    except pydantic.ValidationError as error:
-        raise ConfigError(explain(error, "run", RunConfig.model_fields)) from None
+    run = make_run(tables["run"])
     algorithm = make_member(ALGORITHMS, tables["algorithm"])
     compressor = make_member(COMPRESSORS, {"name": "identity"} | tables["compressor"])
     problem = build_problem(tables["problem"], tables["topology"], folder)
     algorithm.accept(compressor, problem.dimension)
     return Config(problem, algorithm, compressor, run, tables, folder)
+
+
+def make_run(table: Mapping[str, Any]) -> RunConfig:
+    """Validate the section [run]."""
+    try:
+        return RunConfig(**table)
+    except pydantic.ValidationError as error:
+        raise ConfigError(explain(error, "run", RunConfig.model_fields)) from None
 
 
 def make_member(registry: Registry, table: dict[str, Any]) -> Any:

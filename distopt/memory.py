@@ -117,7 +117,7 @@ def make_memory(kind: MemoryKind, weights: Sequence[float], d: int) -> Memory:
 
 @kernel
 def weighted_differences(h: F64, weights: F64, mixed: F64) -> None:
-    """mixed = sum_j W_ij (h_j - h_i); h : float64[1 + degree, d], row 0 is agent i."""
+    """Mixed = sum_j W_ij (h_j - h_i); h : float64[1 + degree, d], row 0 is agent i."""
     members, d = h.shape
     for start in range(0, d, 1024):  # tiles stay in the first-level cache over all members
         stop = min(start + 1024, d)
@@ -131,7 +131,7 @@ def weighted_differences(h: F64, weights: F64, mixed: F64) -> None:
 
 @kernel
 def mix_and_remember(h: F64, q: F64, weights: F64, alpha: float, mixed: F64) -> None:
-    """mixed = sum_j W_ij ((h_j + q_j) - (h_i + q_i)); h_j += alpha q_j for all members."""
+    """Mixed = sum_j W_ij ((h_j + q_j) - (h_i + q_i)); h_j += alpha q_j for all members."""
     members, d = h.shape
     for start in range(0, d, 1024):
         stop = min(start + 1024, d)

@@ -62,18 +62,19 @@ def field_names(cls: type) -> list[str]:
     """List the parameters of a decorated class (or pydantic model), in order of declaration."""
     if issubclass(cls, pydantic.BaseModel):
         return list(cls.model_fields)
-    return [field.name for field in fields(cls)]
+    return [field.name for field in fields(cls)]  # type: ignore[arg-type]
 
 
 def defaults(cls: type) -> dict[str, Any]:
     """Map each parameter of a decorated class to its default; `MISSING` marks a required one."""
     found: dict[str, Any] = {}
-    for field in fields(cls):
+    for field in fields(cls):  # type: ignore[arg-type]
         default: Any = field.default
-        if default is MISSING and field.default_factory is not MISSING:
+        if isinstance(field.default_factory, Callable):  # type: ignore[arg-type]
             default = field.default_factory()
         if isinstance(default, pydantic.fields.FieldInfo):
-            default = MISSING if default.is_required() else default.get_default(call_default_factory=True)
+            required = default.is_required()
+            default = MISSING if required else default.get_default(call_default_factory=True)
         found[field.name] = default
     return found
 
@@ -98,7 +99,9 @@ def explain(error: pydantic.ValidationError, section: str, known: Iterable[str])
     if kind in {"missing", "missing_argument"}:
         return f"{key} is missing; it has no default."
     complaints = [e for e in error.errors() if e["loc"][:1] == first["loc"][:1]]
-    wants = " or ".join(dict.fromkeys(accepted(e["type"], e["msg"], e.get("ctx", {})) for e in complaints))
+    wants = " or ".join(
+        dict.fromkeys(accepted(e["type"], e["msg"], e.get("ctx", {})) for e in complaints)
+    )
     if kind == "value_error":
         return f"{key} = {show(given)}: {context.get('error', first['msg'])}"
     return f"{key} = {show(given)} is not acceptable; accepted: {wants}."

@@ -30,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def kernel(function: F) -> F:
     """Compile with numba: cached on disk, without the GIL, IEEE arithmetic in source order."""
-    return njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+    return njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return,return-value]
 
 
 def make_key(seed: int, agent: int, stream: int, iteration: int = 0) -> U32:

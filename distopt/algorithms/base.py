@@ -48,8 +48,11 @@ class State:
     def __init__(self) -> None:
         self._kept: list[str] = []
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"the state has no array {name!r}")
+    if TYPE_CHECKING:  # attributes are what `keep` and `work` were given
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def keep(self, **items: np.ndarray | Memory) -> None:
         """Add arrays and memories that a checkpoint must hold."""

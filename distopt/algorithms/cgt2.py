@@ -1,6 +1,6 @@
 """Compressed gradient tracking for compressors with a globally bounded absolute error."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from distopt.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, Rate, State, Step
 from distopt.algorithms.updates import descend, difference, track
 from distopt.arrays import F64
-from distopt.compressors.base import Absolute
+from distopt.compressors.base import Absolute, Guarantee
 from distopt.memory import MemoryKind, make_memory
 from distopt.parameters import Field, parameters
 
@@ -35,8 +35,8 @@ class CompressedTracking2(Algorithm):
     s_min: Annotated[float, Field(gt=0)] = 1e-14  # floor of the scales
     memory: MemoryKind = "replicas"
 
-    needs = Absolute
-    lyapunov = "V2"
+    needs: ClassVar[type[Guarantee] | None] = Absolute
+    lyapunov: ClassVar[str | None] = "V2"
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()

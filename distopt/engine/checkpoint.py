@@ -126,9 +126,7 @@ def latest(folder: Path, agents: int) -> tuple[Path, int, list[str]]:
             manifest = json.loads((place / "manifest.json").read_text())
             return place, int(manifest["iteration"]), damaged
         damaged.append(f"Checkpoint {place} is not usable: {reason}.")
-    raise CheckpointError(
-        " ".join([f"There is no valid checkpoint in {folder}.", *damaged])
-    )
+    raise CheckpointError(" ".join([f"There is no valid checkpoint in {folder}.", *damaged]))
 
 
 def invalid(place: Path, agents: int) -> str | None:
@@ -163,7 +161,9 @@ def shard_name(agent: int) -> str:
     return f"rank-{agent:04d}.h5"
 
 
-def write_shard(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
+def write_shard(
+    path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+) -> None:
     """Write named arrays and attributes, durably, under a temporary name that is then replaced."""
     temporary = path.with_name(path.name + ".tmp")
     with h5py.File(temporary, "w") as file:
@@ -172,7 +172,7 @@ def write_shard(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mappin
         file.attrs.update(attributes)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -182,7 +182,7 @@ def write_durably(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

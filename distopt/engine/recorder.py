@@ -7,7 +7,6 @@ rewrites such a file to a clean one, by temporary name and rename.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -67,7 +66,7 @@ class Recorder:
                 plain = isinstance(value, str | bool | int | float | np.generic)
                 group.attrs[key] = value if plain else json.dumps(value)
             group.create_dataset("W", data=matrix)
-        os.replace(temporary, path)
+        temporary.replace(path)
         self._open()
         self.flush()
 

@@ -27,7 +27,16 @@ from distopt.analysis.lyapunov import lyapunov
 from distopt.arrays import F64
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor
-from distopt.config import Config, RunConfig, apply_settings, load_config, make_config, named
+from distopt.config import (
+    Config,
+    RunConfig,
+    apply_settings,
+    load_config,
+    make_config,
+    named,
+    read_toml,
+    to_toml,
+)
 from distopt.costs.base import Cost
 from distopt.engine import checkpoint
 from distopt.engine.diagnostics import Diagnostics
@@ -44,6 +53,7 @@ T = TypeVar("T")
 AGREE_SECONDS = 0.5  # about how often the processes ask each other whether to stop
 FLUSH_SECONDS = 0.5  # records wait at most about this long for the disk
 PROGRESS_SECONDS = 0.2
+GIVEN = "given"  # problem.name of costs that were handed over in Python
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # finish the iteration, save, stop
 
 
@@ -68,6 +78,14 @@ class ProblemLike(Protocol):
 
     def start_point(self, i: int, cost: Cost) -> F64:
         """Return x_i at iteration 0."""
+        ...
+
+    def table(self) -> dict[str, Any]:
+        """Return the section [problem] with all defaults written out."""
+        ...
+
+    def topology_table(self) -> dict[str, Any]:
+        """Return the section [topology] with all defaults written out."""
         ...
 
 
@@ -143,7 +161,7 @@ def run(
             together(transport, lambda: prepare_folder(out, overwrite), root_only=True)
         return execute(
             config.problem, config.algorithm, config.compressor, config.run, transport,
-            out=out, progress=progress, config=config,
+            out=out, progress=progress,
         )  # fmt: skip
 
 
@@ -175,6 +193,11 @@ def resume(
     """
     if not (run_dir / "config.toml").is_file():
         raise CheckpointError(f"{run_dir} is not a run directory: it has no config.toml.")
+    if read_toml(run_dir / "config.toml").get("problem", {}).get("name") == GIVEN:
+        raise CheckpointError(
+            f"{run_dir} was made from Python, so only the same Python call knows its costs; continue "
+            "it there with resume=True."
+        )
     stored = load_config(run_dir / "config.toml")
     changes = list(settings)
     if iterations is not None:
@@ -186,7 +209,7 @@ def resume(
     with open_transport(engine, config.problem, config.compressor, config.run) as transport:
         result = execute(
             config.problem, config.algorithm, config.compressor, config.run, transport,
-            out=run_dir, progress=progress, config=config, place=place, done=done,
+            out=run_dir, progress=progress, place=place, done=done,
         )  # fmt: skip
     result.warnings[:0] = damaged
     return result
@@ -211,16 +234,23 @@ def refuse_changes(stored: Config, wanted: Config) -> None:
 
 @contextmanager
 def open_transport(
-    engine: Engine, problem: ProblemLike, compressor: Compressor, run: RunConfig
+    engine: Engine,
+    problem: ProblemLike,
+    compressor: Compressor,
+    run: RunConfig,
+    comm: Any = None,
 ) -> Iterator[Transport]:
-    """Hold the transport of an engine; under MPI whatever escapes aborts the whole job."""
+    """Hold the transport of an engine; under MPI whatever escapes aborts the whole job.
+
+    `comm` is an mpi4py communicator with one rank per agent, by default COMM_WORLD.
+    """
     topology = problem.topology
     if engine == "simulate":
         yield LocalTransport(topology)
         return
-    from distopt.transport.mpi import MpiTransport, world
+    from distopt.transport.mpi import MpiTransport, require_ranks
 
-    comm = world(topology.agents)
+    comm = require_ranks(comm, topology.agents)
     largest = 2 * max(compressor.max_nbytes(problem.dimension), 8)
     transport = MpiTransport(comm, topology, largest, run.timeout)
     try:
@@ -285,7 +315,6 @@ def execute(
     *,
     out: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
-    config: Config | None = None,
     place: Path | None = None,
     done: int = 0,
 ) -> Result:
@@ -293,7 +322,7 @@ def execute(
     with threadpool_limits(settings.threads):
         job = together(
             transport,
-            lambda: Job(problem, algorithm, compressor, settings, transport, out, progress, config),
+            lambda: Job(problem, algorithm, compressor, settings, transport, out, progress),
         )
         job.begin(place, done)
         return job.iterate()
@@ -311,10 +340,9 @@ class Job:
         transport: Transport,
         out: Path | None,
         progress: Callable[[Progress], None] | None,
-        config: Config | None,
     ) -> None:
         self.problem, self.compressor, self.settings = problem, compressor, settings
-        self.transport, self.out, self.progress, self.config = transport, out, progress, config
+        self.transport, self.out, self.progress = transport, out, progress
         self.algorithm = algorithm
         self.costs = [problem.cost(i) for i in transport.hosted]
         self.warnings: list[str] = []
@@ -420,12 +448,7 @@ class Job:
 
     def config_text(self) -> str:
         """Return the configuration with every ``"auto"`` replaced by its number, as TOML."""
-        import tomli_w
-
-        if self.config is None:
-            return ""
-        tables = self.config.resolved() | {"algorithm": named(ALGORITHMS, self.algorithm)}
-        return tomli_w.dumps(tables)
+        return to_toml(self.problem, self.algorithm, self.compressor, self.settings)
 
     def meta(self, config_text: str) -> dict[str, Any]:
         """Describe the run for /meta: all that a reader needs besides the series."""
@@ -571,9 +594,7 @@ class Job:
         self._shown = now
         assert self.progress is not None
         self.progress(
-            Progress(
-                self.k, self.settings.iterations, self.latest["stationarity"], self.seconds
-            )
+            Progress(self.k, self.settings.iterations, self.latest["stationarity"], self.seconds)
         )
 
     def note_signal(self, number: int, frame: FrameType | None) -> None:

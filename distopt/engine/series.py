@@ -29,11 +29,17 @@ SERIES: dict[str, Series] = {
     "lyapunov_consensus": Series("1", "term c3 sum_i ||x_i - xbar||^2 of V"),
     "lyapunov_tracking": Series("1", "term c4 sum_i ||y_i - ybar||^2 of V"),
     "lyapunov_scale": Series("1", "term c5 (sx^2 + sy^2) of V"),
-    "bytes_per_agent": Series("B", "sent by the algorithm, mean over agents, a broadcast counted once"),
-    "bytes_on_wire": Series("B", "sent by the algorithm, total over agents, every copy counted", "i8"),
+    "bytes_per_agent": Series(
+        "B", "sent by the algorithm, mean over agents, a broadcast counted once"
+    ),
+    "bytes_on_wire": Series(
+        "B", "sent by the algorithm, total over agents, every copy counted", "i8"
+    ),
     "messages_per_agent": Series("1", "messages handed to the transport, mean over agents"),
     "diagnostics_bytes": Series("B", "sent for the records themselves, total over agents", "i8"),
-    "ball_violations": Series("1", "times that an argument left the unit ball, total over agents", "i8"),
+    "ball_violations": Series(
+        "1", "times that an argument left the unit ball, total over agents", "i8"
+    ),
     "seconds_gradient": Series("s", "in gradients, mean over agents"),
     "seconds_compression": Series("s", "in encoding, decoding and mixing, mean over agents"),
     "seconds_communication": Series("s", "in exchanges, waiting included, mean over agents"),

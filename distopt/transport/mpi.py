@@ -23,9 +23,9 @@ SLEEP_SECONDS = 50e-6
 LARGEST = 2**31 - 1  # bytes of a message, the limit of a C int count
 
 
-def world(agents: int) -> MPI.Comm:
-    """Return COMM_WORLD, which must have one rank per agent."""
-    comm = MPI.COMM_WORLD
+def require_ranks(comm: MPI.Comm | None, agents: int) -> MPI.Comm:
+    """Return the communicator (COMM_WORLD for None), which must have one rank per agent."""
+    comm = MPI.COMM_WORLD if comm is None else comm
     if comm.size != agents:
         raise ConfigError(
             f"problem.agents = {agents}, but the MPI job has {comm.size} ranks; one rank is one "
@@ -53,9 +53,7 @@ class MpiTransport(Transport):
         Seconds that a neighbour may stay silent.
     """
 
-    def __init__(
-        self, comm: MPI.Comm, topology: Topology, max_nbytes: int, timeout: float
-    ) -> None:
+    def __init__(self, comm: MPI.Comm, topology: Topology, max_nbytes: int, timeout: float) -> None:
         if max_nbytes > LARGEST:
             raise ConfigError(
                 f"A message of this compressor can take {max_nbytes} bytes at this dimension; "
