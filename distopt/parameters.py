@@ -70,8 +70,9 @@ def defaults(cls: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in fields(cls):  # type: ignore[arg-type]
         default: Any = field.default
-        if isinstance(field.default_factory, Callable):  # type: ignore[arg-type]
-            default = field.default_factory()
+        factory: Any = field.default_factory
+        if factory is not MISSING:
+            default = factory()
         if isinstance(default, pydantic.fields.FieldInfo):
             required = default.is_required()
             default = MISSING if required else default.get_default(call_default_factory=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from distopt.arrays import I64, U8
 from distopt.compressors.bits import leading_zeros, load_bits, put_bits, trailing_zeros
-from distopt.compressors.wire import INVALID_CODE, PADDING, TOO_SHORT, store_u64
+from distopt.compressors.wire import INVALID_CODE, TOO_SHORT
 from distopt.randomness import kernel
 
 MAX_BITS = 127  # of one code

@@ -9,6 +9,9 @@ from distopt.compressors.wire import accepted
 from distopt.parameters import parameters
 from distopt.randomness import kernel
 
+_BINS = 1 << 12  # of the histogram; 32 KiB stay in the first-level cache
+_SAMPLE = 1 << 12
+_BLOCK = 16
 _MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)
 
 
@@ -31,10 +34,10 @@ class TopK(Sparsifier):
         return indices_nbytes(d, self.count(d))
 
     def choose(self, x: F64, out: U8, key: U32, chosen: I64, kept: F64) -> int:
-        digit = 16 if x.size > 1 << 14 else 8
-        histogram = scratch("histogram", 1 << digit, np.int64)
-        candidates = scratch("candidates", x.size, np.int64)
-        return choose_top(x, digit, histogram, candidates, chosen, kept, out)
+        places = scratch("places", x.size + _BLOCK, np.int64)
+        magnitudes = scratch("magnitudes", max(x.size, _SAMPLE), np.int64)
+        histogram = scratch("histogram", _BINS, np.int64)
+        return choose_top(x, places, magnitudes, histogram, chosen, kept, out)
 
     def recall(self, payload: U8, d: int, key: U32, chosen: I64) -> int:
         return accepted(read_indices(payload, self.count(d), d, chosen), payload, d)
@@ -42,18 +45,32 @@ class TopK(Sparsifier):
 
 @kernel
 def choose_top(
-    x: F64, digit: int, histogram: I64, candidates: I64, chosen: I64, kept: F64, out: U8
+    x: F64, places: I64, magnitudes: I64, histogram: I64, chosen: I64, kept: F64, out: U8
 ) -> int:
-    """Choose the k = kept.size largest magnitudes, write their indices; return the bytes used."""
+    """Choose the k = kept.size largest magnitudes, write their indices; return the bytes used.
+
+    A sample gives a bound that a little more than k magnitudes reach, almost surely; only those are
+    looked at closely. Where fewer do, all are: what is chosen never depends on the sample.
+    Work space: places : int64[d + _BLOCK], magnitudes : int64[max(d, _SAMPLE)],
+    histogram : int64[_BINS], chosen : int64[k + 1].
+    """
     bits = x.view(np.int64)
     k, d = kept.size, x.size
-    threshold, ties = find_threshold(bits, k, digit, histogram, candidates)
+    count = 0
+    bound = sampled_bound(bits, k, magnitudes, histogram)
+    if bound > 0:
+        count = gather_places(bits, bound, places)
+    if count < k:
+        count = gather_places(bits, np.int64(0), places)
+    for j in range(count):
+        magnitudes[j] = bits[places[j]] & _MAGNITUDE
+    threshold, ties = find_threshold(magnitudes, count, k, histogram)
     n = 0
-    for i in range(d):
-        magnitude = bits[i] & _MAGNITUDE
+    for j in range(count):
+        magnitude = bits[places[j]] & _MAGNITUDE
         tie = np.int64(magnitude == threshold) & np.int64(ties > 0)
         ties -= tie
-        chosen[n] = i  # written always, counted if kept: a branch would be mispredicted k times
+        chosen[n] = places[j]  # written always and counted if kept: a branch would be mispredicted
         n += np.int64(magnitude > threshold) | tie
     for j in range(k):
         kept[j] = x[chosen[j]]
@@ -61,44 +78,77 @@ def choose_top(
 
 
 @kernel
-def find_threshold(
-    bits: I64, k: int, digit: int, histogram: I64, candidates: I64
-) -> tuple[np.int64, int]:
-    """Return T and a count: the k largest are those > T and so many of those equal to T.
+def sampled_bound(bits: I64, k: int, magnitudes: I64, histogram: I64) -> np.int64:
+    """Return a magnitude that at least k of the d reach with a probability near 1; 0 always does."""
+    d = bits.size
+    if d < 4 * _SAMPLE:
+        return np.int64(0)
+    expected = _SAMPLE * k / d  # of the sample lie among the k largest, +- its square root
+    rank = int(expected + 4 * np.sqrt(expected) + 4)
+    if 2 * rank > _SAMPLE:
+        return np.int64(0)
+    for j in range(_SAMPLE):
+        # Multiples of the golden ratio, modulo 1, spread evenly over any layout of layers.
+        part = np.uint64(j) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(40)
+        magnitudes[j] = bits[np.int64(part * np.uint64(d) >> np.uint64(24))] & _MAGNITUDE
+    bound, _ = find_threshold(magnitudes, _SAMPLE, rank, histogram)
+    return bound
 
-    The bits of magnitudes are ordered as the magnitudes. A histogram of their highest `digit` bits
-    tells which bin holds the k-th largest; those of that bin are looked at further, digit by digit.
+
+@kernel
+def gather_places(bits: I64, bound: np.int64, places: I64) -> int:
+    """places[:n] = all i with magnitude_i >= bound, ascending; return n."""
+    n = 0
+    d = bits.size
+    whole = d // _BLOCK * _BLOCK
+    for start in range(0, whole, _BLOCK):
+        # Most blocks have none when k << d; this test is one comparison of vectors.
+        reached = np.int64(0)
+        for i in range(start, start + _BLOCK):
+            reached |= np.int64((bits[i] & _MAGNITUDE) >= bound)
+        if reached:
+            for i in range(start, start + _BLOCK):
+                places[n] = i
+                n += np.int64((bits[i] & _MAGNITUDE) >= bound)
+    for i in range(whole, d):
+        places[n] = i
+        n += np.int64((bits[i] & _MAGNITUDE) >= bound)
+    return n
+
+
+@kernel
+def find_threshold(
+    magnitudes: I64, count: int, wanted: int, histogram: I64
+) -> tuple[np.int64, int]:
+    """Return T and a number: the wanted largest are those > T and so many of those equal to T.
+
+    magnitudes[:count] are bits of floats >= 0, ordered as the floats, and are overwritten. A histogram
+    between `low` and `high` tells which bin holds T; what lies in it is then looked at alone.
     """
-    count = bits.size
-    wanted = k
-    shift = np.int64(63 - digit)
-    first = True
-    while True:
-        histogram[: 1 << digit] = 0
-        if first:
-            for i in range(count):
-                histogram[(bits[i] & _MAGNITUDE) >> shift] += 1
-        else:
-            mask = np.int64((1 << digit) - 1)
-            for i in range(count):
-                histogram[(candidates[i] >> shift) & mask] += 1
-        bin_ = np.int64((1 << digit) - 1)
-        while histogram[bin_] < wanted:
-            wanted -= histogram[bin_]
-            bin_ -= 1
+    low, high = _MAGNITUDE, np.int64(0)
+    for i in range(count):
+        low, high = min(low, magnitudes[i]), max(high, magnitudes[i])
+    while low < high:
+        # At most 32 binades below the largest have bins of their own; all below shares bin 0.
+        low = max(low, high - (np.int64(32) << np.int64(52)))
+        bins = 256 if count < 4096 else _BINS
+        shift = np.int64(0)
+        while (high - low) >> shift >= bins:
+            shift += np.int64(1)
+        histogram[:bins] = 0
+        for i in range(count):
+            histogram[max(magnitudes[i] - low, np.int64(0)) >> shift] += 1
+        number = (high - low) >> shift
+        while histogram[number] < wanted:
+            wanted -= histogram[number]
+            number -= 1
         n = 0
-        if first:
-            for i in range(count):
-                if (bits[i] & _MAGNITUDE) >> shift == bin_:
-                    candidates[n] = bits[i] & _MAGNITUDE
-                    n += 1
-        else:
-            for i in range(count):
-                if (candidates[i] >> shift) & mask == bin_:
-                    candidates[n] = candidates[i]
-                    n += 1
-        first = False
-        count = n
-        if shift == 0 or count == 1:
-            return candidates[0], wanted
-        shift = max(shift - digit, np.int64(0))
+        least, most = _MAGNITUDE, np.int64(0)
+        for i in range(count):
+            magnitude = magnitudes[i]
+            magnitudes[n] = magnitude
+            if max(magnitude - low, np.int64(0)) >> shift == number:
+                least, most = min(least, magnitude), max(most, magnitude)
+                n += 1
+        count, low, high = n, least, most
+    return low, wanted

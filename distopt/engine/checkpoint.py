@@ -3,8 +3,8 @@
     checkpoints/000500/rank-0000.h5 ... manifest.json
 
 A shard is written to a temporary name, flushed to disk and renamed; the manifest, with the SHA-256
-of every shard, comes last. A folder without a valid manifest is no checkpoint. A shard belongs to an
-agents, not to ranks or processes, so a run may resume under another engine.
+of every shard, comes last. A folder without a valid manifest is no checkpoint. A shard holds one agent,
+whichever process it lived in, so a run may resume under another engine.
 """
 
 import hashlib
@@ -64,10 +64,22 @@ def save(
     if transport.root:
         manifest = {"format": FORMAT, "iteration": iteration, "shards": shards}
         write_durably(place / "manifest.json", json.dumps(manifest, indent=1).encode())
-        for old in newest(folder)[keep:]:
+        prune(folder, iteration, keep)
+    return place
+
+
+def prune(folder: Path, iteration: int, keep: int) -> None:
+    """Remove all but the `keep` newest checkpoints up to `iteration`.
+
+    Later ones were left by a run that was resumed from before them (they were damaged, or will be
+    made again); folders without a manifest are remains of a crash.
+    """
+    complete = [p for p in newest(folder) if (p / "manifest.json").is_file()]
+    kept = [p for p in complete if int(p.name) <= iteration][:keep]
+    for old in newest(folder):
+        if old not in kept:
             (old / "manifest.json").unlink(missing_ok=True)  # invalid first, then gone
             shutil.rmtree(old, ignore_errors=True)
-    return place
 
 
 def load(place: Path, hosted: Sequence[Hosted]) -> dict[str, float]:

@@ -348,6 +348,7 @@ class Job:
         self.warnings: list[str] = []
         self.rows: list[dict[str, float]] = []
         self.k = 0
+        self.saved_at = -1
         self.seconds = 0.0  # in iterations
         self.diagnostics_seconds = 0.0
         self.recorder: Recorder | None = None
@@ -425,7 +426,7 @@ class Job:
     def load(self, place: Path, done: int) -> None:
         """Put the agents, counters and clocks where the checkpoint was made."""
         numbers = together(self.transport, lambda: checkpoint.load(place, self.hosted))
-        self.k = done
+        self.k = self.saved_at = done
         self.seconds = numbers.pop("run_seconds", 0.0)
         self.diagnostics_seconds = numbers.pop("run_diagnostics_seconds", 0.0)
         for name, value in numbers.items():
@@ -570,8 +571,8 @@ class Job:
         self.diagnostics_seconds += perf_counter() - began
 
     def save(self) -> None:
-        """Write a checkpoint of all agents."""
-        if self.out is None:
+        """Write a checkpoint of all agents, unless there is one of this iteration."""
+        if self.out is None or self.saved_at == self.k:
             return
         began = perf_counter()
         if self.recorder:
@@ -584,6 +585,7 @@ class Job:
             self.out / "checkpoints", self.k, self.hosted, numbers, self.transport,
             self.settings.keep,
         )  # fmt: skip
+        self.saved_at = self.k
         self.diagnostics_seconds += perf_counter() - began
 
     def show(self) -> None:
