@@ -144,17 +144,6 @@ class Problem:
         return json.dumps({"problem": table, "edges": edges}, sort_keys=True, default=str)
 
 
-class Given(Family):
-    """Costs that exist already, one per agent; for problems put together in Python."""
-
-    def __init__(self, costs: Sequence[Cost]) -> None:
-        self.costs = costs
-
-    def cost(self, agent: int, agents: int, seed: int) -> Cost:
-        """Return the given cost of this agent."""
-        return self.costs[agent]
-
-
 def build_problem(problem: dict[str, Any], topology: dict[str, Any], folder: Path) -> Problem:
     """Make the problem that ``[problem]`` and ``[topology]`` describe.
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tomli_w
 
+from distopt.costs.base import Family
 from distopt.errors import ConfigError, DataError
-from distopt.problem import Given, MeanCost, Problem, build_problem, reference_minimum
+from distopt.problem import MeanCost, Problem, build_problem, reference_minimum
 from distopt.topology import Topology
 
 EXAMPLE = Path(__file__).parents[1] / "launch" / "experiments" / "mycost.py"
@@ -168,24 +169,15 @@ def test_only_the_asked_cost_is_built():
         def __init__(self, i):
             built.append(i)
 
-    class Lazy(Given):
+    class Lazy(Family):
         def cost(self, agent, agents, seed):
             return Watched(agent)
 
         def dimension_for(self, agents, seed):
             return 2
 
-    Problem(Lazy([]), Topology(3, [(0, 1), (1, 2)])).cost(2)
+    Problem(Lazy(), Topology(3, [(0, 1), (1, 2)])).cost(2)
     assert built == [2]
-
-
-def test_given_costs_make_a_problem():
-    costs = [build(dimension=3).cost(i) for i in range(4)]
-    problem = Problem(Given(costs), build().topology)
-    assert problem.dimension == 3
-    assert problem.cost(1) is costs[1]
-    assert problem.minimum is None
-    assert reference_minimum(problem)[0] == pytest.approx(build(dimension=3).minimum, rel=1e-12)
 
 
 @pytest.mark.parametrize("keys", [{"name": "pl"}, {"name": "pl", "start": "normal"}])
