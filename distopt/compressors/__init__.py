@@ -11,8 +11,11 @@ REGISTRY = Registry(
         "norm_sign": "distopt.compressors.norm_sign:NormSign",
         "one_bit": "distopt.compressors.one_bit:OneBit",
         "quantize": "distopt.compressors.quantize:Quantize",
+        "rand_k": "distopt.compressors.rand_k:RandK",
         "saturating": "distopt.compressors.saturating:Saturating",
+        "ternary": "distopt.compressors.ternary:Ternary",
         "top_k": "distopt.compressors.top_k:TopK",
+        "unbiased_rand_k": "distopt.compressors.unbiased_rand_k:UnbiasedRandK",
         "uniform": "distopt.compressors.uniform:Uniform",
     },
 )
