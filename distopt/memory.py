@@ -115,35 +115,43 @@ def make_memory(kind: MemoryKind, weights: Sequence[float], d: int) -> Memory:
     return Replicas(weights, d) if kind == "replicas" else RunningSum(weights, d)
 
 
+TILE = 2048  # coordinates that stay in the first-level cache over all members
+
+
 @kernel
 def weighted_differences(h: F64, weights: F64, mixed: F64) -> None:
-    """Mixed = sum_j W_ij (h_j - h_i); h : float64[1 + degree, d], row 0 is agent i."""
+    """mixed = sum_j W_ij (h_j - h_i); h : float64[1 + degree, d], row 0 is agent i."""
     members, d = h.shape
-    for start in range(0, d, 1024):  # tiles stay in the first-level cache over all members
-        stop = min(start + 1024, d)
-        for k in range(start, stop):
-            mixed[k] = 0.0
+    for start in range(0, d, TILE):
+        # One-dimensional slices: indexing h[m, k] in the inner loop kept it from vectorising.
+        own = h[0, start : start + TILE]
+        out = mixed[start : start + TILE]
+        for k in range(own.size):
+            out[k] = 0.0
         for m in range(1, members):
-            w = weights[m]
-            for k in range(start, stop):
-                mixed[k] += w * (h[m, k] - h[0, k])
+            w, other = weights[m], h[m, start : start + TILE]
+            for k in range(own.size):
+                out[k] += w * (other[k] - own[k])
 
 
 @kernel
 def mix_and_remember(h: F64, q: F64, weights: F64, alpha: float, mixed: F64) -> None:
-    """Mixed = sum_j W_ij ((h_j + q_j) - (h_i + q_i)); h_j += alpha q_j for all members."""
+    """mixed = sum_j W_ij ((h_j + q_j) - (h_i + q_i)); h_j += alpha q_j for all members j."""
     members, d = h.shape
-    for start in range(0, d, 1024):
-        stop = min(start + 1024, d)
-        for k in range(start, stop):
-            mixed[k] = 0.0
+    for start in range(0, d, TILE):
+        own, own_q = h[0, start : start + TILE], q[0, start : start + TILE]
+        out = mixed[start : start + TILE]
+        for k in range(own.size):
+            out[k] = 0.0
         for m in range(1, members):
             w = weights[m]
-            for k in range(start, stop):
-                mixed[k] += w * ((h[m, k] + q[m, k]) - (h[0, k] + q[0, k]))
-                h[m, k] += alpha * q[m, k]
-        for k in range(start, stop):
-            h[0, k] += alpha * q[0, k]
+            other, other_q = h[m, start : start + TILE], q[m, start : start + TILE]
+            for k in range(own.size):
+                out[k] += w * ((other[k] + other_q[k]) - (own[k] + own_q[k]))
+            for k in range(own.size):
+                other[k] += alpha * other_q[k]
+        for k in range(own.size):
+            own[k] += alpha * own_q[k]
 
 
 @kernel
