@@ -126,12 +126,16 @@ def weighted_differences(h: F64, weights: F64, mixed: F64) -> None:
         # One-dimensional slices: indexing h[m, k] in the inner loop kept it from vectorising.
         own = h[0, start : start + TILE]
         out = mixed[start : start + TILE]
-        for k in range(own.size):
-            out[k] = 0.0
+        if members == 1:
+            out[:] = 0.0
         for m in range(1, members):
             w, other = weights[m], h[m, start : start + TILE]
-            for k in range(own.size):
-                out[k] += w * (other[k] - own[k])
+            if m == 1:
+                for k in range(own.size):
+                    out[k] = w * (other[k] - own[k])
+            else:
+                for k in range(own.size):
+                    out[k] += w * (other[k] - own[k])
 
 
 @kernel
@@ -141,8 +145,7 @@ def mix_and_remember(h: F64, q: F64, weights: F64, alpha: float, mixed: F64) -> 
     for start in range(0, d, TILE):
         own, own_q = h[0, start : start + TILE], q[0, start : start + TILE]
         out = mixed[start : start + TILE]
-        for k in range(own.size):
-            out[k] = 0.0
+        out[:] = 0.0
         for m in range(1, members):
             w = weights[m]
             other, other_q = h[m, start : start + TILE], q[m, start : start + TILE]

@@ -111,7 +111,7 @@ class Compressor(ABC):
 
     @abstractmethod
     def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
-        """Acc += weight * C(x); return the number of bytes of `payload` that belong to this vector.
+        """acc += weight * C(x); return the number of bytes of `payload` that belong to this vector.
 
         Parameters
         ----------
