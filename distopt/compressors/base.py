@@ -90,7 +90,7 @@ class Compressor(ABC):
         """Return the guarantee of the wanted class (the first one by default), None without it."""
         return next((g for g in self.guarantees(d) if kind is None or isinstance(g, kind)), None)
 
-    def check(self, d: int) -> None:
+    def check(self, d: int) -> None:  # noqa: B027
         """Raise `ConfigError` where the parameters do not fit vectors of size d (such as k > d)."""
 
     def magnitudes(self) -> tuple[float, float]:

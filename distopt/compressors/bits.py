@@ -2,8 +2,9 @@
 
 Bit k of a section is bit k % 8 of its byte k // 8, always.
 
-With codes of w = 1 to 16 bits, coordinate i owns bits [w i, w i + w), lowest bit first. So 8 codes are exactly w bytes, which is what the fast paths use, and the section of d codes takes
-ceil(w d / 8) bytes whose last padding bits are zero. Readers refuse padding that is not.
+With codes of w = 1 to 16 bits, coordinate i owns bits [w i, w i + w), lowest bit first. So 8 codes are
+exactly w bytes, which is what the fast paths use. A section ends with a whole byte; its padding bits
+are zero, and readers refuse padding that is not.
 """
 
 from typing import TypeAlias
@@ -15,17 +16,17 @@ from numpy.typing import NDArray
 
 from distopt.arrays import F64, U8
 from distopt.compressors.wire import load_u64, store_u64
-from distopt.randomness import TILE, kernel
+from distopt.randomness import kernel
 
 U16: TypeAlias = NDArray[np.uint16]  # codes
 
-# numba has no names for these two instructions; both take a uint64 that is not zero (64 for zero).
+FLAGS = 4096  # bytes of work space for signs: with their part of x in the first-level cache
+
+# numba has no names for the instructions that count zeros (64 for the word 0).
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def trailing_zeros(typing_context, word):  # type: ignore[no-untyped-def]
-    """Return the position of the lowest set bit as int64."""
-
+def _cttz(typing_context, word):  # type: ignore[no-untyped-def]
     def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
         return builder.cttz(args[0], context.get_constant(types.boolean, False))
 
@@ -33,13 +34,23 @@ def trailing_zeros(typing_context, word):  # type: ignore[no-untyped-def]
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def leading_zeros(typing_context, word):  # type: ignore[no-untyped-def]
-    """Return the number of zero bits above the highest set bit as int64."""
-
+def _ctlz(typing_context, word):  # type: ignore[no-untyped-def]
     def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
         return builder.ctlz(args[0], context.get_constant(types.boolean, False))
 
     return types.int64(types.uint64), build
+
+
+@kernel
+def trailing_zeros(word: np.uint64) -> int:
+    """Return the position of the lowest set bit of a uint64, 64 where there is none."""
+    return _cttz(word)  # type: ignore[no-any-return,call-arg]
+
+
+@kernel
+def leading_zeros(word: np.uint64) -> int:
+    """Return the number of zero bits above the highest set bit of a uint64."""
+    return _ctlz(word)  # type: ignore[no-any-return,call-arg]
 
 
 @kernel
@@ -170,24 +181,58 @@ def unpack(payload: U8, at: int, count: int, width: int, codes: U16) -> None:
 
 
 @kernel
-def pack_signs(x: F64, flags: U8, out: U8, at: int) -> int:
-    """Write one bit per coordinate, x_i < 0, from byte `at` on; return the bytes used.
+def above_half(payload: U8, at: int, count: int, width: int) -> bool:
+    """Tell whether a code of the section at byte `at` is above 2^(width - 1).
 
-    flags : uint8[TILE] is work space.
+    That is one with its highest bit and a lower bit set. The sum of a code's lower bits and as many
+    ones carries into the place of the highest bit iff a lower bit is set: many codes in one addition.
     """
+    lanes = 8 if width <= 8 else 4
+    highest = np.uint64(0)
+    for j in range(lanes):
+        highest |= np.uint64(1) << np.uint64(j * width + width - 1)
+    lower = np.uint64(0)
+    for j in range(lanes):
+        lower |= ((np.uint64(1) << np.uint64(width - 1)) - np.uint64(1)) << np.uint64(j * width)
+    found = np.uint64(0)
+    whole = count // lanes
+    for chunk in range(whole):
+        word = load_bits(payload, 8 * at + chunk * lanes * width)
+        found |= ((word & lower) + lower) & word & highest
+    rest = (count - whole * lanes) * width
+    if rest > 0:
+        word = load_bits(payload, 8 * at + whole * lanes * width)
+        word &= (np.uint64(1) << np.uint64(rest)) - np.uint64(1)
+        found |= ((word & lower) + lower) & word & highest
+    return bool(found != 0)
+
+
+@kernel
+def pack_signs(x: F64, flags: U8, out: U8, at: int) -> float:
+    """Write one bit per coordinate, x_i < 0, from byte `at` on, in ceil(d / 8) bytes.
+
+    Return max |x_i|, found in the same pass over memory. flags : uint8[FLAGS] is work space.
+    """
+    # The bits of floats >= 0 are ordered as integers, whose maxima vectorise (those of floats do not:
+    # nan would have to be respected).
+    bits = x.view(np.int64)
     eights = flags.view(np.uint64)
-    for start in range(0, x.size, TILE):
-        count = min(TILE, x.size - start)
-        for i in range(count):
-            flags[i] = np.uint8(x[start + i] < 0.0)
-        for i in range(count, (count + 7) // 8 * 8):
+    largest = np.int64(0)
+    for start in range(0, x.size, FLAGS):
+        part, part_bits = x[start : start + FLAGS], bits[start : start + FLAGS]
+        for i in range(part.size):
+            flags[i] = np.uint8(part[i] < 0.0)
+            largest = max(largest, part_bits[i] & np.int64(0x7FFFFFFFFFFFFFFF))
+        for i in range(part.size, (part.size + 7) // 8 * 8):
             flags[i] = 0
-        for byte in range((count + 7) // 8):
+        nbytes = (part.size + 7) // 8
+        packed = out[at : at + nbytes]
+        for byte in range(nbytes):
             # The product moves the lowest bit of byte j of the eight to bit 56 + j.
             spread = eights[byte] * np.uint64(0x0102040810204080)
-            out[at + byte] = np.uint8(spread >> np.uint64(56))
-        at += TILE // 8
-    return (x.size + 7) // 8
+            packed[byte] = np.uint8(spread >> np.uint64(56))
+        at += nbytes
+    return np.int64(largest).view(np.float64)  # type: ignore[no-any-return]
 
 
 @kernel

@@ -24,7 +24,7 @@ def write_gamma(
     for i in range(count):
         q = codes[i]
         m = (np.uint64(q) << np.uint64(1) ^ np.uint64(q >> np.int64(63))) + np.uint64(1)
-        n = np.int64(63) - leading_zeros(m)
+        n = 63 - leading_zeros(m)
         one = np.uint64(1) << np.uint64(n)
         word = (m ^ one) << np.uint64(1) | np.uint64(1)  # the one, then the digits below it
         if n < 32:
@@ -47,7 +47,9 @@ def read_gamma(payload: U8, bit: int, codes: I64, count: int) -> int:
             digits = word >> np.uint64(n + 1)
         else:
             n = 0
-            while bit + n < end and (payload[(bit + n) // 8] >> np.uint8((bit + n) % 8)) & 1 == 0:
+            while n < 64 and bit + n < end:
+                if payload[(bit + n) // 8] >> np.uint8((bit + n) % 8) & 1:
+                    break
                 n += 1
             if n > 63:
                 return INVALID_CODE

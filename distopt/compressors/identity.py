@@ -13,8 +13,7 @@ from distopt.compressors.base import (
     Local,
     Relative,
 )
-from distopt.compressors.wire import add_f64
-from distopt.errors import MessageError
+from distopt.compressors.wire import accepted, add_f64
 from distopt.parameters import parameters
 
 
@@ -24,6 +23,11 @@ class Identity(Compressor):
 
     Class: relative with r = 1, psi = 1 (no error); it therefore belongs to the other classes too.
     Wire: d little-endian float64.
+
+    >>> from distopt.compressors.base import compress
+    >>> payload, decoded = compress(Identity(), [1.0])
+    >>> payload.hex(" "), decoded.tolist()
+    ('00 00 00 00 00 00 f0 3f', [1.0])
     """
 
     def guarantees(self, d: int) -> tuple[Guarantee, ...]:
@@ -38,10 +42,4 @@ class Identity(Compressor):
         return nbytes
 
     def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
-        nbytes = 8 * acc.size
-        if payload.size < nbytes:
-            raise MessageError(
-                f"{payload.size} bytes are too few; {acc.size} float64 need {nbytes}"
-            )
-        add_f64(payload, weight, acc)
-        return nbytes
+        return accepted(add_f64(payload, weight, acc), payload, acc.size)

@@ -52,25 +52,22 @@ def indices_nbytes(d: int, k: int) -> int:
 def write_indices(chosen: I64, k: int, d: int, out: U8) -> int:
     """Write chosen[:k], ascending and below d; return the bytes used."""
     b = rice_parameter(d, k)
-    mask = (np.int64(1) << np.int64(b)) - np.int64(1)
     at, buffer, held = 0, np.uint64(0), 0
     room = d - k
     expected = 0
     for i in range(k):
-        gap = chosen[i] - expected
-        quotient, most = gap >> np.int64(b), room >> np.int64(b)
-        zeros = quotient
+        gap = int(chosen[i]) - expected
+        zeros = gap >> b
+        ends = zeros < room >> b
         while zeros >= 32:
             at, buffer, held = put_bits(out, at, buffer, held, np.uint64(0), 32)
             zeros -= 32
-        word = np.uint64(gap & mask)
-        length = b
-        if quotient < most:
-            word = word << np.uint64(1) | np.uint64(1)
-            length += 1
         at, buffer, held = put_bits(out, at, buffer, held, np.uint64(0), zeros)
-        at, buffer, held = put_bits(out, at, buffer, held, word, length)
-        expected = chosen[i] + 1
+        word = np.uint64(gap & ((1 << b) - 1))
+        if ends:
+            word = word << np.uint64(1) | np.uint64(1)
+        at, buffer, held = put_bits(out, at, buffer, held, word, b + int(ends))
+        expected += gap + 1
         room -= gap
     return flush_bits(out, at, buffer, held)
 
@@ -79,14 +76,13 @@ def write_indices(chosen: I64, k: int, d: int, out: U8) -> int:
 def read_indices(payload: U8, k: int, d: int, chosen: I64) -> int:
     """chosen[:k] = the indices that the payload begins with; return their bytes or a status."""
     b = rice_parameter(d, k)
-    mask = (np.int64(1) << np.int64(b)) - np.int64(1)
     end = 8 * payload.size
     bit = 0
     room = d - k
     expected = 0
     for i in range(k):
-        most = room >> np.int64(b)
-        quotient = np.int64(0)
+        most = room >> b
+        quotient = 0
         while quotient < most:
             zeros = min(trailing_zeros(load_bits(payload, bit)), 56)
             if zeros < 56 and quotient + zeros < most:
@@ -98,8 +94,7 @@ def read_indices(payload: U8, k: int, d: int, chosen: I64) -> int:
             bit += zeros
             if bit > end:
                 return TOO_SHORT
-        low = np.int64(load_bits(payload, bit)) & mask
-        gap = (quotient << np.int64(b)) | low
+        gap = (quotient << b) | (int(load_bits(payload, bit)) & ((1 << b) - 1))
         bit += b
         if gap > room:
             return INVALID_INDEX

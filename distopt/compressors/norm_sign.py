@@ -13,19 +13,19 @@ from distopt.compressors.base import (
     Relative,
     scratch,
 )
-from distopt.compressors.bits import add_signs, pack_signs, padding_is_zero
+from distopt.compressors.bits import FLAGS, add_signs, pack_signs, padding_is_zero
 from distopt.compressors.scales import (
     MAX_NBYTES,
     SLACK,
     ScaleType,
+    is_escaped,
     load_scale,
-    max_abs,
     round_scale,
     store_scale,
 )
 from distopt.compressors.wire import PADDING, TOO_SHORT, accepted
 from distopt.parameters import parameters
-from distopt.randomness import TILE, kernel
+from distopt.randomness import kernel
 
 
 @parameters("compressor")
@@ -53,7 +53,7 @@ class NormSign(Compressor):
         return MAX_NBYTES + (d + 7) // 8
 
     def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
-        flags = scratch("flags", TILE, np.uint8)
+        flags = scratch("flags", FLAGS, np.uint8)
         return encode_signs(x, self.scale == "float64", flags, out)
 
     def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
@@ -63,9 +63,15 @@ class NormSign(Compressor):
 
 @kernel
 def encode_signs(x: F64, wide: bool, flags: U8, out: U8) -> int:
-    """Write the scale and the signs of x; flags : uint8[TILE] is work space."""
-    at = store_scale(out, 0, round_scale(max_abs(x) / 2, wide), wide)
-    return at + pack_signs(x, flags, out, at)
+    """Write the scale and the signs of x; flags : uint8[FLAGS] is work space."""
+    # One pass finds the norm and writes the signs behind where the scale usually ends.
+    at = 8 if wide else 4
+    nbytes = (x.size + 7) // 8
+    scale = round_scale(pack_signs(x, flags, out, at) / 2, wide)
+    if not wide and is_escaped(scale):
+        for byte in range(nbytes - 1, -1, -1):
+            out[MAX_NBYTES + byte] = out[at + byte]
+    return store_scale(out, 0, scale, wide) + nbytes
 
 
 @kernel

@@ -12,10 +12,10 @@ from distopt.compressors.base import (
     Local,
     scratch,
 )
-from distopt.compressors.bits import add_signs, pack_signs, padding_is_zero
+from distopt.compressors.bits import FLAGS, add_signs, pack_signs, padding_is_zero
 from distopt.compressors.wire import PADDING, TOO_SHORT, accepted
 from distopt.parameters import parameters
-from distopt.randomness import TILE, kernel
+from distopt.randomness import kernel
 
 
 @parameters("compressor")
@@ -39,7 +39,8 @@ class OneBit(Compressor):
         return (d + 7) // 8
 
     def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
-        return pack_signs(x, scratch("flags", TILE, np.uint8), out, 0)
+        pack_signs(x, scratch("flags", FLAGS, np.uint8), out, 0)
+        return (x.size + 7) // 8
 
     def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
         return accepted(decode_one_bit(payload, weight, acc), payload, acc.size)

@@ -15,7 +15,7 @@ from distopt.compressors.base import (
     Relative,
     scratch,
 )
-from distopt.compressors.bits import U16, pack, packed_nbytes, padding_is_zero, unpack
+from distopt.compressors.bits import U16, above_half, pack, packed_nbytes, padding_is_zero, unpack
 from distopt.compressors.scales import (
     MAX_NBYTES,
     SLACK,
@@ -166,11 +166,8 @@ def round_levels(
         level = (abs(x[i]) / scale) * levels
         floor = np.int32(level)
         rest = level - floor
-        if dithered:
-            up = np.int32((words[i] + 0.5) * 2.0**-32 < rest)
-        else:
-            up = np.int32(rest >= 0.5)
-        q = floor + up
+        up = (words[i] + 0.5) * 2.0**-32 < rest if dithered else rest >= 0.5
+        q = floor + np.int32(up)
         codes[i] = np.int32(levels) + (-q if x[i] < 0.0 else q)
 
 
@@ -206,6 +203,15 @@ def encode_quantized(
 
 
 @kernel
+def add_levels(codes: U16, bits: int, scale: float, weight: float, acc: F64) -> None:
+    """Add weight (scale / L) (codes_i - L) to acc."""
+    levels = np.int32(1 << (bits - 1))
+    step = 1.0 / levels
+    for i in range(acc.size):
+        acc[i] += weight * (np.float64(np.int32(codes[i]) - levels) * step * scale)
+
+
+@kernel
 def decode_quantized(
     payload: U8, bits: int, block: int, wide: bool, codes: U16, scales: F64, weight: float, acc: F64
 ) -> int:
@@ -220,26 +226,15 @@ def decode_quantized(
         return TOO_SHORT
     if not padding_is_zero(payload, head, d * width):
         return PADDING
-    largest = np.uint16(0)
-    for start in range(0, d, TILE):
-        count = min(TILE, d - start)
-        unpack(payload, head + packed_nbytes(start, width), count, width, codes)
-        for i in range(count):
-            largest = max(largest, codes[i])
-    if largest > 1 << bits:
+    if above_half(payload, head, d, width):
         return INVALID_CODE
-    levels = 1 << (bits - 1)
-    step = 1.0 / levels
     for start in range(0, d, TILE):
         stop = min(start + TILE, d)
-        if d > TILE:  # else the codes are there already
-            unpack(payload, head + packed_nbytes(start, width), stop - start, width, codes)
+        unpack(payload, head + packed_nbytes(start, width), stop - start, width, codes)
         first = start
         while first < stop:
             last = min((first // block + 1) * block, stop)
-            scale = scales[first // block]
-            for i in range(first, last):
-                level = np.int32(codes[i - start]) - np.int32(levels)
-                acc[i] += weight * (np.float64(level) * step * scale)
+            part = codes[first - start : last - start]
+            add_levels(part, bits, scales[first // block], weight, acc[first:last])
             first = last
     return end

@@ -56,10 +56,10 @@ def two_norm(x: F64) -> float:
     if largest == 0.0:
         return 0.0
     # Scaling by a power of two is exact, and keeps the squares from overflow and underflow.
-    exponent = (np.float64(largest).view(np.int64) >> 52) - 1023
-    exponent = min(max(exponent, -1000), 1000)
-    down = np.int64((1023 - exponent) << 52).view(np.float64)
-    up = np.int64((1023 + exponent) << 52).view(np.float64)
+    biased = np.float64(largest).view(np.int64) >> np.int64(52)
+    biased = min(max(biased, np.int64(23)), np.int64(2023))
+    down = np.int64((np.int64(2046) - biased) << np.int64(52)).view(np.float64)
+    up = np.int64(biased << np.int64(52)).view(np.float64)
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0  # eight sums hide the latency of the additions
     whole = x.size // 8 * 8
     for i in range(0, whole, 8):
@@ -74,7 +74,7 @@ def two_norm(x: F64) -> float:
     for i in range(whole, x.size):
         s0 += (x[i] * down) ** 2
     total = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
-    return max(np.sqrt(total) * up, largest)
+    return max(float(np.sqrt(total) * up), largest)
 
 
 @kernel
@@ -89,17 +89,23 @@ def round_scale(norm: float, wide: bool) -> float:
 
 
 @kernel
+def is_escaped(scale: float) -> bool:
+    """Tell whether a scale does not travel as a float32."""
+    return scale != 0.0 and not _SMALLEST <= scale <= _LARGEST
+
+
+@kernel
 def store_scale(out: U8, at: int, scale: float, wide: bool) -> int:
     """Write a scale that `round_scale` made; return the bytes used."""
     if wide:
         store_f64(out, at, scale)
         return 8
-    if scale == 0.0 or _SMALLEST <= scale <= _LARGEST:
-        store_f32(out, at, scale)
-        return 4
-    store_u32(out, at, _ESCAPE)
-    store_f64(out, at + 4, scale)
-    return 12
+    if is_escaped(scale):
+        store_u32(out, at, _ESCAPE)
+        store_f64(out, at + 4, scale)
+        return 12
+    store_f32(out, at, scale)
+    return 4
 
 
 @kernel

@@ -22,6 +22,8 @@ from distopt.compressors.base import (
     scratch,
 )
 from distopt.compressors.identity import Identity
+from distopt.compressors.scales import max_abs
+from distopt.compressors.wire import NOT_FINITE, accepted
 from distopt.errors import ConfigError
 from distopt.parameters import Field, parameters
 from distopt.randomness import kernel
@@ -29,17 +31,22 @@ from distopt.randomness import kernel
 VALUES_STREAM = 1 << 12  # added to the stream of the key for the compressor of the values
 
 
-def make_values(given: Any) -> Any:
+def from_table(table: dict[str, Any]) -> Compressor:
     """Make a compressor of a table such as ``{name = "quantize", bits = 4}``."""
     from distopt.compressors import REGISTRY
 
+    options = dict(table)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"compressor.name is missing. Known: {', '.join(REGISTRY)}.")
+    return REGISTRY.get(name)(**options)  # type: ignore[no-any-return]
+
+
+def make_values(given: Any) -> Any:
+    """Return the compressor that a field `values` was given, as such or as a table."""
     if isinstance(given, dict):
-        options = dict(given)
-        name = options.pop("name", None)
         try:
-            if not isinstance(name, str):
-                raise ConfigError(f"compressor.name is missing. Known: {', '.join(REGISTRY)}.")
-            given = REGISTRY.get(name)(**options)
+            given = from_table(given)
         except ConfigError as error:
             nested = str(error).replace("compressor.", "compressor.values.", 1)
             raise ConfigError(nested) from None
@@ -138,7 +145,7 @@ class Sparsifier(Compressor):
         used = self.recall(payload, acc.size, key, chosen)
         kept.fill(0.0)
         used += self.values.decode_add(payload[used:], 1.0, kept, values_key(key), state)
-        scatter_add(kept, chosen, self.factor(acc.size), weight, acc)
+        accepted(scatter_add(kept, chosen, self.factor(acc.size), weight, acc), payload, acc.size)
         return used
 
     def _work(self, d: int) -> tuple[I64, F64]:
@@ -156,7 +163,10 @@ def values_key(key: U32) -> U32:
 
 
 @kernel
-def scatter_add(kept: F64, chosen: I64, factor: float, weight: float, acc: F64) -> None:
-    """acc[chosen_j] += weight (factor kept_j)."""
+def scatter_add(kept: F64, chosen: I64, factor: float, weight: float, acc: F64) -> int:
+    """acc[chosen_j] += weight (factor kept_j); return 0 or a negative status."""
+    if not np.isfinite(max_abs(kept) * factor):
+        return NOT_FINITE
     for j in range(kept.size):
         acc[chosen[j]] += weight * (factor * kept[j])
+    return 0

@@ -9,7 +9,6 @@ from distopt.compressors.base import (
     CodecState,
     Compressor,
     Guarantee,
-    Relative,
     scratch,
 )
 from distopt.compressors.bits import U16

@@ -68,10 +68,10 @@ def choose_top(
     n = 0
     for j in range(count):
         magnitude = bits[places[j]] & _MAGNITUDE
-        tie = np.int64(magnitude == threshold) & np.int64(ties > 0)
+        tie = int(magnitude == threshold) & int(ties > 0)
         ties -= tie
         chosen[n] = places[j]  # written always and counted if kept: a branch would be mispredicted
-        n += np.int64(magnitude > threshold) | tie
+        n += int(magnitude > threshold) | tie
     for j in range(k):
         kept[j] = x[chosen[j]]
     return write_indices(chosen, k, d, out)
@@ -109,10 +109,10 @@ def gather_places(bits: I64, bound: np.int64, places: I64) -> int:
         if reached:
             for i in range(start, start + _BLOCK):
                 places[n] = i
-                n += np.int64((bits[i] & _MAGNITUDE) >= bound)
+                n += int((bits[i] & _MAGNITUDE) >= bound)
     for i in range(whole, d):
         places[n] = i
-        n += np.int64((bits[i] & _MAGNITUDE) >= bound)
+        n += int((bits[i] & _MAGNITUDE) >= bound)
     return n
 
 

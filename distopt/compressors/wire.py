@@ -107,10 +107,20 @@ def store_f64(out: U8, at: int, value: float) -> None:
 
 
 @kernel
-def add_f64(payload: U8, weight: float, acc: F64) -> None:
-    """Add weight v to acc for the v : float64[d] that payload[:8 d] holds."""
+def add_f64(payload: U8, weight: float, acc: F64) -> int:
+    """Add weight v to acc for the v : float64[d] at the start; return the bytes or a status."""
+    nbytes = 8 * acc.size
+    if nbytes > payload.size:
+        return TOO_SHORT
+    # The magnitudes' bits are ordered as integers, whose maxima vectorise; infinity and nan are on top.
+    largest = np.uint64(0)
     for i in range(acc.size):
-        acc[i] += weight * np.uint64(load_u64(payload, 8 * i)).view(np.float64)
+        largest = max(largest, load_u64(payload, 8 * i) & np.uint64(0x7FFFFFFFFFFFFFFF))
+    if largest >= np.uint64(0x7FF0000000000000):
+        return NOT_FINITE
+    for i in range(acc.size):
+        acc[i] += weight * load_f64(payload, 8 * i)
+    return nbytes
 
 
 def accepted(status: int, payload: U8, d: int) -> int:
