@@ -2,5 +2,6 @@
 
 from distopt.compressors.laws import check_compressor
 from distopt.costs.laws import check_cost
+from distopt.engine.laws import check_algorithm
 
-__all__ = ["check_compressor", "check_cost"]
+__all__ = ["check_algorithm", "check_compressor", "check_cost"]

@@ -46,12 +46,12 @@ def test_the_page_has_all_three_examples():
 
 
 def test_examples_keep_the_laws(examples):
-    from distopt.costs.laws import check_cost
-    from distopt.testing import check_compressor
+    from distopt.testing import check_algorithm, check_compressor, check_cost
 
     for d in (1, 7, 8, 9, 100):
         check_compressor(distopt.compressors.REGISTRY.get("mean_sign")(), d)
     check_cost(distopt.costs.REGISTRY.get("cauchy")().cost(0, 4, seed=1))
+    check_algorithm(distopt.algorithms.REGISTRY.get("extra")(eta=0.01))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""Every registered algorithm keeps the contract, with replicas and with sums."""
+
+from dataclasses import fields, replace
+
+import pytest
+
+import distopt
+from distopt.algorithms import REGISTRY
+from distopt.algorithms.base import Algorithm, State
+from distopt.testing import check_algorithm
+
+ALGORITHMS = {
+    "gt": (distopt.GradientTracking(eta=0.02, gamma=0.5), None),
+    "gt-atc": (distopt.GradientTracking(eta=0.02, gamma=0.5, form="atc"), None),
+    "cgt1": (distopt.CompressedTracking1(eta=0.02, gamma=0.3, alpha=0.5), distopt.NormSign()),
+    "cgt2": (
+        distopt.CompressedTracking2(eta=0.02, gamma=0.3, mu=0.95),
+        distopt.Uniform(dithered=True),
+    ),
+    "cgt3": (distopt.CompressedTracking3(eta=0.02, gamma=0.3, mu=0.97), distopt.OneBit()),
+    "beer": (distopt.Beer(eta=0.02, gamma=0.3), distopt.TopK(fraction=0.4)),
+    "lead": (
+        distopt.Lead(eta=0.02, gamma=0.3, alpha=0.5),
+        distopt.Quantize(bits=3, dithered=True),
+    ),
+    "choco": (distopt.Choco(eta=0.02, gamma=0.3), distopt.RandK(fraction=0.5)),
+    "dgd": (distopt.DecentralizedGradientDescent(eta=0.02, gamma=0.5), None),
+    "primal_dual": (
+        distopt.PrimalDual(eta=0.02, gamma=0.3, beta=0.1, alpha=0.5),
+        distopt.Quantize(bits=4),
+    ),
+}
+
+
+def test_table_is_complete():
+    listed = {type(algorithm) for algorithm, _ in ALGORITHMS.values()}
+    assert listed == {REGISTRY.get(name) for name in REGISTRY}
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_contract(name):
+    algorithm, compressor = ALGORITHMS[name]
+    check_algorithm(algorithm, compressor)
+    if "memory" in {f.name for f in fields(algorithm)}:
+        check_algorithm(replace(algorithm, memory="sum"), compressor)
+
+
+def test_forgotten_state_is_noticed():
+    class Forgetful(distopt.GradientTracking):
+        def init(self, agent, x0):
+            s = super().init(agent, x0)
+            forgetful = State()
+            forgetful.keep(x=s.x, g=s.g)
+            forgetful.work(y=s.y, wx=s.wx, wy=s.wy, g_next=s.g_next)
+            return forgetful
+
+    with pytest.raises(AssertionError, match=r"State\.keep does not name all"):
+        check_algorithm(Forgetful(eta=0.02, gamma=0.5))
+
+
+def test_lost_tracking_is_noticed():
+    class Biased(distopt.GradientTracking):
+        def step(self, agent, s, k):
+            yield from super().step(agent, s, k)
+            s.y *= 1.0 + 1e-9
+
+    with pytest.raises(AssertionError, match="from the mean gradient"):
+        check_algorithm(Biased(eta=0.02, gamma=0.5))
+
+
+def test_contract_is_abstract():
+    with pytest.raises(TypeError, match="abstract"):
+        Algorithm()
