@@ -1,0 +1,41 @@
+"""One line per compressor and notable setting; every law and golden file runs over it."""
+
+from distopt.compressors.cast import Cast
+from distopt.compressors.identity import Identity
+from distopt.compressors.norm_sign import NormSign
+from distopt.compressors.one_bit import OneBit
+from distopt.compressors.quantize import Quantize
+from distopt.compressors.rand_k import RandK
+from distopt.compressors.saturating import Saturating
+from distopt.compressors.ternary import Ternary
+from distopt.compressors.top_k import TopK
+from distopt.compressors.unbiased_rand_k import UnbiasedRandK
+from distopt.compressors.uniform import Uniform
+
+COMPRESSORS = {  # a new compressor adds one line, and a golden file by write_golden.py
+    "identity": Identity(),
+    "cast-float32": Cast(),
+    "cast-float16": Cast(dtype="float16"),
+    "cast-bfloat16": Cast(dtype="bfloat16"),
+    "norm_sign": NormSign(),
+    "norm_sign-wide": NormSign(scale="float64"),
+    "quantize-1": Quantize(bits=1),
+    "quantize-4": Quantize(bits=4),
+    "quantize-8-two": Quantize(bits=8, norm="two"),
+    "quantize-15-wide": Quantize(bits=15, scale="float64"),
+    "quantize-3-blocks": Quantize(bits=3, block=6),
+    "quantize-2-dithered": Quantize(bits=2, dithered=True),
+    "quantize-9-dithered-blocks": Quantize(bits=9, dithered=True, norm="two", block=5),
+    "ternary": Ternary(),
+    "uniform": Uniform(delta=0.25),
+    "uniform-dithered": Uniform(delta=0.3, dithered=True),
+    "one_bit": OneBit(),
+    "saturating-3": Saturating(bits=3),
+    "saturating-11": Saturating(bits=11),
+    "top_k": TopK(fraction=0.1),
+    "top_k-half-cast": TopK(fraction=0.5, values=Cast(dtype="bfloat16")),
+    "top_k-quantize": TopK(fraction=0.3, values=Quantize(bits=4, dithered=True)),
+    "rand_k": RandK(fraction=0.3),
+    "unbiased_rand_k": UnbiasedRandK(k=1),
+    "unbiased_rand_k-ternary": UnbiasedRandK(fraction=0.5, values=Ternary()),
+}
