@@ -40,12 +40,21 @@ def write_gamma(
 def read_gamma(payload: U8, bit: int, codes: I64, count: int) -> int:
     """codes[:count] = the integers that start at bit `bit`; return the bit after them or a status."""
     end = 8 * payload.size
-    for i in range(count):
+    i = 0
+    while i < count:
         word = load_bits(payload, bit)  # 57 bits at least, zeros beyond the end
-        n = trailing_zeros(word)
-        if n <= 28:
-            digits = word >> np.uint64(n + 1)
-        else:
+        left = 57
+        while i < count:
+            n = trailing_zeros(word)
+            if 2 * n + 1 > left:
+                break
+            word >>= np.uint64(n + 1)
+            codes[i] = unfold(n, word)
+            word >>= np.uint64(n)
+            left -= 2 * n + 1
+            bit += 2 * n + 1
+            i += 1
+        if left == 57:  # a code of more than 57 bits, or the end
             n = 0
             while n < 64 and bit + n < end:
                 if payload[(bit + n) // 8] >> np.uint8((bit + n) % 8) & 1:
@@ -57,12 +66,17 @@ def read_gamma(payload: U8, bit: int, codes: I64, count: int) -> int:
             if n > 57:
                 digits &= (np.uint64(1) << np.uint64(57)) - np.uint64(1)
                 digits |= load_bits(payload, bit + n + 58) << np.uint64(57)
-        one = np.uint64(1) << np.uint64(n)
-        m = one | (digits & (one - np.uint64(1)))
-        bit += 2 * n + 1
+            codes[i] = unfold(n, digits)
+            bit += 2 * n + 1
+            i += 1
         if bit > end:
             return TOO_SHORT
-        # m - 1 is the zig-zag code: even for q >= 0.
-        z = m - np.uint64(1)
-        codes[i] = np.int64(z >> np.uint64(1)) ^ -np.int64(z & np.uint64(1))
     return bit
+
+
+@kernel
+def unfold(n: int, digits: np.uint64) -> np.int64:
+    """Return the integer whose m has the highest bit n and these lower n digits; more are ignored."""
+    one = np.uint64(1) << np.uint64(n)
+    z = one + (digits & (one - np.uint64(1))) - np.uint64(1)  # m - 1, even for q >= 0
+    return np.int64(z >> np.uint64(1)) ^ -np.int64(z & np.uint64(1))  # type: ignore[no-any-return]

@@ -1,0 +1,126 @@
+"""How long compressors take, as multiples of copying the vector, measured in the same run.
+
+    python benchmarks/compressors.py [--quick]
+
+Every round runs np.copyto of the d float64 and then each compressor once, so that all see the same
+machine; medians over the rounds are printed. "x" columns are ratios to that copy. The second table is
+the cost of one call at d = 100, where calling Python and numba is most of it.
+"""
+
+import argparse
+import os
+import platform
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numba
+import numpy as np
+
+from distopt.compressors.base import Relative, compress
+from distopt.compressors.cast import Cast
+from distopt.compressors.identity import Identity
+from distopt.compressors.norm_sign import NormSign
+from distopt.compressors.one_bit import OneBit
+from distopt.compressors.quantize import Quantize
+from distopt.compressors.rand_k import RandK
+from distopt.compressors.saturating import Saturating
+from distopt.compressors.ternary import Ternary
+from distopt.compressors.top_k import TopK
+from distopt.compressors.unbiased_rand_k import UnbiasedRandK
+from distopt.compressors.uniform import Uniform
+from distopt.randomness import make_key, normal
+
+ROWS = {
+    "identity": Identity(),
+    "cast float32": Cast(),
+    "cast bfloat16": Cast(dtype="bfloat16"),
+    "cast float16": Cast(dtype="float16"),
+    "norm_sign": NormSign(),
+    "one_bit": OneBit(),
+    "saturating, 4 bits": Saturating(bits=4),
+    "quantize, 2 bits": Quantize(bits=2),
+    "quantize, 4 bits": Quantize(bits=4),
+    "quantize, 4 bits, dithered": Quantize(bits=4, dithered=True),
+    "quantize, 4 bits, blocks of 256": Quantize(bits=4, block=256),
+    "quantize, 4 bits, 2-norm, dithered": Quantize(bits=4, norm="two", dithered=True),
+    "ternary": Ternary(),
+    "uniform": Uniform(),
+    "uniform, dithered": Uniform(dithered=True),
+    "top_k, 1 %": TopK(fraction=0.01),
+    "top_k, 10 %": TopK(fraction=0.1),
+    "top_k, 1 %, 4-bit values": TopK(fraction=0.01, values=Quantize(bits=4)),
+    "rand_k, 1 %": RandK(fraction=0.01),
+    "unbiased_rand_k, 10 %": UnbiasedRandK(fraction=0.1),
+}
+
+
+def seconds(function, *arguments):
+    """Time one call."""
+    began = perf_counter()
+    function(*arguments)
+    return perf_counter() - began
+
+
+def machine():
+    """Describe processor and versions in one line."""
+    model = platform.processor()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(": ")[1] for line in lines if "model name" in line), model)
+    return (
+        f"{model}, {os.cpu_count()} cores, {platform.system()}; Python {platform.python_version()}, "
+        f"numpy {np.__version__}, numba {numba.__version__}"
+    )
+
+
+def exchanges(d):
+    """Prepare every row for vectors of size d: its bytes, and its calls of encode and decode_add."""
+    x, key = normal(make_key(0, 0, 0), d), make_key(1, 0, 0)
+    for name, compressor in ROWS.items():
+        _, decoded = compress(compressor, x, key)  # compiles, and checks the answer
+        relative = compressor.guarantee(d, Relative)
+        if isinstance(relative, Relative):
+            error = np.linalg.norm(decoded / relative.r - x) ** 2 / np.linalg.norm(x) ** 2
+            assert error <= (1 - relative.psi) * 1.1 + 1e-12, (name, error, relative)
+        out, acc = np.zeros(compressor.max_nbytes(d), np.uint8), np.zeros(d)
+        state = compressor.new_state(d)
+        payload = out[: compressor.encode(x, out, key, state)]
+        yield name, payload.size, (compressor.encode, x, out, key, state), (
+            compressor.decode_add, payload, 0.5, acc, key, state,
+        )  # fmt: skip
+
+
+def compare(d, rounds, calls):
+    """Print one line per row: medians over the rounds of `calls` calls each, and ratios to a copy."""
+    source, target = normal(make_key(0, 0, 0), d), np.zeros(d)
+    rows = list(exchanges(d))
+    copies, times = [], {name: ([], []) for name, *_ in rows}
+    for _ in range(rounds):
+        copies.append(min(seconds(np.copyto, target, source) for _ in range(calls)))
+        for name, _, encode, decode in rows:
+            for kept, call in zip(times[name], (encode, decode), strict=True):
+                kept.append(min(seconds(*call) for _ in range(calls)))
+    copy = median(copies)
+    unit, scale = ("ms", 1e3) if copy > 1e-5 else ("us", 1e6)
+    print(f"\nd = {d}; np.copyto of {8 * d} bytes: {scale * copy:.2f} {unit}")
+    print(
+        f"{'':36s}{'bits/coord':>11s}{'encode ' + unit:>11s}{'x':>6s}{'decode ' + unit:>11s}{'x':>6s}"
+    )
+    for name, nbytes, *_ in rows:
+        encode, decode = (median(kept) for kept in times[name])
+        print(
+            f"{name:36s}{8 * nbytes / d:11.3f}{scale * encode:11.2f}{encode / copy:6.1f}"
+            f"{scale * decode:11.2f}{decode / copy:6.1f}"
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="only show that it runs")
+    quick = parser.parse_args().quick
+    print(machine())
+    compare(d=20_000 if quick else 1_000_000, rounds=3 if quick else 15, calls=1)
+    compare(d=100, rounds=3 if quick else 15, calls=10 if quick else 300)
