@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from distopt.config import load_config as load_config
     from distopt.config import make_config as make_config
     from distopt.costs.base import Cost as Cost
-    from distopt.engine.run import Result as Result
     from distopt.engine.run import resume as resume
     from distopt.engine.run import run as run
+    from distopt.engine.session import Result as Result
     from distopt.errors import DistoptError as DistoptError
     from distopt.interface import minimize as minimize
     from distopt.interface import simulate as simulate
@@ -42,7 +42,7 @@ _PLACES = {
     "Cost": "distopt.costs.base",
     "DistoptError": "distopt.errors",
     "Problem": "distopt.problem",
-    "Result": "distopt.engine.run",
+    "Result": "distopt.engine.session",
     "Topology": "distopt.topology",
     "load_config": "distopt.config",
     "make_config": "distopt.config",

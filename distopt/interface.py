@@ -13,15 +13,9 @@ from distopt.compressors.identity import Identity
 from distopt.config import RunConfig, make_run
 from distopt.costs.base import Cost
 from distopt.engine import checkpoint
-from distopt.engine.run import (
-    GIVEN,
-    Engine,
-    Result,
-    execute,
-    open_transport,
-    prepare_folder,
-    together,
-)
+from distopt.engine.agreement import together
+from distopt.engine.run import GIVEN, Engine, execute, open_transport, prepare_folder
+from distopt.engine.session import Result
 from distopt.errors import ConfigError
 from distopt.topology import Topology, build_topology
 

@@ -1,31 +1,18 @@
-"""One run from beginning to end: set up, iterate, record, save, stop, and go on later.
+"""Run a configuration, or continue a run: what the command line and Python call.
 
-`run` and `resume` serve the command line, `execute` the Python interface as well. All processes of
-an MPI job call the same function; what one of them decides, all decide, at agreed iterations.
+All processes of an MPI job call the same function; what one of them decides, all decide.
 """
 
-import platform
 import shutil
-import signal
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from time import perf_counter
-from types import FrameType
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from distopt.agent import Agent
-from distopt.algorithms import REGISTRY as ALGORITHMS
-from distopt.algorithms.base import Algorithm, Facts
-from distopt.analysis.lyapunov import lyapunov
-from distopt.arrays import F64
-from distopt.compressors import REGISTRY as COMPRESSORS
+from distopt.algorithms.base import Algorithm
 from distopt.compressors.base import Compressor
 from distopt.config import (
     Config,
@@ -33,100 +20,18 @@ from distopt.config import (
     apply_settings,
     load_config,
     make_config,
-    named,
     read_toml,
-    to_toml,
 )
-from distopt.costs.base import Cost
 from distopt.engine import checkpoint
-from distopt.engine.diagnostics import Diagnostics
-from distopt.engine.driver import Hosted, iterate, run_to_end
-from distopt.engine.recorder import Recorder
-from distopt.errors import CheckpointError, ConfigError, DistoptError
-from distopt.topology import Topology
+from distopt.engine.agreement import SharedError, together
+from distopt.engine.session import ProblemLike, Progress, Result, Session
+from distopt.errors import CheckpointError, ConfigError
 from distopt.transport.base import Transport
 from distopt.transport.local import LocalTransport
 
 Engine: TypeAlias = Literal["simulate", "mpi"]
-T = TypeVar("T")
 
-AGREE_SECONDS = 0.5  # about how often the processes ask each other whether to stop
-FLUSH_SECONDS = 0.5  # records wait at most about this long for the disk
-PROGRESS_SECONDS = 0.2
 GIVEN = "given"  # problem.name of costs that were handed over in Python
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # finish the iteration, save, stop
-
-
-class ProblemLike(Protocol):
-    """What a run needs of a problem: `distopt.problem.Problem`, or costs given in Python."""
-
-    topology: Topology
-
-    @property
-    def dimension(self) -> int:
-        """Number of unknowns."""
-        ...
-
-    @property
-    def minimum(self) -> float | None:
-        """Smallest value of the average cost where it is known."""
-        ...
-
-    def cost(self, i: int) -> Cost:
-        """Build f_i."""
-        ...
-
-    def start_point(self, i: int, cost: Cost) -> F64:
-        """Return x_i at iteration 0."""
-        ...
-
-    def table(self) -> dict[str, Any]:
-        """Return the section [problem] with all defaults written out."""
-        ...
-
-    def topology_table(self) -> dict[str, Any]:
-        """Return the section [topology] with all defaults written out."""
-        ...
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is."""
-
-    iteration: int
-    iterations: int
-    stationarity: float  # of the latest record
-    seconds: float  # spent in iterations
-
-
-@dataclass
-class Result:
-    """What a run came to.
-
-    Attributes
-    ----------
-    summary : dict
-        The object that ``--json`` prints.
-    run_dir : Path or None
-    root : bool
-        Whether this process speaks to the user.
-    rows : list of dict
-        The records of this part of the run, one dict per record (on the root only).
-    x : list of float64[d]
-        The final models of the agents that live in this process.
-    warnings : list of str
-        Sentences to be shown once.
-    resume_hint : str or None
-        How to go on, where a signal or a time limit stopped the run.
-    """
-
-    summary: dict[str, Any]
-    run_dir: Path | None
-    root: bool
-    rows: list[dict[str, float]]
-    x: list[F64]
-    warnings: list[str] = field(default_factory=list)
-    resume_hint: str | None = None
 
 
 def run(
@@ -246,7 +151,10 @@ def open_transport(
     """
     topology = problem.topology
     if engine == "simulate":
-        yield LocalTransport(topology)
+        try:
+            yield LocalTransport(topology)
+        except SharedError as error:
+            raise error.cause from None
         return
     from distopt.transport.mpi import MpiTransport, require_ranks
 
@@ -255,36 +163,13 @@ def open_transport(
     transport = MpiTransport(comm, topology, largest, run.timeout)
     try:
         yield transport
-    except SetupError as error:
+    except SharedError as error:
         transport.close()
         raise error.cause from None
     except BaseException as error:
         transport.abort(error)
         raise
     transport.close()
-
-
-class SetupError(Exception):
-    """Carries an error that all processes know of, so each can end by itself."""
-
-    def __init__(self, cause: DistoptError) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
-
-
-def together(transport: Transport, work: Callable[[], T], *, root_only: bool = False) -> T:
-    """Do something that may fail on any process; where it did, all raise the first one's error."""
-    result: Any = None
-    failure: DistoptError | None = None
-    try:
-        if transport.root or not root_only:
-            result = work()
-    except DistoptError as error:
-        failure = error
-    failures = [f for f in transport.share(failure) if f is not None]
-    if failures:
-        raise SetupError(failures[0]) if len(transport.hosted) < transport.agents else failures[0]
-    return result  # type: ignore[no-any-return]
 
 
 def prepare_folder(out: Path, overwrite: bool) -> None:
@@ -319,363 +204,11 @@ def execute(
     done: int = 0,
 ) -> Result:
     """Set the agents up (or load them from checkpoint `place` after `done` iterations) and iterate."""
-    with threadpool_limits(settings.threads):
-        job = together(
+    # Overflow is no warning here: whatever is not finite ends the run with a sentence.
+    with threadpool_limits(settings.threads), np.errstate(over="ignore", invalid="ignore"):
+        session = together(
             transport,
-            lambda: Job(problem, algorithm, compressor, settings, transport, out, progress),
+            lambda: Session(problem, algorithm, compressor, settings, transport, out, progress),
         )
-        job.begin(place, done)
-        return job.iterate()
-
-
-class Job:
-    """The parts of one run, put together."""
-
-    def __init__(
-        self,
-        problem: ProblemLike,
-        algorithm: Algorithm,
-        compressor: Compressor,
-        settings: RunConfig,
-        transport: Transport,
-        out: Path | None,
-        progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self.problem, self.compressor, self.settings = problem, compressor, settings
-        self.transport, self.out, self.progress = transport, out, progress
-        self.algorithm = algorithm
-        self.costs = [problem.cost(i) for i in transport.hosted]
-        self.warnings: list[str] = []
-        self.rows: list[dict[str, float]] = []
-        self.k = 0
-        self.saved_at = -1
-        self.seconds = 0.0  # in iterations
-        self.diagnostics_seconds = 0.0
-        self.recorder: Recorder | None = None
-        self._flushed = self._shown = perf_counter()
-        self._stop_signal: str | None = None
-
-    # Setting up
-
-    def begin(self, place: Path | None, done: int) -> None:
-        """Resolve ``"auto"``, allocate the agents, agree on start values or load a checkpoint."""
-        self.facts, self.lower, self.lower_kind = self.gather_facts()
-        self.algorithm = together(self.transport, lambda: self.algorithm.resolve(self.facts))
-        self.lyapunov = lyapunov(self.algorithm, self.facts)
-        self.transport.warm_up(lambda: warm_up(self))
-        self.hosted = together(self.transport, self.make_agents)
-        if place is None:
-            steps = [self.algorithm.start(h.agent, h.state, self.facts) for h in self.hosted]
-            run_to_end(steps, self.transport)
-        else:
-            self.load(place, done)
-        self.diagnostics = Diagnostics(
-            self.algorithm, self.hosted, self.transport, self.lyapunov, self.lower
-        )
-        together(self.transport, lambda: self.open_record(place is not None), root_only=True)
-        if place is None:
-            self.record()
-        else:
-            self.latest = self.rows[-1] if self.rows else self.diagnostics.row(
-                self.k, self.seconds, self.diagnostics_seconds
-            )  # fmt: skip
-
-    def gather_facts(self) -> tuple[Facts, float, str]:
-        """Ask all agents for their constants; the only numbers that auto rules may use."""
-        topology = self.problem.topology
-        told = [
-            [getattr(c, "smoothness", None), getattr(c, "lower_bound", None)] for c in self.costs
-        ]
-        table = self.transport.collect(
-            np.array([[np.nan if v is None else v for v in pair] for pair in told], dtype=float)
-        )
-        smoothness = float(table[:, 0].max())
-        lower = float(sum(table[:, 1]) / self.transport.agents)
-        kind = "lower bound"
-        if self.problem.minimum is not None:
-            lower, kind = self.problem.minimum, "exact"
-        elif np.isnan(lower):
-            lower, kind = 0.0, "unknown, 0 used"
-        facts = Facts(
-            agents=self.transport.agents,
-            dimension=self.problem.dimension,
-            smoothness=None if np.isnan(smoothness) else smoothness,
-            gap=topology.gap,
-            kappa=topology.kappa,
-            diameter=topology.diameter,
-            compressor=self.compressor,
-        )
-        return facts, lower, kind
-
-    def make_agents(self) -> list[Hosted]:
-        """Make this process's agents and their states at iteration 0."""
-        hosted = []
-        for i, cost in zip(self.transport.hosted, self.costs, strict=True):
-            agent = Agent(
-                i,
-                cost,
-                self.problem.topology.neighbours(i),
-                self.problem.topology.weights(i),
-                self.compressor,
-                self.settings.seed,
-            )
-            x0 = self.problem.start_point(i, cost)
-            hosted.append(Hosted(agent, self.algorithm.init(agent, x0)))
-        return hosted
-
-    def load(self, place: Path, done: int) -> None:
-        """Put the agents, counters and clocks where the checkpoint was made."""
-        numbers = together(self.transport, lambda: checkpoint.load(place, self.hosted))
-        self.k = self.saved_at = done
-        self.seconds = numbers.pop("run_seconds", 0.0)
-        self.diagnostics_seconds = numbers.pop("run_diagnostics_seconds", 0.0)
-        for name, value in numbers.items():
-            kind = type(getattr(self.transport.traffic, name))
-            setattr(self.transport.traffic, name, kind(value))
-
-    def open_record(self, resumed: bool) -> None:
-        """Create (or continue) config.toml and metrics.h5."""
-        if self.out is None:
-            return
-        path = self.out / "metrics.h5"
-        if resumed:
-            self.recorder = Recorder.reopen(path, self.k)
-            self.rows = self.recorder.kept
-            return
-        text = self.config_text()
-        checkpoint.write_durably(self.out / "config.toml", text.encode())
-        matrix = self.problem.topology.matrix()
-        self.recorder = Recorder(path, self.diagnostics.recorded, self.meta(text), matrix)
-
-    def config_text(self) -> str:
-        """Return the configuration with every ``"auto"`` replaced by its number, as TOML."""
-        return to_toml(self.problem, self.algorithm, self.compressor, self.settings)
-
-    def meta(self, config_text: str) -> dict[str, Any]:
-        """Describe the run for /meta: all that a reader needs besides the series."""
-        needs = self.algorithm.needs
-        guarantee = self.compressor.guarantee(self.facts.dimension, needs)
-        constants = {"class": guarantee.name} | vars(guarantee) if guarantee else {}
-        return {
-            "algorithm": ALGORITHMS.name_of(type(self.algorithm)),
-            "compressor": COMPRESSORS.name_of(type(self.compressor)),
-            "parameters": {"algorithm": named(ALGORITHMS, self.algorithm)},
-            "config": config_text,
-            "agents": self.facts.agents,
-            "dimension": self.facts.dimension,
-            "seed": np.uint64(self.settings.seed),
-            "spectral_gap": self.facts.gap,
-            "kappa": self.facts.kappa,
-            "smoothness": np.nan if self.facts.smoothness is None else self.facts.smoothness,
-            "guarantee": constants,
-            "certified": self.lyapunov is not None and self.lyapunov.certified,
-            "lyapunov": self.lyapunov.function if self.lyapunov else "",
-            "lyapunov_weights": self.lyapunov.weights() if self.lyapunov else {},
-            "lyapunov_rho": self.lyapunov.rho if self.lyapunov else 0.0,
-            "minimum": self.lower,
-            "minimum_kind": self.lower_kind,
-            "engine": "simulate" if len(self.transport.hosted) > 1 else "mpi",
-            "host": socket.gethostname(),
-            "versions": versions(),
-        }
-
-    # Iterating
-
-    def iterate(self) -> Result:
-        """Iterate to the end, the stopping test, a time limit or a signal."""
-        try:
-            with catch_signals(self.note_signal):
-                reason = self.loop()
-        except BaseException:
-            if self.recorder:
-                self.recorder.close()
-            raise
-        stopped = reason in {"signal", "stop.seconds"}
-        if self.out is not None:
-            self.save()
-        if self.recorder:
-            self.recorder.finish("stopped" if stopped else "finished", reason)
-        if self.latest.get("ball_violations"):
-            self.warnings.append(
-                f"{self.latest['ball_violations']:.0f} compressed arguments were outside the unit "
-                "ball, so this run has left the theory of cgt3; larger s0x, s0y or mu keep it inside."
-            )
-        hint = None
-        if stopped and self.out is not None:
-            hint = f"Stopped after iteration {self.k}; go on with: distopt resume {self.out}"
-        return Result(
-            summary=self.summary(reason),
-            run_dir=self.out,
-            root=self.transport.root,
-            rows=self.rows,
-            x=[self.algorithm.model(h.state).copy() for h in self.hosted],
-            warnings=self.warnings,
-            resume_hint=hint,
-        )
-
-    def loop(self) -> str:
-        """Do iterations until there is a reason to stop; return the reason."""
-        settings, last = self.settings, self.settings.iterations
-        agree_at = self.k + 1
-        if self.is_stationary():
-            return "stop.stationarity"
-        while self.k < last:
-            began = perf_counter()
-            iterate(self.algorithm, self.hosted, self.transport, self.k)
-            self.seconds += (spent := perf_counter() - began)
-            self.k += 1
-            if self.k % settings.record_every == 0 or self.k == last:
-                self.record()
-                if self.is_stationary():
-                    return "stop.stationarity"
-            if settings.checkpoint_every and self.k % settings.checkpoint_every == 0:
-                self.save()
-            if self.k == agree_at:
-                stop, agree_at = self.agree(spent)
-                if stop:
-                    return stop
-            if self.progress and self.transport.root:
-                self.show()
-        return "iterations"
-
-    def is_stationary(self) -> bool:
-        """Apply the stopping test to the latest record."""
-        return self.latest["stationarity"] <= self.settings.stop.stationarity
-
-    def agree(self, spent: float) -> tuple[str, int]:
-        """Ask all processes whether one was told to stop; also settle when to ask next."""
-        began = perf_counter()
-        row = [float(self._stop_signal is not None), self.seconds, spent]
-        table = self.transport.collect(np.tile(row, (len(self.transport.hosted), 1)))
-        signalled, seconds, slowest = table.max(axis=0)
-        self.diagnostics_seconds += perf_counter() - began
-        if signalled:
-            return "signal", 0
-        if seconds >= self.settings.stop.seconds:
-            return "stop.seconds", 0
-        pause = int(min(max(AGREE_SECONDS / max(slowest, 1e-6), 1), 10_000))
-        return "", self.k + pause
-
-    def record(self) -> None:
-        """Compute and keep one row."""
-        began = perf_counter()
-        row = self.diagnostics.row(self.k, self.seconds, self.diagnostics_seconds)
-        self.latest = row
-        if self.transport.root:
-            self.rows.append(row)
-        if self.recorder:
-            self.recorder.append(row)
-            if perf_counter() - self._flushed > FLUSH_SECONDS:
-                self.recorder.flush()
-                self._flushed = perf_counter()
-        self.diagnostics_seconds += perf_counter() - began
-
-    def save(self) -> None:
-        """Write a checkpoint of all agents, unless there is one of this iteration."""
-        if self.out is None or self.saved_at == self.k:
-            return
-        began = perf_counter()
-        if self.recorder:
-            self.recorder.flush()
-        numbers = dict(vars(self.transport.traffic)) | {
-            "run_seconds": self.seconds,
-            "run_diagnostics_seconds": self.diagnostics_seconds,
-        }
-        checkpoint.save(
-            self.out / "checkpoints", self.k, self.hosted, numbers, self.transport,
-            self.settings.keep,
-        )  # fmt: skip
-        self.saved_at = self.k
-        self.diagnostics_seconds += perf_counter() - began
-
-    def show(self) -> None:
-        """Report progress, not too often."""
-        now = perf_counter()
-        if now - self._shown < PROGRESS_SECONDS and self.k < self.settings.iterations:
-            return
-        self._shown = now
-        assert self.progress is not None
-        self.progress(
-            Progress(self.k, self.settings.iterations, self.latest["stationarity"], self.seconds)
-        )
-
-    def note_signal(self, number: int, frame: FrameType | None) -> None:
-        """Remember a signal; the next agreement acts on it."""
-        self._stop_signal = signal.Signals(number).name
-
-    def summary(self, reason: str) -> dict[str, Any]:
-        """Put together what ``--json`` prints."""
-        row, n, d = self.latest, self.facts.agents, self.facts.dimension
-        vectors = max(self.k, 1) * self.algorithm.vectors * d
-        return {
-            "algorithm": ALGORITHMS.name_of(type(self.algorithm)),
-            "compressor": COMPRESSORS.name_of(type(self.compressor)),
-            "agents": n,
-            "dimension": d,
-            "iterations": self.k,
-            "stop_reason": reason,
-            "stationarity": row["stationarity"],
-            "consensus_error": row["consensus_error"],
-            "gradient_norm": row["gradient_norm"],
-            "objective": row["objective"],
-            "lyapunov": row.get("lyapunov"),
-            "certified": self.lyapunov is not None and self.lyapunov.certified,
-            "bytes_per_agent": row["bytes_per_agent"],
-            "bytes_on_wire": row["bytes_on_wire"],
-            "messages_per_agent": row["messages_per_agent"],
-            "bits_per_coordinate": 8 * row["bytes_per_agent"] / vectors,
-            "diagnostics_bytes": row["diagnostics_bytes"],
-            "ball_violations": row.get("ball_violations", 0),
-            "seconds": {
-                "algorithm": self.seconds,
-                "communication": row["seconds_communication"],
-                "diagnostics": self.diagnostics_seconds,
-            },
-            "parameters": named(ALGORITHMS, self.algorithm),
-            "run_dir": None if self.out is None else str(self.out),
-        }
-
-
-def warm_up(job: Job) -> None:
-    """Compile every kernel of the run (into the cache on disk) by one iteration of two agents.
-
-    Both have this process's own cost: no other agent's data is needed to compile.
-    """
-    topology = Topology(2, [(0, 1)])
-    transport = LocalTransport(topology)
-    cost = job.costs[0]
-    hosted = []
-    for i in (0, 1):
-        agent = Agent(
-            i, cost, topology.neighbours(i), topology.weights(i), job.compressor, job.settings.seed
-        )
-        x0 = job.problem.start_point(job.transport.hosted[0], cost)
-        hosted.append(Hosted(agent, job.algorithm.init(agent, x0)))
-    run_to_end([job.algorithm.start(h.agent, h.state, job.facts) for h in hosted], transport)
-    iterate(job.algorithm, hosted, transport, 0)
-
-
-@contextmanager
-def catch_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let `handler` take the stopping signals inside the block (in the main thread only)."""
-    try:
-        before = {number: signal.signal(number, handler) for number in SIGNALS}
-    except ValueError:  # not the main thread: the host program keeps its own handling
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
-
-
-def versions() -> dict[str, str]:
-    """List the versions of what a result depends on."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in ("distopt-mpi", "numpy", "numba", "scipy", "h5py", "mpi4py"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+        session.begin(place, done)
+        return session.iterate()
