@@ -6,6 +6,9 @@ REGISTRY = Registry(
     "costs",
     "problem",
     {
+        "admm_csnet": "distopt.costs.networks.admm_csnet:ADMMCSNet",
+        "ffnn": "distopt.costs.networks.ffnn:FFNN",
+        "lista": "distopt.costs.networks.lista:LISTA",
         "logistic": "distopt.costs.logistic:Logistic",
         "pl": "distopt.costs.pl:PL",
         "python": "distopt.costs.python:Python",

@@ -24,6 +24,9 @@ FAMILIES = {  # a new family adds one line
     "digits": {"name": "logistic", "dataset": "digits", "split": "dirichlet", "alpha": 10.0},
     "synthetic": {"name": "logistic", "dataset": "synthetic", "features": 5, "samples": 4},
     "libsvm-sparse": {"name": "logistic", "dataset": "sparse.svm"},
+    "lista": {"name": "lista", "m": 6, "n": 3, "layers": 3, "samples": 8},
+    "admm_csnet": {"name": "admm_csnet", "m": 6, "n": 3, "layers": 3, "samples": 8},
+    "ffnn": {"name": "ffnn", "m": 6, "n": 3, "layers": 3, "samples": 8},
     "python": {"name": "python", "file": str(EXAMPLE)},
 }
 

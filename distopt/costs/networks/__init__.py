@@ -1,0 +1,1 @@
+"""Unfolded networks with a smooth soft-threshold as local costs (docs: networks)."""
