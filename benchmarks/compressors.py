@@ -2,9 +2,10 @@
 
     python benchmarks/compressors.py [--quick]
 
-Every round runs np.copyto of the d float64 and then each compressor once, so that all see the same
-machine; medians over the rounds are printed. "x" columns are ratios to that copy. The second table is
-the cost of one call at d = 100, where calling Python and numba is most of it.
+Every round runs np.copyto of the d float64 and then each compressor, so that all see the same machine.
+Printed are medians over the rounds, of processor time (all kernels are single-threaded); "x" columns
+are ratios to that copy. The second table is the cost of one call at d = 100, where calling Python and
+numba is most of it.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import os
 import platform
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import thread_time
 
 import numba
 import numpy as np
@@ -55,11 +56,12 @@ ROWS = {
 }
 
 
-def seconds(function, *arguments):
-    """Time one call."""
-    began = perf_counter()
-    function(*arguments)
-    return perf_counter() - began
+def seconds(calls, function, *arguments):
+    """Time one of so many calls: processor time of this thread, so that a busy machine matters less."""
+    began = thread_time()
+    for _ in range(calls):
+        function(*arguments)
+    return (thread_time() - began) / calls
 
 
 def machine():
@@ -97,10 +99,10 @@ def compare(d, rounds, calls):
     rows = list(exchanges(d))
     copies, times = [], {name: ([], []) for name, *_ in rows}
     for _ in range(rounds):
-        copies.append(min(seconds(np.copyto, target, source) for _ in range(calls)))
+        copies.append(seconds(calls, np.copyto, target, source))
         for name, _, encode, decode in rows:
             for kept, call in zip(times[name], (encode, decode), strict=True):
-                kept.append(min(seconds(*call) for _ in range(calls)))
+                kept.append(seconds(calls, *call))
     copy = median(copies)
     unit, scale = ("ms", 1e3) if copy > 1e-5 else ("us", 1e6)
     print(f"\nd = {d}; np.copyto of {8 * d} bytes: {scale * copy:.2f} {unit}")
@@ -122,5 +124,5 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true", help="only show that it runs")
     quick = parser.parse_args().quick
     print(machine())
-    compare(d=20_000 if quick else 1_000_000, rounds=3 if quick else 15, calls=1)
+    compare(d=20_000 if quick else 1_000_000, rounds=3 if quick else 41, calls=1)
     compare(d=100, rounds=3 if quick else 15, calls=10 if quick else 300)

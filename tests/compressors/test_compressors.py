@@ -23,11 +23,6 @@ def test_table_is_complete():
     assert {type(c) for c in COMPRESSORS.values()} == {REGISTRY.get(name) for name in REGISTRY}
 
 
-def test_every_compressor_has_a_page(request):
-    folder = request.config.rootpath / "docs" / "compressors"
-    assert [name for name in REGISTRY if not (folder / f"{name}.md").exists()] == []
-
-
 @pytest.mark.parametrize("d", [1, 7, 8, 9, 100])
 @pytest.mark.parametrize("row", COMPRESSORS)
 def test_laws(row, d):
