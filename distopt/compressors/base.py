@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from distopt.arrays import F64, I64, U8, U32
-from distopt.errors import MessageError
 from distopt.randomness import make_key
 
 # The adaptive state of one end of one stream, such as a coder's models; {} for most compressors.
@@ -178,17 +177,7 @@ def compress(compressor: Compressor, x: ArrayLike, key: U32 | None = None) -> tu
     return payload.tobytes(), decoded
 
 
-def checked(status: int, *reasons: str) -> int:
-    """Return a kernel's byte count, or raise `MessageError` with reason number ``-status - 1``.
-
-    Kernels cannot raise with words; they return -1, -2, ... before their first write instead.
-    """
-    if status < 0:
-        raise MessageError(reasons[-status - 1])
-    return status
-
-
 __all__ = [
     "F64", "I64", "U8", "U32", "Absolute", "CodecState", "Compressor", "Guarantee", "Local",
-    "Relative", "checked", "compress", "scratch",
+    "Relative", "compress", "scratch",
 ]  # fmt: skip
