@@ -122,6 +122,8 @@ def root_at(a: float, eps: float, lam: float) -> tuple[float, float, float]:
 
     where G - |g| = eps / (G + |g|), so that nothing cancels for lam >= 0 (but g/G + h/H near a = 0).
     """
+    far = a - 1e150 if a > 1e150 else 0.0  # sigma is a - lam there; squares would overflow
+    a = 1e150 if a > 1e150 else a  # noqa: FURB136 (min need not keep NaN)
     g, h = a - lam, a + lam
     G, H = np.sqrt(g * g + eps), np.sqrt(h * h + eps)
     short_g, short_h = eps / (G + abs(g)), eps / (H + abs(h))  # G - |g|, H - |h|
@@ -129,7 +131,7 @@ def root_at(a: float, eps: float, lam: float) -> tuple[float, float, float]:
     sigma = a * (short_g + short_h + 2.0 * beyond) / (G + H)
     rise_g = short_g if g < 0.0 else G + g  # G + g
     rise_h = short_h if h > 0.0 else H - h  # H - h
-    return sigma, 0.5 * (rise_g / G + rise_h / H), 0.5 * (g / G + h / H)
+    return sigma + far, 0.5 * (rise_g / G + rise_h / H), 0.5 * (g / G + h / H)
 
 
 @vector_kernel
