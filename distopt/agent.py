@@ -13,6 +13,9 @@ from distopt.errors import DivergedError, MessageError
 from distopt.memory import Memory
 from distopt.randomness import kernel, make_key
 
+MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)  # all bits of a float64 but its sign
+INFINITY = np.int64(0x7FF0000000000000)
+
 
 @dataclass
 class Seconds:
@@ -116,7 +119,12 @@ class Agent:
             self.require_finite(name, vector)
             key = self._keys[0][stream]
             key[2] = k
-            used += self.compressor.encode(vector, buffer[used:], key, self._encoders[stream])
+            try:
+                used += self.compressor.encode(vector, buffer[used:], key, self._encoders[stream])
+            except DivergedError as error:
+                raise DivergedError(
+                    f"Agent {self.index} cannot send {name} at iteration {k}: {error}"
+                ) from None
         self._packed = buffer[:used]
         self.seconds.compression += perf_counter() - began
         return self._packed
@@ -209,11 +217,13 @@ class Agent:
 @kernel
 def first_nonfinite(x: F64) -> int:
     """Return the first index at which x is nan or infinite, -1 where there is none."""
-    # 0 * x is 0 for finite x and nan otherwise; a sum without branches runs at memory speed.
-    poison = 0.0
-    for i in range(x.size):
-        poison += 0.0 * x[i]
-    if poison == 0.0:
+    # Without signs, the bits of floats are ordered as integers, with infinity and nan on top; and an
+    # integer maximum vectorises.
+    bits = x.view(np.int64)
+    largest = np.int64(0)
+    for i in range(bits.size):
+        largest = max(largest, bits[i] & MAGNITUDE)
+    if largest < INFINITY:
         return -1
     for i in range(x.size):
         if not np.isfinite(x[i]):
