@@ -1,0 +1,186 @@
+"""A comparison as people read it: one table, two figures, one page, one JSON file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from distopt import quantities as q
+from distopt.analysis import page
+from distopt.analysis.compare import Comparison, Row, Target
+from distopt.analysis.figures import comparison_bars, comparison_curves, png
+from distopt.console import finite
+from distopt.errors import DistoptError
+
+LOST = "*"  # marks an accuracy that was not kept
+
+
+def header(comparison: Comparison) -> list[str]:
+    """Return the titles of the columns; further lines of a title explain the lines of the cells."""
+    shares = "% of baseline | best plain" if comparison.baseline else ""
+    return [
+        "variant\nconverged",
+        *[f"P ≤ {q.power(a)}\niterations, bytes\n{shares}".rstrip() for a in comparison.accuracies],
+        "bits per\ncoordinate",
+        "final P",
+        "seconds\ndiagnostics",
+        "notes",
+    ]
+
+
+def cells(row: Row) -> list[str]:
+    """Return the cells of one variant."""
+    bits = row.middle(lambda h: h.bits)
+    return [
+        f"{row.label}\n{row.converged}/{len(row.entries)}",
+        *[target_cell(target) for target in row.targets],
+        "-" if bits is None else f"{bits:.3g}",
+        q.small(row.middle(lambda h: h.last("stationarity"))),
+        f"{q.seconds(row.middle(lambda h: h.last('seconds')))}\n"
+        f"{q.seconds(row.middle(lambda h: h.last('seconds_diagnostics')))}",
+        notes(row),
+    ]
+
+
+def target_cell(target: Target) -> str:
+    """Write what one accuracy took."""
+    if target.iterations is None:
+        return "-"
+    mark = LOST if target.held < target.reached else ""
+    some = f" ({target.reached}/{target.runs})" if target.reached < target.runs else ""
+    shares = " | ".join(
+        q.share(ratio)
+        for ratio in (target.to_baseline, target.to_uncompressed)
+        if ratio is not None
+    )
+    return (
+        f"{target.iterations:.0f}{mark}, {q.nbytes(target.bytes_per_agent)}{some}\n{shares}".strip()
+    )
+
+
+def notes(row: Row) -> str:
+    """Write what else a reader must know of a variant."""
+    found = [row.status] if row.failures else []
+    violations = sum(h.last("ball_violations", 0) for h in row.histories)
+    if violations:
+        found.append(f"{violations:.0f} outside ball")
+    if row.histories and all(h.meta["certified"] for h in row.histories):
+        found.append("certified")
+    return "\n".join(found)
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """List the sentences that belong under the table."""
+    found = []
+    if comparison.baseline:
+        plain = ", ".join(f"{n} to {q.power(a)}" for a, n in comparison.references.items())
+        found.append(
+            f"Bytes are those sent per agent, a broadcast counted once; the first share is of "
+            f"{comparison.baseline}, the second of the best uncompressed variant"
+            + (f" ({plain})." if plain else ".")
+        )
+    if any(t.held < t.reached for row in comparison.rows for t in row.targets):
+        found.append(f"{LOST} P rose above this accuracy again later in the run.")
+    if any(len(row.entries) > 1 for row in comparison.rows):
+        found.append("Several seeds: medians over the runs that got there.")
+    if not any("certified" in notes(row) for row in comparison.rows):
+        found.append(
+            "No variant is certified: the steps are larger than those with a proven Lyapunov function."
+        )
+    return found
+
+
+def failures(comparison: Comparison) -> list[str]:
+    """List what went wrong."""
+    return [f"{row.label}: {failure}" for row in comparison.rows for failure in row.failures]
+
+
+def rich_table(comparison: Comparison) -> Table:
+    """Draw the table for a terminal."""
+    table = Table(title=comparison.title, title_justify="left", title_style="bold", pad_edge=False)
+    for number, title in enumerate(header(comparison)):
+        left = number == 0 or title == "notes"
+        table.add_column(title, justify="left" if left else "right")
+    for row in comparison.rows:
+        table.add_row(*cells(row), end_section=True)
+    return table
+
+
+def write_comparison(comparison: Comparison, out: Path) -> list[Path]:
+    """Write comparison.json, comparison.html and the PNGs into a folder; return the paths.
+
+    Raises
+    ------
+    DistoptError
+        If the folder cannot be written.
+    """
+    curves, bars = png(comparison_curves(comparison)), png(comparison_bars(comparison))
+    contents: dict[str, bytes] = {
+        "comparison.html": comparison_page(comparison, curves, bars).encode(),
+        "comparison.json": json.dumps(finite(comparison.to_json()), indent=1).encode(),
+        "curves.png": curves,
+        "bytes.png": bars,
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            (out / name).write_bytes(content)
+    except OSError as error:
+        raise DistoptError(f"{out} cannot be written: {error.strerror}.") from None
+    return [out / name for name in contents]
+
+
+def comparison_page(comparison: Comparison, curves: bytes, bars: bytes) -> str:
+    """Compose the page."""
+    known = [h for row in comparison.rows for h in row.histories]
+    lead = f"{len(comparison.rows)} variants"
+    if known:
+        problem, meta = known[0].config.get("problem", {}), known[0].meta
+        data = f" {problem['dataset']}" if "dataset" in problem else ""
+        graph = known[0].config.get("topology", {}).get("graph", "given")
+        lead += (
+            f" of {problem.get('name', 'one problem')}{data}, {meta['agents']} agents on a {graph} "
+            f"graph (spectral gap {meta['spectral_gap']:.3g}), {meta['dimension']} unknowns."
+        )
+    parts = [
+        page.head(comparison.title, lead),
+        page.table(header(comparison), [cells(row) for row in comparison.rows]),
+        page.remarks(remarks(comparison)),
+        *[page.note(sentence, warning=True) for sentence in failures(comparison)],
+        page.section(
+            "Figures",
+            page.figures(
+                [
+                    page.figure(
+                        "curves", curves,
+                        "Stationarity P against iterations, bytes per agent (logarithmic) and seconds; "
+                        "dotted lines are the accuracies of the table.", wide=True,
+                    ),
+                    page.figure(
+                        "bytes", bars, "Bytes per agent to each accuracy and share of the baseline.",
+                        wide=True,
+                    ),
+                ]
+            ),
+        ),
+        page.section("Parameters", parameters_table(comparison)),
+    ]  # fmt: skip
+    return page.page(comparison.title, parts)
+
+
+def parameters_table(comparison: Comparison) -> str:
+    """Tabulate the resolved algorithm and compressor of each variant."""
+    rows = []
+    for row in comparison.rows:
+        config: dict[str, Any] = row.histories[0].config if row.histories else {}
+        rows.append(
+            (row.label, *[written(config.get(key, {})) for key in ("algorithm", "compressor")])
+        )
+    return page.table(("variant", "algorithm", "compressor"), rows)
+
+
+def written(table: dict[str, Any]) -> str:
+    """Write the keys of a section in one line under its name."""
+    rest = ", ".join(f"{key} = {value}" for key, value in table.items() if key != "name")
+    return f"{table.get('name', '-')}\n{rest}".strip()
