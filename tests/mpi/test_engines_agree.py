@@ -1,0 +1,89 @@
+"""MPI and one process give the same bits: states, records and counters, whatever arrives first."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import PAIRS, assert_equal_states, comparable, configure, play, play_mpi, states
+
+from distopt.config import make_config
+
+pytestmark = pytest.mark.mpi(min_size=4)
+
+ENGINE_DEPENDENT = ("diagnostics_bytes",)  # in one process records cost no messages
+
+
+def compare(config, comm, disturb=None):
+    """Run under both engines and compare this rank's agent, the records and the counters."""
+    job, result = play_mpi(config, comm, disturb=disturb)
+    alone, expected = play(config)
+    mine, total = job.transport.traffic, alone.transport.traffic
+    sums = comm.allreduce(np.array([mine.nbytes, mine.nbytes_on_wire, mine.messages]))
+    # From here on nothing is exchanged, so a rank whose assertion fails keeps nobody waiting.
+    assert_equal_states(states(job), states(alone))
+    assert sums.tolist() == [total.nbytes, total.nbytes_on_wire, total.messages]
+    assert result.summary["iterations"] == expected.summary["iterations"] > 0
+    if comm.rank == 0:
+        assert comparable(result.rows, *ENGINE_DEPENDENT) == comparable(
+            expected.rows, *ENGINE_DEPENDENT
+        )
+
+
+def jitter(transport):
+    """Sleep at random before and after exchanges, differently on every rank."""
+    rng = np.random.default_rng(transport.hosted[0])
+    exchange = transport.exchange
+
+    def late(payloads):
+        if rng.random() < 0.1:
+            time.sleep(rng.exponential(3e-3))
+        received = exchange(payloads)
+        if rng.random() < 0.1:
+            time.sleep(rng.exponential(3e-3))
+        return received
+
+    transport.exchange = late
+
+
+@pytest.mark.parametrize(("algorithm", "message"), PAIRS)
+def test_mpi_equals_simulate(algorithm, message, comm):
+    compare(configure(algorithm, message, iterations=300), comm)
+
+
+@pytest.mark.parametrize("algorithm", ["gt-atc", "cgt1", "cgt3", "lead"])
+def test_order_of_arrival_does_not_matter(algorithm, comm):
+    message = {"gt-atc": "identity", "cgt3": "saturating"}.get(algorithm, "quantize-dithered")
+    compare(configure(algorithm, message, iterations=300, record_every=50), comm, jitter)
+
+
+@pytest.mark.parametrize("graph", ["path", "star", "complete"])
+def test_graphs(graph, comm):
+    compare(configure("cgt1", "rand_k", graph=graph, iterations=200), comm)
+
+
+@pytest.mark.parametrize("algorithm", ["gt", "cgt1", "cgt2"])
+@pytest.mark.parametrize("agents", [1, 2, 3])
+def test_few_agents(agents, algorithm, comm):
+    message = {"gt": "identity", "cgt2": "uniform"}.get(algorithm, "rand_k")
+    part = comm.Split(int(comm.rank < agents), comm.rank)
+    if (
+        comm.rank < agents
+    ):  # the others have nothing to wait for: `part` is a communicator of its own
+        compare(configure(algorithm, message, agents, graph="complete", iterations=200), part)
+    part.Free()
+
+
+def test_real_data(comm):
+    """Costs that call BLAS: equal shapes give equal sums in both engines."""
+    config = make_config(
+        {
+            "problem": {"name": "logistic", "dataset": "breast_cancer", "agents": 4},
+            "topology": {"graph": "ring"},
+            "algorithm": {"name": "cgt1", "eta": 0.1, "gamma": 0.3, "alpha": 1.0},
+            "compressor": {"name": "top_k", "fraction": 0.2},
+            "run": {"iterations": 200, "record_every": 11},
+        },
+        Path(),
+    )
+    compare(config, comm)

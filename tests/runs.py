@@ -1,0 +1,158 @@
+"""The runs that engines, checkpoints and hot loops are tested on: every algorithm x compressors."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from distopt.algorithms import REGISTRY as ALGORITHMS
+from distopt.compressors import REGISTRY as COMPRESSORS
+from distopt.compressors.base import Relative
+from distopt.config import Config, make_config, make_member
+from distopt.engine.agreement import together
+from distopt.engine.run import open_transport, prepare_folder
+from distopt.engine.session import Result, Session
+from distopt.transport.local import LocalTransport
+
+AGENTS, DIMENSION = 4, 19
+
+# A new algorithm adds one line. Steps are small enough for every compressor that it takes.
+PARAMETERS = {
+    "gt": {"eta": 0.02, "gamma": 0.5},
+    "gt-atc": {"eta": 0.02, "gamma": 0.5, "form": "atc"},
+    "cgt1": {"eta": 0.01, "gamma": 0.1},
+    "cgt1-sum": {"eta": 0.01, "gamma": 0.1, "memory": "sum"},
+    "cgt2": {"eta": 0.02, "gamma": 0.3, "mu": 0.98, "s0x": "auto", "s0y": 3.0},
+    "cgt3": {"eta": 0.02, "gamma": 0.3, "mu": 0.98, "s0x": "auto", "s0y": "auto"},
+    "beer": {"eta": 0.01, "gamma": 0.1},
+    "lead": {"eta": 0.02, "gamma": 0.2},
+    "choco": {"eta": 0.02, "gamma": 0.1, "decay": 0.25},
+    "dgd": {"eta": 0.02, "gamma": 0.5},
+    "primal_dual": {"eta": 0.01, "gamma": 0.1, "beta": 0.01},
+}
+MEMORY_STEP = {"cgt1", "cgt1-sum", "lead", "primal_dual"}  # have alpha, which must be <= 1 / r
+
+# A new compressor adds one line.
+MESSAGES = {
+    "identity": {"name": "identity"},
+    "cast": {"name": "cast", "dtype": "bfloat16"},
+    "top_k": {"name": "top_k", "fraction": 0.3},
+    "top_k-quantize": {
+        "name": "top_k",
+        "fraction": 0.3,
+        "values": {"name": "quantize", "bits": 4, "dithered": True},
+    },
+    "rand_k": {"name": "rand_k", "fraction": 0.3},
+    "unbiased_rand_k": {"name": "unbiased_rand_k", "fraction": 0.3},
+    "norm_sign": {"name": "norm_sign"},
+    "quantize": {"name": "quantize", "bits": 3, "norm": "two", "block": 8},
+    "quantize-dithered": {"name": "quantize", "bits": 2, "dithered": True},
+    "ternary": {"name": "ternary"},
+    "uniform": {"name": "uniform"},
+    "uniform-dithered": {"name": "uniform", "dithered": True},
+    "one_bit": {"name": "one_bit"},
+    "saturating": {"name": "saturating", "bits": 4},
+}
+
+
+def compressor(name: str):
+    """Make the compressor of a row of `MESSAGES`."""
+    return make_member(COMPRESSORS, MESSAGES[name])
+
+
+def fits(algorithm: str, message: str) -> bool:
+    """Whether a pair is allowed and stays bounded: a memory step of 1 wants r <= 1."""
+    needs = ALGORITHMS.get(algorithm.partition("-")[0]).needs
+    if needs is None:
+        return message == "identity"
+    guarantee = compressor(message).guarantee(DIMENSION, needs)
+    if guarantee is None:
+        return False
+    contracts = not isinstance(guarantee, Relative) or guarantee.r <= 1
+    return contracts or algorithm in MEMORY_STEP
+
+
+PAIRS = [(a, m) for a in PARAMETERS for m in MESSAGES if fits(a, m)]
+
+
+@cache
+def random_pairs() -> list[tuple[str, str]]:
+    """Each algorithm with the compressors that draw random bits (identity where it takes no other)."""
+    drawn = ("rand_k", "quantize-dithered", "uniform-dithered", "saturating", "one_bit")
+    return [
+        (a, m) for a, m in PAIRS if m in drawn or ALGORITHMS.get(a.partition("-")[0]).needs is None
+    ]
+
+
+def configure(
+    algorithm: str = "cgt1",
+    message: str = "quantize-dithered",
+    agents: int = AGENTS,
+    problem: dict | None = None,
+    graph: str = "ring",
+    **run,
+) -> Config:
+    """Make the configuration of one row of each table."""
+    parameters = {"name": algorithm.partition("-")[0]} | PARAMETERS[algorithm]
+    if algorithm in MEMORY_STEP:
+        guarantee = compressor(message).guarantee(DIMENSION, Relative)
+        parameters["alpha"] = min(1.0, 1 / guarantee.r)
+    cost = {"name": "pl", "dimension": DIMENSION, "start": "normal", "agents": agents}
+    tables = {
+        "problem": cost | (problem or {}),
+        "topology": {"graph": graph},
+        "algorithm": parameters,
+        "compressor": MESSAGES[message],
+        "run": {"iterations": 60, "record_every": 7, "seed": 5, "timeout": 60.0} | run,
+    }
+    return make_config(tables, Path())
+
+
+def play(config: Config, transport=None, out: Path | None = None) -> tuple[Session, Result]:
+    """Run a configuration on a transport (in this process by default); return the job as well."""
+    if transport is None:
+        transport = LocalTransport(config.problem.topology)
+    if out is not None:
+        together(transport, lambda: prepare_folder(out, overwrite=False), root_only=True)
+    job = Session(
+        config.problem, config.algorithm, config.compressor, config.run, transport, out, None
+    )
+    job.begin(None, 0)
+    return job, job.iterate()
+
+
+def play_mpi(config: Config, comm, out: Path | None = None, disturb=None) -> tuple[Session, Result]:
+    """Run a configuration under MPI on `comm`; `disturb(transport)` may make it misbehave."""
+    with open_transport("mpi", config.problem, config.compressor, config.run, comm) as transport:
+        if disturb is not None:
+            disturb(transport)
+        return play(config, transport, out)
+
+
+def states(job: Session) -> dict[int, dict[str, np.ndarray]]:
+    """Copy all that a checkpoint would hold, by agent."""
+    return {
+        h.agent.index: {
+            name: array.copy()
+            for name, array in (h.state.arrays() | h.agent.codec_arrays()).items()
+        }
+        for h in job.hosted
+    }
+
+
+def assert_equal_states(found, wanted) -> None:
+    """Demand equal bits in all arrays of all agents in `found`."""
+    for agent, arrays in found.items():
+        assert set(arrays) == set(wanted[agent])
+        for name, array in arrays.items():
+            assert np.isfinite(array).all(), f"agent {agent}, {name} is not finite"
+            assert array.tobytes() == wanted[agent][name].tobytes(), f"agent {agent}, {name}"
+
+
+def comparable(rows: Sequence[dict[str, float]], *others: str) -> list[dict[str, float]]:
+    """Drop what may differ between equal runs: clocks, and the series in `others`."""
+    return [
+        {k: v for k, v in row.items() if not k.startswith("seconds") and k not in others}
+        for row in rows
+    ]
