@@ -112,7 +112,7 @@ class Diagnostics:
                 at["gradient"][i] = np.sqrt(np.dot(g, g))  # type: ignore[arg-type]
             gbar = self._third
             transport.mean(gradients, gbar)  # type: ignore[arg-type]
-            residual = np.sqrt(square_distance(self._mean, gbar, self._mean))
+            residual = float(np.sqrt(square_distance(self._mean, gbar, self._mean)))
         for i, h in enumerate(self.hosted):
             for name, (vector, memory) in algorithm.memories(h.state).items():
                 at[f"memory_{name}"][i] = square_distance(vector, memory, self._work[i])
@@ -121,14 +121,14 @@ class Diagnostics:
             at["scale"][i] = algorithm.scale(h.state)
             at["seconds_gradient"][i] = h.agent.seconds.gradient
             at["seconds_compression"][i] = h.agent.seconds.compression
-        share = 1.0 / len(self.hosted)  # what is known per process is split over its agents
+        # What is known per process is counted with the first of its agents: totals stay exact.
         traffic = transport.traffic
-        at["nbytes"][:] = traffic.nbytes * share
-        at["nbytes_on_wire"][:] = traffic.nbytes_on_wire * share
-        at["messages"][:] = traffic.messages * share
-        at["diagnostics_nbytes"][:] = traffic.diagnostics_nbytes * share
-        at["seconds_communication"][:] = traffic.seconds * share
-        at["seconds_diagnostics"][:] = diagnostics_seconds * share
+        at["nbytes"][0] = traffic.nbytes
+        at["nbytes_on_wire"][0] = traffic.nbytes_on_wire
+        at["messages"][0] = traffic.messages
+        at["diagnostics_nbytes"][0] = traffic.diagnostics_nbytes
+        at["seconds_communication"][0] = traffic.seconds
+        at["seconds_diagnostics"][0] = diagnostics_seconds
         at["seconds"][:] = seconds
 
         table = transport.collect(local)
