@@ -91,6 +91,8 @@ class Facts:
     diameter : int
         Of the graph; the number of rounds of a max-consensus.
     compressor : Compressor
+    flattest : float or None
+        The smallest curvature that local descents met; estimated only where a rule asks for it.
     """
 
     agents: int
@@ -100,13 +102,14 @@ class Facts:
     kappa: float
     diameter: int
     compressor: Compressor
+    flattest: float | None = None
 
     def require_smoothness(self, key: str) -> float:
         """Return L, or raise `ConfigError` saying that `key` cannot be ``"auto"``."""
         if self.smoothness is None:
             raise ConfigError(
-                f'{key} = "auto" needs the smoothness constant of every local cost, and this one '
-                f"does not tell; set {key} to a number or give the cost an attribute smoothness."
+                f'{key} = "auto" needs the smoothness constant of every local cost, and none is '
+                f"known; set {key} to a number or give the cost an attribute smoothness."
             )
         return self.smoothness
 
@@ -154,7 +157,11 @@ class Algorithm(ABC):
         return " or ".join(ALGORITHM_OF_CLASS[type(g)] for g in compressor.guarantees(d))
 
     def resolve(self, facts: Facts) -> Self:
-        """Return this algorithm with every ``"auto"`` replaced by its rule's number."""
+        """Return this algorithm with every ``"auto"`` replaced by its rule's number (docs: auto)."""
+        return self.choose(facts) if AUTO in vars(self).values() else self
+
+    def choose(self, facts: Facts) -> Self:
+        """Apply the rules of ``"auto"``, by `with_numbers`; called where at least one field is it."""
         return self
 
     def with_numbers(self, **numbers: Any) -> Self:
@@ -170,6 +177,10 @@ class Algorithm(ABC):
         """Agree on start values with the neighbours, before iteration 0; most methods need nothing."""
         return
         yield  # makes this a generator
+
+    def started(self, s: State) -> Self:
+        """Return this algorithm with the start values that `start` agreed on written out."""
+        return self
 
     @abstractmethod
     def step(self, agent: Agent, s: State, k: int) -> Step:

@@ -1,10 +1,13 @@
 """BEER as published: mix first, tell after, memory step 1."""
 
+from typing import Self
+
 import numpy as np
 
 from distopt.agent import Agent
-from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, State, Step
+from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
 from distopt.algorithms.updates import descend, track
+from distopt.analysis.rules import lag, mixing_step, tracking_step
 from distopt.arrays import F64
 from distopt.memory import MemoryKind, make_memory
 from distopt.parameters import parameters
@@ -27,6 +30,11 @@ class Beer(Algorithm):
     memory: MemoryKind = "replicas"
 
     lyapunov = "V1"
+
+    def choose(self, facts: Facts) -> Self:
+        known = lag(facts.compressor, facts.dimension, 1.0)
+        mixing = self.with_numbers(gamma=mixing_step(facts, known))
+        return mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()

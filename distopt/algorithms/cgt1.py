@@ -1,10 +1,13 @@
 """Compressed gradient tracking for compressors with a bounded relative error."""
 
+from typing import Self
+
 import numpy as np
 
 from distopt.agent import Agent
-from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, State, Step
+from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
 from distopt.algorithms.updates import descend, track
+from distopt.analysis.rules import following, mixing_step, tracking_step
 from distopt.arrays import F64
 from distopt.memory import MemoryKind, make_memory
 from distopt.parameters import parameters
@@ -29,6 +32,11 @@ class CompressedTracking1(Algorithm):
     memory: MemoryKind = "replicas"
 
     lyapunov = "V1"
+
+    def choose(self, facts: Facts) -> Self:
+        found = following(facts.compressor, facts.dimension)
+        mixing = self.with_numbers(alpha=found.alpha, gamma=mixing_step(facts, found.lag))
+        return mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()

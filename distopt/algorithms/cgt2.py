@@ -1,12 +1,13 @@
 """Compressed gradient tracking for compressors with a globally bounded absolute error."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 
 from distopt.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, Rate, State, Step
 from distopt.algorithms.updates import descend, difference, track
+from distopt.analysis.rules import mixing_step, scale_factor, tracking_step
 from distopt.arrays import F64
 from distopt.compressors.base import Absolute, Guarantee
 from distopt.memory import MemoryKind, make_memory
@@ -38,6 +39,19 @@ class CompressedTracking2(Algorithm):
     needs: ClassVar[type[Guarantee] | None] = Absolute
     lyapunov: ClassVar[str | None] = "V2"
 
+    flattest: ClassVar[float] = 3.0  # share of the flattest curvature in the rule for mu
+
+    def choose(self, facts: Facts) -> Self:
+        mixing = self.with_numbers(gamma=mixing_step(facts, self.unknown(facts)))
+        steps = mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
+        return steps.with_numbers(
+            mu=scale_factor(facts, steps.eta, steps.gamma, share=self.flattest)
+        )
+
+    def unknown(self, facts: Facts) -> float:
+        """Return what the rule for gamma takes for the lag of the memories."""
+        return 0.0
+
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), y=np.empty(d), g=np.empty(d))
@@ -55,6 +69,9 @@ class CompressedTracking2(Algorithm):
             yield from max_consensus(largest, facts.diameter)
         s.sx[0] = self.first_scale_x(*largest) if self.s0x == AUTO else self.s0x
         s.sy[0] = self.first_scale_y(*largest) if self.s0y == AUTO else self.s0y
+
+    def started(self, s: State) -> Self:
+        return self.with_numbers(s0x=float(s.sx[0]), s0y=float(s.sy[0]))
 
     def first_scale_x(self, largest_x: float, largest_g: float) -> float:
         """Return s0x from max |x_i0| and max |g_i(x_0)| over all agents and coordinates."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 from distopt.agent import Agent
-from distopt.algorithms.base import State
+from distopt.algorithms.base import Facts, State
 from distopt.algorithms.cgt2 import CompressedTracking2
 from distopt.arrays import F64, I64
 from distopt.compressors.base import Local
@@ -25,6 +25,26 @@ class CompressedTracking3(CompressedTracking2):
 
     needs = Local
     lyapunov = "V3"
+    flattest = 0.7
+
+    def unknown(self, facts: Facts) -> float:
+        phi = self.phi(facts)
+        return 3 * (1 - phi) / phi
+
+    def first_scale_x(self, largest_x: float, largest_g: float) -> float:
+        """Three times the start itself, or eight of the first moves eta g where those are longer."""
+        return max(3 * largest_x, 8 * self.eta * largest_g, self.s_min)
+
+    def first_scale_y(self, largest_x: float, largest_g: float) -> float:
+        """Four times the start, but enough for what one move of x by s0x / 4 does to the gradient."""
+        return max(4 * largest_g, self.s_min)
+
+    @staticmethod
+    def phi(facts: Facts) -> float:
+        """Return the phi of the compressor's local guarantee."""
+        guarantee = facts.compressor.guarantee(facts.dimension, Local)
+        assert isinstance(guarantee, Local)  # `accept` has seen to that
+        return guarantee.phi
 
     def init(self, agent: Agent, x0: F64) -> State:
         s = super().init(agent, x0)

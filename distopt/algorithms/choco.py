@@ -1,11 +1,12 @@
 """CHOCO: compressed gossip on the iterates after a local gradient step."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 
 from distopt.agent import Agent
-from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, State, Step
+from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
+from distopt.analysis.rules import lag, mixing_step, tracking_step
 from distopt.arrays import F64
 from distopt.memory import MemoryKind, make_memory
 from distopt.parameters import Field, parameters
@@ -30,6 +31,11 @@ class Choco(Algorithm):
     memory: MemoryKind = "replicas"
 
     vectors = 1
+
+    def choose(self, facts: Facts) -> Self:
+        known = lag(facts.compressor, facts.dimension, 1.0)
+        mixing = self.with_numbers(gamma=mixing_step(facts, known))
+        return mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()

@@ -1,12 +1,13 @@
 """Gradient tracking without compression: the baseline."""
 
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
 from distopt.agent import Agent
-from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, State, Step
+from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
 from distopt.algorithms.updates import descend, track
+from distopt.analysis.rules import mixing_step, tracking_step
 from distopt.arrays import F64
 from distopt.parameters import parameters
 
@@ -29,6 +30,10 @@ class GradientTracking(Algorithm):
     form: Literal["cta", "atc"] = "cta"
 
     needs = None
+
+    def choose(self, facts: Facts) -> Self:
+        mixing = self.with_numbers(gamma=mixing_step(facts))
+        return mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()

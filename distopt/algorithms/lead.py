@@ -1,9 +1,12 @@
 """LEAD: compressed exact diffusion, one message an iteration."""
 
+from typing import Self
+
 import numpy as np
 
 from distopt.agent import Agent
-from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, State, Step
+from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
+from distopt.analysis.rules import following
 from distopt.arrays import F64
 from distopt.memory import MemoryKind, make_memory
 from distopt.parameters import parameters
@@ -29,6 +32,14 @@ class Lead(Algorithm):
     memory: MemoryKind = "replicas"
 
     vectors = 1
+
+    def choose(self, facts: Facts) -> Self:
+        found = following(facts.compressor, facts.dimension)
+        return self.with_numbers(
+            alpha=found.alpha,
+            gamma=(1 + found.lag) ** -1.5,
+            eta=0.5 / facts.require_smoothness("algorithm.eta"),
+        )
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()

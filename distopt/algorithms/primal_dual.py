@@ -1,9 +1,12 @@
 """The compressed primal-dual method, one message an iteration."""
 
+from typing import Self
+
 import numpy as np
 
 from distopt.agent import Agent
-from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, State, Step
+from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
+from distopt.analysis.rules import following, mixing_step
 from distopt.arrays import F64
 from distopt.memory import MemoryKind, make_memory
 from distopt.parameters import parameters
@@ -31,6 +34,15 @@ class PrimalDual(Algorithm):
     memory: MemoryKind = "replicas"
 
     vectors = 1
+
+    def choose(self, facts: Facts) -> Self:
+        found = following(facts.compressor, facts.dimension)
+        mixing = self.with_numbers(
+            alpha=found.alpha,
+            gamma=mixing_step(facts, found.lag),
+            eta=0.4 / facts.require_smoothness("algorithm.eta"),
+        )
+        return mixing.with_numbers(beta=0.25 * mixing.gamma / (1 + found.lag))
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()

@@ -16,8 +16,9 @@ import numpy as np
 
 from distopt.agent import Agent
 from distopt.algorithms import REGISTRY as ALGORITHMS
-from distopt.algorithms.base import Algorithm, Facts
+from distopt.algorithms.base import AUTO, Algorithm, Facts
 from distopt.analysis.lyapunov import lyapunov
+from distopt.analysis.rules import estimate_flattest, estimate_smoothness
 from distopt.arrays import F64
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor
@@ -150,6 +151,7 @@ class Session:
         if place is None:
             steps = [self.algorithm.start(h.agent, h.state, self.facts) for h in self.hosted]
             run_to_end(steps, self.transport)
+            self.algorithm = self.algorithm.started(self.hosted[0].state)
         else:
             self.load(place, done)
         self.diagnostics = Diagnostics(
@@ -166,13 +168,22 @@ class Session:
     def gather_facts(self) -> tuple[Facts, float, str]:
         """Ask all agents for their constants; the only numbers that auto rules may use."""
         topology = self.problem.topology
-        told = [
-            [getattr(c, "smoothness", None), getattr(c, "lower_bound", None)] for c in self.costs
-        ]
-        table = self.transport.collect(
-            np.array([[np.nan if v is None else v for v in pair] for pair in told], dtype=float)
-        )
+        needs_flattest = getattr(self.algorithm, "mu", None) == AUTO
+        told = []
+        for i, cost in zip(self.transport.hosted, self.costs, strict=True):
+            known = getattr(cost, "smoothness", None)
+            x0 = self.problem.start_point(i, cost)
+            L = estimate_smoothness(cost, x0) if known is None else float(known)
+            flattest = estimate_flattest(cost, x0, L) if needs_flattest else np.nan
+            bound = getattr(cost, "lower_bound", None)
+            told.append([L, np.nan if bound is None else bound, flattest, known is None])
+        table = self.transport.collect(np.array(told, dtype=float))
         smoothness = float(table[:, 0].max())
+        if table[:, 3].any():
+            self.warnings.append(
+                f"{table[:, 3].sum():.0f} costs do not tell their smoothness; {smoothness:.3g} was "
+                'estimated around the start, for "auto" and the Lyapunov function.'
+            )
         lower = float(sum(table[:, 1]) / self.transport.agents)
         kind = "lower bound"
         if self.problem.minimum is not None:
@@ -182,11 +193,12 @@ class Session:
         facts = Facts(
             agents=self.transport.agents,
             dimension=self.problem.dimension,
-            smoothness=None if np.isnan(smoothness) else smoothness,
+            smoothness=smoothness,
             gap=topology.gap,
             kappa=topology.kappa,
             diameter=topology.diameter,
             compressor=self.compressor,
+            flattest=float(table[:, 2].min()) if needs_flattest else None,
         )
         return facts, lower, kind
 
