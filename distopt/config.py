@@ -8,8 +8,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
+import numpy as np
 import pydantic
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,10 +19,15 @@ from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.algorithms.base import Algorithm
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor
+from distopt.costs import REGISTRY as COSTS
 from distopt.errors import ConfigError
-from distopt.parameters import explain, nearest
+from distopt.parameters import explain, field_names, nearest, show
 from distopt.problem import Problem, build_problem
 from distopt.registry import Registry
+from distopt.topologies import REGISTRY as TOPOLOGIES
+
+REGISTRIES = {r.section: r for r in (ALGORITHMS, COMPRESSORS, COSTS, TOPOLOGIES)}
+M = TypeVar("M", bound=BaseModel)
 
 SECTIONS = ("problem", "topology", "algorithm", "compressor", "run")
 
@@ -58,7 +64,7 @@ class RunConfig(BaseModel):
         float, Field(gt=0, description="seconds that a neighbour may stay silent")
     ] = 120.0
     threads: Annotated[int, Field(ge=1, description="BLAS threads of a rank")] = 1
-    stop: StopConfig = StopConfig()
+    stop: Annotated[StopConfig, Field(description="when to stop earlier")] = StopConfig()
 
 
 @dataclass(frozen=True)
@@ -157,20 +163,40 @@ def make_config(tables: dict[str, Any], folder: Path) -> Config:
 
 def make_run(table: Mapping[str, Any]) -> RunConfig:
     """Validate the section [run]."""
+    stop = table.get("stop", {})
+    if isinstance(stop, Mapping):
+        stop = make_section(StopConfig, "run.stop", stop)
+    elif not isinstance(stop, StopConfig):
+        keys = ", ".join(StopConfig.model_fields)
+        raise ConfigError(f"run.stop = {show(stop)} is no table; accepted: the keys {keys} in it.")
+    return make_section(RunConfig, "run", {**table, "stop": stop})
+
+
+def make_section(model: type[M], section: str, table: Mapping[str, Any]) -> M:
+    """Validate a section that is a model; a text is no number here, nor a number true or false."""
+    numbers = {k: v.item() if isinstance(v, np.generic) else v for k, v in table.items()}
     try:
-        return RunConfig(**table)
+        return model.model_validate(numbers, strict=True)
     except pydantic.ValidationError as error:
-        raise ConfigError(explain(error, "run", RunConfig.model_fields)) from None
+        raise ConfigError(explain(error, section, model.model_fields)) from None
 
 
 def make_member(registry: Registry, table: dict[str, Any]) -> Any:
     """Make the object that a section describes: its ``name`` picks the class, the rest are arguments."""
     arguments = dict(table)
-    name = arguments.pop("name", None)
+    section, name = registry.section, arguments.pop("name", None)
     if not isinstance(name, str):
-        known = ", ".join(registry)
-        raise ConfigError(f"{registry.section}.name is missing or no text. Known: {known}.")
-    return registry.get(name)(**arguments)
+        given = "is missing" if name is None else f"= {show(name)} is no text in quotes"
+        raise ConfigError(f"{section}.name {given}. Known: {', '.join(registry)}.")
+    cls = registry.get(name)
+    known = ["name", *field_names(cls)]
+    for key in arguments:
+        if key not in known:
+            raise ConfigError(
+                f"{section}.{key} is not known{nearest(key, known) or '.'} "
+                f'Accepted with {section}.name = "{name}": {", ".join(sorted(known))}.'
+            )
+    return cls(**arguments)
 
 
 def named(registry: Registry, member: object) -> dict[str, Any]:
@@ -196,12 +222,17 @@ def plain(member: object) -> dict[str, Any]:
 
 
 def apply_settings(tables: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """Put ``section.key[.key]=value`` settings into a copy of the tables; values are TOML or bare text."""
+    """Put ``section.key[.key]=value`` settings into a copy of the tables; values are TOML or bare text.
+
+    Where a setting names another class (``algorithm.name=cgt2``), the keys of the tables that only
+    the former class knows are dropped; keys that were set are never.
+    """
     result = {s: (dict(t) if isinstance(t, dict) else t) for s, t in tables.items()}
+    given: set[tuple[str, ...]] = set()
     for setting in settings:
         key, equals, text = setting.partition("=")
-        path = key.strip().split(".")
-        if not equals or len(path) < 2:
+        path = tuple(key.strip().split("."))
+        if not equals or len(path) < 2 or not all(path):
             raise ConfigError(
                 f'--set "{setting}" is not understood; accepted: section.key=value, '
                 "such as algorithm.eta=0.1."
@@ -213,10 +244,33 @@ def apply_settings(tables: dict[str, Any], settings: Sequence[str]) -> dict[str,
                 raise ConfigError(f"--set {key}: {part} is not a table.")
             table[part] = inner = dict(inner)
             table = inner
-        if path[-1] in {"name", "graph"} and table.get(path[-1]) not in (None, parse_value(text)):
-            table.clear()  # another class has other keys
-        table[path[-1]] = parse_value(text)
+        value = parse_value(text)
+        for name in outdated(path, table, value):
+            if (*path[:-1], name) not in given:
+                del table[name]
+        table[path[-1]] = value
+        given.add(path)
     return result
+
+
+def outdated(path: tuple[str, ...], table: Mapping[str, Any], value: Any) -> list[str]:
+    """List the keys of a table that lose their meaning when the key `path` gets a value."""
+    registry = REGISTRIES.get(path[0])
+    nested = path[0] == "compressor" and path[-1] == "name"  # compressor.values.name
+    if path == ("topology", "file"):
+        shape = table.get("graph", "ring")
+        return [key for key in table if key == "graph" or key in known_keys(TOPOLOGIES, shape)]
+    if registry is None or not (path[1:] == (registry.key,) or nested):
+        return []
+    old, new = known_keys(registry, table.get(path[-1])), known_keys(registry, value)
+    if registry is TOPOLOGIES:
+        old = {*old, "file"}
+    return [key for key in table if key in old and key not in new]
+
+
+def known_keys(registry: Registry, name: Any) -> set[str]:
+    """Return the parameters of a registered class; none for a name that is not known."""
+    return set(field_names(registry.get(name))) if name in registry.names() else set()
 
 
 def parse_value(text: str) -> Any:

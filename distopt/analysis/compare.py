@@ -134,6 +134,11 @@ class Comparison:
     rows: list[Row]
     references: dict[float, str] = field(default_factory=dict)  # best uncompressed, by accuracy
 
+    @property
+    def baseline_is_best(self) -> bool:
+        """Whether the baseline is the best uncompressed variant at every accuracy."""
+        return set(self.references.values()) <= {self.baseline}
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as one object."""
         return {

@@ -18,7 +18,9 @@ LOST = "*"  # marks an accuracy that was not kept
 
 def header(comparison: Comparison) -> list[str]:
     """Return the titles of the columns; further lines of a title explain the lines of the cells."""
-    shares = "% of baseline | best plain" if comparison.baseline else ""
+    shares = "% of baseline" if comparison.baseline else ""
+    if not comparison.baseline_is_best:
+        shares += " | best"
     return [
         "variant\nconverged",
         *[f"P ≤ {q.power(a)}\niterations, bytes\n{shares}".rstrip() for a in comparison.accuracies],
@@ -29,12 +31,12 @@ def header(comparison: Comparison) -> list[str]:
     ]
 
 
-def cells(row: Row) -> list[str]:
+def cells(comparison: Comparison, row: Row) -> list[str]:
     """Return the cells of one variant."""
     bits = row.middle(lambda h: h.bits)
     return [
         f"{row.label}\n{row.converged}/{len(row.entries)}",
-        *[target_cell(target) for target in row.targets],
+        *[target_cell(target, comparison.baseline_is_best) for target in row.targets],
         "-" if bits is None else f"{bits:.3g}",
         q.small(row.middle(lambda h: h.last("stationarity"))),
         f"{q.seconds(row.middle(lambda h: h.last('seconds')))}\n"
@@ -43,17 +45,14 @@ def cells(row: Row) -> list[str]:
     ]
 
 
-def target_cell(target: Target) -> str:
+def target_cell(target: Target, one_share: bool) -> str:
     """Write what one accuracy took."""
     if target.iterations is None:
         return "-"
     mark = LOST if target.held < target.reached else ""
     some = f" ({target.reached}/{target.runs})" if target.reached < target.runs else ""
-    shares = " | ".join(
-        q.share(ratio)
-        for ratio in (target.to_baseline, target.to_uncompressed)
-        if ratio is not None
-    )
+    ratios = [target.to_baseline] if one_share else [target.to_baseline, target.to_uncompressed]
+    shares = " | ".join(q.share(ratio) for ratio in ratios if ratio is not None)
     return (
         f"{target.iterations:.0f}{mark}, {q.nbytes(target.bytes_per_agent)}{some}\n{shares}".strip()
     )
@@ -72,14 +71,20 @@ def notes(row: Row) -> str:
 
 def remarks(comparison: Comparison) -> list[str]:
     """List the sentences that belong under the table."""
-    found = []
+    found: list[str] = []
     if comparison.baseline:
-        plain = ", ".join(f"{n} to {q.power(a)}" for a, n in comparison.references.items())
-        found.append(
-            f"Bytes are those sent per agent, a broadcast counted once; the first share is of "
-            f"{comparison.baseline}, the second of the best uncompressed variant"
-            + (f" ({plain})." if plain else ".")
-        )
+        sentence = "Bytes are those sent per agent, a broadcast counted once; "
+        if comparison.baseline_is_best:
+            found.append(f"{sentence}their share is of {comparison.baseline}.")
+        else:
+            best: dict[str, list[str]] = {}
+            for accuracy, name in comparison.references.items():
+                best.setdefault(name, []).append(q.power(accuracy))
+            named = "; ".join(f"{name} to {', '.join(to)}" for name, to in best.items())
+            found.append(
+                f"{sentence}the first share is of {comparison.baseline}, the second of the best "
+                f"uncompressed variant ({named})."
+            )
     if any(t.held < t.reached for row in comparison.rows for t in row.targets):
         found.append(f"{LOST} P rose above this accuracy again later in the run.")
     if any(len(row.entries) > 1 for row in comparison.rows):
@@ -103,7 +108,7 @@ def rich_table(comparison: Comparison) -> Table:
         left = number == 0 or title == "notes"
         table.add_column(title, justify="left" if left else "right")
     for row in comparison.rows:
-        table.add_row(*cells(row), end_section=True)
+        table.add_row(*cells(comparison, row), end_section=True)
     return table
 
 
@@ -145,7 +150,7 @@ def comparison_page(comparison: Comparison, curves: bytes, bars: bytes) -> str:
         )
     parts = [
         page.head(comparison.title, lead),
-        page.table(header(comparison), [cells(row) for row in comparison.rows]),
+        page.table(header(comparison), [cells(comparison, row) for row in comparison.rows]),
         page.remarks(remarks(comparison)),
         *[page.note(sentence, warning=True) for sentence in failures(comparison)],
         page.section(
