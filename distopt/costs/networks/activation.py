@@ -5,7 +5,6 @@ at once, which it cannot with calls into a library: a layer costs less than a te
 products. No operation depends on the machine, so neither do the bits.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -61,19 +60,14 @@ def expm1_and_exp(x: float) -> tuple[float, float]:
 
 @inlined
 def log1p(z: float) -> float:
-    """Return log(1 + z) for 0 <= z <= 1e300, to about an ulp.
+    """Return log(1 + z) for 0 <= z <= 1, to about an ulp.
 
-    With 1 + z = 2^n (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), s = f / (2 + f): the even series of
-    log((1 + s) / (1 - s)) with the minimax coefficients of fdlibm's log.
+    1 + z or, above sqrt(2), (1 + z) / 2 is 1 + f = (1 + s) / (1 - s); an even series in s with the
+    minimax coefficients of fdlibm's log.
     """
-    u = 1.0 + z
-    lost = (z - (u - 1.0)) / u if z < 1e15 else 0.0  # what the rounding of 1 + z took
-    bits = np.float64(u).view(np.int64) + np.int64(0x3FF0000000000000 - 0x3FE6A09E00000000)
-    exponent = (bits >> 52) - 1023
-    n = np.int64(exponent + ROUND_BITS).view(np.float64) - ROUND
-    mantissa = (bits & np.int64(0x000FFFFFFFFFFFFF)) + np.int64(0x3FE6A09E00000000)
-    f = np.int64(mantissa).view(np.float64) - 1.0
-    s = f / (2.0 + f)
+    above = z > 0.41421356237309503
+    f = 0.5 * (z - 1.0) if above else z
+    s = (z - 1.0 if above else z) / (z + (3.0 if above else 2.0))
     s2 = s * s
     s4 = s2 * s2
     odd = s4 * (0.3999999999940941908 + s4 * (0.2222219843214978396 + s4 * 0.1531383769920937332))
@@ -82,33 +76,38 @@ def log1p(z: float) -> float:
         + s4 * (0.2857142874366239149 + s4 * (0.1818357216161805012 + s4 * 0.1479819860511658591))
     )
     half = 0.5 * f * f
-    return s * (half + odd + even) + (n * LN2_LOW + lost) - half + f + n * LN2_HIGH
+    low = s * (half + odd + even) + (LN2_LOW if above else 0.0)
+    return low - half + f + (LN2_HIGH if above else 0.0)
 
 
 @inlined
-def softplus_at(a: float, k: float, E: float, lam: float) -> tuple[float, float, float]:
-    """Return sigma, d sigma/dp and -d sigma/d lam at p = a >= 0, E = e^(-k lam).
+def softplus_at(
+    a: float, k: float, width: float, E: float, lam: float
+) -> tuple[float, float, float]:
+    """Return sigma, d sigma/dp and -d sigma/d lam at p = a >= 0, for lam >= 0.
 
-    With q = e^-|k (a - lam)|, r = e^(-k (a + lam)), t = e^(-k a) and the logistic function s,
+    With width = 1/k, E = e^(-k lam), q = e^(-k |a - lam|), t = e^(-k a), r = E t = e^(-k (a + lam))
+    and the logistic function s,
 
         A = s(k (a - lam)),  B = s(-k (a + lam)) = r / (1 + r)
-        sigma = (1/k) log(1 + e^(k (a - lam)) (1 - t^2) / (1 + r))
+        sigma = max(a - lam, 0) + (1/k) log(1 + z),   z = q (1 - t^2) / (1 + r) if a < lam
+                                                      z = (q - r) / (1 + r)     else
         sigma' = A + B,   -d sigma/d lam = A - B = A (1 - t^2) / (1 + r)
 
-    No difference of nearly equal numbers, so all are right in the relative sense down to a = 0.
+    Nothing that matters cancels, so all are right in the relative sense down to a = 0.
     """
-    u = k * (a - lam)
-    _, q = expm1_and_exp(-abs(u))
+    g = a - lam
+    below = g < 0.0
+    _, q = expm1_and_exp(-k * abs(g))
     shrunk, t = expm1_and_exp(-k * a)
     r = t * E
     rest = -shrunk * (1.0 + t)  # 1 - t^2
-    common = 1.0 / ((1.0 + q) * (1.0 + r))
-    below = u < 0.0
-    A = (q if below else 1.0) * (1.0 + r) * common
-    B = r * (1.0 + q) * common
-    z = (q if below else 1.0) * rest / ((1.0 + r) * (1.0 if below else q))
-    sigma = log1p(z) / k if u < 600.0 else a - lam
-    return sigma, A + B, A * rest * (1.0 + q) * common
+    both = 1.0 / ((1.0 + q) * (1.0 + r))  # one division for all
+    A = (q if below else 1.0) * (1.0 + r) * both
+    B = r * (1.0 + q) * both
+    z = (q * rest if below else q - r) * (1.0 + q) * both
+    sigma = (0.0 if below else g) + width * log1p(z)
+    return sigma, A + B, A * rest * (1.0 + q) * both
 
 
 @inlined
@@ -120,46 +119,37 @@ def root_at(a: float, eps: float, lam: float) -> tuple[float, float, float]:
         sigma = a + (G - H) / 2 = a (G + H - 2 lam) / (G + H)
         sigma' = 1 + (g/G - h/H) / 2,   -d sigma/d lam = (g/G + h/H) / 2
 
-    where G - |g| = eps / (G + |g|), so that nothing cancels for lam >= 0 (but g/G + h/H near a = 0).
+    for lam >= 0, where G - |g| = eps / (G + |g|), so that nothing cancels (but g/G + h/H near 0).
     """
     far = a - 1e150 if a > 1e150 else 0.0  # sigma is a - lam there; squares would overflow
     a = 1e150 if a > 1e150 else a  # noqa: FURB136 (min need not keep NaN)
     g, h = a - lam, a + lam
     G, H = np.sqrt(g * g + eps), np.sqrt(h * h + eps)
     short_g, short_h = eps / (G + abs(g)), eps / (H + abs(h))  # G - |g|, H - |h|
-    beyond = max(a, abs(lam)) - lam
+    beyond = max(g, 0.0)
     sigma = a * (short_g + short_h + 2.0 * beyond) / (G + H)
     rise_g = short_g if g < 0.0 else G + g  # G + g
-    rise_h = short_h if h > 0.0 else H - h  # H - h
-    return sigma + far, 0.5 * (rise_g / G + rise_h / H), 0.5 * (g / G + h / H)
+    return sigma + far, 0.5 * (rise_g / G + short_h / H), 0.5 * (g / G + h / H)
 
 
 @vector_kernel
 def softplus_layer(
-    P: F64,
-    k: float,
-    E: float,
-    lam: float,
-    scale: float,
-    tilted: bool,
-    X: F64,
-    first: int,
-    S: F64,
-    Q: F64,
+    P: F64, k: float, lam: float, scale: float, tilted: bool, X: F64, first: int, S: F64, Q: F64
 ) -> None:
     """X[:, first:] = scale sigma(P), S = sigma'(P), and if `tilted` Q = d sigma/d lam (P)."""
+    width, (_, E) = 1.0 / k, expm1_and_exp(-k * lam)
     for i in range(P.shape[0]):
         if tilted:
             for j in range(P.shape[1]):
                 p = P[i, j]
-                value, slope, tilt = softplus_at(abs(p), k, E, lam)
+                value, slope, tilt = softplus_at(abs(p), k, width, E, lam)
                 X[i, first + j] = scale * (value if p >= 0.0 else -value)
                 S[i, j] = slope
                 Q[i, j] = -tilt if p >= 0.0 else tilt
         else:
             for j in range(P.shape[1]):
                 p = P[i, j]
-                value, slope, _ = softplus_at(abs(p), k, E, lam)
+                value, slope, _ = softplus_at(abs(p), k, width, E, lam)
                 X[i, first + j] = scale * (value if p >= 0.0 else -value)
                 S[i, j] = slope
 
@@ -188,7 +178,7 @@ class SoftThreshold:
 
     Both are the identity at lam = 0. Their largest distance from sgn(p) max(|p| - lam, 0) lies at
     |p| = lam: (log 2 - log(1 + e^(-2 k lam))) / k and (sqrt(eps) + 2 lam - sqrt(4 lam^2 + eps)) / 2.
-    |sigma'| <= 1; |sigma''| <= k/4 and k/2.
+    |sigma'| <= 1 for lam >= 0; |sigma''| <= k/4 and k/2.
 
     Examples
     --------
@@ -214,12 +204,15 @@ class SoftThreshold:
         P, S, Q : float64[T, m], C-contiguous
         X : float64[T, at least first + m], C-contiguous
         """
-        tilted = Q is not None
-        q = S if Q is None else Q
-        k = self.sharpness
+        if lam < 0:  # sigma(p; lam) = 2 p - sigma(p; -lam): a learned threshold may come here
+            self.layer(P, -lam, scale, X, first, S, Q)
+            part = X[:, first : first + P.shape[1]]
+            np.subtract(2.0 * scale * P, part, out=part)
+            np.subtract(2.0, S, out=S)
+            return
+        tilted, q, k = Q is not None, S if Q is None else Q, self.sharpness
         if self.form == "softplus":
-            E = math.exp(min(max(-k * lam, LOWEST), -LOWEST)) if k * lam < 745 else 0.0
-            softplus_layer(P, k, E, lam, scale, tilted, X, first, S, q)
+            softplus_layer(P, k, lam, scale, tilted, X, first, S, q)
         else:
             root_layer(P, 1.0 / (k * k), lam, scale, tilted, X, first, S, q)
 

@@ -1,0 +1,174 @@
+"""Unfolded networks: speed against bare matrix products, training to zero, PL* against width.
+
+    python benchmarks/networks.py [speed] [training] [width] [threshold] [--short]
+
+Without a name: speed, training and width (some minutes). threshold takes some fifteen minutes.
+--short only proves that all of it runs. One BLAS thread: set OPENBLAS_NUM_THREADS=1.
+"""
+
+import platform
+import sys
+import tracemalloc
+from time import perf_counter
+
+import numpy as np
+
+from distopt.analysis.pl_star import (
+    condition,
+    kernel_extremes,
+    loss_curvature,
+    output_curvature,
+    sample_curvature,
+)
+from distopt.analysis.threshold import threshold, trial
+from distopt.costs.networks.admm_csnet import ADMMCSNet
+from distopt.costs.networks.ffnn import FFNN
+from distopt.costs.networks.lista import LISTA
+
+
+def products(cost, w):
+    """Return the matrix products of one gradient and nothing else, as a function."""
+    layout, random = cost.shape.layout, np.random.default_rng(0)
+    L, m, T = layout.layers, layout.m, cost.samples
+    C, into = layout.matrices(w), layout.matrices(np.empty_like(w))
+    width = layout.n + m if layout.injects else m
+    widths = [layout.n] + [width] * (L - 1)  # a is 0 in the first layer
+    phi = [random.normal(size=(T, width)) for width in widths]
+    P, G = random.normal(size=(L, T, m)), np.empty((T, m))
+
+    def run():
+        for l in range(L):
+            np.matmul(phi[l], C[layout.used_by[l]][: widths[l]], out=P[l])
+        for l in reversed(range(L)):
+            np.matmul(phi[l].T, P[l], out=into[l][: widths[l]])
+            if l:
+                np.matmul(P[l], C[l][-m:].T, out=G)
+
+    flops = sum(4 * T * width * m for width in widths) + (L - 1) * 2 * T * m * m
+    return run, flops
+
+
+def speed(short):
+    """A gradient against its bare products, interleaved; and its memory."""
+    sizes = [(100, 6, 25), (500, 11, 100), (1000, 11, 50)]
+    print("\ngradient against its bare matrix products (medians of interleaved pairs)")
+    print(
+        "network      m   L    T   gradient ms  products ms  ratio   GF/s   work arrays / L T (n+2m)"
+    )
+    for m, L, T in sizes[:1] if short else sizes:
+        for cls in (LISTA, ADMMCSNet, FFNN):
+            family = cls(m=m, n=m // 5, layers=L, samples=T)
+            family.cost(0, 1, 0)  # what is imported and cached once does not count
+            tracemalloc.start()
+            cost = family.cost(0, 1, 0)
+            held = tracemalloc.get_traced_memory()[0] - 8 * cost.dimension - cost.X.nbytes
+            tracemalloc.stop()
+            w, out = cost.start, np.empty(cost.dimension)
+            run, flops = products(cost, w)
+            pairs = []
+            cost.gradient(w, out)
+            for _ in range(3 if short else 25):
+                began = perf_counter()
+                cost.gradient(w, out)
+                middle = perf_counter()
+                run()
+                pairs.append((middle - began, perf_counter() - middle))
+            own, bare = np.median(pairs, axis=0)
+            ratio = np.median([a / b for a, b in pairs])
+            print(
+                f"{cls.__name__:10s} {m:4d} {L:3d} {T:4d}  {1e3 * own:10.2f} {1e3 * bare:12.2f} "
+                f"{ratio:7.3f} {flops / own / 1e9:6.1f}   {held / (8 * L * T * (m // 5 + 2 * m)):.2f}"
+            )
+
+
+def training(short):
+    """LISTA m = 50, n = 10, L = 6, T = 5 with step 1/beta0: down to 1e-20, within the rate."""
+    print("\nLISTA m = 50, n = 10, L = 6, T = 5, gradient descent with step 1/beta0")
+    print(
+        "seed  eta/T  lambda_min start..smallest..end    epochs to 1e-20   NMSE at 1000   worst L/bound"
+    )
+    for seed in range(1 if short else 10):
+        cost = LISTA(m=50, n=10, layers=6, samples=5).cost(0, 1, seed)
+        w, g = cost.start.copy(), np.empty(cost.dimension)
+        eta = 1 / loss_curvature(cost, w).value
+        losses, kernels = [cost.value(w)], [kernel_extremes(cost, w).smallest]
+        for t in range(1, 100 if short else 40_001):
+            cost.gradient(w, g)
+            w -= eta * g
+            losses.append(cost.value(w))
+            if t % (50 if t < 1000 else 500) == 0:
+                kernels.append(kernel_extremes(cost, w).smallest)
+            if losses[-1] < 1e-20 * cost.energy:
+                break
+        losses = np.array(losses)
+        mu = min(kernels) / cost.samples
+        worst = (losses / (losses[0] * np.exp(-eta * mu * np.arange(losses.size)))).max()
+        early = losses[min(1000, losses.size - 1)] / cost.energy
+        print(
+            f"{seed:4d} {eta / 5:6.2f}   {kernels[0]:.2e}  {min(kernels):.2e}  {kernels[-1]:.2e} "
+            f"{t:12d} {early:18.1e} {worst:14.6f}",
+            flush=True,
+        )
+
+
+def width(short):
+    """Kernel, curvature and radii at the start against the width, T = 5."""
+    print("\nat the start, T = 5, L = 6 (8 for FFNN), n = m / 5; medians of 3 seeds")
+    print(
+        "network      m  lambda_max  lambda_min  m lambda_min  |H| output  sqrt(m)|H|  R allowed  R needed"
+    )
+    for cls, layers in ((LISTA, 6), (ADMMCSNet, 6), (FFNN, 8)):
+        for m in (50,) if short else (50, 100, 200, 400):
+            rows = []
+            for seed in range(1 if short else 3):
+                cost = cls(m=m, n=m // 5, layers=layers, samples=5).cost(0, 1, seed)
+                w = cost.start
+                K = kernel_extremes(cost, w)
+                outputs = np.linspace(0, m - 1, 6).astype(int)
+                H = [output_curvature(cost, w, k % 5, int(s)).value for k, s in enumerate(outputs)]
+                k = int(np.argmax(H))
+                joint = max(H[k], sample_curvature(cost, w, k % 5, int(outputs[k])).value)
+                distance = np.sqrt(10 * cost.value(w))
+                found = condition(K, joint, float(distance), 5)
+                rows.append((K.largest, K.smallest, m * K.smallest, H[k], np.sqrt(m) * H[k],
+                             found.allowed_radius, found.needed_radius))  # fmt: skip
+            median = np.median(rows, axis=0)
+            print(
+                f"{cls.__name__:10s} {m:4d} " + " ".join(f"{value:11.2e}" for value in median),
+                flush=True,
+            )
+
+
+def thresholds(short):
+    """The largest number of samples trained to an NMSE of 1e-3 within 20,000 epochs, m = 50."""
+    grid = (10,) if short else (10, 20, 40, 60, 80, 120, 160)
+    seeds = range(1 if short else 2)
+    print(
+        "\nNMSE by number of samples T, m = 50, equal numbers of unknowns, n = 10 (seeds beside it)"
+    )
+    for family in (LISTA(m=50), ADMMCSNet(m=50), FFNN(m=50, layers=8)):
+        trials = []
+        for samples in grid:
+            now = [trial(family, samples, seed, epochs=200 if short else 20_000) for seed in seeds]
+            trials += now
+            text = "  ".join(
+                f"{each.descent.nmse:.1e} ({each.descent.epochs} epochs, {each.halvings} halvings)"
+                for each in now
+            )
+            print(f"{trials[-1].network:10s} T = {samples:3d}: {text}", flush=True)
+            if not any(each.passed for each in now):
+                break
+        print(f"{trials[-1].network:10s} threshold: {threshold(trials)}", flush=True)
+
+
+def main():
+    known = {"speed": speed, "training": training, "width": width, "threshold": thresholds}
+    short = "--short" in sys.argv
+    chosen = [name for name in sys.argv[1:] if not name.startswith("-")]
+    print(f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}")
+    for name in chosen or (list(known) if short else list(known)[:3]):
+        known[name](short)
+
+
+if __name__ == "__main__":
+    main()
