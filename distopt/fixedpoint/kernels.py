@@ -1,0 +1,345 @@
+"""Kernels of fixed-point arithmetic: one compiled kernel per rounding mode, no branch in a loop.
+
+Random bits belong to the *global* index of a value: value g of a stream takes 16 bits, half ``g % 2048``
+of tile ``g // 2048``, or where 16 do not suffice one word, word ``g % 1024`` of tile ``g // 1024``
+(`distopt.randomness`). So any slice of a vector, on any rank, rounds to the same codes.
+
+A mode is a constant of its kernel, so that the compiler removes the choice. The closures hold that
+number only: a compiled kernel in a closure would change the name under which numba caches it.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distopt.arrays import F64, I64, U32
+from distopt.randomness import TILE, fill_tile, kernel
+
+HALVES = 2 * TILE  # values that a tile of random words serves with 16 bits each
+
+RN, RD, RU, RZ, SR, SR_EPS, SIGNED = range(7)
+
+# Adding 1.5 2^52 to |y| < 2^51 rounds y to an integer, ties to even, and leaves it in the lowest bits.
+_MAGIC = 6755399441055744.0
+_MAGIC_BITS = np.int64(0x4338000000000000)
+
+
+@kernel
+def first_nonfinite(x: F64) -> int:
+    """Return the first i with x[i] infinite or nan, -1 where there is none."""
+    bits = x.view(np.int64)
+    largest = np.int64(0)  # integer maxima vectorise, and infinity and nan are on top
+    for i in range(bits.size):
+        largest = max(largest, bits[i] & np.int64(0x7FFFFFFFFFFFFFFF))
+    if largest >= np.int64(0x7FF0000000000000):
+        for i in range(x.size):
+            if not np.isfinite(x[i]):
+                return i
+    return -1
+
+
+@kernel
+def first_outside(x: F64, lowest: float, highest: float) -> int:
+    """Return the first i with x[i] outside of [lowest, highest], -1 where there is none."""
+    for i in range(x.size):
+        if not lowest <= x[i] <= highest:
+            return i
+    return -1
+
+
+# From float64 to codes, 16 bits at most: the fast path, in two loops per tile. The first one sees only
+# 8-byte numbers and the second one only 4-byte ones, which gives each its full vector width (measured:
+# 1.3 times faster than one loop).
+
+
+@kernel
+def to_sub_units(x: F64, scale: float, bits: int, w: U32) -> bool:
+    """w_i = rint(scale x_i) + 2^(bits + 15), which counts u / 2^16 from the lowest number on.
+
+    Return whether all x_i are in range; where one is not, or is nan, w is arbitrary.
+    """
+    magic = _MAGIC + np.float64(np.int64(1) << (bits + 15))
+    highest = _MAGIC_BITS + (np.int64(1) << (bits + 16)) - np.int64(65536)
+    outside = np.int64(0)
+    for i in range(x.size):
+        word = np.float64(x[i] * scale + magic).view(np.int64)
+        # Negative if either is. A difference may wrap around, but never both of them.
+        outside |= (word - _MAGIC_BITS) | (highest - word)
+        w[i] = np.uint32(word - _MAGIC_BITS)
+    return bool(outside >= 0)
+
+
+@kernel
+def clamp_to_sub_units(x: F64, scale: float, bits: int, w: U32) -> int:
+    """Do as `to_sub_units`, with x_i clamped to the range; return how many were outside."""
+    offset = np.float64(np.int64(1) << (bits + 15))
+    saturated = 0
+    for i in range(x.size):
+        y = x[i] * scale
+        clamped = min(max(y, -offset), offset - 65536.0)
+        saturated += clamped != y
+        word = np.float64(clamped + (_MAGIC + offset)).view(np.int64)
+        w[i] = np.uint32(word - _MAGIC_BITS)
+    return saturated
+
+
+def _make_encode_narrow(mode: int) -> Callable[..., int]:
+    @kernel
+    def encode_narrow(
+        x: F64, fraction_bits: int, bits: int, bias: int, v: F64, key: U32, first: int,
+        words: U32, random: NDArray[np.uint16], w: U32, out: NDArray[np.integer],
+    ) -> int:  # fmt: skip
+        """Round x to at most 16 bits with 16 random bits a value; return the saturations.
+
+        Return -1 - i for the first x[i] that is not finite; `out` is arbitrary then.
+        Work space: words : uint32[TILE], the same bytes as random : uint16[HALVES], w : uint32[HALVES].
+        """
+        scale = np.float64(np.int64(1) << (fraction_bits + 16))
+        zero = np.int32(np.int64(1) << (bits - 1))
+        up_bias = np.int32(bias)
+        saturated = 0
+        at = 0
+        while at < x.size:
+            tile = (first + at) // HALVES
+            begin = first + at - tile * HALVES
+            count = min(HALVES - begin, x.size - at)
+            fill_tile(key, tile, words)
+            xs = x[at : at + count]
+            if not to_sub_units(xs, scale, bits, w):
+                bad = first_nonfinite(xs)
+                if bad >= 0:
+                    return -1 - (at + bad)
+                saturated += clamp_to_sub_units(xs, scale, bits, w)
+            r = random[begin : begin + count]
+            vs = v[at : at + count]
+            codes = out[at : at + count]
+            for i in range(count):
+                frac = np.int32(w[i] & np.uint32(0xFFFF))
+                floor = np.int32(np.int32(w[i] >> np.uint32(16)) - zero)
+                t = frac
+                if mode == SR_EPS:
+                    t = np.int32(frac + (up_bias if floor >= 0 else np.int32(-up_bias)))
+                elif mode == SIGNED:
+                    sign = np.int32(np.int32(vs[i] > 0.0) - np.int32(vs[i] < 0.0))
+                    t = np.int32(frac - np.int32(up_bias * sign))
+                # Comparing clips t, and frac = 0, a number of the format, stays in every mode.
+                up = np.int32(r[i]) < t
+                if mode != SR:
+                    up = up & (frac != 0)
+                codes[i] = np.int32(floor + np.int32(up))
+            at += count
+        return saturated
+
+    return encode_narrow  # type: ignore[no-any-return]
+
+
+def _make_encode_wide(mode: int) -> Callable[..., int]:
+    @kernel
+    def encode_wide(
+        x: F64, fraction_bits: int, bits: int, bias: int, v: F64, key: U32, first: int,
+        words: U32, random: NDArray[np.uint16], w: U32, out: NDArray[np.integer],
+    ) -> int:  # fmt: skip
+        """Do as `encode_narrow` for up to 32 bits, with 32 random bits a value."""
+        scale = np.float64(np.int64(1) << fraction_bits) * 2.0**32
+        limit = np.float64(np.int64(1) << (bits - 1)) * 2.0**32
+        mask = np.int64(0xFFFFFFFF)
+        saturated = 0
+        at = 0
+        while at < x.size:
+            tile = (first + at) // TILE
+            begin = first + at - tile * TILE
+            count = min(TILE - begin, x.size - at)
+            fill_tile(key, tile, words)
+            before = saturated
+            for i in range(count):
+                y = x[at + i] * scale
+                clamped = min(max(y, -limit), limit - 2.0**32)
+                saturated += clamped != y
+                p = np.int64(np.rint(clamped))
+                floor = p >> np.int64(32)
+                frac = p & mask
+                t = frac
+                if mode == SR_EPS:
+                    t = frac + (np.int64(bias) if p >= 0 else -np.int64(bias))
+                elif mode == SIGNED:
+                    t = frac - np.int64(bias) * (
+                        np.int64(v[at + i] > 0.0) - np.int64(v[at + i] < 0.0)
+                    )
+                up = (np.int64(words[begin + i]) < t) & (frac != 0)
+                out[at + i] = floor + np.int64(up)
+            if saturated > before:  # nan is never equal, and infinity is out of range
+                bad = first_nonfinite(x[at : at + count])
+                if bad >= 0:
+                    return -1 - (at + bad)
+            at += count
+        return saturated
+
+    return encode_wide  # type: ignore[no-any-return]
+
+
+def _make_encode_exact(mode: int) -> Callable[..., int]:
+    @kernel
+    def encode_exact(
+        x: F64, fraction_bits: int, bits: int, bias: int, v: F64, key: U32, first: int,
+        words: U32, random: NDArray[np.uint16], w: U32, out: NDArray[np.integer],
+    ) -> int:  # fmt: skip
+        """Round x to codes without random bits (RN, RD, RU, RZ), exactly; return the saturations.
+
+        The arguments and the status are those of `encode_narrow`.
+        """
+        scale = np.float64(np.int64(1) << fraction_bits)
+        limit = np.float64(np.int64(1) << (bits - 1))
+        saturated = 0
+        for at in range(0, x.size, HALVES):
+            count = min(HALVES, x.size - at)
+            before = saturated
+            for i in range(count):
+                y = x[at + i] * scale
+                clamped = min(max(y, -limit), limit - 1.0)
+                saturated += clamped != y
+                if mode == RN:
+                    clamped = np.rint(clamped)
+                elif mode == RD:
+                    clamped = np.floor(clamped)
+                elif mode == RU:
+                    clamped = np.ceil(clamped)
+                out[at + i] = np.int32(clamped)  # truncates, which is RZ
+            if saturated > before:
+                bad = first_nonfinite(x[at : at + count])
+                if bad >= 0:
+                    return -1 - (at + bad)
+        return saturated
+
+    return encode_exact  # type: ignore[no-any-return]
+
+
+@kernel
+def decode(codes: NDArray[np.integer], unit: float, out: F64) -> None:
+    """out = unit codes, exactly."""
+    for i in range(codes.size):
+        out[i] = np.float64(codes[i]) * unit
+
+
+# Integers with more fraction bits than the format keeps: products, and sums of products.
+
+
+def _make_round_integers(mode: int) -> Callable[..., int]:
+    @kernel
+    def round_integers(
+        a: NDArray[np.integer], b: NDArray[np.integer], drop: int, bits: int, bias: int,
+        v: NDArray[np.integer], key: U32, first: int, words: U32,
+        random: NDArray[np.unsignedinteger], width: int, out: NDArray[np.integer],
+    ) -> int:  # fmt: skip
+        """Round a_i b_i 2^-drop to codes of so many bits, once; return the saturations.
+
+        b has one entry, for all i, or as many as a. |a_i b_i| < 2^63; 0 <= drop <= 62. `random` is
+        `words` or its halves, `width` = 32 or 16 bits each. With drop <= width the probabilities are
+        exact; with more, the fraction loses its bits beyond `width`, an error below 2^-width.
+        """
+        lowest = -(np.int64(1) << np.int64(bits - 1))
+        highest = -lowest - 1
+        largest = highest << np.int64(drop) if drop + bits <= 63 else np.int64(2**63 - 1)
+        smallest = lowest << np.int64(drop) if drop + bits <= 63 else np.int64(-(2**63))
+        half = (np.int64(1) << np.int64(drop)) >> np.int64(1)
+        lift = np.int64(max(width - drop, 0))
+        cut = np.int64(max(drop - width, 0))
+        stride = 0 if b.size == 1 else 1
+        saturated = 0
+        at = 0
+        while at < a.size:
+            tile = (first + at) // random.size
+            begin = first + at - tile * random.size
+            count = min(random.size - begin, a.size - at)
+            if mode >= SR:
+                fill_tile(key, tile, words)
+            for i in range(count):
+                p = np.int64(a[at + i]) * np.int64(b[stride * (at + i)])
+                saturated += int((p > largest) | (p < smallest))
+                floor = p >> np.int64(drop)
+                frac = p - (floor << np.int64(drop))
+                if mode == RN:
+                    up = (frac > half) | ((frac == half) & ((floor & 1) == 1))
+                elif mode == RD:
+                    up = False
+                elif mode == RU:
+                    up = True
+                elif mode == RZ:
+                    up = p < 0
+                else:
+                    t = (frac << lift) >> cut
+                    if mode == SR_EPS:
+                        t = t + (np.int64(bias) if p >= 0 else -np.int64(bias))
+                    elif mode == SIGNED:
+                        t = t - np.int64(bias) * (np.int64(v[at + i] > 0) - np.int64(v[at + i] < 0))
+                    up = np.int64(random[begin + i]) < t
+                q = floor + np.int64(up & (frac != 0))
+                out[at + i] = min(max(q, lowest), highest)
+            at += count
+        return saturated
+
+    return round_integers  # type: ignore[no-any-return]
+
+
+ROUND_INTEGERS = [_make_round_integers(mode) for mode in range(7)]
+ENCODE_NARROW = [_make_encode_exact(m) if m < SR else _make_encode_narrow(m) for m in range(7)]
+ENCODE_WIDE = [_make_encode_exact(m) if m < SR else _make_encode_wide(m) for m in range(7)]
+
+
+# Exact sums. Integers add without rounding, so any order, split or number of threads gives the same.
+
+
+@kernel
+def dot(a: NDArray[np.integer], b: NDArray[np.integer]) -> int:
+    """Return sum_i a_i b_i in int64."""
+    total = np.int64(0)
+    for i in range(a.size):
+        total += np.int64(a[i]) * np.int64(b[i])
+    return total  # type: ignore[return-value]
+
+
+CHUNK = 1 << 16  # products of int8 whose sum always fits an int32: 2^14 2^16 = 2^30
+
+
+@kernel
+def matvec_int8(a: NDArray[np.int8], x: NDArray[np.int8], out: I64) -> None:
+    """out = a x, for int8 both, with sums in int32 over chunks of columns."""
+    rows, columns = a.shape
+    for i in range(rows):
+        total = np.int64(0)
+        for start in range(0, columns, CHUNK):
+            stop = min(start + CHUNK, columns)
+            row = a[i, start:stop]
+            part = x[start:stop]
+            chunk = np.int32(0)
+            for j in range(part.size):
+                chunk = np.int32(chunk + np.int32(np.int32(row[j]) * np.int32(part[j])))
+            total += chunk
+        out[i] = total
+
+
+@kernel
+def matvec(a: NDArray[np.integer], x: NDArray[np.integer], out: I64) -> None:
+    """out = a x in int64."""
+    for i in range(a.shape[0]):
+        out[i] = dot(a[i], x)
+
+
+@kernel
+def matvec_transposed(a: NDArray[np.integer], r: NDArray[np.integer], out: I64) -> None:
+    """out = a' r in int64, row by row, so that `a` is read once and in order."""
+    out[:] = 0
+    for i in range(a.shape[0]):
+        factor = np.int64(r[i])
+        row = a[i]
+        for j in range(row.size):
+            out[j] += factor * np.int64(row[j])
+
+
+@kernel
+def look_up(
+    table: NDArray[np.int32], codes: NDArray[np.integer], lowest: int, out: NDArray[np.int32]
+) -> None:
+    """out_i = table[codes_i - lowest]; the table covers every code of the format."""
+    for i in range(codes.size):
+        out[i] = table[np.int64(codes[i]) - lowest]
