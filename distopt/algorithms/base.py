@@ -93,6 +93,8 @@ class Facts:
     compressor : Compressor
     flattest : float or None
         The smallest curvature that local descents met; estimated only where a rule asks for it.
+    estimated : bool
+        Whether L is an estimate, which certifies nothing.
     """
 
     agents: int
@@ -103,6 +105,7 @@ class Facts:
     diameter: int
     compressor: Compressor
     flattest: float | None = None
+    estimated: bool = False
 
     def require_smoothness(self, key: str) -> float:
         """Return L, or raise `ConfigError` saying that `key` cannot be ``"auto"``."""

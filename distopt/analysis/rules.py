@@ -139,5 +139,5 @@ def estimate_flattest(cost: Cost, x0: F64, smoothness: float) -> float:
     steps = len(norms) - 1 - half
     if steps < 1 or not 0 < norms[-1] < norms[half]:
         return smoothness * 1e-4 if norms[-1] > 1e-10 * norms[0] else smoothness
-    factor = (norms[-1] / norms[half]) ** (1 / steps)
+    factor = float((norms[-1] / norms[half]) ** (1 / steps))
     return max(smoothness * (1 - factor), smoothness * 1e-6)

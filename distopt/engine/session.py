@@ -199,6 +199,7 @@ class Session:
             diameter=topology.diameter,
             compressor=self.compressor,
             flattest=float(table[:, 2].min()) if needs_flattest else None,
+            estimated=bool(table[:, 3].any()),
         )
         return facts, lower, kind
 
@@ -232,13 +233,13 @@ class Session:
         """Create (or continue) config.toml and metrics.h5."""
         if self.out is None:
             return
-        path = self.out / "metrics.h5"
+        path, text = self.out / "metrics.h5", self.config_text()
         if resumed:
-            self.recorder = Recorder.reopen(path, self.k)
+            self.recorder = Recorder.reopen(path, self.is_due, {"config": text})
             self.rows = self.recorder.kept
-            return
-        text = self.config_text()
         checkpoint.write_durably(self.out / "config.toml", text.encode())
+        if resumed:
+            return
         matrix = self.problem.topology.matrix()
         self.recorder = Recorder(path, self.diagnostics.recorded, self.meta(text), matrix)
 
@@ -290,6 +291,8 @@ class Session:
             self.save()
         if self.recorder:
             self.recorder.finish("stopped" if stopped else "finished", reason)
+        if self.latest["iteration"] != self.k:  # for the summary only: it belongs to no series
+            self.latest = self.diagnostics.row(self.k, self.seconds, self.diagnostics_seconds)
         if self.latest.get("ball_violations"):
             self.warnings.append(
                 f"{self.latest['ball_violations']:.0f} compressed arguments were outside the unit "
@@ -319,7 +322,7 @@ class Session:
             iterate(self.algorithm, self.hosted, self.transport, self.k)
             self.seconds += (spent := perf_counter() - began)
             self.k += 1
-            if self.k % settings.record_every == 0 or self.k == last:
+            if self.is_due(self.k):
                 self.record()
                 if self.is_stationary():
                     return "stop.stationarity"
@@ -332,6 +335,12 @@ class Session:
             if self.progress and self.transport.root:
                 self.show()
         return "iterations"
+
+    def is_due(self, iteration: int) -> bool:
+        """Whether this run, never interrupted, would have recorded this iteration by now."""
+        settings = self.settings
+        regular = iteration % settings.record_every == 0 or iteration == settings.iterations
+        return regular and iteration <= self.k
 
     def is_stationary(self) -> bool:
         """Apply the stopping test to the latest record."""
