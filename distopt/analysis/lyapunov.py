@@ -162,10 +162,8 @@ def lyapunov(algorithm: Algorithm, facts: Facts) -> Lyapunov | None:
 def inequalities(algorithm: Algorithm, facts: Facts) -> Inequalities | None:
     """Collect the constants of an algorithm's iteration; None outside the range of the theory."""
     values = vars(algorithm)
-    steps = {"eta": values["eta"], "gamma": values["gamma"]}
-    network = {"agents": facts.agents, "gap": facts.gap, "kappa": facts.kappa}
-    L = facts.require_smoothness("algorithm.eta")
     found = facts.compressor.guarantee(facts.dimension, algorithm.needs)
+    contraction, error, forcing = 1.0, 0.0, 0.0
     if isinstance(found, Relative):
         alpha = values.get("alpha")
         if (alpha or 1.0) * found.r > 1:
@@ -173,10 +171,21 @@ def inequalities(algorithm: Algorithm, facts: Facts) -> Inequalities | None:
         # beer has no alpha: its memory step is 1, and what it mixes is h, not h + q.
         contraction = (alpha or 1.0) * found.r * found.psi
         error = 1.0 if alpha is None else found.r0
-        return Inequalities(**network, **steps, L=L, contraction=contraction, error=error)
-    if isinstance(found, Absolute | Local):
-        return Inequalities(**network, **steps, L=L, forcing=found.in_two_norm(facts.dimension))
-    return None
+    elif isinstance(found, Absolute | Local):
+        forcing = found.in_two_norm(facts.dimension)
+    else:
+        return None
+    return Inequalities(
+        agents=facts.agents,
+        L=facts.require_smoothness("algorithm.eta"),
+        gap=facts.gap,
+        kappa=facts.kappa,
+        eta=values["eta"],
+        gamma=values["gamma"],
+        contraction=contraction,
+        error=error,
+        forcing=forcing,
+    )
 
 
 def certified_first(algorithm: Algorithm, facts: Facts) -> Lyapunov | None:
@@ -186,7 +195,8 @@ def certified_first(algorithm: Algorithm, facts: Facts) -> Lyapunov | None:
     if found is None:
         return None
     rho, c = found
-    return Lyapunov("V1", True, rho, *(float(w) for w in c), scale=None)
+    x, y, consensus, tracking = (float(w) for w in c)
+    return Lyapunov("V1", True, rho, x, y, consensus, tracking, None)
 
 
 def certified_scaled(algorithm: Algorithm, facts: Facts) -> Lyapunov | None:

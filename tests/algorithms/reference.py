@@ -1,0 +1,177 @@
+"""The algorithms once more, in plain numpy and matrix form: n agents at once, X : float64[n, d].
+
+Written from the equations of the docs, with the mixing matrix W and whole arrays; nothing of the
+package's steps, memories, kernels or wire formats is used. Deterministic compressors only.
+"""
+
+import numpy as np
+
+# Compressors: float64[n, d] -> float64[n, d], row by row.
+
+
+def identity(Z):
+    return Z.copy()
+
+
+def round_up(s):
+    """Return the smallest float32 >= s, as float64."""
+    near = np.float32(s)
+    return float(near if float(near) >= s else np.nextafter(near, np.float32(np.inf)))
+
+
+def norm_sign(Z):
+    half = np.array([[round_up(np.abs(z).max() / 2)] for z in Z])
+    return half * np.where(Z < 0, -1.0, 1.0)
+
+
+def quantize(bits):
+    def compress(Z):
+        levels = 2.0 ** (bits - 1)
+        out = np.zeros_like(Z)
+        for z, row in zip(Z, out, strict=True):
+            s = round_up(np.abs(z).max())
+            if s > 0:
+                row[:] = np.sign(z) * np.floor(levels * (np.abs(z) / s) + 0.5) * (s / levels)
+        return out
+
+    return compress
+
+
+def top_k(k):
+    def compress(Z):
+        out = np.zeros_like(Z)
+        for z, row in zip(Z, out, strict=True):
+            keep = np.argsort(-np.abs(z), kind="stable")[:k]
+            row[keep] = z[keep]
+        return out
+
+    return compress
+
+
+def uniform(delta):
+    return lambda Z: delta * np.floor(Z / delta + 0.5)
+
+
+def one_bit(Z):
+    return np.where(Z < 0, -0.5, 0.5)
+
+
+def saturating(bits):
+    L = 2.0 ** (bits - 1)
+    return lambda Z: np.clip(np.floor(Z * L), -L, L - 1) / L + 0.5 / L
+
+
+# Algorithms: generators of X after 0, 1, 2, ... iterations. `grad` maps X to the rows g_i(x_i).
+
+
+def gt(W, grad, X, eta, gamma, form="cta"):
+    X, G = X.copy(), grad(X)
+    Y = G.copy()
+    M = np.eye(len(W)) + gamma * (W - np.eye(len(W)))
+    while True:
+        yield X
+        if form == "cta":
+            X = M @ X - eta * Y
+            new = grad(X)
+            Y = M @ Y + new - G
+        else:
+            X = M @ (X - eta * Y)
+            new = grad(X)
+            Y = M @ (Y + new - G)
+        G = new
+
+
+def cgt1(W, grad, X, C, eta, gamma, alpha):
+    X, G = X.copy(), grad(X)
+    Y, HX, HY = G.copy(), np.zeros_like(X), np.zeros_like(X)
+    A = W - np.eye(len(W))
+    while True:
+        yield X
+        QX, QY = C(X - HX), C(Y - HY)
+        X = X + gamma * A @ (HX + QX) - eta * Y
+        new = grad(X)
+        Y = Y + gamma * A @ (HY + QY) + new - G
+        G, HX, HY = new, HX + alpha * QX, HY + alpha * QY
+
+
+def beer(W, grad, X, C, eta, gamma):
+    """In the order of the published code: H = C(x0 - eta v0) comes out of the first iteration."""
+    X, V = X.copy(), grad(X)
+    G_old, H, G = V.copy(), np.zeros_like(X), np.zeros_like(X)
+    A = W - np.eye(len(W))
+    while True:
+        yield X
+        X = X + gamma * A @ H - eta * V
+        H = H + C(X - H)
+        new = grad(X)
+        V = V + gamma * A @ G + new - G_old
+        G = G + C(V - G)
+        G_old = new
+
+
+def cgt2(W, grad, X, C, eta, gamma, s0x, s0y, mu):
+    X, G = X.copy(), grad(X)
+    Y, HX, HY = G.copy(), np.zeros_like(X), np.zeros_like(X)
+    A, sx, sy = W - np.eye(len(W)), s0x, s0y
+    while True:
+        yield X
+        HX = HX + sx * C((X - HX) / sx)
+        HY = HY + sy * C((Y - HY) / sy)
+        X = X + gamma * A @ HX - eta * Y
+        new = grad(X)
+        Y = Y + gamma * A @ HY + new - G
+        G, sx, sy = new, sx * mu, sy * mu
+
+
+def lead(W, grad, X, C, eta, gamma, alpha):
+    X, D, H = X.copy(), np.zeros_like(X), np.zeros_like(X)
+    B = np.eye(len(W)) - W
+    while True:
+        yield X
+        G = grad(X)
+        Z = X - eta * (G + D)
+        Q = C(Z - H)
+        D = D + gamma / (2 * eta) * B @ (H + Q)
+        H = H + alpha * Q
+        X = X - eta * (G + D)
+
+
+def exact_diffusion(W, grad, X, eta):
+    """Adapt, correct, combine (Yuan, Ying, Zhao and Sayed), from psi_0 = x_0."""
+    half = (np.eye(len(W)) + W) / 2
+    psi = X.copy()
+    X = X.copy()
+    first = True
+    while True:
+        yield X
+        new = X - eta * grad(X)
+        X = half @ (new if first else new + X - psi)
+        psi, first = new, False
+
+
+def choco(W, grad, X, C, eta, gamma, decay=0.0):
+    X, H, k = X.copy(), np.zeros_like(X), 0
+    while True:
+        yield X
+        Z = X - eta / (1 + k) ** decay * grad(X)
+        H = H + C(Z - H)
+        X, k = Z + gamma * (W - np.eye(len(W))) @ H, k + 1
+
+
+def dgd(W, grad, X, eta, gamma, decay=0.0):
+    k = 0
+    while True:
+        yield X
+        X = X + gamma * (W - np.eye(len(W))) @ X - eta / (1 + k) ** decay * grad(X)
+        k += 1
+
+
+def primal_dual(W, grad, X, C, eta, gamma, beta, alpha):
+    X, V, H = X.copy(), np.zeros_like(X), np.zeros_like(X)
+    B = np.eye(len(W)) - W
+    while True:
+        yield X
+        Q = C(X - H)
+        mixed = B @ (H + Q)
+        X, V = X - gamma * mixed - eta * (grad(X) + V), V + beta / eta * mixed
+        H = H + alpha * Q
