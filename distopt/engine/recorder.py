@@ -7,7 +7,7 @@ rewrites such a file to a clean one, by temporary name and rename.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -106,12 +106,22 @@ class Recorder:
         self._file.close()
 
     @classmethod
-    def reopen(cls, path: Path, last: int) -> Self:
-        """Continue an earlier file: keep its rows up to iteration `last`, rewritten cleanly."""
+    def reopen(cls, path: Path, keep: Callable[[int], bool], changes: Mapping[str, Any]) -> Self:
+        """Continue an earlier file, rewritten cleanly.
+
+        Parameters
+        ----------
+        path : Path
+        keep : callable
+            Whether the row of an iteration stays: those after the checkpoint will be made again.
+        changes : Mapping[str, Any]
+            New values of attributes of ``/meta``.
+        """
         names, meta, matrix, rows = read_metrics(path)
         for key in ("format", "status", "stop_reason"):
             meta.pop(key, None)
-        return cls(path, names, meta, matrix, [row for row in rows if row["iteration"] <= last])
+        kept = [row for row in rows if keep(int(row["iteration"]))]
+        return cls(path, names, meta | dict(changes), matrix, kept)
 
 
 def read_metrics(
