@@ -33,7 +33,7 @@ th, td { padding: 7px 12px; text-align: right; border-bottom: 1px solid var(--li
          vertical-align: top; white-space: nowrap; }
 tr:last-child td { border-bottom: 0; }
 th { color: var(--pale); font-weight: 600; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, .words td, .words th { text-align: left; }
 td small { color: var(--pale); }
 pre { background: #fff; border: 1px solid var(--line); border-radius: 8px; padding: 14px;
       overflow-x: auto; font: 13px/1.5 ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace; }
@@ -99,8 +99,8 @@ def figures(parts: Iterable[str]) -> str:
     return f'<div class="figures">{"".join(parts)}</div>'
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table; lines of a cell after its first are smaller."""
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], words: bool = False) -> str:
+    """Write a table, of numbers or of words; lines of a cell after its first are smaller."""
     top = "".join(f"<th>{lines(cell)}</th>" for cell in header)
     body = "".join(
         "<tr>" + "".join(f"<td>{lines(cell)}</td>" for cell in row) + "</tr>" for row in rows

