@@ -69,7 +69,7 @@ class Rounding:
 
     def bias(self, width: int) -> int:
         """Return eps as a number of 2^-width."""
-        return round(self.eps * 2**width)
+        return round(self.eps * (1 << width))
 
 
 class Rounded(NamedTuple):
@@ -94,6 +94,7 @@ class _Work:
         self.words = np.zeros(TILE, np.uint32)
         self.halves = self.words.view(np.uint16)
         self.sub_units = np.empty(kernels.HALVES, np.uint32)
+        self.products = np.empty(kernels.HALVES, np.int64)
         self.nothing = np.zeros(0)
         self.no_codes = np.zeros(0, np.int8)
         self.no_key = np.zeros(5, np.uint32)
@@ -232,7 +233,7 @@ def multiply(
     saturated = kernels.ROUND_INTEGERS[rounding.number](
         flat, factor, drop, format.bits, rounding.bias(width),
         _direction(rounding, v, a.shape, _work.no_codes), _checked_key(rounding, key), first,
-        _work.words, random, width, codes.reshape(-1),
+        _work.words, random, width, _work.products, codes.reshape(-1),
     )  # fmt: skip
     return Rounded(codes, saturated)
 

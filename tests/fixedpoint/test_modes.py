@@ -8,56 +8,60 @@ from distopt.fixedpoint import Format, Rounding, encode, round_integers, roundin
 
 Q = Format(12, 0)
 KEY = rounding_key(2024, 0)
-DRAWS = 1 << 20  # in which every one of 2^16 random words occurs, but for a chance of 2^16 exp(-16)
+DRAWS = 1 << 21
+TIMES = 10  # every one of 2^16 random words occurs at least so often in the DRAWS
 
 
 @pytest.fixture(scope="module")
 def place():
-    """Where in the stream each of the 2^16 random words stands (once of several times)."""
-    found = np.full(1 << 16, -1)
-    found[twin.random_bits(KEY, 0, DRAWS, 16)] = np.arange(DRAWS)
-    assert found.min() >= 0
-    return found
+    """place[k, r] is where in the stream the random word r stands for the time number k."""
+    bits = twin.random_bits(KEY, 0, DRAWS, 16)
+    order, counts = np.argsort(bits, kind="stable"), np.bincount(bits, minlength=1 << 16)
+    assert counts.min() >= TIMES
+    return order[np.cumsum(counts) - counts + np.arange(TIMES)[:, None]]
 
 
-VALUES, DIRECTIONS = np.empty(DRAWS, np.int32), np.empty(DRAWS, np.int32)
-RESULT = np.empty(DRAWS, np.int16)
+def outcomes(p, drop, rounding, place, v):
+    """Yield for each of p the codes of p 2^-drop for all random words 0, ..., 2^16 - 1, in order."""
+    values, directions = np.zeros(DRAWS, np.int64), np.zeros(DRAWS, np.int64)
+    for batch, signs in zip(batched(p, TIMES), batched(v, TIMES), strict=True):
+        for at, value, sign in zip(place, batch, signs, strict=False):
+            values[at], directions[at] = value, sign
+        codes = round_integers(values, drop, Q, rounding, KEY, v=directions).codes
+        yield from codes[place[: len(batch)]]
 
 
-def outcomes(p, drop, rounding, place, v=0):
-    """Codes of p 2^-drop for all random words 0, ..., 2^16 - 1, in that order."""
-    VALUES[:], DIRECTIONS[:] = p, v
-    round_integers(VALUES, drop, Q, rounding, KEY, v=DIRECTIONS, out=RESULT)
-    return RESULT[place]
+def batched(items, size):
+    return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 @pytest.mark.parametrize("drop", range(1, 9))
 def test_all_residues_and_all_random_words(place, drop):
     """P(up) is theta, or clip(theta + sign eps) with eps a multiple of 2^-16, exactly."""
     r = np.arange(1 << 16)
-    for frac in range(1 << drop):
-        floor = (-3, 2)[frac % 2]
-        p = (floor << drop) + frac
-        theta = frac << (16 - drop)
-        for rounding, t in {
-            Rounding("SR"): theta,
-            Rounding("SR_eps", eps=0.1): theta + (6554 if p > 0 else -6554),
-            Rounding("signed_SR_eps", eps=0.4): theta - 26214,
-        }.items():
-            up = (r < t) & (frac != 0)
-            np.testing.assert_array_equal(outcomes(p, drop, rounding, place, v=1), floor + up)
+    p = [((-3, 2)[frac % 2] << drop) + frac for frac in range(1 << drop)]
+    for rounding in (
+        Rounding("SR"),
+        Rounding("SR_eps", eps=0.1),
+        Rounding("signed_SR_eps", eps=0.4),
+    ):
+        for value, codes in zip(p, outcomes(p, drop, rounding, place, [1] * len(p)), strict=True):
+            floor, frac = value >> drop, value % (1 << drop)
+            bias = {"SR": 0, "SR_eps": 6554 if value > 0 else -6554, "signed_SR_eps": -26214}
+            t = (frac << (16 - drop)) + bias[rounding.mode]
+            np.testing.assert_array_equal(codes, floor + ((r < t) & (frac != 0)))
 
 
 @pytest.mark.parametrize("eps", [0.1, 0.4])
 def test_biased_step_equals_signed_iterate(place, eps):
     """x - SR_eps(y) and signed_SR_eps(x - y; v = y) have one distribution for x on the grid."""
+    y = list(range(-63, 64))
+    steps = list(outcomes(y, 6, Rounding("SR_eps", eps=eps), place, y))
     for x in (-5, 0, 9):
-        for y in range(-63, 64):
-            step = outcomes(y, 6, Rounding("SR_eps", eps=eps), place)
-            fused = outcomes(
-                (x << 6) - y, 6, Rounding("signed_SR_eps", eps=eps), place, v=np.sign(y)
-            )
-            assert_same_counts(x - step, fused)
+        p = [(x << 6) - value for value in y]
+        fused = outcomes(p, 6, Rounding("signed_SR_eps", eps=eps), place, y)
+        for one, other in zip(steps, fused, strict=True):
+            assert_same_counts(x - one, other)
 
 
 def assert_same_counts(a, b):
