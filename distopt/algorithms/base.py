@@ -128,11 +128,14 @@ class Algorithm(ABC):
         The class of compressors that the method is for; None if it sends uncompressed vectors only.
     lyapunov : str or None
         Which Lyapunov function belongs to it: "V1", "V2", "V3" (docs: theory).
+    pilot : bool
+        Whether its rules for ``"auto"`` ask for the flattest curvature that local descents meet.
     """
 
     vectors: ClassVar[int] = 2
     needs: ClassVar[type[Guarantee] | None] = Relative
     lyapunov: ClassVar[str | None] = None
+    pilot: ClassVar[bool] = False
 
     def accept(self, compressor: Compressor, d: int) -> None:
         """Raise `ConfigError`, naming an algorithm that takes it, for a compressor of another class."""

@@ -7,7 +7,7 @@ import numpy as np
 from distopt.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
 from distopt.algorithms.updates import descend, track
-from distopt.analysis.rules import lag, mixing_step, tracking_step
+from distopt.analysis.rules import lag_at_one, mixing_step, tracking_step
 from distopt.arrays import F64
 from distopt.memory import MemoryKind, make_memory
 from distopt.parameters import parameters
@@ -32,7 +32,7 @@ class Beer(Algorithm):
     lyapunov = "V1"
 
     def choose(self, facts: Facts) -> Self:
-        known = lag(facts.compressor, facts.dimension, 1.0)
+        known = lag_at_one(facts)
         mixing = self.with_numbers(gamma=mixing_step(facts, known))
         return mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
 

@@ -38,6 +38,7 @@ class CompressedTracking2(Algorithm):
 
     needs: ClassVar[type[Guarantee] | None] = Absolute
     lyapunov: ClassVar[str | None] = "V2"
+    pilot = True
 
     flattest: ClassVar[float] = 3.0  # share of the flattest curvature in the rule for mu
 

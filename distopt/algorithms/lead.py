@@ -32,14 +32,17 @@ class Lead(Algorithm):
     memory: MemoryKind = "replicas"
 
     vectors = 1
+    pilot = True
 
     def choose(self, facts: Facts) -> Self:
         found = following(facts.compressor, facts.dimension)
-        return self.with_numbers(
-            alpha=found.alpha,
-            gamma=(1 + found.lag) ** -1.5,
-            eta=0.5 / facts.require_smoothness("algorithm.eta"),
-        )
+        eta = 0.5 / facts.require_smoothness("algorithm.eta")
+        steps = self.with_numbers(alpha=found.alpha, eta=eta)
+        gamma = (1 + found.lag) ** -1.5
+        if found.delay > 1 and facts.flattest is not None:
+            # D integrates what comes too late; only curvature damps that (docs: auto, lead).
+            gamma = min(gamma, steps.eta * facts.flattest / (facts.kappa * found.delay))
+        return steps.with_numbers(gamma=gamma)
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()

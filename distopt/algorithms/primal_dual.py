@@ -42,7 +42,8 @@ class PrimalDual(Algorithm):
             gamma=mixing_step(facts, found.lag),
             eta=0.4 / facts.require_smoothness("algorithm.eta"),
         )
-        return mixing.with_numbers(beta=0.25 * mixing.gamma / (1 + found.lag))
+        slower = (1 + found.delay) * (1 + found.lag) ** 0.5
+        return mixing.with_numbers(beta=0.25 * mixing.gamma / slower)
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()

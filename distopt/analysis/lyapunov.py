@@ -127,7 +127,7 @@ class Inequalities:
             return (
                 None  # M >= 0, so the weights are >= 0 if and only if its radius is below 1 - rho
             )
-        c = np.linalg.solve((1 - rho) * np.eye(size) - M.T, target)
+        c: F64 = np.linalg.solve((1 - rho) * np.eye(size) - M.T, target).astype(np.float64)
         valid = (c >= 0).all() and self.agents * float(c @ v) <= self.eta / 4
         return c if valid else None
 

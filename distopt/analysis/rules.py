@@ -15,6 +15,7 @@ from distopt.algorithms.base import Facts
 from distopt.arrays import F64
 from distopt.compressors.base import Compressor, compress
 from distopt.costs.base import Cost
+from distopt.errors import ConfigError
 from distopt.randomness import STREAM_SHARED, make_key, normal
 
 STREAM_TYPICAL = STREAM_SHARED + 2
@@ -34,44 +35,69 @@ class Following:
     lag : float
         Root mean square of what the network does not know, C(v - h) - (v - h), in lengths of one
         move of v; 0 without compression, infinite where no alpha was found that follows.
+    delay : float
+        How many moves the network is behind in the mean; 0 for unbiased compressors.
     """
 
     alpha: float
     lag: float
+    delay: float
 
 
 @lru_cache(maxsize=64)
 def following(compressor: Compressor, d: int) -> Following:
     """Search the memory step alpha among 1, 0.7, 0.5, ... with which a compressor lags least."""
-    best = Following(1.0, lag(compressor, d, 1.0))
     alpha = 1.0
+    best = follow(compressor, d, alpha)
     while alpha > SMALLEST_ALPHA:
         alpha *= 0.5**0.5
-        now = lag(compressor, d, alpha)
-        if now < best.lag:
-            best = Following(alpha, now)
+        now = follow(compressor, d, alpha)
+        if now.lag < best.lag:
+            best = now
         elif np.isfinite(best.lag):
             break
     return best
 
 
-def lag(compressor: Compressor, d: int, alpha: float) -> float:
+def lag_at_one(facts: Facts) -> float:
+    """Return the lag of the memory step 1, for methods that know no other.
+
+    Raises
+    ------
+    ConfigError
+        Where such a memory runs away from what it should follow.
+    """
+    found = follow(facts.compressor, facts.dimension, 1.0).lag
+    if not np.isfinite(found):
+        raise ConfigError(
+            'algorithm.gamma = "auto" finds no step: this method has the memory step 1, with which '
+            "the memory of this compressor runs away. Use cgt1, whose alpha may be smaller, or another "
+            "compressor (rand_k instead of unbiased_rand_k), or set algorithm.gamma to a number."
+        )
+    return found
+
+
+@lru_cache(maxsize=64)
+def follow(compressor: Compressor, d: int, alpha: float) -> Following:
     """Let a memory follow a vector with moves u + w_k (u fixed, w_k anew, all entries normal)."""
     rounds = min(max(COORDINATES // d, ROUNDS[0]), ROUNDS[1])
     drift = normal(make_key(0, 0, STREAM_TYPICAL), d)
     z = np.zeros(d)
-    squares = moves = 0.0
+    squares = moves = behind = 0.0
     for k in range(rounds):
         move = drift + normal(make_key(0, 1, STREAM_TYPICAL, k), d)
         z += move
         _, q = compress(compressor, z, make_key(0, 0, 0, k))
         if k >= rounds // 2:
             squares += float((q - z) @ (q - z))
+            behind += float((z - q) @ drift)
             moves += float(move @ move)
         z -= alpha * q
         if z @ z > 1e12 * (move @ move):  # runs away; also true for an infinite z
-            return float("inf")
-    return float(np.sqrt(squares / moves))
+            return Following(alpha, float("inf"), float("inf"))
+    counted = rounds - rounds // 2
+    delay = behind / (counted * float(drift @ drift))
+    return Following(alpha, float(np.sqrt(squares / moves)), max(delay, 0.0))
 
 
 def mixing_step(facts: Facts, lagging: float = 0.0) -> float:

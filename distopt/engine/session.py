@@ -168,7 +168,7 @@ class Session:
     def gather_facts(self) -> tuple[Facts, float, str]:
         """Ask all agents for their constants; the only numbers that auto rules may use."""
         topology = self.problem.topology
-        needs_flattest = getattr(self.algorithm, "mu", None) == AUTO
+        needs_flattest = self.algorithm.pilot and AUTO in vars(self.algorithm).values()
         told = []
         for i, cost in zip(self.transport.hosted, self.costs, strict=True):
             known = getattr(cost, "smoothness", None)
