@@ -6,7 +6,7 @@ import numpy as np
 
 from distopt.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
-from distopt.analysis.rules import lag_at_one, mixing_step, tracking_step
+from distopt.analysis.rules import lag_at_one, mixing_step, untracked_step
 from distopt.arrays import F64
 from distopt.memory import MemoryKind, make_memory
 from distopt.parameters import Field, parameters
@@ -35,7 +35,7 @@ class Choco(Algorithm):
     def choose(self, facts: Facts) -> Self:
         known = lag_at_one(facts)
         mixing = self.with_numbers(gamma=mixing_step(facts, known))
-        return mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
+        return mixing.with_numbers(eta=untracked_step(facts, mixing.gamma))
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()

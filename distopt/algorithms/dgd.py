@@ -7,7 +7,7 @@ import numpy as np
 from distopt.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
 from distopt.algorithms.updates import descend
-from distopt.analysis.rules import mixing_step, tracking_step
+from distopt.analysis.rules import mixing_step, untracked_step
 from distopt.arrays import F64
 from distopt.parameters import Field, parameters
 
@@ -31,7 +31,7 @@ class DecentralizedGradientDescent(Algorithm):
 
     def choose(self, facts: Facts) -> Self:
         mixing = self.with_numbers(gamma=mixing_step(facts))
-        return mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
+        return mixing.with_numbers(eta=untracked_step(facts, mixing.gamma))
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()

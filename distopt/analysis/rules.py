@@ -110,6 +110,11 @@ def tracking_step(facts: Facts, gamma: float) -> float:
     return min(3 * gamma * facts.gap, 0.4) / facts.require_smoothness("algorithm.eta")
 
 
+def untracked_step(facts: Facts, gamma: float) -> float:
+    """Eta = gamma delta / (5 L), for methods without a tracker: their error grows with eta / gamma."""
+    return gamma * facts.gap / (5 * facts.require_smoothness("algorithm.eta"))
+
+
 def scale_factor(facts: Facts, eta: float, gamma: float, share: float) -> float:
     """Mu = 1 - min(share eta m, gamma delta / 4), m the curvature of the flattest local direction.
 

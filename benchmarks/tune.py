@@ -1,0 +1,249 @@
+"""Tune the variants of a suite on seeds that the suite does not report, and check them on the suite's.
+
+    python benchmarks/tune.py pl | logistic | logistic_bc  [--only LABEL]... [--quick]
+    python benchmarks/tune.py pl --check                   (the shipped suite, its own seeds)
+
+Every grid is small and the same for all seeds; the winner is the setting of fewest bytes (median over
+the tuning seeds) among those that reach the target on every one of them, without ball violations.
+"""
+
+import argparse
+import itertools
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from distopt.analysis.suite import load_suite
+from distopt.config import make_config
+from distopt.engine.run import run
+from distopt.errors import DistoptError
+
+EXPERIMENTS = Path(__file__).parent.parent / "launch" / "experiments"
+TUNING_SEEDS = (100, 101, 102)
+DITHERED = {"dithered": True}
+
+PROBLEMS = {
+    "pl": {
+        "problem": {"name": "pl", "agents": 10, "dimension": 20, "condition": 2.0},
+        "topology": {"graph": "ring"},
+        "run": {"iterations": 4000, "record_every": 5, "stop": {"stationarity": 1e-10}},
+    },
+    "logistic": {
+        "problem": {
+            "name": "logistic", "dataset": "synthetic", "agents": 20, "split": "sorted",
+            "sorted_fraction": 0.8,
+        },
+        "topology": {"graph": "geometric"},
+        "run": {"iterations": 6000, "record_every": 5, "stop": {"stationarity": 1e-10}},
+    },
+    "logistic_bc": {
+        "problem": {
+            "name": "logistic", "dataset": "breast_cancer", "agents": 20, "split": "sorted",
+        },
+        "topology": {"graph": "geometric"},
+        "run": {"iterations": 6000, "record_every": 20, "stop": {"stationarity": 1e-5}},
+    },
+}  # fmt: skip
+
+# Unit of eta: 0.01 on pl, whose local L is about 50; L is 0.9 on synthetic and up to 8 on breast_cancer.
+UNIT = {"pl": 0.01, "logistic": 1.0, "logistic_bc": 1.0}
+SMALL, MEDIUM = (0.25, 0.4, 0.6), (0.4, 0.6, 0.8)
+
+
+def grid(name, **axes):
+    """Make every combination of the axes; `unit` axes are multiples of the problem's unit of eta."""
+    keys = list(axes)
+    return [
+        {"name": name} | dict(zip(keys, values, strict=True))
+        for values in itertools.product(*axes.values())
+    ]
+
+
+def variants(suite):
+    """Map each label to its grid of algorithms and its compressor."""
+    u = UNIT[suite]
+    logistic = suite != "pl"
+    wide = tuple(u * f for f in ((1, 2, 3) if logistic else (0.4, 0.5, 0.6, 0.7, 0.8)))
+    fine = tuple(u * f for f in ((0.7, 1.4, 2.1) if logistic else (0.3, 0.45, 0.6, 0.75)))
+    slow = tuple(u * f for f in ((0.5, 1.0) if logistic else (0.15, 0.25, 0.4)))
+    far = tuple(u * f for f in ((1, 2, 3, 4) if logistic else (0.8, 1.0, 1.3, 1.6, 2.0)))
+    rates = (0.98, 0.985, 0.99, 0.993) if logistic else (0.95, 0.96, 0.97, 0.975)
+    s0 = ((1.0, 0.5),) if logistic else ((3.0, 30.0),)
+    found = {
+        "gt": (grid("gt", eta=wide, gamma=(0.5, 0.7, 0.85, 1.0)), {"name": "identity"}),
+        "gt atc": (
+            grid("gt", form=("atc",), eta=far, gamma=(0.6, 0.8, 1.0)), {"name": "identity"},
+        ),
+        "exact diffusion": (
+            grid("lead", eta=far, gamma=(0.7, 1.0), alpha=(1.0,)), {"name": "identity"},
+        ),
+    }  # fmt: skip
+    quantisers = {
+        "cgt1 bfloat16": ({"name": "cast", "dtype": "bfloat16"}, wide, (0.5, 0.7, 0.85, 1.0), (1.0,)),
+        "cgt1 float32": ({"name": "cast", "dtype": "float32"}, wide, (0.5, 0.7, 0.85, 1.0), (1.0,)),
+        "cgt1 2 bits dithered": (
+            {"name": "quantize", "bits": 2} | DITHERED, fine, (0.4, 0.6, 0.8, 1.0), (0.5, 0.8),
+        ),
+        "cgt1 2 bits": ({"name": "quantize", "bits": 2}, fine, MEDIUM, (0.5, 0.8)),
+        "cgt1 4 bits dithered": ({"name": "quantize", "bits": 4} | DITHERED, fine, MEDIUM, (1.0,)),
+        "cgt1 4 bits": ({"name": "quantize", "bits": 4}, fine, MEDIUM, (1.0,)),
+        "cgt1 norm_sign": ({"name": "norm_sign"}, fine, (0.4, 0.5, 0.6, 0.7), (1.0,)),
+        "cgt1 ternary": ({"name": "ternary"}, fine, SMALL, (0.3, 0.6)),
+        "cgt1 top 20 %": ({"name": "top_k", "fraction": 0.2}, fine, SMALL, (1.0,)),
+        "cgt1 rand 20 %": ({"name": "rand_k", "fraction": 0.2}, slow, (0.15, 0.2, 0.3), (1.0,)),
+        "cgt1 unbiased rand 20 %": (
+            {"name": "unbiased_rand_k", "fraction": 0.2}, slow, (0.1, 0.15, 0.2), (0.1, 0.2),
+        ),
+    }  # fmt: skip
+    for label, (compressor, etas, gammas, alphas) in quantisers.items():
+        found[label] = (grid("cgt1", eta=etas, gamma=gammas, alpha=alphas), compressor)
+    for label, extra in (("cgt2 uniform", {}), ("cgt2 uniform dithered", DITHERED)):
+        found[label] = (
+            grid("cgt2", eta=fine[1:], gamma=MEDIUM, mu=rates, s0x=(1.0,), s0y=(1.0, 8.0)),
+            {"name": "uniform"} | extra,
+        )
+    slower = (0.99, 0.993, 0.995) if logistic else (0.97, 0.975, 0.98)
+    for bits in (2, 4):
+        found[f"cgt3 {bits} bits"] = (
+            [
+                a | {"s0x": x, "s0y": y}
+                for a in grid("cgt3", eta=fine, gamma=(0.3, 0.5, 0.7), mu=slower)
+                for x, y in (*s0, (s0[0][0] * 1.7, s0[0][1] * 3.3))
+            ],
+            {"name": "saturating", "bits": bits},
+        )
+    found["cgt3 one bit"] = (
+        [
+            a | {"s0x": x, "s0y": y}
+            for a in grid(
+                "cgt3",
+                eta=tuple(e / 2 for e in slow),
+                gamma=(0.1, 0.15, 0.2),
+                mu=(0.996, 0.998) if logistic else (0.99, 0.993, 0.995),
+            )
+            for x, y in ((s0[0][0] * 2, s0[0][1] * 3.3),)
+        ],
+        {"name": "one_bit"},
+    )
+    found |= {
+        "beer norm_sign": (grid("beer", eta=fine, gamma=(0.4, 0.5, 0.6)), {"name": "norm_sign"}),
+        "beer 4 bits": (grid("beer", eta=fine, gamma=MEDIUM), {"name": "quantize", "bits": 4}),
+        "lead norm_sign": (
+            grid("lead", eta=far, gamma=(0.3, 0.5, 0.7), alpha=(1.0,)), {"name": "norm_sign"},
+        ),
+        "lead 2 bits dithered": (
+            grid("lead", eta=far, gamma=(0.5, 0.8, 1.0), alpha=(0.5, 0.8)),
+            {"name": "quantize", "bits": 2} | DITHERED,
+        ),
+        "primal_dual norm_sign": (
+            grid(
+                "primal_dual", eta=far[:-1], gamma=(0.3, 0.5), beta=(0.1, 0.2), alpha=(1.0,)
+            ),
+            {"name": "norm_sign"},
+        ),
+    }  # fmt: skip
+    return found
+
+
+def measure(config):
+    """Return (iterations, bytes per agent) where the target was reached inside the ball, else None."""
+    try:
+        s = run(config, engine="simulate").summary
+    except DistoptError:
+        return None
+    if s["stop_reason"] != "stop.stationarity" or s["ball_violations"]:
+        return None
+    return s["iterations"], s["bytes_per_agent"]
+
+
+def median(results):
+    """Median (bytes, iterations) over seeds; None unless all of them converged."""
+    if None in results:
+        return None
+    return float(np.median([b for _, b in results])), float(np.median([k for k, _ in results]))
+
+
+def tune(suite, only, quick):
+    base = PROBLEMS[suite]
+    reference = None
+    for label, (algorithms, compressor) in variants(suite).items():
+        if only and label not in only and label != "gt":
+            continue
+        best = None
+        for algorithm in algorithms[:1] if quick else algorithms:
+            results = []
+            limit = base["run"]["iterations"]
+            if best is not None:  # much slower ones need not be run to their end
+                limit = min(limit, int(1.3 * best[0][1]) + 20)
+            for seed in TUNING_SEEDS[:1] if quick else TUNING_SEEDS:
+                tables = {section: dict(table) for section, table in base.items()}
+                tables["problem"]["seed"] = tables["run"]["seed"] = seed
+                tables["run"]["iterations"] = limit
+                config = make_config(
+                    tables | {"algorithm": algorithm, "compressor": compressor}, EXPERIMENTS
+                )
+                results.append(measure(config))
+                if results[-1] is None:
+                    break
+            found = median(results)
+            if found is not None and (best is None or found < best[0]):
+                best = (found, algorithm)
+        if best is None:
+            print(f"{label:28} {len(algorithms):4} tried: none reaches the target", flush=True)
+            continue
+        (nbytes, iterations), algorithm = best
+        reference = reference or nbytes
+        print(
+            f"{label:28} {len(algorithms):4} tried: {iterations:6.0f} iterations {nbytes:9.0f} bytes "
+            f"{100 * nbytes / reference:6.2f} %  {algorithm}",
+            flush=True,
+        )
+
+
+def check(suite, quick):
+    """Run the shipped suite on its own seeds; ratios to gt are taken seed by seed."""
+    cases = load_suite(EXPERIMENTS / f"{suite}.toml", [], Path("unused")).cases
+    found = {}
+    for case in cases:
+        if not quick or case.seed == cases[0].seed:
+            found.setdefault(case.label, []).append(measure(case.config))
+    base = found["gt"]
+    uncompressed = ("gt", "gt atc", "exact diffusion")
+    best = [min(r[1] for label in uncompressed if (r := found[label][i])) for i in range(len(base))]
+    print("| variant | converged | iterations | bytes | of gt | of the best uncompressed |")
+    print("|---|---|---|---|---|---|")
+    for label, results in found.items():
+        reached = [i for i, r in enumerate(results) if r and base[i]]
+        if not reached:
+            print(f"| {label} | 0/{len(results)} | - | - | - | - |", flush=True)
+            continue
+        k = np.median([results[i][0] for i in reached])
+        b = np.median([results[i][1] for i in reached])
+        of_gt = 100 * np.median([results[i][1] / base[i][1] for i in reached])
+        of_best = 100 * np.median([results[i][1] / best[i] for i in reached])
+        print(
+            f"| {label} | {len(reached)}/{len(results)} | {k:.0f} | {b:.0f} | {of_gt:.2f} % "
+            f"| {of_best:.1f} % |",
+            flush=True,
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("suite", choices=list(PROBLEMS))
+    parser.add_argument("--only", action="append", default=[], help="label of a variant")
+    parser.add_argument("--check", action="store_true", help="run the shipped suite on its seeds")
+    parser.add_argument("--quick", action="store_true", help="one setting, one seed: that it runs")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # diverging runs overflow
+    if options.check:
+        check(options.suite, options.quick)
+    else:
+        tune(options.suite, options.only, options.quick)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""The rules of ``"auto"``: they converge, keep what the user gave, and say what they cannot do."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import distopt
+from distopt.algorithms import REGISTRY
+from distopt.analysis.rules import estimate_flattest, estimate_smoothness, following
+from distopt.compressors.identity import Identity
+from distopt.compressors.norm_sign import NormSign
+from distopt.compressors.rand_k import RandK
+from distopt.compressors.unbiased_rand_k import UnbiasedRandK
+from distopt.config import make_config
+from distopt.engine.run import run
+from distopt.errors import ConfigError
+
+PL = {"name": "pl", "agents": 8, "dimension": 20}
+QUADRATIC = {"name": "quadratic", "agents": 8, "dimension": 20}
+SYNTHETIC = {"name": "logistic", "dataset": "synthetic", "agents": 8}
+IDENTITY = {"name": "identity"}
+NORM_SIGN = {"name": "norm_sign"}
+TWO_BITS = {"name": "quantize", "bits": 2, "dithered": True}
+TOP_10 = {"name": "top_k", "fraction": 0.1}
+UNBIASED = {"name": "unbiased_rand_k", "fraction": 0.2}
+
+
+def build(algorithm, compressor=IDENTITY, problem=PL, graph="ring", **settings):
+    return make_config(
+        {
+            "problem": problem,
+            "topology": {"graph": graph},
+            "algorithm": algorithm,
+            "compressor": compressor,
+            "run": settings,
+        },
+        Path(),
+    )
+
+
+# Iterations are about 1.5 times what was measured (docs: auto).
+CONVERGES = [
+    ("gt", IDENTITY, PL, "ring", 500),
+    ("gt", IDENTITY, QUADRATIC, "star", 700),
+    ("cgt1", TWO_BITS, PL, "star", 800),
+    ("cgt1", NORM_SIGN, SYNTHETIC, "complete", 2000),
+    ("cgt1", TOP_10, PL, "star", 2000),
+    ("cgt1", UNBIASED, PL, "complete", 1500),
+    ("beer", NORM_SIGN, PL, "ring", 900),
+    ("cgt2", {"name": "uniform"}, PL, "path", 2000),
+    ("cgt2", {"name": "uniform", "dithered": True}, QUADRATIC, "star", 900),
+    ("cgt3", {"name": "saturating", "bits": 2}, PL, "ring", 2000),
+    ("cgt3", {"name": "one_bit"}, QUADRATIC, "complete", 700),
+    ("lead", IDENTITY, PL, "ring", 400),
+    ("lead", NORM_SIGN, SYNTHETIC, "star", 1500),
+    ("lead", TOP_10, QUADRATIC, "complete", 4000),
+    ("primal_dual", NORM_SIGN, PL, "star", 500),
+    ("primal_dual", TOP_10, SYNTHETIC, "ring", 1500),
+]
+
+
+@pytest.mark.parametrize(("name", "compressor", "problem", "graph", "iterations"), CONVERGES)
+def test_auto_converges(name, compressor, problem, graph, iterations):
+    config = build(
+        {"name": name}, compressor, problem, graph,
+        iterations=iterations, stop={"stationarity": 1e-8},
+    )  # fmt: skip
+    summary = run(config, engine="simulate").summary
+    assert summary["stop_reason"] == "stop.stationarity"
+    assert summary["ball_violations"] == 0
+    assert "auto" not in summary["parameters"].values()
+
+
+@pytest.mark.parametrize("name", ["dgd", "choco"])
+def test_methods_without_tracking_reach_a_neighbourhood_proportional_to_eta(name):
+    def error(**numbers):
+        config = build(
+            {"name": name} | numbers, problem=QUADRATIC, iterations=3000, record_every=1000
+        )
+        result = run(config, engine="simulate")
+        return result.summary["stationarity"], result.summary["parameters"]["eta"]
+
+    first, eta = error()
+    second, _ = error(eta=eta / 2)
+    assert 1e-8 < second < first / 3  # P is a square: half the step leaves about 1/4 of it
+
+
+def test_every_algorithm_with_auto_fields_has_a_rule():
+    for name in REGISTRY:
+        default = REGISTRY.get(name)()
+        auto = [f.name for f in fields(default) if getattr(default, f.name) == "auto"]
+        compressor = {"cgt2": {"name": "uniform"}, "cgt3": {"name": "one_bit"}}.get(name, IDENTITY)
+        numbers = run(build({"name": name}, compressor, iterations=0), engine="simulate")
+        for field in auto:
+            assert numbers.summary["parameters"][field] > 0, (name, field)
+
+
+def test_given_numbers_are_kept():
+    given = {"eta": 0.0123, "s0y": 77.0}
+    result = run(
+        build({"name": "cgt2"} | given, {"name": "uniform"}, iterations=3), engine="simulate"
+    )
+    found = result.summary["parameters"]
+    assert {key: found[key] for key in given} == given
+
+
+def test_memory_steps_that_run_away_are_refused_with_a_way_out():
+    with pytest.raises(ConfigError, match=r"algorithm\.gamma = \"auto\" finds no step.*cgt1"):
+        run(build({"name": "beer"}, UNBIASED, iterations=1), engine="simulate")
+
+
+def test_following_orders_compressors_by_what_they_lose():
+    d = 50
+    assert following(Identity(), d).lag == 0
+    assert following(NormSign(), d).lag < following(RandK(fraction=0.2), d).lag
+    random = following(UnbiasedRandK(fraction=0.2), d)
+    assert random.alpha <= 0.36  # 1 / r = 0.2, and sqrt(1/8) is the next larger candidate
+    assert random.delay < 0.3 * following(RandK(fraction=0.2), d).delay
+
+
+def test_estimates_bracket_the_curvature_of_a_quadratic():
+    problem = build({"name": "gt"}, problem=QUADRATIC).problem
+    cost = problem.cost(0)  # eigenvalues from 1 to 10
+    x0 = np.zeros(20)
+    assert 10 <= estimate_smoothness(cost, x0) <= 20.001
+    assert 0.9 <= estimate_flattest(cost, x0, 10.0) <= 1.2
+
+
+class Untold:
+    """A parabola that does not tell its smoothness."""
+
+    dimension = 3
+
+    def __init__(self, target):
+        self.target = target
+
+    def value(self, x):
+        return 0.5 * float(np.sum((x - self.target) ** 2))
+
+    def gradient(self, x, out):
+        np.subtract(x, self.target, out=out)
+
+
+def test_unknown_smoothness_is_estimated_with_a_warning():
+    result = distopt.simulate(
+        [Untold(i) for i in range(4)],
+        algorithm=distopt.CompressedTracking1(),
+        compressor=distopt.Quantize(bits=4),
+        iterations=300,
+    )
+    assert "do not tell their smoothness" in " ".join(result.warnings)
+    assert not result.summary["certified"]
+    np.testing.assert_allclose(result.x[0], 1.5, atol=1e-6)
