@@ -9,7 +9,7 @@ import numpy as np
 from distopt.arrays import F64, U8
 from distopt.compressors.base import Compressor
 from distopt.costs.base import Cost
-from distopt.errors import DivergedError, MessageError
+from distopt.errors import DataError, DivergedError, MessageError
 from distopt.memory import Memory
 from distopt.randomness import kernel, make_key
 
@@ -80,9 +80,23 @@ class Agent:
     def gradient(self, x: F64, out: F64) -> None:
         """Out = gradient of f_i at x; raise `DivergedError` where it is not finite."""
         began = perf_counter()
-        self.cost.gradient(x, out)
+        try:
+            self.cost.gradient(x, out)
+        except DataError as error:
+            raise self.blame(error) from None
         self.require_finite("gradient", out)
         self.seconds.gradient += perf_counter() - began
+
+    def value(self, x: F64) -> float:
+        """Return f_i(x)."""
+        try:
+            return self.cost.value(x)
+        except DataError as error:
+            raise self.blame(error) from None
+
+    def blame(self, error: DataError) -> DataError:
+        """Add agent and iteration to what a user's cost complains of."""
+        return DataError(f"Agent {self.index} at iteration {self.iteration}: {error}")
 
     def require_finite(self, name: str, vector: F64) -> None:
         """Raise `DivergedError` naming agent, iteration, vector and entry unless all are finite."""

@@ -92,7 +92,7 @@ class Diagnostics:
         xbar = self._mean
         transport.mean(models, xbar)
         for i, h in enumerate(self.hosted):
-            at["value"][i] = h.agent.cost.value(xbar)
+            at["value"][i] = h.agent.value(xbar)
             at["consensus"][i] = square_distance(models[i], xbar, self._work[i])
             h.agent.cost.gradient(xbar, self._work[i])
         gradient = self._other

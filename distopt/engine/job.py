@@ -120,7 +120,8 @@ class Job:
 
     def take(self, line: str) -> None:
         """Handle one line of standard error."""
-        line, mark, message = line.partition(MARK)
+        # Open MPI puts a zero byte behind its banner, where another rank's line goes on.
+        line, mark, message = line.replace("\0", "").partition(MARK)
         if mark:
             self.spoken = True
             event = json.loads(message)

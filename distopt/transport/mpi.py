@@ -1,11 +1,13 @@
 """One rank, one agent: packed bytes in preallocated buffers, upper-case calls only."""
 
 import os
+import pickle
 import socket
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
@@ -22,6 +24,12 @@ SPIN_SECONDS = 2e-3  # poll this long before sleeping between polls, where every
 SLEEP_SECONDS = 1e-6  # the kernel's timer slack makes it about 50 us
 LARGEST = 2**31 - 1  # bytes of a message, the limit of a C int count
 
+ALARM_TAG = 2
+LISTEN_SECONDS = 0.01  # how often rank 0 looks for alarms while it waits
+GRACE_SECONDS = 0.5  # rank 0 lets others speak for so long before it ends the job
+ALARM_SECONDS = 3.0  # other ranks that fail wait so long for rank 0 to end the job
+SETUP_SECONDS = 600.0  # setting up and saving may take this long, even with a short run.timeout
+
 
 def require_ranks(comm: MPI.Comm | None, agents: int) -> MPI.Comm:
     """Return the communicator (COMM_WORLD for None), which must have one rank per agent."""
@@ -34,6 +42,10 @@ def require_ranks(comm: MPI.Comm | None, agents: int) -> MPI.Comm:
     return comm
 
 
+class RemoteError(DistoptError):
+    """Another rank has failed and is about to say why."""
+
+
 class MpiTransport(Transport):
     """Exchanges with neighbouring ranks on a communicator of its own, diagnostics on another.
 
@@ -43,6 +55,10 @@ class MpiTransport(Transport):
     in short steps; with more ranks than cores it sleeps from the start, since a busy wait keeps the
     awaited rank from running (4 ranks on 2 cores, 30 us of work each: 300 us an exchange with MPICH
     against 410 yielding and 6000 spinning; about the same as yielding with Open MPI).
+
+    A rank that fails tells rank 0 on a third communicator and waits for it to end the job. Rank 0
+    looks there while it waits for anything, saves its records, and says what was wrong first, so
+    the job ends with one sentence. If rank 0 cannot, the failing rank speaks for itself.
 
     Parameters
     ----------
@@ -66,9 +82,11 @@ class MpiTransport(Transport):
         self.root = comm.rank == 0
         self.traffic = Traffic()
         self.timeout = timeout
+        self._patience = max(timeout, SETUP_SECONDS)
         self.exchanges = 0
         self._comm = comm.Dup()
         self._diagnostics = comm.Dup()
+        self._alarms = comm.Dup()
         self._neighbours = topology.neighbours(comm.rank)
         self._hosts = self._diagnostics.allgather(socket.gethostname())
         self._spin_seconds = 0.0 if self._crowded() else SPIN_SECONDS
@@ -111,20 +129,43 @@ class MpiTransport(Transport):
         self.traffic.seconds += perf_counter() - began
         return [received]
 
-    def _wait(self, requests: list[MPI.Request], statuses: list[MPI.Status] | None) -> None:
-        """Wait for all requests; raise `TransportError` naming who is silent after the timeout."""
+    def _wait(
+        self,
+        requests: list[MPI.Request],
+        statuses: list[MPI.Status] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Wait for all requests; raise `TransportError` naming who is silent after the timeout.
+
+        Without statuses it is a collective operation, which does not tell who is missing.
+        """
         testall = MPI.Request.Testall
         if testall(requests, statuses):
             return
-        began = perf_counter()
+        timeout = self.timeout if timeout is None else timeout
+        began, listened = perf_counter(), 0.0
         while not testall(requests, statuses):
             waited = perf_counter() - began
             if waited < self._spin_seconds:
                 os.sched_yield()
                 continue
             time.sleep(SLEEP_SECONDS)
-            if waited > self.timeout:
-                raise TransportError(self._silence(requests))
+            if self.root and waited - listened > LISTEN_SECONDS:
+                listened = waited
+                if self._alarms.Iprobe(tag=ALARM_TAG):
+                    raise RemoteError("Another rank has failed.")
+            if waited > timeout:
+                raise TransportError(
+                    self._silence(requests) if statuses is not None else self._absence(timeout)
+                )
+
+    def _absence(self, timeout: float) -> str:
+        me = self.hosted[0]
+        return (
+            f"Agent {me} (host {self._hosts[me]}) waited {timeout:g} s after exchange "
+            f"{self.exchanges} for all agents to record or save together; one of them hangs. "
+            "run.timeout sets how long to wait."
+        )
 
     def _silence(self, requests: list[MPI.Request]) -> str:
         me = self.hosted[0]
@@ -156,42 +197,80 @@ class MpiTransport(Transport):
                     [rows[0], counts, starts, MPI.DOUBLE],
                     [parts, [mine] * n, [mine * i for i in range(n)], MPI.DOUBLE],
                 )
-            ],
-            None,
+            ]
         )
         total = parts[0]
         for part in parts[1:]:
             total += part
         total /= n
         self._wait(
-            [self._diagnostics.Iallgatherv([total, mine], [out, counts, starts, MPI.DOUBLE])], None
+            [self._diagnostics.Iallgatherv([total, mine], [out, counts, starts, MPI.DOUBLE])]
         )
         self.traffic.diagnostics_nbytes += 8 * (d - mine) + 8 * mine * (n - 1)
 
     def collect(self, rows: F64) -> F64:
         out = np.empty((self.agents, rows.shape[1]))
-        self._wait([self._diagnostics.Iallgather(np.ascontiguousarray(rows), out)], None)
+        self._wait([self._diagnostics.Iallgather(np.ascontiguousarray(rows), out)])
         self.traffic.diagnostics_nbytes += rows.nbytes * (self.agents - 1)
         return out
 
     def share(self, item: Any) -> list[Any]:
-        return self._diagnostics.allgather(item)  # type: ignore[no-any-return]
+        content = np.frombuffer(pickle.dumps(item), np.uint8)
+        sizes = np.empty(self.agents, np.int64)
+        ask = self._diagnostics.Iallgather(np.array([content.size]), sizes)
+        self._wait([ask], timeout=self._patience)
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        parts = np.empty(starts[-1], np.uint8)
+        gather = self._diagnostics.Iallgatherv(
+            [content, content.size, MPI.BYTE], [parts, sizes, starts[:-1], MPI.BYTE]
+        )
+        self._wait([gather], timeout=self._patience)
+        self.traffic.diagnostics_nbytes += content.size * (self.agents - 1)
+        return [pickle.loads(parts[a:b].tobytes()) for a, b in pairwise(starts)]
 
     def warm_up(self, compile_kernels: Callable[[], None]) -> None:
         node = self._diagnostics.Split_type(MPI.COMM_TYPE_SHARED)
         if node.rank == 0:
             compile_kernels()
-        self._wait([node.Ibarrier()], None)
+        self._wait([node.Ibarrier()], timeout=self._patience)
         node.Free()
 
     def abort(self, error: BaseException) -> None:
-        """Print what happened on this rank and end the whole job with exit code 1."""
+        """End the whole job with exit code 1; one rank says why, once."""
         if isinstance(error, DistoptError) and not os.environ.get("DISTOPT_DEBUG"):
-            print(f"distopt: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            text = f"distopt: {error}\n"
         else:
-            traceback.print_exception(error)
-            sys.stderr.flush()
+            text = "".join(traceback.format_exception(error))
+        # Whoever hears nothing comes after what kept its neighbour from speaking, and the first to
+        # hear nothing was the nearest.
+        own = (isinstance(error, TransportError), self.exchanges, self._alarms.rank, text)
+        causes = [] if isinstance(error, RemoteError) else [own]
+        message = np.frombuffer(pickle.dumps(own), np.uint8)
+        began = time.monotonic()
+        if self.root:
+            while time.monotonic() - began < GRACE_SECONDS:
+                causes += self._heard()
+                time.sleep(SLEEP_SECONDS)
+        else:
+            others = [j for j in range(self.agents) if j != self._alarms.rank]
+            sent = [self._alarms.Isend(message, dest=j, tag=ALARM_TAG) for j in others]
+            # Where rank 0 cannot end the job, the failing rank with the first cause does.
+            while time.monotonic() - began < ALARM_SECONDS * (1 + (min(causes) != own)):
+                MPI.Request.Testall(sent)
+                causes += self._heard()
+                time.sleep(LISTEN_SECONDS)
+        sys.stderr.write(min(causes)[-1])
+        sys.stderr.flush()
         self._comm.Abort(1)
+
+    def _heard(self) -> list[tuple[bool, int, int, str]]:
+        """Take the alarms that have come."""
+        heard, status = [], MPI.Status()
+        while self._alarms.Iprobe(tag=ALARM_TAG, status=status):
+            content = np.empty(status.Get_count(MPI.BYTE), np.uint8)
+            self._alarms.Recv(content, source=status.Get_source(), tag=ALARM_TAG)
+            heard.append(pickle.loads(content.tobytes()))
+        return heard
 
     def close(self) -> None:
         for request in self._receives[self._turn]:
@@ -203,3 +282,4 @@ class MpiTransport(Transport):
         self._receives = [[], []]
         self._comm.Free()
         self._diagnostics.Free()
+        self._alarms.Free()

@@ -1,0 +1,73 @@
+"""A cost that does something bad on one agent at one iteration, for tests of failures from outside.
+
+``problem.options`` say what: act, agent, at. Everything else about it is a plain quadratic.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from distopt.agent import Agent
+
+pack = Agent.pack
+
+
+class Quadratic:
+    dimension, smoothness, lower_bound = 9, 1.0, 0.0
+
+    def __init__(self, agent, act, who, at, place):
+        self.agent, self.act, self.who, self.at, self.place = agent, act, who, at, Path(place)
+        self.now = -1  # iteration that is under way
+        (self.place / f"pid-{agent}").write_text(str(os.getpid()))
+
+    def value(self, x):
+        return 0.5 * float(np.sum((x - self.agent) ** 2))
+
+    def gradient(self, x, out):
+        if self.agent == self.who and self.now == self.at:
+            if self.act == "raise":
+                raise RuntimeError("no more")
+            if self.act == "nan":
+                out.fill(0.0)
+                out[4] = np.nan
+                return
+        np.subtract(x, self.agent, out=out)
+        if self.act == "diverge" and self.now >= self.at:
+            np.multiply(x, -1e3, out=out)
+
+    def pack(self, message):
+        """Be the last to touch a message of this agent."""
+        if self.act == "slow":
+            (self.place / f"at-{self.agent}").write_text(str(self.now))
+            time.sleep(2e-3)
+        if self.agent != self.who or self.now != self.at:
+            return message
+        if self.act == "truncate":
+            return message[:-1].copy()
+        if self.act == "prolong":
+            return np.append(message, np.uint8(0))
+        if self.act == "scale":  # the float32 in front
+            changed = message.copy()
+            changed[:4] = 0xFF
+            return changed
+        signals = {"stop": signal.SIGSTOP, "kill": signal.SIGKILL, "term": signal.SIGTERM,
+                   "int": signal.SIGINT, "usr1": signal.SIGUSR1}  # fmt: skip
+        if self.act in signals:
+            os.kill(os.getpid(), signals[self.act])
+        return message
+
+
+def noting_pack(self, k, *arguments, **vectors):
+    cost = getattr(self.cost, "_cost", self.cost)
+    cost.now = k
+    return cost.pack(pack(self, k, *arguments, **vectors))
+
+
+Agent.pack = noting_pack
+
+
+def make_cost(agent, agents, act, who, at, place):
+    return Quadratic(agent, act, who, at, place)

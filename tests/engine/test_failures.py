@@ -1,0 +1,260 @@
+"""Failures as a user meets them: a whole job in a subprocess, each rank in turn, bounded in time.
+
+Every job must end by itself within seconds, with one sentence and a true exit code, and leave a
+record that h5py alone can read.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import pytest
+
+from distopt.engine.launcher import find_mpirun
+from distopt.errors import TransportError
+
+AGENTS = 4
+BOUND = 90.0  # seconds that a job may take on a busy machine; normally 5 to 10
+MISBEHAVING = Path(__file__).with_name("misbehaving.py")
+
+try:
+    MPIRUN = find_mpirun()
+except TransportError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+
+OPEN_MPI = MPIRUN.maker == "Open MPI"
+
+
+def rotate(shift):
+    """Give one rank to the normal tier and the others to the slow one."""
+    return [
+        pytest.param(rank, marks=[] if rank == shift % AGENTS else pytest.mark.slow)
+        for rank in range(AGENTS)
+    ]
+
+
+class Run:
+    """One run of four ranks with a misbehaving cost."""
+
+    def __init__(self, folder, act="none", who=0, at=0, **settings):
+        self.folder, self.out = folder, folder / "out"
+        self.config = folder / "config.toml"
+        run = {"iterations": 400, "record_every": 5, "checkpoint_every": 50, "timeout": 60.0}
+        lines = [
+            '[problem]\nname = "python"\nagents = 4',
+            f"file = {json.dumps(str(MISBEHAVING))}",
+            f'[problem.options]\nact = "{act}"\nwho = {who}\nat = {at}',
+            f"place = {json.dumps(str(folder))}",
+            '[topology]\ngraph = "ring"',
+            '[algorithm]\nname = "cgt1"\neta = 0.05\ngamma = 0.3\nalpha = 1.0',
+            '[compressor]\nname = "quantize"\nbits = 4',
+            "[run]",
+            *[f"{key} = {json.dumps(value)}" for key, value in (run | settings).items()],
+        ]
+        self.config.write_text("\n".join(lines))
+
+    def start(self, *arguments, mpirun=False):
+        """Start ``distopt ARGUMENTS`` (run by default), directly or as the ranks of an mpirun."""
+        arguments = [*(arguments or ("run", self.config, "--out", self.out, "--quiet"))]
+        arguments = [str(a) for a in arguments]
+        command = [sys.executable, "-m", "distopt", *arguments]
+        if mpirun:
+            command = MPIRUN.start(AGENTS, command)
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={k: v for k, v in os.environ.items() if k != "DISTOPT_DEBUG"},
+        )
+        return self
+
+    def end(self):
+        """Wait for the end; return exit code and the lines of standard error."""
+        try:
+            _, stderr = self.process.communicate(timeout=BOUND)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            _, stderr = self.process.communicate()
+            pytest.fail(f"the job did not end within {BOUND} s; it said:\n{stderr}")
+        self.stderr = stderr
+        return self.process.returncode, stderr.splitlines()
+
+    def pids(self):
+        return [int(path.read_text()) for path in sorted(self.folder.glob("pid-*"))]
+
+    def kill(self):
+        for pid in self.pids():
+            self.signal(pid, signal.SIGKILL)
+        os.killpg(self.process.pid, signal.SIGKILL)
+
+    @staticmethod
+    def signal(pid, number):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    def wait_for(self, iteration):
+        """Wait until all agents are past an iteration (with act = "slow", which tells)."""
+        began = time.monotonic()
+        while time.monotonic() - began < BOUND and self.process.poll() is None:
+            told = [path.read_text() for path in self.folder.glob("at-*")]
+            if len(told) == AGENTS and all(text and int(text) >= iteration for text in told):
+                return
+            time.sleep(0.02)
+        self.kill()
+        pytest.fail(f"the job never came to iteration {iteration}: {self.process.stderr.read()}")
+
+    def gone(self):
+        """Whether none of the ranks is left."""
+        pids = self.pids()
+        deadline = time.monotonic() + 10
+        while (left := [p for p in pids if alive(p)]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for pid in left:
+            self.signal(pid, signal.SIGKILL)
+        return not left
+
+    def rows(self):
+        """Read the iterations recorded, with h5py alone, as a reader of a crashed run would."""
+        with h5py.File(self.out / "metrics.h5", "r", swmr=True) as file:
+            count = file["series"].attrs["rows"]
+            return file["series"]["iteration"][:count].tolist()
+
+
+def alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def assert_one_sentence(run, *parts, code=1):
+    """Demand failure, said once in a sentence with these parts, and a readable record."""
+    returned, lines = run.end()
+    assert returned == code if code else returned > 0, run.stderr
+    spoken = [line for line in lines if line.startswith("distopt: ")]
+    assert len(spoken) == 1, run.stderr
+    assert lines == spoken, run.stderr
+    for part in parts:
+        assert part in spoken[0]
+    assert "Traceback" not in run.stderr
+    assert run.gone()
+
+
+def assert_recorded_until(run, last):
+    """Demand all rows that were made before the failure."""
+    assert run.rows() == list(range(0, last + 1, 5))
+
+
+@pytest.mark.parametrize("who", rotate(1))
+def test_cost_that_raises(who, tmp_path):
+    run = Run(tmp_path, "raise", who, 22).start()
+    assert_one_sentence(
+        run, f"Agent {who} at iteration 22", "misbehaving.py, line", "RuntimeError: no more"
+    )
+    assert_recorded_until(run, 20)
+
+
+@pytest.mark.parametrize("who", rotate(2))
+def test_cost_that_returns_nan(who, tmp_path):
+    run = Run(tmp_path, "nan", who, 22).start()
+    assert_one_sentence(run, f"Agent {who} diverged at iteration 22: gradient[4] is nan")
+    assert_recorded_until(run, 20)
+
+
+def test_divergence_of_all(tmp_path):
+    run = Run(tmp_path, "diverge", 0, 10).start()
+    assert_one_sentence(run, "diverged", "at iteration", "smaller algorithm.eta")
+    assert run.rows()[:3] == [0, 5, 10]
+
+
+@pytest.mark.parametrize("who", rotate(3))
+def test_rank_that_stands_still(who, tmp_path):
+    run = Run(tmp_path, "stop", who, 22, timeout=2.0).start()
+    assert_one_sentence(run, f"heard nothing from agent {who} (host ", "for 2 s", "run.timeout")
+    if who != 0:
+        assert_recorded_until(run, 20)
+    assert set(run.rows()) <= set(range(0, 21, 5))
+
+
+@pytest.mark.parametrize("who", rotate(0))
+def test_rank_that_is_killed(who, tmp_path):
+    run = Run(tmp_path, "kill", who, 22).start()
+    assert_one_sentence(run, "ended", "and the job with it", code=137 if OPEN_MPI else None)
+    assert set(run.rows()) <= set(range(0, 21, 5))
+
+
+@pytest.mark.parametrize("act", ["truncate", "prolong", "scale"])
+@pytest.mark.parametrize("who", rotate(1))
+def test_message_that_does_not_decode(act, who, tmp_path):
+    run = Run(tmp_path, act, who, 22).start()
+    assert_one_sentence(run, f"cannot read the message of agent {who} at iteration 22")
+    assert_recorded_until(run, 20)
+
+
+def assert_stopped(run):
+    """Demand a clean stop: exit code 0, a checkpoint, a line that says how to go on, and that works."""
+    code, lines = run.end()
+    assert code == 0, run.stderr
+    assert "Traceback" not in run.stderr
+    assert any(f"go on with: distopt resume {run.out}" in line for line in lines), run.stderr
+    assert run.gone()
+    with h5py.File(run.out / "metrics.h5", "r") as file:
+        assert file["meta"].attrs["status"] == "stopped"
+        assert file["meta"].attrs["stop_reason"] == "signal"
+    return saved(run)
+
+
+def saved(run):
+    """Return the iteration of the newest complete checkpoint."""
+    return max(int(p.parent.name) for p in run.out.glob("checkpoints/*/manifest.json"))
+
+
+def assert_resumes(run):
+    last = saved(run) + 20
+    run.start("resume", run.out, "--iterations", last, "--simulate", "--quiet")
+    code, _ = run.end()
+    assert code == 0, run.stderr
+    assert run.rows()[-1] == last
+
+
+@pytest.mark.parametrize("act", ["term", "int", "usr1"])
+@pytest.mark.parametrize("who", rotate(2))
+def test_signal_to_one_rank_stops_all(act, who, tmp_path):
+    run = Run(tmp_path, act, who, 22, iterations=10**6, record_every=500).start()
+    assert assert_stopped(run) >= 22
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_to_the_command(number, tmp_path):
+    run = Run(tmp_path, "slow", iterations=10**6, record_every=500).start()
+    run.wait_for(30)
+    run.process.send_signal(number)
+    assert assert_stopped(run) >= 30
+    assert_resumes(run)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM, signal.SIGINT])
+def test_signal_to_mpirun(number, tmp_path):
+    """MPICH's mpirun forwards all three; Open MPI's only SIGUSR1, and kills the ranks on the others."""
+    settings = {"iterations": 10**6, "record_every": 500, "checkpoint_every": 20}
+    run = Run(tmp_path, "slow", **settings).start(mpirun=True)
+    run.wait_for(50)
+    run.process.send_signal(number)
+    if number == signal.SIGUSR1 or not OPEN_MPI:
+        assert assert_stopped(run) >= 50
+    else:
+        code, _ = run.end()
+        assert code > 0
+        assert run.gone()
+        assert run.rows()[0] == 0
+    assert_resumes(run)
