@@ -18,6 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from distopt.engine.disk import Patient, unwritable
 from distopt.engine.driver import Hosted
 from distopt.errors import CheckpointError
 from distopt.transport.base import Transport
@@ -50,7 +51,10 @@ def save(
         How many of the newest checkpoints stay.
     """
     place = folder / f"{iteration:06d}"
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(place, error) from None
     written = {}
     for position, h in enumerate(hosted):
         name = shard_name(h.agent.index)
@@ -178,28 +182,37 @@ def write_shard(
 ) -> None:
     """Write named arrays and attributes, durably, under a temporary name that is then replaced."""
     temporary = path.with_name(path.name + ".tmp")
-    with h5py.File(temporary, "w") as file:
-        for name, array in arrays.items():
-            file.create_dataset(name, data=array)
-        file.attrs.update(attributes)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with Patient(temporary) as target:
+            with h5py.File(target, "w") as file:
+                for name, array in arrays.items():
+                    file.create_dataset(name, data=array)
+                file.attrs.update(attributes)
+            if target.refused:
+                raise target.refused
+            os.fsync(target.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from None
 
 
 def write_durably(path: Path, content: bytes) -> None:
     """Write a small file so that after a crash it is there whole or not at all."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise unwritable(path, error) from None
 
 
 def checksum(path: Path) -> str:

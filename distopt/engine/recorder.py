@@ -8,6 +8,7 @@ rewrites such a file to a clean one, by temporary name and rename.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ import h5py
 import numpy as np
 
 from distopt.arrays import F64
+from distopt.engine.disk import REFUSED, abandon, unwritable
 from distopt.engine.series import SERIES
 from distopt.errors import CheckpointError
 
@@ -84,12 +86,18 @@ class Recorder:
         if not self._pending:
             return
         end = self._rows + len(self._pending)
-        for name, data in self._series.items():
-            data.resize((end,))
-            data[self._rows :] = [row[name] for row in self._pending]
-            data.flush()
-        self._file["series"].attrs.modify("rows", np.int64(end))
-        self._file.flush()
+        try:
+            for name, data in self._series.items():
+                data.resize((end,))
+                data[self._rows :] = [row[name] for row in self._pending]
+                data.flush()
+            self._file["series"].attrs.modify("rows", np.int64(end))
+            self._file.flush()
+        except REFUSED as error:
+            self._pending = []
+            self._series.clear()
+            abandon(self._file)
+            raise unwritable(self.path, error) from None
         self._rows, self._pending = end, []
 
     def finish(self, status: str, stop_reason: str) -> None:
@@ -101,8 +109,9 @@ class Recorder:
             file["meta"].attrs["stop_reason"] = stop_reason
 
     def close(self) -> None:
-        """Keep what was recorded after a failure; the status stays "running"."""
-        self.flush()
+        """Keep what was recorded, as far as possible, after a failure; the status stays "running"."""
+        with suppress(CheckpointError):
+            self.flush()
         self._file.close()
 
     @classmethod
