@@ -84,6 +84,7 @@ class ProgressView:
         """Name the run that `show` will report on."""
         self.clear()
         self.label = label
+        self._printed = None
 
     def show(self, iteration: int, iterations: int, stationarity: float, seconds: float) -> None:
         """Report on the present run."""

