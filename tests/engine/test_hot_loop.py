@@ -1,0 +1,76 @@
+"""From the second iteration on nothing is compiled and no vector is allocated, for every algorithm."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from numba.core import event
+from runs import PAIRS, configure
+
+from distopt.engine.driver import iterate
+from distopt.engine.session import Session
+from distopt.transport.local import LocalTransport
+
+DIMENSION = 5000
+VECTOR = 8 * DIMENSION  # bytes
+
+
+def begun(algorithm, message):
+    config = configure(algorithm, message, problem={"dimension": DIMENSION, "basis": "diagonal"})
+    transport = LocalTransport(config.problem.topology)
+    session = Session(
+        config.problem, config.algorithm, config.compressor, config.run, transport, None, None
+    )
+    session.begin(None, 0)
+    return session, transport
+
+
+def compiled(work):
+    """Count the compilations that happen during `work`."""
+    with event.install_recorder("numba:compile") as recorder:
+        work()
+    return len(recorder.buffer)
+
+
+def allocated(work):
+    """Return how far the memory went above where it began, in bytes."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        work()
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return after - before, peak - before
+
+
+@pytest.mark.parametrize(("algorithm", "message"), PAIRS)
+def test_second_iteration_compiles_and_allocates_nothing(algorithm, message):
+    session, transport = begun(algorithm, message)
+
+    def iterations(first, last):
+        for k in range(first, last):
+            iterate(session.algorithm, session.hosted, transport, k)
+
+    iterations(0, 2)
+    assert compiled(lambda: iterations(2, 5)) == 0
+    kept, most = allocated(lambda: iterations(5, 12))
+    assert most < VECTOR / 4  # views, payload lists, generators: a few KB whatever the dimension
+    assert kept < VECTOR / 8
+
+
+def test_records_allocate_and_compile_nothing_that_stays():
+    session, _ = begun("cgt1", "quantize")
+    session.record()
+    assert compiled(session.record) == 0
+    kept, most = allocated(session.record)
+    assert kept < VECTOR / 8
+    assert most < VECTOR / 4
+
+
+def test_the_guards_notice():
+    from numba import njit
+
+    assert allocated(lambda: np.ones(DIMENSION))[1] >= VECTOR
+    assert compiled(lambda: njit(lambda x: x + 1)(1)) > 0
