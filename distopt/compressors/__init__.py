@@ -7,6 +7,7 @@ REGISTRY = Registry(
     "compressor",
     {
         "cast": "distopt.compressors.cast:Cast",
+        "fixed_point": "distopt.compressors.fixed_point:FixedPoint",
         "identity": "distopt.compressors.identity:Identity",
         "norm_sign": "distopt.compressors.norm_sign:NormSign",
         "one_bit": "distopt.compressors.one_bit:OneBit",

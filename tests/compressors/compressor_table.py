@@ -1,6 +1,7 @@
 """One line per compressor and notable setting; every law and golden file runs over it."""
 
 from distopt.compressors.cast import Cast
+from distopt.compressors.fixed_point import FixedPoint
 from distopt.compressors.identity import Identity
 from distopt.compressors.norm_sign import NormSign
 from distopt.compressors.one_bit import OneBit
@@ -38,4 +39,9 @@ COMPRESSORS = {  # a new compressor adds one line, and a golden file by write_go
     "rand_k": RandK(fraction=0.3),
     "unbiased_rand_k": UnbiasedRandK(k=1),
     "unbiased_rand_k-ternary": UnbiasedRandK(fraction=0.5, values=Ternary()),
+    "fixed_point": FixedPoint(),
+    "fixed_point-blocks": FixedPoint(bits=3, block=6),
+    "fixed_point-q2.6": FixedPoint(format="Q2.6"),
+    "fixed_point-q1.10-sr_eps": FixedPoint(format="Q1.10", mode="SR_eps", eps=0.25),
+    "fixed_point-rz": FixedPoint(bits=16, mode="RZ"),
 }
