@@ -258,8 +258,10 @@ def line(number: int) -> dict[str, Any]:
 
 
 def curve(axis: Axes, x: F64, y: F64, **options: Any) -> None:
-    """Draw values for a logarithmic axis; where they are not positive, a gap."""
-    seen = y > 0 if axis.get_xscale() == "linear" else (y > 0) & (x > 0)
+    """Draw values for a logarithmic axis; where there is no place for one, a gap."""
+    seen = (y > 1e-250) & (y < 1e250)
+    if axis.get_xscale() == "log":
+        seen &= x > 0
     axis.plot(x, np.where(seen, y, np.nan), **options)
 
 

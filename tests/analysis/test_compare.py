@@ -1,0 +1,160 @@
+"""The arithmetic of a comparison, on runs whose numbers are known."""
+
+import json
+from pathlib import Path
+
+import pytest
+from handmade import write_run
+
+from distopt.analysis.compare import Entry, compare, entries_of_runs
+from distopt.analysis.history import read_history
+from distopt.analysis.summary import cells, failures, header, remarks, write_comparison
+from distopt.errors import ConfigError
+
+
+def entry(folder: Path, label: str, seed=None, failure=None, **options) -> Entry:
+    place = folder / f"{label}-{seed}"
+    return Entry(label, seed, read_history(write_run(place, **options)), failure)
+
+
+@pytest.fixture
+def three(tmp_path):
+    """An uncompressed baseline, a better uncompressed variant, and a compressed one."""
+    return [
+        entry(tmp_path, "gt", compressor="identity", algorithm="gt", nbytes=1000),
+        entry(tmp_path, "lead", compressor="identity", algorithm="lead", nbytes=400),
+        entry(tmp_path, "cgt1", nbytes=100, stationarity=[1.0, 1e-1, 1e-2, 1e-4, 1e-6, 1e-9]),
+    ]
+
+
+def test_iterations_bytes_and_ratios(three):
+    gt, lead, cgt1 = compare(three, [1e-2, 1e-5]).rows
+    assert [t.accuracy for t in gt.targets] == [1e-2, 1e-5]
+    assert [t.iterations for t in gt.targets] == [10, 20]
+    assert [t.iterations for t in cgt1.targets] == [20, 40]
+    assert [t.bytes_per_agent for t in cgt1.targets] == [2_000, 4_000]
+    assert [t.to_baseline for t in cgt1.targets] == [0.2, 0.2]
+    assert [t.to_uncompressed for t in cgt1.targets] == [0.5, 0.5]
+    assert [t.to_baseline for t in lead.targets] == [0.4, 0.4]
+    assert [t.to_uncompressed for t in gt.targets] == [2.5, 2.5]
+    assert [t.seconds for t in gt.targets] == [0.1, 0.2]
+
+
+def test_accuracies_are_sorted_from_coarse_to_fine(three):
+    comparison = compare(three, [1e-8, 1e-2, 1e-5])
+    assert comparison.accuracies == [1e-2, 1e-5, 1e-8]
+    assert comparison.references == {1e-2: "lead", 1e-5: "lead", 1e-8: "lead"}
+    assert not comparison.baseline_is_best
+
+
+def test_baseline_is_the_first_uncompressed_variant_or_the_named_one(three):
+    assert compare(three[::-1]).baseline == "lead"
+    named = compare(three, [1e-2], baseline="cgt1")
+    assert [row.targets[0].to_baseline for row in named.rows] == [5.0, 2.0, 1.0]
+    with pytest.raises(ConfigError, match=r'suite\.baseline = "cgt" is no variant; did you mean'):
+        compare(three, baseline="cgt")
+
+
+def test_nothing_uncompressed_means_no_ratio(three):
+    comparison = compare(three[2:], [1e-2])
+    assert comparison.baseline is None
+    assert comparison.rows[0].targets[0].to_baseline is None
+    assert "%" not in "".join(header(comparison))
+
+
+def test_accuracy_that_is_not_reached(three):
+    comparison = compare(three, [1e-2, 1e-12])
+    row = comparison.rows[2]
+    assert row.targets[1].iterations is None
+    assert (row.converged, row.status) == (0, "not reached")
+    assert cells(comparison, row)[1:3] == ["20, 2.00 kB\n20.0 % | 50.0 %", "-"]
+
+
+def test_lost_accuracy_is_marked_and_explained(tmp_path):
+    lost = [entry(tmp_path, "a", stationarity=[1.0, 1e-6, 1e-2])]
+    comparison = compare(lost, [1e-5])
+    assert comparison.rows[0].targets[0].held == 0
+    assert cells(comparison, comparison.rows[0])[1].startswith("10*, ")
+    assert any("rose above" in sentence for sentence in remarks(comparison))
+
+
+def test_medians_over_seeds_and_paired_ratios(tmp_path):
+    runs = []
+    for seed, (plain, packed) in enumerate([(100, 10), (200, 40), (400, 20)]):
+        runs.append(entry(tmp_path, "gt", seed, compressor="identity", nbytes=plain))
+        runs.append(entry(tmp_path, "cgt1", seed, nbytes=packed))
+    gt, cgt1 = compare(runs, [1e-2]).rows
+    assert gt.targets[0].bytes_per_agent == 2_000
+    assert cgt1.targets[0].bytes_per_agent == 200
+    assert cgt1.targets[0].to_baseline == 0.1  # of 0.1, 0.2 and 0.05; not 20 / 200
+    assert (cgt1.converged, cgt1.status) == (3, "converged")
+
+
+def test_seeds_that_do_not_get_there_are_counted(tmp_path):
+    runs = [
+        entry(tmp_path, "a", 0, stationarity=[1.0, 1e-3]),
+        entry(tmp_path, "a", 1, stationarity=[1.0, 1e-5]),
+        entry(tmp_path, "a", 2, stationarity=[1.0, 1e-6]),
+    ]
+    comparison = compare(runs, [1e-4])
+    (row,) = comparison.rows
+    assert (row.targets[0].reached, row.targets[0].runs) == (2, 3)
+    assert cells(comparison, row)[0] == "a\n2/3"
+    assert "(2/3)" in cells(comparison, row)[1]
+    assert row.status == "not reached"
+
+
+def test_failures_keep_what_was_recorded(tmp_path):
+    reason = "Agent 1 diverged at iteration 24: x[0] is nan."
+    runs = [
+        entry(tmp_path, "a", failure=reason, stationarity=[1.0, 1e-3]),
+        Entry("b", None, None, "The MPI job ended."),
+    ]
+    comparison = compare(runs, [1e-2])
+    assert [row.status for row in comparison.rows] == ["diverged", "failed"]
+    assert comparison.rows[0].targets[0].iterations == 10
+    assert failures(comparison) == [f"a: {reason}", "b: The MPI job ended."]
+    assert cells(comparison, comparison.rows[1])[1:4] == ["-", "-", "-"]
+
+
+def test_violations_and_certificates_are_noted(tmp_path):
+    runs = [
+        entry(tmp_path, "a", ball_violations=12),
+        entry(tmp_path, "b", certified=True),
+    ]
+    comparison = compare(runs, [1e-2])
+    assert [cells(comparison, row)[-1] for row in comparison.rows] == [
+        "12 outside ball",
+        "certified",
+    ]
+
+
+def test_labels_of_run_directories(tmp_path):
+    paths = [write_run(tmp_path / name) for name in ("x/a", "y/a", "b")]
+    assert [e.label for e in entries_of_runs(paths)] == [str(paths[0]), str(paths[1]), "b"]
+
+
+def test_json_holds_every_number_and_is_strict(three, tmp_path):
+    write_comparison(compare(three, [1e-2, 1e-12]), tmp_path / "out")
+    text = (tmp_path / "out" / "comparison.json").read_text()
+    found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert found["best_uncompressed"] == ["lead", None]
+    cgt1 = found["variants"][2]
+    assert cgt1["variant"] == "cgt1"
+    assert cgt1["accuracies"][0]["bytes_per_agent"] == 2000
+    assert cgt1["accuracies"][1]["bytes_per_agent"] is None
+    assert cgt1["runs"][0]["reached"][0]["held"] is True
+    assert set(cgt1["seconds"]) == {"algorithm", "communication", "diagnostics"}
+
+
+def test_page_and_figures_are_written(three, tmp_path):
+    three.append(Entry("broken", None, None, "It broke."))
+    paths = write_comparison(compare(three, [1e-2, 1e-12]), tmp_path)
+    assert [path.name for path in paths] == [
+        "comparison.html", "comparison.json", "curves.png", "bytes.png",
+    ]  # fmt: skip
+    page = paths[0].read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "broken: It broke." in page
+    assert "http" not in page
+    assert paths[2].read_bytes().startswith(b"\x89PNG")
