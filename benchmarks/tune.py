@@ -65,32 +65,33 @@ def variants(suite):
     """Map each label to its grid of algorithms and its compressor."""
     u = UNIT[suite]
     logistic = suite != "pl"
-    wide = tuple(u * f for f in ((1, 2, 3) if logistic else (0.4, 0.5, 0.6, 0.7, 0.8)))
-    fine = tuple(u * f for f in ((0.7, 1.4, 2.1) if logistic else (0.3, 0.45, 0.6, 0.75)))
+    wide = tuple(u * f for f in ((1, 2, 3) if logistic else (0.4, 0.5, 0.6, 0.7, 0.85)))
+    close = wide if logistic else wide[1:4]
+    fine = tuple(u * f for f in ((0.7, 1.4, 2.1) if logistic else (0.35, 0.5, 0.65)))
     slow = tuple(u * f for f in ((0.5, 1.0) if logistic else (0.15, 0.25, 0.4)))
     far = tuple(u * f for f in ((1, 2, 3, 4) if logistic else (0.8, 1.0, 1.3, 1.6, 2.0)))
     rates = (0.98, 0.985, 0.99, 0.993) if logistic else (0.95, 0.96, 0.97, 0.975)
-    s0 = ((1.0, 0.5),) if logistic else ((3.0, 30.0),)
+    s0 = ((2.0, 1.0),) if logistic else ((4.0, 70.0),)
     found = {
-        "gt": (grid("gt", eta=wide, gamma=(0.5, 0.7, 0.85, 1.0)), {"name": "identity"}),
+        "gt": (grid("gt", eta=wide, gamma=(0.7, 0.85, 1.0)), {"name": "identity"}),
         "gt atc": (
-            grid("gt", form=("atc",), eta=far, gamma=(0.6, 0.8, 1.0)), {"name": "identity"},
+            grid("gt", form=("atc",), eta=(*wide[2:], *far), gamma=(0.85, 1.0)), {"name": "identity"},
         ),
         "exact diffusion": (
             grid("lead", eta=far, gamma=(0.7, 1.0), alpha=(1.0,)), {"name": "identity"},
         ),
     }  # fmt: skip
     quantisers = {
-        "cgt1 bfloat16": ({"name": "cast", "dtype": "bfloat16"}, wide, (0.5, 0.7, 0.85, 1.0), (1.0,)),
-        "cgt1 float32": ({"name": "cast", "dtype": "float32"}, wide, (0.5, 0.7, 0.85, 1.0), (1.0,)),
+        "cgt1 bfloat16": ({"name": "cast", "dtype": "bfloat16"}, close, (0.85, 1.0), (1.0,)),
+        "cgt1 float32": ({"name": "cast", "dtype": "float32"}, close, (0.85, 1.0), (1.0,)),
         "cgt1 2 bits dithered": (
-            {"name": "quantize", "bits": 2} | DITHERED, fine, (0.4, 0.6, 0.8, 1.0), (0.5, 0.8),
+            {"name": "quantize", "bits": 2} | DITHERED, fine, (0.6, 0.8, 1.0), (0.5, 0.8),
         ),
-        "cgt1 2 bits": ({"name": "quantize", "bits": 2}, fine, MEDIUM, (0.5, 0.8)),
+        "cgt1 2 bits": ({"name": "quantize", "bits": 2}, fine, MEDIUM, (0.5,)),
         "cgt1 4 bits dithered": ({"name": "quantize", "bits": 4} | DITHERED, fine, MEDIUM, (1.0,)),
         "cgt1 4 bits": ({"name": "quantize", "bits": 4}, fine, MEDIUM, (1.0,)),
-        "cgt1 norm_sign": ({"name": "norm_sign"}, fine, (0.4, 0.5, 0.6, 0.7), (1.0,)),
-        "cgt1 ternary": ({"name": "ternary"}, fine, SMALL, (0.3, 0.6)),
+        "cgt1 norm_sign": ({"name": "norm_sign"}, fine, (0.4, 0.6, 0.8), (1.0,)),
+        "cgt1 ternary": ({"name": "ternary"}, fine, SMALL, (0.5,)),
         "cgt1 top 20 %": ({"name": "top_k", "fraction": 0.2}, fine, SMALL, (1.0,)),
         "cgt1 rand 20 %": ({"name": "rand_k", "fraction": 0.2}, slow, (0.15, 0.2, 0.3), (1.0,)),
         "cgt1 unbiased rand 20 %": (
@@ -101,7 +102,7 @@ def variants(suite):
         found[label] = (grid("cgt1", eta=etas, gamma=gammas, alpha=alphas), compressor)
     for label, extra in (("cgt2 uniform", {}), ("cgt2 uniform dithered", DITHERED)):
         found[label] = (
-            grid("cgt2", eta=fine[1:], gamma=MEDIUM, mu=rates, s0x=(1.0,), s0y=(1.0, 8.0)),
+            grid("cgt2", eta=fine[1:], gamma=(0.6, 0.9), mu=rates, s0x=(1.0,), s0y=(8.0,)),
             {"name": "uniform"} | extra,
         )
     slower = (0.99, 0.993, 0.995) if logistic else (0.97, 0.975, 0.98)
@@ -109,8 +110,8 @@ def variants(suite):
         found[f"cgt3 {bits} bits"] = (
             [
                 a | {"s0x": x, "s0y": y}
-                for a in grid("cgt3", eta=fine, gamma=(0.3, 0.5, 0.7), mu=slower)
-                for x, y in (*s0, (s0[0][0] * 1.7, s0[0][1] * 3.3))
+                for a in grid("cgt3", eta=fine, gamma=(0.35, 0.5, 0.7), mu=slower)
+                for x, y in s0
             ],
             {"name": "saturating", "bits": bits},
         )
@@ -123,7 +124,7 @@ def variants(suite):
                 gamma=(0.1, 0.15, 0.2),
                 mu=(0.996, 0.998) if logistic else (0.99, 0.993, 0.995),
             )
-            for x, y in ((s0[0][0] * 2, s0[0][1] * 3.3),)
+            for x, y in s0
         ],
         {"name": "one_bit"},
     )
@@ -131,15 +132,15 @@ def variants(suite):
         "beer norm_sign": (grid("beer", eta=fine, gamma=(0.4, 0.5, 0.6)), {"name": "norm_sign"}),
         "beer 4 bits": (grid("beer", eta=fine, gamma=MEDIUM), {"name": "quantize", "bits": 4}),
         "lead norm_sign": (
-            grid("lead", eta=far, gamma=(0.3, 0.5, 0.7), alpha=(1.0,)), {"name": "norm_sign"},
+            grid("lead", eta=far[1:], gamma=(0.3, 0.5), alpha=(1.0,)), {"name": "norm_sign"},
         ),
         "lead 2 bits dithered": (
-            grid("lead", eta=far, gamma=(0.5, 0.8, 1.0), alpha=(0.5, 0.8)),
+            grid("lead", eta=far[1:], gamma=(0.5, 0.8), alpha=(0.8,)),
             {"name": "quantize", "bits": 2} | DITHERED,
         ),
         "primal_dual norm_sign": (
             grid(
-                "primal_dual", eta=far[:-1], gamma=(0.3, 0.5), beta=(0.1, 0.2), alpha=(1.0,)
+                "primal_dual", eta=far[:-1], gamma=(0.4,), beta=(0.1, 0.2), alpha=(1.0,)
             ),
             {"name": "norm_sign"},
         ),

@@ -219,11 +219,18 @@ def certified_scaled(algorithm: Algorithm, facts: Facts) -> Lyapunov | None:
 def practical(algorithm: Algorithm, facts: Facts) -> Lyapunov:
     """Weights without proof, chosen so that V falls along runs that converge (docs: theory, practice).
 
-    c3 = L / n and c4 = 1 / (n L), the natural units of the gap; the memories the same.
+    c1 = c3 = L / n and c2 = c4 = 1 / (n L), the errors in units of the gap; and c5 = 0.3 times what
+    c'b / (1 - mu^2) is with these: 0.6 gamma kappa^2 cp^2 / (delta L (1 - mu^2)). Measured.
     """
     L = facts.smoothness or 1.0
     first = algorithm.lyapunov == "V1"
     x, y = L / facts.agents, 1 / (L * facts.agents)
+    scale = None
+    found = facts.compressor.guarantee(facts.dimension, algorithm.needs)
+    if isinstance(found, Absolute | Local):
+        gamma, mu = vars(algorithm)["gamma"], vars(algorithm)["mu"]
+        error = (facts.kappa * found.in_two_norm(facts.dimension)) ** 2
+        scale = 0.6 * gamma * error / (facts.gap * L * (1 - mu**2))
     assert algorithm.lyapunov is not None
     return Lyapunov(
         function=algorithm.lyapunov,
@@ -233,7 +240,7 @@ def practical(algorithm: Algorithm, facts: Facts) -> Lyapunov:
         memory_y=y if first else None,
         consensus=x,
         tracking=y,
-        scale=None if first else y,
+        scale=scale,
     )
 
 

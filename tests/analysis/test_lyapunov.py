@@ -190,10 +190,17 @@ def test_scaled_functions_need_scales_that_shrink_faster_than_the_errors():
 
 @pytest.mark.parametrize(
     ("algorithm", "compressor"),
-    [("cgt1", TOP_K), ("beer", TOP_K), ("cgt2", {"name": "uniform"})],
+    [
+        ("cgt1", TOP_K),
+        ("cgt1", {"name": "norm_sign"}),
+        ("beer", TOP_K),
+        ("cgt2", {"name": "uniform"}),
+        ("cgt3", {"name": "saturating", "bits": 2}),
+    ],
 )
-def test_practical_weights_are_not_certified_and_fall_in_the_end(algorithm, compressor):
-    config = build({"name": algorithm}, compressor, iterations=600)
+def test_practical_weights_are_not_certified_but_fall_all_the_same(algorithm, compressor):
+    config = build({"name": algorithm}, compressor, iterations=400, record_every=1)
     result = run(config, engine="simulate")
     assert not result.summary["certified"]
-    assert result.rows[-1]["lyapunov"] < 1e-2 * result.rows[0]["lyapunov"]
+    V = np.array([row["lyapunov"] for row in result.rows])
+    assert (np.diff(V) < 0).all()  # measured: so it is on every shipped problem (docs: theory)

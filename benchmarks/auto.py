@@ -1,0 +1,144 @@
+"""Iterations that "auto" takes to P <= 1e-8, against the best of a small grid around it.
+
+    python benchmarks/auto.py [--full] [--quick] > table.md
+
+The grid multiplies the rule's own eta by 1/2, 1, 2, 4 and gamma by 1, 2 (not above 1); mu stays. It is a
+yardstick for the rule, not a tuned result. breast_cancer and digits are so flat that plain gradient
+descent has not reached 1e-8 after 10,000 iterations either; their target is 1e-4.
+"""
+
+import argparse
+import dataclasses
+import sys
+import warnings
+from pathlib import Path
+
+from distopt.config import make_config
+from distopt.engine.run import run
+from distopt.errors import DistoptError
+
+AGENTS, LIMIT = 8, 8000
+PROBLEMS = {
+    "quadratic": ({"name": "quadratic", "dimension": 20}, 1e-8),
+    "pl": ({"name": "pl", "dimension": 20}, 1e-8),
+    "synthetic, sorted": ({"name": "logistic", "dataset": "synthetic"}, 1e-8),
+    "synthetic, iid": ({"name": "logistic", "dataset": "synthetic", "split": "iid"}, 1e-8),
+    "breast_cancer, sorted": ({"name": "logistic", "dataset": "breast_cancer"}, 1e-4),
+    "digits, sorted": ({"name": "logistic", "dataset": "digits"}, 1e-4),
+}
+GRAPHS = ("ring", "star", "path", "complete", "hypercube")
+IDENTITY = {"name": "identity"}
+RELATIVE = {
+    "quantize 2 bits dithered": {"name": "quantize", "bits": 2, "dithered": True},
+    "norm_sign": {"name": "norm_sign"},
+    "ternary": {"name": "ternary"},
+    "top_k 10 %": {"name": "top_k", "fraction": 0.1},
+    "rand_k 20 %": {"name": "rand_k", "fraction": 0.2},
+    "unbiased_rand_k 20 %": {"name": "unbiased_rand_k", "fraction": 0.2},
+}
+PAIRS = [
+    ("gt", {"identity": IDENTITY}),
+    ("cgt1", RELATIVE),
+    ("beer", {k: RELATIVE[k] for k in ("norm_sign", "top_k 10 %")}),
+    ("cgt2", {"uniform": {"name": "uniform"}}),
+    (
+        "cgt3",
+        {
+            "saturating 4 bits": {"name": "saturating", "bits": 4},
+            "one_bit": {"name": "one_bit"},
+        },
+    ),
+    ("lead", {k: RELATIVE[k] for k in ("norm_sign", "top_k 10 %", "unbiased_rand_k 20 %")}),
+    ("primal_dual", {k: RELATIVE[k] for k in ("norm_sign", "top_k 10 %")}),
+]
+
+
+def attempt(problem, graph, algorithm, compressor, target, limit):
+    """Return (iterations or None, P, violations, algorithm with numbers)."""
+    config = make_config(
+        {
+            "problem": problem | {"agents": AGENTS},
+            "topology": {"graph": graph},
+            "algorithm": algorithm,
+            "compressor": compressor,
+            "run": {"iterations": limit, "record_every": 10, "stop": {"stationarity": target}},
+        },
+        Path(),
+    )
+    try:
+        s = run(config, engine="simulate").summary
+    except DistoptError:
+        return None, float("inf"), 0, algorithm
+    reached = s["iterations"] if s["stop_reason"] == "stop.stationarity" else None
+    return reached, s["stationarity"], s["ball_violations"], s["parameters"]
+
+
+def best_of_grid(problem, graph, found, compressor, target, limit):
+    """Search around the numbers of a run; return the fewest iterations, None if nothing reaches it."""
+    best = None
+    for eta in (0.5, 1, 2, 4):
+        for gamma in (1, 2):
+            if gamma > 1 and found["gamma"] >= 1:
+                continue
+            trial = found | {
+                "eta": found["eta"] * eta,
+                "gamma": min(found["gamma"] * gamma, 1.0),
+            }
+            horizon = limit if best is None else best
+            k, _, outside, _ = attempt(problem, graph, trial, compressor, target, horizon)
+            if k is not None and not outside and (best is None or k < best):
+                best = k
+    return best
+
+
+@dataclasses.dataclass
+class Tally:
+    rows: int = 0
+    converged: int = 0
+    violations: int = 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--full", action="store_true", help="all graphs; ring and star otherwise")
+    parser.add_argument("--quick", action="store_true", help="one problem and graph, no grid")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # settings of the grid that diverge overflow
+    problems = {"pl": PROBLEMS["pl"]} if options.quick else PROBLEMS
+    graphs = GRAPHS if options.full else GRAPHS[:2]
+    tally = Tally()
+    print(f"{AGENTS} agents, at most {LIMIT} iterations, seed 0.\n")
+    print(
+        "| problem (target of P) | graph | algorithm | compressor | auto | best of grid | ratio |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for label, (problem, target) in problems.items():
+        for graph in graphs[:1] if options.quick else graphs:
+            for name, compressors in PAIRS:
+                for title, compressor in compressors.items():
+                    k, P, outside, found = attempt(
+                        problem, graph, {"name": name}, compressor, target, LIMIT
+                    )
+                    tally.rows += 1
+                    tally.converged += k is not None
+                    tally.violations += outside
+                    best = None
+                    if not options.quick:
+                        best = best_of_grid(problem, graph, found, compressor, target, LIMIT)
+                    auto = f"{k}" if k is not None else f"not reached, P = {P:.0e}"
+                    auto += f", {outside} outside the ball" if outside else ""
+                    ratio = f"{k / best:.1f}" if k and best else "-"
+                    print(
+                        f"| {label} ({target:g}) | {graph} | {name} | {title} | {auto} "
+                        f"| {best or '-'} | {ratio} |",
+                        flush=True,
+                    )
+    print(
+        f"\n{tally.converged} of {tally.rows} reach the target; "
+        f"{tally.violations} arguments were outside the unit ball."
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
