@@ -161,9 +161,8 @@ class Session:
         if place is None:
             self.record()
         else:
-            self.latest = self.rows[-1] if self.rows else self.diagnostics.row(
-                self.k, self.seconds, self.diagnostics_seconds
-            )  # fmt: skip
+            # Computed together: only the root has the rows of the record.
+            self.latest = self.diagnostics.row(self.k, self.seconds, self.diagnostics_seconds)
 
     def gather_facts(self) -> tuple[Facts, float, str]:
         """Ask all agents for their constants; the only numbers that auto rules may use."""
@@ -315,7 +314,7 @@ class Session:
         """Do iterations until there is a reason to stop; return the reason."""
         settings, last = self.settings, self.settings.iterations
         agree_at = self.k + 1
-        if self.is_stationary():
+        if self.is_due(self.k) and self.is_stationary():
             return "stop.stationarity"
         while self.k < last:
             began = perf_counter()

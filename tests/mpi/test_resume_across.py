@@ -1,0 +1,45 @@
+"""A run goes on under the other engine, to the bit: a shard holds an agent, wherever it lived."""
+
+import numpy as np
+import pytest
+from runs import assert_equal_states, comparable, configure, play, states
+
+from distopt.engine.checkpoint import load
+from distopt.engine.recorder import read_metrics
+from distopt.engine.run import resume, run
+
+pytestmark = pytest.mark.mpi(min_size=4)
+
+ITERATIONS = 50
+CASES = [
+    ("gt", "identity"),
+    ("cgt1", "quantize-dithered"),
+    ("cgt1-sum", "rand_k"),
+    ("cgt2", "uniform-dithered"),
+    ("cgt3", "one_bit"),
+    ("beer", "rand_k"),
+    ("lead", "unbiased_rand_k"),
+    ("primal_dual", "ternary"),
+    ("choco", "quantize"),
+    ("dgd", "identity"),
+]
+
+
+@pytest.mark.parametrize("ways", ["mpi simulate", "simulate mpi", "mpi mpi", "mpi simulate mpi"])
+@pytest.mark.parametrize(("algorithm", "message"), CASES)
+def test_restart_under_another_engine(algorithm, message, ways, comm, mpi_tmp_path):
+    out = mpi_tmp_path / "run"
+    stops = np.linspace(0, ITERATIONS, len(ways.split()) + 1).astype(int)[1:].tolist()
+    for engine, last in zip(ways.split(), stops, strict=True):
+        if engine == "mpi" or comm.rank == 0:  # the others meet rank 0 in the barrier below
+            if last == stops[0]:
+                run(configure(algorithm, message, iterations=last), engine=engine, out=out)
+            else:
+                resume(out, engine=engine, iterations=last)
+        comm.barrier()
+    whole, expected = play(configure(algorithm, message, iterations=ITERATIONS))
+    found, _ = play(configure(algorithm, message, iterations=0))
+    load(out / "checkpoints" / f"{ITERATIONS:06d}", found.hosted)
+    assert_equal_states(states(found), states(whole))
+    rows = read_metrics(out / "metrics.h5")[3]
+    assert comparable(rows, "diagnostics_bytes") == comparable(expected.rows, "diagnostics_bytes")
