@@ -1,8 +1,8 @@
 """Unfolded networks: speed against bare matrix products, training to zero, PL* against width.
 
-    python benchmarks/networks.py [speed] [training] [width] [threshold] [--short]
+    python benchmarks/networks.py [speed] [training] [held-out] [width] [threshold] [--short]
 
-Without a name: speed, training and width (some minutes). threshold takes some fifteen minutes.
+Without a name: all but threshold (some ten minutes). threshold takes some fifteen minutes.
 --short only proves that all of it runs. One BLAS thread: set OPENBLAS_NUM_THREADS=1.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from distopt.analysis.pl_star import (
     condition,
+    curvature_bound,
     kernel_extremes,
     loss_curvature,
     output_curvature,
@@ -82,40 +83,92 @@ def speed(short):
 
 
 def training(short):
-    """LISTA m = 50, n = 10, L = 6, T = 5 with step 1/beta0: down to 1e-20, within the rate."""
-    print("\nLISTA m = 50, n = 10, L = 6, T = 5, gradient descent with step 1/beta0")
-    print(
-        "seed  eta/T  lambda_min start..smallest..end    epochs to 1e-20   NMSE at 1000   worst L/bound"
-    )
-    for seed in range(1 if short else 10):
-        cost = LISTA(m=50, n=10, layers=6, samples=5).cost(0, 1, seed)
-        w, g = cost.start.copy(), np.empty(cost.dimension)
-        eta = 1 / loss_curvature(cost, w).value
-        losses, kernels = [cost.value(w)], [kernel_extremes(cost, w).smallest]
-        for t in range(1, 100 if short else 40_001):
-            cost.gradient(w, g)
-            w -= eta * g
-            losses.append(cost.value(w))
-            if t % (50 if t < 1000 else 500) == 0:
-                kernels.append(kernel_extremes(cost, w).smallest)
-            if losses[-1] < 1e-20 * cost.energy:
-                break
-        losses = np.array(losses)
-        mu = min(kernels) / cost.samples
-        worst = (losses / (losses[0] * np.exp(-eta * mu * np.arange(losses.size)))).max()
-        early = losses[min(1000, losses.size - 1)] / cost.energy
+    """LISTA m = 50, n = 10, L = 6, T = 5, gradient descent: down to 1e-20, and within the rate?"""
+    for factor in (1.0, 0.25):
+        print(f"\nLISTA m = 50, n = 10, L = 6, T = 5, gradient descent with step {factor:g}/beta0")
         print(
-            f"{seed:4d} {eta / 5:6.2f}   {kernels[0]:.2e}  {min(kernels):.2e}  {kernels[-1]:.2e} "
-            f"{t:12d} {early:18.1e} {worst:14.6f}",
-            flush=True,
+            "seed  eta/T  max eta beta_t  lambda_min start, smallest, end  epochs to 1e-20  "
+            "NMSE at 1000  worst L/bound, epochs above"
         )
+        for seed in range(1 if short else 10):
+            print(f"{seed:4d} {descent(seed, factor, 100 if short else 80_000)}", flush=True)
+
+
+def descent(seed, factor, epochs):
+    """Return a line about one run; the bound is L(w0) exp(-eta mu t), mu = min_t lambda_min / T."""
+    cost = LISTA(m=50, n=10, layers=6, samples=5).cost(0, 1, seed)
+    w, g = cost.start.copy(), np.empty(cost.dimension)
+    beta = loss_curvature(cost, w).value
+    eta, betas = factor / beta, [beta]
+    losses, kernels = [cost.value(w)], [kernel_extremes(cost, w).smallest]
+    for t in range(1, epochs + 1):
+        cost.gradient(w, g)
+        w -= eta * g
+        losses.append(cost.value(w))
+        if t % (20 if t < 1000 else 1000) == 0:
+            kernels.append(kernel_extremes(cost, w).smallest)
+            betas.append(loss_curvature(cost, w, tolerance=1e-3).value)
+        if losses[-1] < 1e-20 * cost.energy:
+            break
+    losses = np.array(losses)
+    mu = min(kernels) / cost.samples
+    ratio = losses / (losses[0] * np.exp(-eta * mu * np.arange(losses.size)))
+    return (
+        f"{eta / 5:6.2f} {eta * max(betas):12.2f}       {kernels[0]:.2e}  {min(kernels):.2e}  "
+        f"{kernels[-1]:.2e} {t:14d} {losses[min(1000, t)] / cost.energy:16.1e} {ratio.max():12.4f}, "
+        f"{(ratio > 1 + 1e-12).sum()}"
+    )
+
+
+def held_out(short):
+    """NMSE on the training samples and on a thousand others."""
+    epochs = 100 if short else 3000
+    print(
+        f"\nNMSE after {epochs} epochs at most, until 1e-6 on the training samples; n = 10, 2 seeds"
+    )
+    print("network    data        m    T   training           1000 others")
+    for cls, layers in ((LISTA, 6), (ADMMCSNet, 6), (FFNN, 8)):
+        for data, m in (("synthetic", 50), ("patches", 49)):
+            for samples in (20,) if short else (20, 80):
+                train, test = [], []
+                for seed in range(1 if short else 2):
+                    family = cls(m=m, layers=layers, data=data, samples=samples)
+                    cost = family.cost(0, 1, seed)
+                    w = trained(cost, epochs)
+                    train.append(f"{cost.nmse(w):.1e}")
+                    test.append(f"{family.held_out(1000, seed).nmse(w):.2f}")
+                print(
+                    f"{cls.__name__:10s} {data:9s} {m:3d} {samples:4d}   "
+                    f"{'  '.join(train)}   {'  '.join(test)}",
+                    flush=True,
+                )
+
+
+def trained(cost, epochs):
+    """Return the weights after gradient descent with step 1/(2 beta0), halved until stable."""
+    eta = 0.5 / loss_curvature(cost, cost.start, tolerance=1e-3).value
+    limit = 10 * max(1.0, cost.nmse(cost.start))
+    g = np.empty(cost.dimension)
+    while True:
+        w = cost.start.copy()
+        for epoch in range(epochs):
+            with np.errstate(all="ignore"):  # a blow-up shows as NMSE
+                cost.gradient(w, g)
+                w -= eta * g
+                nmse = cost.nmse(w) if epoch % 20 == 0 or epoch == epochs - 1 else 1.0
+            if nmse < 1e-6 or not nmse < limit:
+                break
+        if nmse < limit:
+            return w
+        eta /= 2
 
 
 def width(short):
     """Kernel, curvature and radii at the start against the width, T = 5."""
     print("\nat the start, T = 5, L = 6 (8 for FFNN), n = m / 5; medians of 3 seeds")
     print(
-        "network      m  lambda_max  lambda_min  m lambda_min  |H| output  sqrt(m)|H|  R allowed  R needed"
+        "network      m  lambda_max  lambda_min m lambda_min  |H| output  sqrt(m)|H|  "
+        "|H| sample   |H| bound   R allowed    R needed"
     )
     for cls, layers in ((LISTA, 6), (ADMMCSNet, 6), (FFNN, 8)):
         for m in (50,) if short else (50, 100, 200, 400):
@@ -131,7 +184,8 @@ def width(short):
                 distance = np.sqrt(10 * cost.value(w))
                 found = condition(K, joint, float(distance), 5)
                 rows.append((K.largest, K.smallest, m * K.smallest, H[k], np.sqrt(m) * H[k],
-                             found.allowed_radius, found.needed_radius))  # fmt: skip
+                             joint, curvature_bound(cost, w), found.allowed_radius,
+                             found.needed_radius))  # fmt: skip
             median = np.median(rows, axis=0)
             print(
                 f"{cls.__name__:10s} {m:4d} " + " ".join(f"{value:11.2e}" for value in median),
@@ -141,12 +195,14 @@ def width(short):
 
 def thresholds(short):
     """The largest number of samples trained to an NMSE of 1e-3 within 20,000 epochs, m = 50."""
-    grid = (10,) if short else (10, 20, 40, 60, 80, 120, 160)
+    grid = (10,) if short else (5, 10, 20, 40, 60, 80, 120, 160)
     seeds = range(1 if short else 2)
     print(
         "\nNMSE by number of samples T, m = 50, equal numbers of unknowns, n = 10 (seeds beside it)"
     )
-    for family in (LISTA(m=50), ADMMCSNet(m=50), FFNN(m=50, layers=8)):
+    families = [LISTA(m=50), ADMMCSNet(m=50)]
+    families += [FFNN(m=50, layers=8, gain=gain) for gain in (1.0, 1.45)]
+    for family in families:
         trials = []
         for samples in grid:
             now = [trial(family, samples, seed, epochs=200 if short else 20_000) for seed in seeds]
@@ -155,18 +211,27 @@ def thresholds(short):
                 f"{each.descent.nmse:.1e} ({each.descent.epochs} epochs, {each.halvings} halvings)"
                 for each in now
             )
-            print(f"{trials[-1].network:10s} T = {samples:3d}: {text}", flush=True)
+            print(
+                f"{trials[-1].network:10s} gain {family.gain:g} T = {samples:3d}: {text}",
+                flush=True,
+            )
             if not any(each.passed for each in now):
                 break
         print(f"{trials[-1].network:10s} threshold: {threshold(trials)}", flush=True)
 
 
 def main():
-    known = {"speed": speed, "training": training, "width": width, "threshold": thresholds}
+    known = {
+        "speed": speed,
+        "training": training,
+        "held-out": held_out,
+        "width": width,
+        "threshold": thresholds,
+    }
     short = "--short" in sys.argv
     chosen = [name for name in sys.argv[1:] if not name.startswith("-")]
     print(f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}")
-    for name in chosen or (list(known) if short else list(known)[:3]):
+    for name in chosen or (list(known) if short else list(known)[:-1]):
         known[name](short)
 
 

@@ -1,6 +1,7 @@
 """Diagnostics of PL*: kernel, curvatures and bounds against explicit matrices at small sizes."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -184,3 +185,12 @@ def test_lista_trains_to_zero_within_the_rate_of_pl_star(seed):
     assert losses.min() < 1e-20 * cost.energy
     rate = np.exp(-eta * smallest.min() / cost.samples * np.arange(losses.size))
     assert (losses <= losses[0] * rate).all()
+
+
+def test_docs_show_what_their_code_prints(capsys):
+    page = (Path(__file__).parents[3] / "docs" / "networks.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0]
+    exec(compile(code, "networks.md", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    shown = [line.split("# ")[1] for line in code.splitlines() if "# lambda_min" in line]
+    assert printed[0] == shown[0]
