@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from handmade import write_run
 
+from distopt.analysis import figures
 from distopt.analysis.report import write_report
 from distopt.errors import CheckpointError
 
@@ -31,8 +32,16 @@ class Checker(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _coarse():
+    """Draw with few dots; what they show was looked at by people."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "DPI", 30)
+        yield
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(_coarse, tmp_path_factory):
     place = write_run(tmp_path_factory.mktemp("report") / "my-run", ball_violations=3)
     return place, write_report(place)
 

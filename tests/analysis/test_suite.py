@@ -1,0 +1,133 @@
+"""Suites: what a variant changes, what is refused before anything runs, and what is run again."""
+
+import re
+
+import pytest
+
+from distopt.analysis.suite import load_suite, slug
+from distopt.errors import ConfigError
+
+BASE = """
+[problem]
+name = "quadratic"
+agents = 2
+dimension = 5
+[topology]
+graph = "ring"
+[algorithm]
+name = "cgt1"
+eta = 0.1
+gamma = 0.5
+alpha = 0.5
+[compressor]
+name = "quantize"
+bits = 4
+[run]
+iterations = 20
+stop.stationarity = 1e-9
+"""
+SUITE = """
+[suite]
+title = "Two of a kind"
+accuracies = [1e-2, 1e-4]
+baseline = "plain"
+"""
+PLAIN = """
+[[variant]]
+label = "plain"
+algorithm = { name = "gt", eta = 0.2, gamma = 0.5 }
+compressor = { name = "identity" }
+"""
+FINE = """
+[[variant]]
+label = "8 bits"
+compressor = { bits = 8 }
+run = { iterations = 30, stop.seconds = 60 }
+"""
+
+
+def load(folder, text, settings=()):
+    path = folder / "suite.toml"
+    path.write_text(text)
+    return load_suite(path, settings, folder / "out")
+
+
+def test_variants_replace_by_name_and_merge_by_key(tmp_path):
+    suite = load(tmp_path, SUITE + BASE + PLAIN + FINE)
+    assert (suite.title, suite.accuracies, suite.baseline) == (
+        "Two of a kind", (1e-2, 1e-4), "plain",
+    )  # fmt: skip
+    plain, fine = (case.config.resolved() for case in suite.cases)
+    assert plain["algorithm"] == {"name": "gt", "eta": 0.2, "gamma": 0.5, "form": "cta"}
+    assert plain["compressor"] == {"name": "identity"}
+    assert fine["algorithm"]["alpha"] == 0.5
+    assert fine["compressor"]["bits"] == 8
+    assert fine["run"]["iterations"] == 30
+    assert fine["run"]["stop"] == {"stationarity": 1e-9, "seconds": 60.0}
+    assert [case.place for case in suite.cases] == [
+        tmp_path / "out" / "plain", tmp_path / "out" / "8-bits",
+    ]  # fmt: skip
+
+
+def test_topology_with_a_graph_is_replaced(tmp_path):
+    text = '[[variant]]\nlabel = "a"\ntopology = { graph = "erdos_renyi", p = 0.9 }\n'
+    (case,) = load(tmp_path, BASE + text).cases
+    assert case.config.problem.topology.name == "erdos_renyi"
+
+
+def test_seeds_set_both_seeds_and_have_their_folders(tmp_path):
+    suite = load(tmp_path, "[suite]\nseeds = [3, 5]\n" + BASE + PLAIN)
+    assert [case.name for case in suite.cases] == ["plain [seed 3]", "plain [seed 5]"]
+    assert [case.config.problem.seed for case in suite.cases] == [3, 5]
+    assert [case.config.run.seed for case in suite.cases] == [3, 5]
+    assert suite.cases[1].place == tmp_path / "out" / "plain" / "seed-5"
+
+
+def test_settings_come_last_and_reach_every_variant(tmp_path):
+    suite = load(tmp_path, BASE + PLAIN + FINE, ["run.iterations=7"])
+    assert [case.config.run.iterations for case in suite.cases] == [7, 7]
+    assert suite.title == "suite"
+
+
+VARIANT = '[[variant]]\nlabel = "{}"\n'
+REFUSED = {
+    "no variants": (BASE, "has no [[variant]]"),
+    "not a list": ("variant = 3\n" + BASE, "variant must be written as [[variant]] tables"),
+    "section": (BASE + "[suit]\n", '[suit] is not a section; did you mean "suite"?'),
+    "suite key": ("[suite]\ntitel = 3\n" + BASE + PLAIN, 'suite.titel is not known; did you mean'),
+    "accuracy": ("[suite]\naccuracies = [0]\n" + BASE + PLAIN, "suite.accuracies"),
+    "no accuracy": ("[suite]\naccuracies = []\n" + BASE + PLAIN, "suite.accuracies"),
+    "baseline": ('[suite]\nbaseline = "plane"\n' + BASE + PLAIN, 'is no variant; did you mean "plain"?'),
+    "label": (BASE + "[[variant]]\n", "has no label"),
+    "twice": (BASE + PLAIN + PLAIN, 'labels too much alike: "plain" and "plain"'),
+    "same folder": (BASE + PLAIN + VARIANT.format("Plain!"), 'too much alike: "plain" and "Plain!"'),
+    "variant key": (BASE + VARIANT.format("a") + "algoritm = {}\n", 'algoritm is not known; did you mean'),
+    "no table": (BASE + VARIANT.format("a") + "run = 3\n", "run must be a table"),
+    "one wrong": (BASE + PLAIN + VARIANT.format("a") + "run = { iterations = -1 }\n",
+                  "Variant a: run.iterations = -1"),
+    "all alike": (BASE.replace("ring", "rng") + PLAIN + FINE, 'topology.graph = "rng" is not known'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_mistakes_are_named_before_anything_runs(name, tmp_path):
+    text, words = REFUSED[name]
+    with pytest.raises(ConfigError, match=re.escape(words)) as error:
+        load(tmp_path, text)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_mistakes_are_all_listed(tmp_path):
+    text = BASE + PLAIN + VARIANT.format("a") + 'compressor = { name = "one_bit" }\n'
+    text += VARIANT.format("b") + "compressor = { bits = 99 }\n"
+    with pytest.raises(ConfigError, match="2 of 3 variants are wrong") as error:
+        load(tmp_path, text)
+    lines = str(error.value).splitlines()
+    assert lines[1].startswith("  a: algorithm.name")
+    assert lines[2].startswith("  b: compressor.bits = 99")
+
+
+@pytest.mark.parametrize("label", ["../../x", "/", "...", "ä ö", "-"])
+def test_labels_never_leave_the_folder(label):
+    assert re.fullmatch(r"[a-z0-9_][a-z0-9._-]*", slug(label))
