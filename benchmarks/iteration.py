@@ -1,0 +1,234 @@
+"""Milliseconds per iteration of four ranks on a ring, against a bare exchange and a numpy loop.
+
+    python benchmarks/iteration.py [--short]
+
+Starts its own MPI job. Per dimension d, interleaved in one job, medians over rounds:
+
+* distopt: cgt1, quantize 4 bits, the PL cost in its diagonal basis, split into its phases;
+* numpy: gradient tracking of the same cost as one writes it with mpi4py and numpy, float64 on the wire;
+* limit: Isend, Irecv and Waitall of as many bytes as distopt's messages have, and nothing else.
+
+Then iterations a second of `simulate` with 100 agents, d = 100. What is timed is checked first: the
+ranks' models must equal those of a simulated run, to the bit.
+"""
+
+import argparse
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from time import perf_counter, sleep
+
+import numpy as np
+
+from distopt.config import make_config
+from distopt.engine.driver import iterate
+from distopt.engine.launcher import find_mpirun, this_rank
+from distopt.engine.run import open_transport
+from distopt.engine.session import Session
+
+RANKS = 4
+TARGETS = {100: 0.25, 1_000_000: 120.0}  # ms an iteration
+BLOCKS = {100: 400, 10_000: 100, 1_000_000: 4}  # iterations per round
+ROUNDS = 9
+SIMULATED = 100.0  # iterations a second
+
+
+def configuration(d, agents=RANKS):
+    return make_config(
+        {
+            "problem": {"name": "pl", "dimension": d, "basis": "diagonal", "agents": agents},
+            "topology": {"graph": "ring"},
+            "algorithm": {"name": "cgt1", "eta": 0.02, "gamma": 0.3, "alpha": 1.0},
+            "compressor": {"name": "quantize", "bits": 4},
+            "run": {"iterations": 10**6, "record_every": 10**6},
+        },
+        Path(),
+    )
+
+
+def begin(config, transport):
+    session = Session(
+        config.problem, config.algorithm, config.compressor, config.run, transport, None, None
+    )
+    session.begin(None, 0)
+    return session
+
+
+class Ours:
+    """distopt's own loop, without records."""
+
+    def __init__(self, session):
+        self.session = session
+        self.k = 0
+
+    def run(self, iterations):
+        s = self.session
+        for k in range(self.k, self.k + iterations):
+            iterate(s.algorithm, s.hosted, s.transport, k)
+        self.k += iterations
+
+    def phases(self):
+        seconds = self.session.hosted[0].agent.seconds
+        communication = self.session.transport.traffic.seconds
+        return np.array([seconds.gradient, seconds.compression, communication])
+
+
+class Numpy:
+    """The rival: gradient tracking in mpi4py and numpy, float64 vectors."""
+
+    def __init__(self, comm, cost, d):
+        self.comm, self.cost = comm, cost
+        self.left, self.right = (comm.rank - 1) % RANKS, (comm.rank + 1) % RANKS
+        self.x, self.g, self.new = np.zeros(d), np.empty(d), np.empty(d)
+        cost.gradient(self.x, self.g)
+        self.y = self.g.copy()
+        self.received = np.empty((2, 2, d))
+
+    def run(self, iterations):
+        from mpi4py import MPI
+
+        for _ in range(iterations):
+            own = np.stack([self.x, self.y])
+            requests = [
+                self.comm.Irecv(self.received[0], self.left),
+                self.comm.Irecv(self.received[1], self.right),
+                self.comm.Isend(own, self.left),
+                self.comm.Isend(own, self.right),
+            ]
+            MPI.Request.Waitall(requests)
+            mixed = (self.received[0] + self.received[1] - 2 * own) / 3
+            self.x += 0.3 * mixed[0] - 0.02 * self.y
+            self.cost.gradient(self.x, self.new)
+            self.y += 0.3 * mixed[1] + self.new - self.g
+            self.g, self.new = self.new, self.g
+
+
+class Limit:
+    """Nothing but the bytes."""
+
+    def __init__(self, comm, nbytes):
+        self.comm = comm
+        self.neighbours = ((comm.rank - 1) % RANKS, (comm.rank + 1) % RANKS)
+        self.own = np.zeros(nbytes, np.uint8)
+        self.received = [np.empty(nbytes, np.uint8) for _ in self.neighbours]
+
+    def run(self, iterations):
+        from mpi4py import MPI
+
+        for _ in range(iterations):
+            requests = [
+                self.comm.Irecv(b, j) for b, j in zip(self.received, self.neighbours, strict=True)
+            ]
+            requests += [self.comm.Isend(self.own, j) for j in self.neighbours]
+            MPI.Request.Waitall(requests)
+
+
+def milliseconds(comm, rival, iterations):
+    """Time a block of iterations: the slowest rank's, per iteration."""
+    from mpi4py import MPI
+
+    comm.Barrier()
+    began = perf_counter()
+    rival.run(iterations)
+    return 1e3 * comm.allreduce(perf_counter() - began, op=MPI.MAX) / iterations
+
+
+def check(config, session, iterations):
+    """Demand that the timed ranks compute what one process computes."""
+    from distopt.transport.local import LocalTransport
+
+    alone = Ours(begin(config, LocalTransport(config.problem.topology)))
+    alone.run(iterations)
+    mine = session.hosted[0]
+    assert (mine.state.x == alone.session.hosted[mine.agent.index].state.x).all()
+
+
+def measure(comm, d, rounds):
+    config = configuration(d)
+    with open_transport("mpi", config.problem, config.compressor, config.run, comm) as transport:
+        session = begin(config, transport)
+        ours = Ours(session)
+        ours.run(3)
+        if d <= 10_000:
+            check(config, session, 3)
+        nbytes = transport.traffic.nbytes // 3
+        rivals = {
+            "distopt": ours,
+            "numpy": Numpy(comm, session.costs[0], d),
+            "limit": Limit(comm, nbytes),
+        }
+        times = {name: [] for name in rivals}
+        phases = []
+        block = BLOCKS[d]
+        for _ in range(rounds + 1):
+            for name, rival in rivals.items():
+                before = ours.phases()
+                times[name].append(milliseconds(comm, rival, block))
+                if name == "distopt":
+                    mean = comm.allreduce(ours.phases() - before) / RANKS
+                    phases.append(1e3 * mean / block)
+    medians = {name: median(found[1:]) for name, found in times.items()}  # the first is warm-up
+    return nbytes, medians, np.median(phases[1:], axis=0)
+
+
+def simulated(rounds):
+    """Return iterations a second of 100 agents in one process."""
+    from distopt.transport.local import LocalTransport
+
+    config = configuration(100, agents=100)
+    ours = Ours(begin(config, LocalTransport(config.problem.topology)))
+    ours.run(5)
+    rates = []
+    for _ in range(rounds):
+        began = perf_counter()
+        ours.run(30)
+        rates.append(30 / (perf_counter() - began))
+    return median(rates)
+
+
+def verdict(value, bound, smaller=True):
+    good = value <= bound if smaller else value >= bound
+    return f"target {bound:g}: {'reached' if good else 'MISSED'}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="only show that it runs")
+    short = parser.parse_args().short
+    if this_rank() is None:
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
+        line = find_mpirun().start(RANKS, [sys.executable, __file__, *["--short"] * short])
+        os.execvp(line[0], line)
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD
+    rounds = 1 if short else ROUNDS
+    tell = print if comm.rank == 0 else lambda *_, **__: None
+    library = MPI.Get_library_version().split(",")[0].splitlines()[0]
+    tell(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {library}; Python "
+         f"{platform.python_version()}, numpy {version('numpy')}, numba {version('numba')}")  # fmt: skip
+    tell("ms per iteration, 4 ranks, ring, cgt1, quantize 4 bits; medians of "
+         f"{rounds} interleaved rounds")  # fmt: skip
+    tell(f"{'d':>9} {'bytes':>9} {'distopt':>9} {'gradient':>9} {'compress':>9} {'exchange':>9} "
+         f"{'numpy':>9} {'limit':>9} {'/limit':>7}")  # fmt: skip
+    for d in list(BLOCKS)[: 2 if short else 3]:
+        nbytes, ms, phases = measure(comm, d, rounds)
+        numbers = [ms["distopt"], *phases, ms["numpy"], ms["limit"]]
+        target = verdict(ms["distopt"], TARGETS[d]) if d in TARGETS else ""
+        tell(f"{d:>9} {nbytes:>9} " + " ".join(f"{n:9.4f}" for n in numbers)
+             + f" {ms['distopt'] / ms['limit']:7.1f}  {target}", flush=True)  # fmt: skip
+    if comm.rank == 0:
+        rate = simulated(rounds)
+        tell(f"simulate, 100 agents, d = 100: {rate:.0f} iterations/s  "
+             f"{verdict(rate, SIMULATED, smaller=False)}")  # fmt: skip
+    done = comm.Ibarrier()  # sleeping: a busy barrier would take rank 0's core
+    while not done.Test():
+        sleep(0.01)
+
+
+if __name__ == "__main__":
+    main()
