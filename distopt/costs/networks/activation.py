@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from distopt.arrays import F64
+from distopt.randomness import kernel
 
 Form: TypeAlias = Literal["softplus", "root"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,14 +24,6 @@ LN2_LOW = 1.90821492927058770002e-10
 ROUND = 6755399441055744.0  # 1.5 * 2^52: adding it leaves a whole number in the low bits
 ROUND_BITS = np.int64(0x4338000000000000)
 LOWEST = -700.0  # e^-700 is 1e-304: normal, and zero to everything here
-
-
-def vector_kernel(function: F) -> F:
-    """Compile like `distopt.randomness.kernel`, but x / 0 is infinite and not an exception.
-
-    The test for a zero divisor would keep the loops from being vectorised.
-    """
-    return njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return,return-value]
 
 
 def inlined(function: F) -> F:
@@ -132,7 +125,7 @@ def root_at(a: float, eps: float, lam: float) -> tuple[float, float, float]:
     return sigma + far, 0.5 * (rise_g / G + short_h / H), 0.5 * (g / G + h / H)
 
 
-@vector_kernel
+@kernel
 def softplus_layer(
     P: F64, k: float, lam: float, scale: float, tilted: bool, X: F64, first: int, S: F64, Q: F64
 ) -> None:
@@ -154,7 +147,7 @@ def softplus_layer(
                 S[i, j] = slope
 
 
-@vector_kernel
+@kernel
 def root_layer(
     P: F64, eps: float, lam: float, scale: float, tilted: bool, X: F64, first: int, S: F64, Q: F64
 ) -> None:

@@ -10,8 +10,9 @@ from functools import cached_property
 import numpy as np
 
 from distopt.arrays import F64
-from distopt.costs.networks.activation import SoftThreshold, vector_kernel
+from distopt.costs.networks.activation import SoftThreshold
 from distopt.costs.networks.layout import Layout
+from distopt.randomness import kernel
 
 
 @dataclass(frozen=True)
@@ -346,7 +347,7 @@ class Tangents:
         self.F = self.F2 = np.empty((T, m))
 
 
-@vector_kernel
+@kernel
 def times(G: F64, scale: float, S: F64) -> None:
     """S = scale G S, entry by entry."""
     for i in range(S.shape[0]):
@@ -354,7 +355,7 @@ def times(G: F64, scale: float, S: F64) -> None:
             S[i, j] *= scale * G[i, j]
 
 
-@vector_kernel
+@kernel
 def multiply(P: F64, gamma: float, scale: float, last: bool, U: F64, X: F64, first: int) -> None:
     """U = (1 - gamma) U + gamma (P - Z); X[:, first:] = scale (Z - U) from Z there, last: scale Z."""
     share = 0.0 if last else 1.0
@@ -366,7 +367,7 @@ def multiply(P: F64, gamma: float, scale: float, last: bool, U: F64, X: F64, fir
             X[i, first + j] = scale * (z - share * u)
 
 
-@vector_kernel
+@kernel
 def pull_back(
     G: F64, gamma: float, scale: float, last: bool, tilted: bool, U: F64, S: F64, Q: F64
 ) -> None:
