@@ -88,10 +88,12 @@ def rounding_key(seed: int, site: int, iteration: int = 0, replica: int = 0) -> 
 
 
 class _Work:
-    """Work space of the kernels: one tile of random words, its halves, and a tile of integers."""
+    """Work space of the kernels: two tiles of random words, their halves, and a tile of integers."""
 
     def __init__(self) -> None:
-        self.words = np.zeros(TILE, np.uint32)
+        self.two_tiles = np.zeros(2 * TILE, np.uint32)
+        self.two_tiles_halves = self.two_tiles.view(np.uint16)
+        self.words = self.two_tiles[:TILE]
         self.halves = self.words.view(np.uint16)
         self.sub_units = np.empty(kernels.HALVES, np.uint32)
         self.products = np.empty(kernels.HALVES, np.int64)
@@ -159,7 +161,7 @@ def encode(
     saturated = kernel(
         flat, format.fraction_bits, format.bits, rounding.bias(32 if wide else 16),
         _direction(rounding, v, x.shape, _work.nothing), _checked_key(rounding, key), first,
-        _work.words, _work.halves, _work.sub_units, codes.reshape(-1),
+        _work.two_tiles, _work.two_tiles_halves, _work.sub_units, codes.reshape(-1),
     )  # fmt: skip
     if saturated < 0:
         _refuse_nonfinite(x, -1 - saturated)

@@ -11,6 +11,10 @@ number only: a compiled kernel in a closure would change the name under which nu
 from collections.abc import Callable
 
 import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from distopt.arrays import F64, I64, U32
@@ -19,6 +23,25 @@ from distopt.randomness import TILE, fill_tile, kernel
 HALVES = 2 * TILE  # values that a tile of random words serves with 16 bits each
 
 RN, RD, RU, RZ, SR, SR_EPS, SIGNED = range(7)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typing_context, array, index):  # type: ignore[no-untyped-def]
+    """Ask for the cache line of array[index], without waiting; numba has no name for it."""
+
+    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        insert = cgutils.get_or_insert_function
+        function = insert(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
+        place = builder.bitcast(builder.gep(data, [args[1]]), byte)
+        read, keep, is_data = (ir.Constant(word, value) for value in (0, 3, 1))
+        builder.call(function, [place, read, keep, is_data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), build
+
 
 # Adding 1.5 2^52 to |y| < 2^51 rounds y to an integer, ties to even, and leaves it in the lowest bits.
 _MAGIC = 6755399441055744.0
@@ -63,8 +86,8 @@ def count_outside(x: F64, scale: float, limit: float) -> int:
 # 1.3 times faster than one loop).
 
 
-@kernel
-def to_sub_units(x: F64, scale: float, bits: int, w: U32) -> bool:
+@njit(inline="always")
+def to_sub_units_inline(x: F64, scale: float, bits: int, w: U32, count: int) -> bool:
     """w_i = rint(scale x_i) + 2^(bits + 15), which counts u / 2^16 from the lowest number on.
 
     Return whether all x_i are in range; where one is not, or is nan, w is arbitrary.
@@ -72,12 +95,18 @@ def to_sub_units(x: F64, scale: float, bits: int, w: U32) -> bool:
     magic = _MAGIC + np.float64(np.int64(1) << (bits + 15))
     highest = _MAGIC_BITS + (np.int64(1) << (bits + 16)) - np.int64(65536)
     outside = np.int64(0)
-    for i in range(x.size):
+    for i in range(count):
         word = np.float64(x[i] * scale + magic).view(np.int64)
         # Negative if either is. A difference may wrap around, but never both of them.
         outside |= (word - _MAGIC_BITS) | (highest - word)
         w[i] = np.uint32(word - _MAGIC_BITS)
     return bool(outside >= 0)
+
+
+@kernel
+def to_sub_units(x: F64, scale: float, bits: int, w: U32) -> bool:
+    """Do as `to_sub_units_inline` for all of x."""
+    return to_sub_units_inline(x, scale, bits, w, x.size)
 
 
 @kernel
@@ -94,6 +123,62 @@ def clamp_to_sub_units(x: F64, scale: float, bits: int, w: U32) -> int:
     return saturated
 
 
+@njit(inline="always")
+def fill_part(key: U32, tile: int, part: int, words: U32) -> None:
+    """Do a sixteenth of `fill_tile`: the words of blocks 16 part, ..., 16 part + 15."""
+    mask = np.uint64(0xFFFFFFFF)
+    for j in range(16):
+        b = 16 * part + j
+        c0 = np.uint64(np.uint32(tile * 256 + b))
+        c1 = np.uint64(key[2])
+        c2 = np.uint64(key[3])
+        c3 = np.uint64(key[4])
+        k0 = np.uint64(key[0])
+        k1 = np.uint64(key[1])
+        for _ in range(10):
+            p0 = np.uint64(0xD2511F53) * c0
+            p1 = np.uint64(0xCD9E8D57) * c2
+            c0 = (p1 >> np.uint64(32)) ^ c1 ^ k0
+            c1 = p1 & mask
+            c2 = (p0 >> np.uint64(32)) ^ c3 ^ k1
+            c3 = p0 & mask
+            k0 = (k0 + np.uint64(0x9E3779B9)) & mask
+            k1 = (k1 + np.uint64(0xBB67AE85)) & mask
+        words[b] = np.uint32(c0)
+        words[256 + b] = np.uint32(c1)
+        words[512 + b] = np.uint32(c2)
+        words[768 + b] = np.uint32(c3)
+
+
+@njit(inline="always")
+def round_sub_units(
+    mode: int, w: U32, r: NDArray[np.uint16], v: F64, zero: np.int32, bias: np.int32,
+    codes: NDArray[np.integer], count: int,
+) -> None:  # fmt: skip
+    """Round w / 2^16 by the random bits r; a number of the format stays in every mode."""
+    for i in range(count):
+        if mode == SR:  # the sum carries where r < frac
+            carried = np.uint32(w[i] + (np.uint32(0xFFFF) - np.uint32(r[i])))
+            codes[i] = np.int32(np.int32(carried >> np.uint32(16)) - zero)
+        else:
+            # Masks, -1 where true, take a third less time here than comparisons.
+            p = np.int32(np.int32(w[i]) - np.int32(zero << np.int32(16)))
+            frac = np.int32(p & np.int32(0xFFFF))
+            if mode == SR_EPS:
+                negative = np.int32(p >> np.int32(31))
+                t = np.int32(frac + np.int32(np.int32(bias ^ negative) - negative))
+            else:
+                sign = np.int32(np.int32(v[i] > 0.0) - np.int32(v[i] < 0.0))
+                t = np.int32(frac - np.int32(bias * sign))
+            t = np.int32(t & np.int32(np.int32(-frac) >> np.int32(31)))  # 0 on the grid
+            up = np.int32(np.int32(np.int32(r[i]) - t) >> np.int32(31))  # r < t clips t
+            codes[i] = np.int32(np.int32(p >> np.int32(16)) - up)
+
+
+PART = HALVES // 16  # values whose words one `fill_part` makes
+PIPELINED = 64 * HALVES  # values from which on the next tile's words are made ahead
+
+
 def _make_encode_narrow(mode: int) -> Callable[..., int]:
     @kernel
     def encode_narrow(
@@ -103,7 +188,8 @@ def _make_encode_narrow(mode: int) -> Callable[..., int]:
         """Round x to at most 16 bits with 16 random bits a value; return the saturations.
 
         Return -1 - i for the first x[i] that is not finite; `out` is arbitrary then.
-        Work space: words : uint32[TILE], the same bytes as random : uint16[HALVES], w : uint32[HALVES].
+        Work space: words : uint32[2 TILE], the same bytes as random : uint16[2 HALVES],
+        w : uint32[HALVES].
         """
         scale = np.float64(np.int64(1) << (fraction_bits + 16))
         zero = np.int32(np.int64(1) << (bits - 1))
@@ -113,6 +199,38 @@ def _make_encode_narrow(mode: int) -> Callable[..., int]:
         while at < x.size:
             tile = (first + at) // HALVES
             begin = first + at - tile * HALVES
+            if begin == 0 and x.size - at >= PIPELINED:
+                # Whole tiles of a long vector. The random words of the next tile are made in parts
+                # between the parts of this one, and x is fetched two tiles ahead, a few lines at a time,
+                # so that arithmetic and memory overlap (measured: 1.15 to 0.83 ns a value).
+                fill_tile(key, tile, words)
+                for number in range((x.size - at) // HALVES):
+                    now = (number & 1) * TILE
+                    new = words[TILE - now : 2 * TILE - now]
+                    r = random[2 * now : 2 * now + HALVES]
+                    xs = x[at : at + HALVES]
+                    vs = v[at : at + HALVES]
+                    codes = out[at : at + HALVES]
+                    ahead = min(at + 2 * HALVES, x.size - HALVES)
+                    later = x[ahead : ahead + HALVES]
+                    inside = True
+                    for part in range(16):
+                        for line in range(PART // 8):
+                            prefetch(later, PART * part + 8 * line)  # type: ignore[call-arg]
+                        fill_part(key, tile + number + 1, part, new)
+                        low, high = part * PART, part * PART + PART
+                        inside &= to_sub_units_inline(xs[low:high], scale, bits, w, PART)
+                        round_sub_units(
+                            mode, w, r[low:high], vs[low:high], zero, up_bias, codes[low:high], PART
+                        )
+                    if not inside:  # do this tile again, clamped
+                        bad = first_nonfinite(xs)
+                        if bad >= 0:
+                            return -1 - (at + bad)
+                        saturated += clamp_to_sub_units(xs, scale, bits, w)
+                        round_sub_units(mode, w, r, vs, zero, up_bias, codes, HALVES)
+                    at += HALVES
+                continue
             count = min(HALVES - begin, x.size - at)
             fill_tile(key, tile, words)
             xs = x[at : at + count]
@@ -121,26 +239,10 @@ def _make_encode_narrow(mode: int) -> Callable[..., int]:
                 if bad >= 0:
                     return -1 - (at + bad)
                 saturated += clamp_to_sub_units(xs, scale, bits, w)
-            r = random[begin : begin + count]
-            vs = v[at : at + count]
-            codes = out[at : at + count]
-            for i in range(count):
-                if mode == SR:  # the sum carries where r < frac
-                    carried = np.uint32(w[i] + (np.uint32(0xFFFF) - np.uint32(r[i])))
-                    codes[i] = np.int32(np.int32(carried >> np.uint32(16)) - zero)
-                else:
-                    # Masks, -1 where true, take a third less time here than comparisons.
-                    p = np.int32(np.int32(w[i]) - np.int32(zero << np.int32(16)))
-                    frac = np.int32(p & np.int32(0xFFFF))
-                    if mode == SR_EPS:
-                        negative = np.int32(p >> np.int32(31))
-                        t = np.int32(frac + np.int32(np.int32(up_bias ^ negative) - negative))
-                    else:
-                        sign = np.int32(np.int32(vs[i] > 0.0) - np.int32(vs[i] < 0.0))
-                        t = np.int32(frac - np.int32(up_bias * sign))
-                    t = np.int32(t & np.int32(np.int32(-frac) >> np.int32(31)))  # 0 on the grid
-                    up = np.int32(np.int32(np.int32(r[i]) - t) >> np.int32(31))  # r < t clips t
-                    codes[i] = np.int32(np.int32(p >> np.int32(16)) - up)
+            round_sub_units(
+                mode, w, random[begin : begin + count], v[at : at + count], zero, up_bias,
+                out[at : at + count], count,
+            )  # fmt: skip
             at += count
         return saturated
 
@@ -210,7 +312,9 @@ def _make_encode_exact(mode: int) -> Callable[..., int]:
             changed = np.int64(0)
             for i in range(count):
                 y = xs[i] * scale
-                clamped = min(max(y, -limit), limit - 1.0)
+                # Not max(y, -limit): nan must become -limit, which counts as a change.
+                clamped = y if y >= -limit else -limit  # noqa: FURB136
+                clamped = min(clamped, limit - 1.0)
                 changed |= np.float64(clamped).view(np.int64) ^ np.float64(y).view(np.int64)
                 if mode == RD:
                     clamped = np.floor(clamped)

@@ -235,8 +235,9 @@ def test_directed_modes_are_exact():
 @pytest.mark.parametrize("q", [Format(3, 5), Format(12, 12)], ids=str)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("at", [0, 2047, 4999])
-def test_nonfinite_input_is_refused_before_anything_is_written(rounding, q, bad, at):
-    x = some(5000, q)
+@pytest.mark.parametrize("saturating", [True, False])
+def test_nonfinite_input_is_refused_before_anything_is_written(rounding, q, bad, at, saturating):
+    x = some(5000, q) if saturating else np.zeros(5000)  # a tile may be looked at for other reasons
     x[at] = bad
     out = np.full(5000, 77, q.dtype)
     with pytest.raises(
@@ -323,3 +324,20 @@ def test_sigmoid_table(text):
     codes = np.arange(q.lowest_code, q.highest_code + 1).astype(q.dtype)
     rounded = sigmoid(codes, q, Format(1, 7)).codes
     np.testing.assert_array_equal(rounded, np.minimum(np.rint(table / 2.0**23), 127))
+
+
+@every_rounding
+@pytest.mark.parametrize("first", [0, 2048, 100])
+def test_long_vectors_round_as_short_ones(rounding, first):
+    """Beyond 131072 values the random words of the next tile are made ahead."""
+    q, key, size = Format(3, 5), rounding_key(2, 1), 64 * 2048 + 3 * 2048 + 17
+    x, v = some(size, q), normal(rounding_key(1, 1), size)
+    if first == 2048:  # with and without saturations
+        x = np.clip(x, -3.0, 3.0)
+    codes, saturated = encode(x, q, rounding, key, first=first, v=v)
+    expected, count = twin.encode(x, q, rounding, key, first=first, v=v)
+    np.testing.assert_array_equal(codes, expected)
+    assert saturated == count
+    x[-3000] = np.nan
+    with pytest.raises(DataError, match=f"Entry {size - 3000} is nan"):
+        encode(x, q, rounding, key, first=first, v=v)
