@@ -4,7 +4,8 @@
     python benchmarks/fixedpoint.py --descent      the table of docs/fixed-point.md instead
 
 1. float64 to 8-bit codes, saturating, against np.copyto of 4.5 bytes a value, which moves the same 9
-   bytes (reading 8 of them alone is the limit). In cache and in memory (arrays of several times the largest cache unless --quick).
+   bytes (reading 8 of them alone takes longer than that). In cache, and in memory: arrays of
+   several times the largest cache, unless --quick.
 2. int8 matrix-vector products against numpy's float32, one thread.
 3. Packages that have stochastic rounding to fixed point, where they are installed: qtorch, pychop,
    apytypes. They are no dependency of distopt.
