@@ -4,7 +4,7 @@ import platform
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,7 +29,7 @@ from distopt.engine.agreement import SharedError, together
 from distopt.engine.diagnostics import Diagnostics
 from distopt.engine.driver import Hosted, iterate, run_to_end
 from distopt.engine.recorder import Recorder
-from distopt.errors import DivergedError
+from distopt.errors import DistoptError, DivergedError
 from distopt.topology import Topology
 from distopt.transport.base import Transport
 from distopt.transport.local import LocalTransport
@@ -144,6 +144,7 @@ class Session:
     def begin(self, place: Path | None, done: int) -> None:
         """Resolve ``"auto"``, allocate the agents, agree on start values or load a checkpoint."""
         self.facts, self.lower, self.lower_kind = self.gather_facts()
+        self.transport.warm_up(self.try_rules)
         self.algorithm = together(self.transport, lambda: self.algorithm.resolve(self.facts))
         self.lyapunov = lyapunov(self.algorithm, self.facts)
         self.transport.warm_up(lambda: warm_up(self))
@@ -163,6 +164,11 @@ class Session:
         else:
             # Computed together: only the root has the rows of the record.
             self.latest = self.diagnostics.row(self.k, self.seconds, self.diagnostics_seconds)
+
+    def try_rules(self) -> None:
+        """Compile what the rules of ``"auto"`` use; their complaints come when all apply them."""
+        with suppress(DistoptError):
+            self.algorithm.resolve(self.facts)
 
     def gather_facts(self) -> tuple[Facts, float, str]:
         """Ask all agents for their constants; the only numbers that auto rules may use."""
