@@ -1,7 +1,6 @@
 """The runs that engines, checkpoints and hot loops are tested on: every algorithm x compressors."""
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -74,15 +73,6 @@ def fits(algorithm: str, message: str) -> bool:
 
 
 PAIRS = [(a, m) for a in PARAMETERS for m in MESSAGES if fits(a, m)]
-
-
-@cache
-def random_pairs() -> list[tuple[str, str]]:
-    """Each algorithm with the compressors that draw random bits (identity where it takes no other)."""
-    drawn = ("rand_k", "quantize-dithered", "uniform-dithered", "saturating", "one_bit")
-    return [
-        (a, m) for a, m in PAIRS if m in drawn or ALGORITHMS.get(a.partition("-")[0]).needs is None
-    ]
 
 
 def configure(

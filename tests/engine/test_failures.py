@@ -32,12 +32,14 @@ except TransportError as error:
 OPEN_MPI = MPIRUN.maker == "Open MPI"
 
 
+def slow(value):
+    """Leave a parameter to the slow tier."""
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 def rotate(shift):
     """Give one rank to the normal tier and the others to the slow one."""
-    return [
-        pytest.param(rank, marks=[] if rank == shift % AGENTS else pytest.mark.slow)
-        for rank in range(AGENTS)
-    ]
+    return [rank if rank == shift % AGENTS else slow(rank) for rank in range(AGENTS)]
 
 
 class Run:
@@ -94,7 +96,8 @@ class Run:
     def kill(self):
         for pid in self.pids():
             self.signal(pid, signal.SIGKILL)
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     @staticmethod
     def signal(pid, number):
@@ -193,7 +196,7 @@ def test_rank_that_is_killed(who, tmp_path):
     assert set(run.rows()) <= set(range(0, 21, 5))
 
 
-@pytest.mark.parametrize("act", ["truncate", "prolong", "scale"])
+@pytest.mark.parametrize("act", ["scale", *(slow(act) for act in ("truncate", "prolong"))])
 @pytest.mark.parametrize("who", rotate(1))
 def test_message_that_does_not_decode(act, who, tmp_path):
     run = Run(tmp_path, act, who, 22).start()
@@ -228,7 +231,7 @@ def assert_resumes(run, *how):
     assert run.rows()[-1] == last
 
 
-@pytest.mark.parametrize("act", ["term", "int", "usr1"])
+@pytest.mark.parametrize("act", ["term", *(slow(act) for act in ("int", "usr1"))])
 @pytest.mark.parametrize("who", rotate(2))
 def test_signal_to_one_rank_stops_all(act, who, tmp_path):
     run = Run(tmp_path, act, who, 22, iterations=10**6, record_every=500).start()

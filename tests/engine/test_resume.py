@@ -22,7 +22,6 @@ from distopt.engine.run import prepare_folder, resume, run
 from distopt.errors import CheckpointError, ConfigError
 
 ITERATIONS = 60
-SPECIAL = {"gt": "identity", "gt-atc": "identity", "dgd": "identity"}
 
 
 def shards(run_dir):
@@ -69,8 +68,13 @@ def whole(tmp_path_factory):
     return make
 
 
-@pytest.mark.parametrize("at", [7, 29])
-@pytest.mark.parametrize(("algorithm", "message"), PAIRS)
+EVERYWHERE = [("cgt1", "quantize-dithered"), ("cgt3", "one_bit"), ("lead", "rand_k")]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "message", "at"),
+    [(*pair, 29) for pair in PAIRS] + [(*pair, at) for pair in EVERYWHERE for at in (1, 14, 59)],
+)
 def test_restart_equals_no_restart(algorithm, message, at, whole, tmp_path):
     out = tmp_path / "run"
     run(configure(algorithm, message, iterations=at), engine="simulate", out=out)

@@ -48,7 +48,7 @@ def jitter(transport):
 
 @pytest.mark.parametrize(("algorithm", "message"), PAIRS)
 def test_mpi_equals_simulate(algorithm, message, comm):
-    compare(configure(algorithm, message, iterations=300), comm)
+    compare(configure(algorithm, message, iterations=250, record_every=25), comm)
 
 
 @pytest.mark.parametrize("algorithm", ["gt-atc", "cgt1", "cgt3", "lead"])
