@@ -145,7 +145,10 @@ class Session:
         """Resolve ``"auto"``, allocate the agents, agree on start values or load a checkpoint."""
         self.facts, self.lower, self.lower_kind = self.gather_facts()
         self.transport.warm_up(self.try_rules)
-        self.algorithm = together(self.transport, lambda: self.algorithm.resolve(self.facts))
+        resolved = together(self.transport, lambda: self.algorithm.resolve(self.facts))
+        # Eigenvalues and sums may differ in their last bits between hosts, and agents whose gamma or
+        # alpha differ drift apart: all take the first process's numbers.
+        self.algorithm = self.transport.share(resolved)[0]
         self.lyapunov = lyapunov(self.algorithm, self.facts)
         self.transport.warm_up(lambda: warm_up(self))
         self.hosted = together(self.transport, self.make_agents)
