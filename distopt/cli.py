@@ -195,7 +195,10 @@ def compare(
             help="With RUN_DIR...: accuracy to compare at; may be repeated.",
         ),
     ] = None,
-    as_json: AsJson = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON object per variant, the last lines."),
+    ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
     mpirun_args: MpirunArgs = "",

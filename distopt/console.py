@@ -5,12 +5,12 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from distopt import quantities as q
 from distopt.engine.launcher import PARENT, tell, this_rank
@@ -113,7 +113,12 @@ class ProgressView:
 
     def take(self, event: dict[str, Any]) -> None:
         """Do what a `Relay` has passed on."""
-        method = {"begin": self.begin, "show": self.show, "done": self.done, "failed": self.failed}
+        method: dict[str, Callable[..., None]] = {
+            "begin": self.begin,
+            "show": self.show,
+            "done": self.done,
+            "failed": self.failed,
+        }
         kind = event.pop("event")
         if kind in method:
             method[kind](**event)
@@ -211,6 +216,7 @@ def show_summary(summary: Mapping[str, Any], warnings: Sequence[str], hint: str 
     spent = s["seconds"]
     lines = {
         "result": f"{s['iterations']} iterations, {STOPPED.get(s['stop_reason'], s['stop_reason'])}",
+        "parameters": parameters_line(s["parameters"]),
         "P": f"{q.small(s['stationarity'], 3)}   (consensus error "
         f"{q.small(s['consensus_error'], 3)}, gradient norm {q.small(s['gradient_norm'], 3)})",
         "objective": f"{s['objective']:.10g}",
@@ -229,13 +235,18 @@ def show_summary(summary: Mapping[str, Any], warnings: Sequence[str], hint: str 
     title = f"{s['algorithm']} with {s['compressor']}, {s['agents']} agents, d = {s['dimension']}"
     console = output()
     console.print(f"[bold]{title}")
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="cyan")
-    table.add_column(overflow="fold")
     for name, text in lines.items():
-        table.add_row(f"  {name}", text)
-    console.print(table)
+        console.print(f"  [cyan]{name:<12}[/]  {escape(text)}")
     show_warnings(warnings, hint)
+
+
+def parameters_line(parameters: Mapping[str, Any]) -> str:
+    """Write an algorithm's parameters, which may have come from ``"auto"``, to four digits."""
+    return ", ".join(
+        f"{key} = {value:.4g}" if isinstance(value, float) else f"{key} = {value}"
+        for key, value in parameters.items()
+        if key != "name"
+    )
 
 
 def show_warnings(warnings: Sequence[str], hint: str | None = None) -> None:

@@ -12,7 +12,6 @@ import annotated_types
 import numpy as np
 from pydantic.fields import FieldInfo
 from rich.markup import escape
-from rich.table import Table
 
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.algorithms.base import Algorithm
@@ -51,11 +50,17 @@ def print_members(kinds: list[str], dimension: int, as_json: bool) -> None:
             console.print(f"[bold cyan]{member['name']}[/]  {escape(member['summary'])}")
             for line in member.get("properties", []):
                 console.print(f"    [green]{escape(line)}[/]")
-            table = Table.grid(padding=(0, 2))
-            for p in member["parameters"]:
-                table.add_row("   ", p["name"], p["default"], f"[dim]{escape(p['accepted'])}[/]")
-            if member["parameters"]:
-                console.print(table)
+            for line in columns([tuple(p.values()) for p in member["parameters"]]):
+                console.print(f"    {escape(line)}")
+
+
+def columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Align the cells of rows."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def describe(registry: Registry, dimension: int) -> list[dict[str, Any]]:

@@ -514,3 +514,28 @@ def test_ranks_with_a_wrong_configuration_speak_once(setting):
     assert done.returncode != 0
     assert done.stderr.count("distopt: ") == 1
     assert "Traceback" not in done.stderr
+
+
+# The documentation
+
+
+def test_documented_commands_and_options_exist():
+    page = Path(__file__).parents[1] / "docs" / "cli.md"
+    lines = re.findall(r"^\$ distopt (.*)$", page.read_text(), re.MULTILINE)
+    assert {line.split()[0] for line in lines} >= set(COMMANDS) - {"doctor"}
+    for line in lines:
+        command, *rest = line.split()
+        shown = distopt(command, "--help").stdout
+        for option in (word for word in rest if re.match(r"-+[a-z]", word)):
+            assert re.search(rf"{option}\b", shown), f"{option} in: distopt {line}"
+
+
+def test_documented_suite_is_valid():
+    from distopt.analysis.suite import load_suite
+
+    page = Path(__file__).parents[1] / "docs" / "cli.md"
+    (text,) = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    Path("documented.toml").write_text(text)
+    suite = load_suite(Path("documented.toml"), [], Path("out"))
+    assert len(suite.cases) == 9
+    assert suite.cases[-1].config.resolved()["compressor"]["bits"] == 2
