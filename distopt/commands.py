@@ -244,12 +244,13 @@ def suite_line(
 def show_comparison(comparison: "Comparison", out: Path | None, how: How) -> None:
     """Print a comparison and write its page, figures and numbers; fail if a variant has failed."""
     from distopt import console
-    from distopt.analysis.summary import failures, remarks, rich_table, write_comparison
+    from distopt.analysis.summary import failures, remarks, rich_tables, write_comparison
 
     written = write_comparison(comparison, out) if out else []
     if not how.quiet and not how.as_json:
         terminal = console.output()
-        terminal.print(rich_table(comparison))
+        for table in rich_tables(comparison, terminal.width):
+            terminal.print(table)
         for sentence in remarks(comparison):
             terminal.print(sentence, style="dim", markup=False)
         if written:

@@ -101,14 +101,33 @@ def failures(comparison: Comparison) -> list[str]:
     return [f"{row.label}: {failure}" for row in comparison.rows for failure in row.failures]
 
 
-def rich_table(comparison: Comparison) -> Table:
-    """Draw the table for a terminal."""
-    table = Table(title=comparison.title, title_justify="left", title_style="bold", pad_edge=False)
-    for number, title in enumerate(header(comparison)):
-        left = number == 0 or title == "notes"
-        table.add_column(title, justify="left" if left else "right")
-    for row in comparison.rows:
-        table.add_row(*cells(comparison, row), end_section=True)
+def rich_tables(comparison: Comparison, width: int) -> list[Table]:
+    """Draw the table for a terminal; one that is too narrow gets its columns in several parts."""
+    titles, rows = header(comparison), [cells(comparison, row) for row in comparison.rows]
+    widths = [
+        3 + max(len(line) for cell in column for line in cell.split("\n"))
+        for column in zip(titles, *rows, strict=True)
+    ]
+    parts: list[list[int]] = [[0]]
+    for number in range(1, len(titles)):
+        taken = sum(widths[i] for i in parts[-1])
+        if len(parts[-1]) > 1 and taken + widths[number] > width:
+            parts.append([0])
+        parts[-1].append(number)
+    return [
+        draw("" if number else comparison.title, titles, rows, part)
+        for number, part in enumerate(parts)
+    ]
+
+
+def draw(title: str, titles: list[str], rows: list[list[str]], columns: list[int]) -> Table:
+    """Draw some columns."""
+    table = Table(title=title or None, title_justify="left", title_style="bold", pad_edge=False)
+    for number in columns:
+        left = number == 0 or titles[number] == "notes"
+        table.add_column(titles[number], justify="left" if left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*[row[number] for number in columns], end_section=True)
     return table
 
 

@@ -8,7 +8,14 @@ from handmade import write_run
 
 from distopt.analysis.compare import Entry, compare, entries_of_runs
 from distopt.analysis.history import read_history
-from distopt.analysis.summary import cells, failures, header, remarks, write_comparison
+from distopt.analysis.summary import (
+    cells,
+    failures,
+    header,
+    remarks,
+    rich_tables,
+    write_comparison,
+)
 from distopt.errors import ConfigError
 
 
@@ -158,3 +165,22 @@ def test_page_and_figures_are_written(three, tmp_path):
     assert "broken: It broke." in page
     assert "http" not in page
     assert paths[2].read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_table_fits_the_terminal_and_loses_nothing(three, width):
+    from io import StringIO
+
+    from rich.console import Console
+
+    comparison = compare(three, [1e-1, 1e-2, 1e-4, 1e-8])
+    console = Console(file=StringIO(), width=width)
+    tables = rich_tables(comparison, width)
+    assert (len(tables) == 1) == (width == 200)
+    for table in tables:
+        console.print(table)
+    text = console.file.getvalue()
+    assert "…" not in text
+    for row in comparison.rows:
+        for cell in cells(comparison, row):
+            assert all(line in text for line in cell.split("\n"))
