@@ -89,9 +89,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def explain(error: pydantic.ValidationError, section: str, known: Iterable[str]) -> str:
     """Turn the first complaint of pydantic into one sentence about ``section.key``."""
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
-    kind, given, context = first["type"], first.get("input"), first.get("ctx", {})
     known = list(known)
+    path = [  # a positional argument is located by its number
+        known[part] if isinstance(part, int) and part < len(known) else str(part)
+        for part in first["loc"][:1]
+    ]
+    path += [str(part) for part in first["loc"][1:]]
+    kind, given, context = first["type"], first.get("input"), first.get("ctx", {})
     key = ".".join(filter(None, [section, path[0] if path else ""]))
     if kind in {"unexpected_keyword_argument", "extra_forbidden"}:
         hint = nearest(path[-1], known)

@@ -254,7 +254,7 @@ def check_guarantees(compressor: Compressor, x: F64, samples: int, seed: int) ->
 
 def is_random(compressor: Compressor, d: int) -> bool:
     """Tell whether C(x) depends on the key for an x of many different entries."""
-    x = 1 / np.sqrt(1.0 + np.arange(d))
+    x = 1 / np.sqrt(3.0 + np.arange(d))  # on no grid of powers of two, not even for d = 1
     results = []
     for sample in range(16):
         key = make_key(sample, 0, 0)
