@@ -21,6 +21,9 @@ from distopt.engine.run import resume, run
 from distopt.engine.series import SERIES
 from distopt.errors import CheckpointError
 
+# Children that are forked here only write files and end; newer Pythons warn if pytest has threads.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
 NAMES = ["iteration", "seconds", "objective", "bytes_on_wire"]
 
 
