@@ -1,4 +1,4 @@
-"""What every test session needs; its folder joins the import path, so `runs` can be imported."""
+"""What every test session needs; its folder joins the import path, so `run_table` can be imported."""
 
 import contextlib
 import os

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from numba.core import event
-from runs import PAIRS, configure
+from run_table import PAIRS, configure
 
 from distopt.engine.driver import iterate
 from distopt.engine.session import Session

@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from runs import configure
+from run_table import configure
 
 from distopt.engine.recorder import Recorder, read_metrics
 from distopt.engine.run import resume, run
@@ -183,7 +183,7 @@ DISK_FULL = """
 import sys
 from pathlib import Path
 sys.path[:0] = {paths!r}
-from runs import configure
+from run_table import configure
 from distopt.engine.run import run
 from distopt.errors import DistoptError
 config = configure("cgt1", "quantize", iterations=10**6, checkpoint_every=50, {settings})

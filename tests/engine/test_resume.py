@@ -7,7 +7,7 @@ import tomllib
 import h5py
 import numpy as np
 import pytest
-from runs import (
+from run_table import (
     PAIRS,
     assert_equal_states,
     comparable,

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runs import configure
+from run_table import configure
 
 from distopt.engine.run import run
 

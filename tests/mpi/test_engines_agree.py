@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import PAIRS, assert_equal_states, comparable, configure, play, play_mpi, states
+from run_table import PAIRS, assert_equal_states, comparable, configure, play, play_mpi, states
 
 from distopt.config import make_config
 

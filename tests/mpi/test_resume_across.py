@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from runs import assert_equal_states, comparable, configure, play, states
+from run_table import assert_equal_states, comparable, configure, play, states
 
 from distopt.engine.checkpoint import load
 from distopt.engine.recorder import read_metrics
