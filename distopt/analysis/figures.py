@@ -172,10 +172,22 @@ def positions(graph: nx.Graph, name: str) -> Any:
     if name == "star":
         return nx.shell_layout(graph, [[0], list(range(1, n))])
     if name == "path":
-        return {i: (i, 0.35 * (i % 2)) for i in range(n)}
+        side = int(np.ceil(np.sqrt(n)))  # to and fro, so that a long path fits a square
+        return {
+            i: (i % side if i // side % 2 == 0 else side - 1 - i % side, -(i // side))
+            for i in range(n)
+        }
     if n <= 150:
-        return nx.kamada_kawai_layout(graph)
+        places = nx.kamada_kawai_layout(graph)
+        return upright(places) if name == "grid" else places
     return nx.spring_layout(graph, seed=0)
+
+
+def upright(places: dict[int, F64]) -> dict[int, F64]:
+    """Turn a drawing so that agent 1 is to the right of agent 0."""
+    x, y = places[1] - places[0] if len(places) > 1 else (1.0, 0.0)
+    turn = np.array([[x, y], [-y, x]]) / np.hypot(x, y)
+    return {i: turn @ place for i, place in places.items()}
 
 
 # Several runs
@@ -183,13 +195,12 @@ def positions(graph: nx.Graph, name: str) -> Any:
 
 def comparison_curves(comparison: Comparison) -> Figure:
     """Draw P against iterations, bytes and seconds for all variants; thin lines are further seeds."""
-    rows = [row for row in comparison.rows if row.histories]
     with canvas(3, 12.5, 3.9, sharey=True) as (figure, axes):
         for axis, (name, label) in zip(axes, ABSCISSAE.items(), strict=True):
             if name == "bytes_per_agent":  # savings are factors: equal ones are equally far apart
                 axis.set_xscale("log")
-            for number, row in enumerate(rows):
-                chosen = middle_run(row)
+            for number, row in enumerate(comparison.rows):  # as in the bars: same row, same colour
+                chosen = middle_run(row) if row.histories else None
                 for history in row.histories:
                     main = history is chosen
                     curve(
