@@ -164,7 +164,7 @@ def test_run_killed_between_checkpoints_resumes(tmp_path):
         with contextlib.suppress(BaseException):
             run(config, engine="simulate", out=out)
         os._exit(1)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200  # compiling on a busy machine
     while not list(out.glob("checkpoints/*4?/manifest.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(pid, signal.SIGKILL)
