@@ -299,7 +299,7 @@ def test_signal_asks_the_ranks_to_save_and_stop(number: int, tmp_path: Path) -> 
         """
     play = signalled(lambda: Play(tmp_path, ranks), number)
     assert play.outcome == Outcome(0, ["saved"])
-    assert play.job.stopped
+    assert play.job.stopped == signal.Signals(number).name
 
 
 def test_second_signal_ends_the_job(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_second_signal_ends_the_job(tmp_path: Path) -> None:
         """
     play = signalled(lambda: Play(tmp_path, stubborn), signal.SIGINT, signal.SIGINT)
     assert play.outcome.code == 1
-    assert play.outcome.sentences == ["Stopped by a signal before there was anything to save."]
+    assert play.outcome.sentences == ["Stopped by SIGINT before there was anything to save."]
 
 
 def test_signals_are_ours_again_afterwards(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def run_in_jobs(
         view.clear()
         remaining = remaining[len(log.ended) :]
         if job.stopped:
-            return failures | {c.name: NOT_RUN for c in remaining}
+            return failures | {c.name: f"{NOT_RUN} by {job.stopped}" for c in remaining}
         if not remaining:
             break
         reason = " ".join(outcome.sentences) or f"the job ended with exit code {outcome.code}"

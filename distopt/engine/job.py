@@ -61,7 +61,7 @@ class Job:
         self.sentences: list[str] = []
         self.spoken = False  # a rank has
         self.over: float | None = None  # when the ranks had nothing more to do
-        self.stopped = False  # by a signal
+        self.stopped = ""  # by which signal
         self.asked = 0.0  # when the ranks were last asked to stop
         self.heard = False  # something else than our own messages
         # A session of its own: Ctrl-C in the terminal must reach this process only, which asks the
@@ -100,7 +100,7 @@ class Job:
             self.ask()
         else:
             self.process.terminate()
-        self.stopped = True
+        self.stopped = signal.Signals(number).name
 
     def ask(self) -> None:
         """Ask the ranks to save and stop; every MPI forwards SIGUSR1, which they take like SIGTERM."""
@@ -193,7 +193,7 @@ class Job:
     def explain(self, code: int) -> list[str]:
         """Say why a job failed none of whose ranks gave a reason."""
         if self.stopped:
-            return ["Stopped by a signal before there was anything to save."]
+            return [f"Stopped by {self.stopped} before there was anything to save."]
         killed = self.noise.killed() or self.output_noise.killed()
         if killed:
             return [killed]
