@@ -41,9 +41,10 @@ PROBLEMS = {
     "logistic_bc": {
         "problem": {
             "name": "logistic", "dataset": "breast_cancer", "agents": 20, "split": "sorted",
+            "lam": 0.03,
         },
         "topology": {"graph": "geometric"},
-        "run": {"iterations": 6000, "record_every": 20, "stop": {"stationarity": 1e-5}},
+        "run": {"iterations": 4000, "record_every": 5, "stop": {"stationarity": 1e-10}},
     },
 }  # fmt: skip
 
