@@ -90,15 +90,18 @@ def count_outside(x: F64, scale: float, limit: float) -> int:
 def to_sub_units_inline(x: F64, scale: float, bits: int, w: U32, count: int) -> bool:
     """w_i = rint(scale x_i) + 2^(bits + 15), which counts u / 2^16 from the lowest number on.
 
-    Return whether all x_i are in range; where one is not, or is nan, w is arbitrary.
+    Return whether all x_i are surely in range. Where one is not, is nan, or is so close to a limit that
+    it became the limit here, w is arbitrary: `clamp_to_sub_units` tells exactly, so that the count of
+    saturations does not depend on which other values share the tile.
     """
     magic = _MAGIC + np.float64(np.int64(1) << (bits + 15))
-    highest = _MAGIC_BITS + (np.int64(1) << (bits + 16)) - np.int64(65536)
+    lowest = _MAGIC_BITS + np.int64(1)
+    highest = _MAGIC_BITS + (np.int64(1) << (bits + 16)) - np.int64(65537)
     outside = np.int64(0)
     for i in range(count):
         word = np.float64(x[i] * scale + magic).view(np.int64)
         # Negative if either is. A difference may wrap around, but never both of them.
-        outside |= (word - _MAGIC_BITS) | (highest - word)
+        outside |= (word - lowest) | (highest - word)
         w[i] = np.uint32(word - _MAGIC_BITS)
     return bool(outside >= 0)
 

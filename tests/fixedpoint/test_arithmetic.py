@@ -194,6 +194,20 @@ def test_slices_round_as_the_whole(rounding, cuts, first):
         assert total == whole.saturated
 
 
+@pytest.mark.parametrize("rounding", [Rounding("SR"), Rounding("SR_eps", 0.25)], ids=str)
+def test_saturations_do_not_depend_on_neighbours(rounding):
+    q, key = Format(3, 5), rounding_key(5, 3)
+    edge = [
+        q.highest + q.unit * 2.0**-18,
+        q.lowest - q.unit * 2.0**-18,
+    ]  # the limits, seen to 16 bits
+    assert [encode(np.array([x]), q, rounding, key).saturated for x in edge] == [1, 1]
+    assert encode(np.array([*edge, 1.0]), q, rounding, key).saturated == 2
+    assert encode(np.array([*edge, 100.0]), q, rounding, key).saturated == 3
+    limits = np.array([q.highest, q.lowest])
+    assert encode(limits, q, rounding, key).saturated == 0
+
+
 def test_streams_differ():
     x = np.full(100, 0.5)
     q, sr = Format(8, 0), Rounding("SR")
