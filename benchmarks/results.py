@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SUITES = ("pl", "demo")
+SUITES = ("pl", "logistic", "logistic_bc", "demo")
 
 # Limits that were set for the PL suite before anything was measured: share of gt's bytes to 1e-10.
 LIMITS = {

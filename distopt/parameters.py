@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar, dataclass_transform
 
+import numpy as np
 import pydantic
 import pydantic.dataclasses
 from pydantic import Field
@@ -41,13 +42,13 @@ def parameters(section: str) -> Callable[[type[T]], type[T]]:
     def decorate(cls: type[T]) -> type[T]:
         made = pydantic.dataclasses.dataclass(
             frozen=True,
-            config=pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True),
+            config=pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True, strict=True),
         )(cls)
         validate: Callable[..., None] = made.__init__
 
         def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
             try:
-                validate(self, *args, **kwargs)
+                validate(self, *map(plain, args), **{k: plain(v) for k, v in kwargs.items()})
             except pydantic.ValidationError as error:
                 raise ConfigError(explain(error, section, field_names(made))) from None
 
@@ -56,6 +57,13 @@ def parameters(section: str) -> Callable[[type[T]], type[T]]:
         return made  # type: ignore[return-value]
 
     return decorate
+
+
+def plain(value: Any) -> Any:
+    """Take numpy's scalars as Python's and a list as the tuple that a frozen class holds."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return tuple(map(plain, value)) if isinstance(value, list) else value
 
 
 def field_names(cls: type) -> list[str]:
@@ -138,5 +146,6 @@ _TYPES = {
     "bool": "true or false",
     "string": "a text in quotes",
     "list": "a list",
+    "tuple": "a list",
     "dict": "a table",
 }
