@@ -37,6 +37,7 @@ from distopt.transport.local import LocalTransport
 AGREE_SECONDS = 0.5  # about how often the processes ask each other whether to stop
 FLUSH_SECONDS = 0.5  # records wait at most about this long for the disk
 PROGRESS_SECONDS = 0.2
+GROWN = 100.0  # a run that ends with P this many times its first value is called diverging
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # finish the iteration, save, stop
 
 
@@ -305,6 +306,12 @@ class Session:
             self.warnings.append(
                 f"{self.latest['ball_violations']:.0f} compressed arguments were outside the unit "
                 "ball, so this run has left the theory of cgt3; larger s0x, s0y or mu keep it inside."
+            )
+        if self.rows and self.latest["stationarity"] > GROWN * self.rows[0]["stationarity"]:
+            self.warnings.append(
+                f"P grew from {self.rows[0]['stationarity']:.3g} to "
+                f"{self.latest['stationarity']:.3g}: the run is diverging; a smaller "
+                "algorithm.eta or algorithm.gamma may help."
             )
         hint = None
         if stopped and self.out is not None:

@@ -1,0 +1,20 @@
+"""What a user is told of a run that ended by itself but went wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from distopt.config import make_config
+from distopt.engine.run import run
+
+
+@pytest.mark.parametrize(("eta", "warned"), [(1e4, True), (0.1, False)])
+def test_growth_is_called_divergence(eta, warned):
+    tables = {
+        "problem": {"name": "logistic", "dataset": "breast_cancer", "agents": 4},
+        "topology": {"graph": "ring"},
+        "algorithm": {"name": "gt", "eta": eta, "gamma": 0.5},
+        "run": {"iterations": 30},
+    }
+    result = run(make_config(tables, Path()), engine="simulate")
+    assert any("P grew from" in w and "algorithm.eta" in w for w in result.warnings) is warned
