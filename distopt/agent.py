@@ -7,6 +7,7 @@ from time import perf_counter
 import numpy as np
 
 from distopt.arrays import F64, U8
+from distopt.batches import Batches
 from distopt.compressors.base import Compressor
 from distopt.costs.base import Cost
 from distopt.errors import DataError, DivergedError, MessageError
@@ -43,6 +44,8 @@ class Agent:
         Of the run; random bits depend on (seed, agent, iteration, stream, index) only.
     vectors : int
         How many vectors a message holds at most.
+    batch : int
+        Samples of a gradient, drawn anew for each; 0: all, the exact gradient.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Agent:
         compressor: Compressor,
         seed: int,
         vectors: int = 2,
+        batch: int = 0,
     ) -> None:
         self.index = index
         self.cost = cost
@@ -63,6 +67,7 @@ class Agent:
         self.weight_sum = float(sum(self.weights))
         self.compressor = compressor
         self.iteration = 0
+        self.batches = Batches(cost.samples, batch, seed, index) if batch else None  # type: ignore[attr-defined]
         self.seconds = Seconds()
         members = (index, *self.neighbours)
         self._keys = [[make_key(seed, j, v) for v in range(vectors)] for j in members]
@@ -77,11 +82,20 @@ class Agent:
         self._encoders = [compressor.new_state(d) for _ in range(vectors)]
         self._decoders = [[compressor.new_state(d) for _ in range(vectors)] for _ in members]
 
+    def begin(self, k: int) -> None:
+        """Go to iteration k; the driver calls it before the step."""
+        self.iteration = k
+        if self.batches:
+            self.batches.begin(k + 1)
+
     def gradient(self, x: F64, out: F64) -> None:
-        """Out = gradient of f_i at x; raise `DivergedError` where it is not finite."""
+        """Out = gradient of f_i at x, or of a batch of its samples; `DivergedError` if not finite."""
         began = perf_counter()
         try:
-            self.cost.gradient(x, out)
+            if self.batches:
+                self.cost.batch_gradient(x, self.batches.draw(), out)  # type: ignore[attr-defined]
+            else:
+                self.cost.gradient(x, out)
         except DataError as error:
             raise self.blame(error) from None
         self.require_finite("gradient", out)

@@ -64,6 +64,9 @@ class RunConfig(BaseModel):
         float, Field(gt=0, description="seconds that a neighbour may stay silent")
     ] = 120.0
     threads: Annotated[int, Field(ge=1, description="BLAS threads of a rank")] = 1
+    batch: Annotated[
+        int, Field(ge=0, description="samples of a gradient, drawn anew for each; 0: all of them")
+    ] = 0
     stop: Annotated[StopConfig, Field(description="when to stop earlier")] = StopConfig()
 
 

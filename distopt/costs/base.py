@@ -24,6 +24,9 @@ class Cost(Protocol):
         Boundaries of the named parts (layers) of x, ascending from 0 to d.
     hvp(x, v, out) : method
         out = Hessian(x) v.
+    samples : int, and batch_gradient(x, index, out) : method
+        Of a mean over samples: their number, and out = the gradient of the mean over the samples
+        index : int64[b] alone (all else, such as a regulariser, whole). For ``run.batch``.
     """
 
     dimension: int

@@ -16,7 +16,7 @@ def check_cost(cost: Cost, points: int = 5, scale: float = 1.0, seed: int = 0) -
 
     At seeded normal points: x is never written, results repeat to the bit, `out` is overwritten and
     not added to, the gradient agrees with central differences of the value, `hvp` with those of the
-    gradient and is symmetric, `smoothness` and `lower_bound` hold.
+    gradient and is symmetric, `smoothness` and `lower_bound` hold, batches average to the gradient.
 
     Parameters
     ----------
@@ -50,6 +50,8 @@ def check_cost(cost: Cost, points: int = 5, scale: float = 1.0, seed: int = 0) -
         check_constants(cost, x, other)
         if hasattr(cost, "hvp"):
             check_hvp(cost, x, other)
+        if hasattr(cost, "batch_gradient"):
+            check_batches(cost, x)
 
 
 def gradient(cost: Cost, x: F64) -> F64:
@@ -116,6 +118,30 @@ def check_hvp(cost: Any, x: F64, direction: F64) -> None:
     assert any(error <= bound for error, bound in zip(errors, bounds, strict=True)), (
         f"hvp is off from central differences of gradient by {min(errors):.3g} at best"
     )
+
+
+def check_batches(cost: Any, x: F64) -> None:
+    """Gradients of single samples average to that of a batch, and to the gradient."""
+    m, given = int(cost.samples), x.copy()
+    singles = np.full((m, x.size), np.nan)
+    for s in range(m):
+        cost.batch_gradient(x, np.array([s]), singles[s])
+    few = np.arange(0, m, 2)
+    for index in (np.arange(m), few, few[-1:]):
+        kept, out = index.copy(), np.full(x.size, np.nan)
+        cost.batch_gradient(x, index, out)
+        assert np.array_equal(index, kept), "batch_gradient changed the index"
+        error = float(np.linalg.norm(out - singles[index].mean(axis=0)))
+        size = float(np.linalg.norm(singles[index], axis=1).max())
+        assert error <= 1e-11 * size, (
+            f"batch_gradient of {index.size} samples is off from the mean of theirs by {error:.3g}"
+        )
+    error = float(np.linalg.norm(gradient(cost, x) - singles.mean(axis=0)))
+    size = float(np.linalg.norm(singles, axis=1).max())
+    assert error <= 1e-11 * size, (
+        f"the samples' gradients average to the gradient but for {error:.3g}"
+    )
+    assert np.array_equal(x, given), "batch_gradient changed x"
 
 
 def check_constants(cost: Cost, x: F64, other: F64) -> None:

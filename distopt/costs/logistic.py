@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from distopt.arrays import F64
+from distopt.arrays import F64, I64
 from distopt.costs.base import Family
 from distopt.costs.data import Shipped, Source, Split, Synthetic, deal
 from distopt.costs.libsvm import Libsvm
@@ -176,6 +176,13 @@ class LogisticCost:
         self.rows.times(x, self._margins)
         loss_slope(self._margins, self._margins)
         self.rows.transposed_times(self._margins, out)
+        add_regularizer_slope(x, self.lam, self.alpha, out)
+
+    def batch_gradient(self, x: F64, index: I64, out: F64) -> None:
+        rows, margins = self.rows.take(index), self._margins[: index.size]
+        rows.times(x, margins)
+        loss_slope(margins, margins)
+        rows.transposed_times(margins, out)
         add_regularizer_slope(x, self.lam, self.alpha, out)
 
     def hvp(self, x: F64, v: F64, out: F64) -> None:

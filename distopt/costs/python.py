@@ -5,7 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -192,7 +192,7 @@ class Guarded:
         """Let the user's gradient write `out`."""
         self.call(self._cost.gradient, x, out)
 
-    def call(self, method: Callable[..., Any], *arguments: F64) -> Any:
+    def call(self, method: Callable[..., Any], *arguments: Any) -> Any:
         """Call the user's code; its exceptions name file, line and method."""
         try:
             return method(*arguments)
@@ -200,4 +200,5 @@ class Guarded:
             blame(error, self._path, getattr(method, "__name__", "a call"))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._cost, name)
+        found = getattr(self._cost, name)
+        return partial(self.call, found) if name == "batch_gradient" else found

@@ -28,6 +28,15 @@ class Dense:
     def __init__(self, rows: F64, signs: F64) -> None:
         self.B = np.ascontiguousarray(rows * signs[:, None])
         self.shape = self.B.shape
+        self._parts: dict[int, Dense] = {}
+
+    def take(self, index: I64) -> "Dense":
+        """Return the table of the rows `index`; valid until the next call for as many."""
+        part = self._parts.get(index.size)
+        if part is None:
+            part = self._parts[index.size] = Dense(self.B[index], np.ones(index.size))
+        np.take(self.B, index, axis=0, out=part.B, mode="clip")  # "raise" would make a new array
+        return part
 
     def times(self, x: F64, out: F64) -> None:
         """Write out[m] = B x."""
@@ -52,6 +61,10 @@ class Sparse:
         self.ends = np.asarray(rows.indptr, np.int64)
         self.shape = rows.shape
 
+    def take(self, index: I64) -> "Chosen":
+        """Return the table of the rows `index`."""
+        return Chosen(self, index)
+
     def times(self, x: F64, out: F64) -> None:
         """Write out[m] = B x."""
         sparse_times(self.values, self.columns, self.ends, x, out)
@@ -73,6 +86,23 @@ class Sparse:
         return float(largest[0]) * (1 + 1e-6)
 
 
+class Chosen:
+    """Some rows of a sparse table, where they are."""
+
+    def __init__(self, table: Sparse, index: I64) -> None:
+        self.table, self.index = table, index
+
+    def times(self, x: F64, out: F64) -> None:
+        """Write out[b] = B x for these rows."""
+        t = self.table
+        chosen_times(t.values, t.columns, t.ends, self.index, x, out)
+
+    def transposed_times(self, c: F64, out: F64) -> None:
+        """Write out[d] = B'c for these rows."""
+        t = self.table
+        chosen_transposed_times(t.values, t.columns, t.ends, self.index, c, out)
+
+
 @kernel
 def sparse_times(values: F64, columns: I64, ends: I64, x: F64, out: F64) -> None:
     """Write out = B x for compressed rows; ends[s] : ends[s + 1] are the entries of row s."""
@@ -91,3 +121,25 @@ def sparse_transposed_times(values: F64, columns: I64, ends: I64, c: F64, out: F
     for s in range(c.size):
         for at in range(ends[s], ends[s + 1]):
             out[columns[at]] += values[at] * c[s]
+
+
+@kernel
+def chosen_times(values: F64, columns: I64, ends: I64, index: I64, x: F64, out: F64) -> None:
+    """Write out = B[index] x."""
+    for j in range(index.size):
+        total = 0.0
+        for at in range(ends[index[j]], ends[index[j] + 1]):
+            total += values[at] * x[columns[at]]
+        out[j] = total
+
+
+@kernel
+def chosen_transposed_times(
+    values: F64, columns: I64, ends: I64, index: I64, c: F64, out: F64
+) -> None:
+    """Write out = B[index]'c."""
+    for k in range(out.size):
+        out[k] = 0.0
+    for j in range(index.size):
+        for at in range(ends[index[j]], ends[index[j] + 1]):
+            out[columns[at]] += values[at] * c[j]

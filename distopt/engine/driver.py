@@ -24,7 +24,7 @@ class Hosted:
 def iterate(algorithm: Algorithm, hosted: Sequence[Hosted], transport: Transport, k: int) -> None:
     """Do iteration k of all hosted agents."""
     for h in hosted:
-        h.agent.iteration = k
+        h.agent.begin(k)
     run_to_end([algorithm.step(h.agent, h.state, k) for h in hosted], transport)
 
 

@@ -5,7 +5,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
@@ -20,6 +20,7 @@ from distopt.algorithms.base import AUTO, Algorithm, Facts
 from distopt.analysis.lyapunov import lyapunov
 from distopt.analysis.rules import estimate_flattest, estimate_smoothness
 from distopt.arrays import F64
+from distopt.batches import require_batches
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor
 from distopt.config import RunConfig, named, to_toml
@@ -130,6 +131,8 @@ class Session:
         self.transport, self.out, self.progress = transport, out, progress
         self.algorithm = algorithm
         self.costs = [problem.cost(i) for i in transport.hosted]
+        for i, cost in zip(transport.hosted, self.costs, strict=True):
+            require_batches(cost, settings.batch, i)
         self.warnings: list[str] = []
         self.rows: list[dict[str, float]] = []
         self.k = 0
@@ -151,6 +154,8 @@ class Session:
         # alpha differ drift apart: all take the first process's numbers.
         self.algorithm = self.transport.share(resolved)[0]
         self.lyapunov = lyapunov(self.algorithm, self.facts)
+        if self.lyapunov and self.settings.batch:  # the proofs are for exact gradients
+            self.lyapunov = replace(self.lyapunov, certified=False)
         self.transport.warm_up(lambda: warm_up(self))
         self.hosted = together(self.transport, self.make_agents)
         if place is None:
@@ -223,6 +228,7 @@ class Session:
                 self.problem.topology.weights(i),
                 self.compressor,
                 self.settings.seed,
+                batch=self.settings.batch,
             )
             x0 = self.problem.start_point(i, cost)
             hosted.append(Hosted(agent, self.algorithm.init(agent, x0)))
@@ -479,6 +485,7 @@ def warm_up(session: Session) -> None:
             topology.weights(i),
             session.compressor,
             session.settings.seed,
+            batch=session.settings.batch,
         )
         x0 = session.problem.start_point(session.transport.hosted[0], cost)
         hosted.append(Hosted(agent, session.algorithm.init(agent, x0)))

@@ -1,12 +1,14 @@
 """From the second iteration on nothing is compiled and no vector is allocated, for every algorithm."""
 
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numba.core import event
 from run_table import PAIRS, configure
 
+from distopt.config import make_config
 from distopt.engine.driver import iterate
 from distopt.engine.session import Session
 from distopt.transport.local import LocalTransport
@@ -57,6 +59,37 @@ def test_second_iteration_compiles_and_allocates_nothing(algorithm, message):
     assert compiled(lambda: iterations(2, 5)) == 0
     kept, most = allocated(lambda: iterations(5, 12))
     assert most < VECTOR / 4  # views, payload lists, generators: a few KB whatever the dimension
+    assert kept < VECTOR / 8
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        {"name": "lista", "m": 50, "n": 10, "samples": 40},
+        {"name": "logistic", "dataset": "synthetic", "features": DIMENSION, "samples": 9},
+    ],
+)
+def test_mini_batches_allocate_and_compile_nothing(problem):
+    tables = {
+        "problem": problem | {"agents": 4},
+        "algorithm": {"name": "gt", "eta": 1e-3, "gamma": 0.5},
+        "run": {"batch": 4},
+    }
+    config = make_config(tables, Path())
+    transport = LocalTransport(config.problem.topology)
+    session = Session(
+        config.problem, config.algorithm, config.compressor, config.run, transport, None, None
+    )
+    session.begin(None, 0)
+
+    def iterations(first, last):
+        for k in range(first, last):
+            iterate(session.algorithm, session.hosted, transport, k)
+
+    iterations(0, 2)
+    assert compiled(lambda: iterations(2, 5)) == 0
+    kept, most = allocated(lambda: iterations(5, 12))
+    assert most < VECTOR / 4
     assert kept < VECTOR / 8
 
 

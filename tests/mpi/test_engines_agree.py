@@ -87,3 +87,17 @@ def test_real_data(comm):
         Path(),
     )
     compare(config, comm)
+
+
+@pytest.mark.parametrize("problem", [{"name": "logistic", "dataset": "digits"}, {"name": "lista"}])
+def test_mini_batches(problem, comm):
+    config = make_config(
+        {
+            "problem": problem | {"agents": 4},
+            "algorithm": {"name": "cgt1", "eta": 0.1, "gamma": 0.3, "alpha": 1.0},
+            "compressor": {"name": "quantize", "bits": 4},
+            "run": {"iterations": 60, "record_every": 11, "batch": 3},
+        },
+        Path(),
+    )
+    compare(config, comm)

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from distopt.arrays import F64
+from distopt.arrays import F64, I64
 from distopt.costs.networks.activation import SoftThreshold
 from distopt.costs.networks.layout import Layout
 from distopt.randomness import kernel
@@ -102,6 +102,7 @@ class NetworkCost:
         self._F = np.empty((T, m))
         self._G = np.empty((T, m))
         self._U = np.empty((T, m) if shape.gamma else (0, 0))
+        self._parts: dict[int, NetworkCost] = {}  # for mini-batches, by their size
 
     # What users and algorithms call
 
@@ -113,6 +114,23 @@ class NetworkCost:
         np.subtract(self.forward(x), self.X, out=self._G)
         self._G *= 1.0 / self.samples
         self._backward(x, out)
+
+    def batch_gradient(self, x: F64, index: I64, out: F64) -> None:
+        part = self._parts.get(index.size)
+        if part is None:
+            part = self._parts[index.size] = self.with_samples(self.Y[index], self.X[index])
+        part.take(self, index)
+        part.gradient(x, out)
+
+    def take(self, other: "NetworkCost", index: I64) -> None:
+        """Overwrite the samples with those of another cost at `index` : int64[samples]."""
+        # mode "raise" would go through a new array.
+        np.take(other.Y, index, axis=0, out=self.Y, mode="clip")
+        np.take(other.X, index, axis=0, out=self.X, mode="clip")
+        n = self.shape.layout.n
+        np.divide(self.Y, self._root_n, out=self._phi[0][:, :n])
+        if self.shape.layout.injects:
+            self._stack[1:, :, :n] = self._stack[0, :, :n]
 
     def hvp(self, x: F64, v: F64, out: F64) -> None:
         self._second_order(x, v, None, out)
