@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from distopt.algorithms.dgd import (
         DecentralizedGradientDescent as DecentralizedGradientDescent,
     )
+    from distopt.algorithms.exact_diffusion import ExactDiffusion as ExactDiffusion
     from distopt.algorithms.gt import GradientTracking as GradientTracking
     from distopt.algorithms.lead import Lead as Lead
     from distopt.algorithms.primal_dual import PrimalDual as PrimalDual

@@ -20,6 +20,8 @@ AGENTS, DIMENSION = 4, 19
 PARAMETERS = {
     "gt": {"eta": 0.02, "gamma": 0.5},
     "gt-atc": {"eta": 0.02, "gamma": 0.5, "form": "atc"},
+    "gt-momentum": {"eta": 0.02, "gamma": 0.5, "beta": 0.3},
+    "exact_diffusion": {"eta": 0.02, "beta": 0.3},
     "cgt1": {"eta": 0.01, "gamma": 0.1},
     "cgt1-sum": {"eta": 0.01, "gamma": 0.1, "memory": "sum"},
     "cgt2": {"eta": 0.02, "gamma": 0.3, "mu": 0.98, "s0x": "auto", "s0y": 3.0},

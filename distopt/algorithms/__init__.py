@@ -6,6 +6,7 @@ REGISTRY = Registry(
     "algorithms",
     "algorithm",
     {
+        "exact_diffusion": "distopt.algorithms.exact_diffusion:ExactDiffusion",
         "gt": "distopt.algorithms.gt:GradientTracking",
         "cgt1": "distopt.algorithms.cgt1:CompressedTracking1",
         "cgt2": "distopt.algorithms.cgt2:CompressedTracking2",

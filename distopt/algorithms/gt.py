@@ -1,15 +1,15 @@
 """Gradient tracking without compression: the baseline."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 
 from distopt.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
-from distopt.algorithms.updates import descend, track
+from distopt.algorithms.updates import accumulate, descend, track
 from distopt.analysis.rules import mixing_step, tracking_step
 from distopt.arrays import F64
-from distopt.parameters import parameters
+from distopt.parameters import Field, parameters
 
 
 @parameters("algorithm")
@@ -23,35 +23,41 @@ class GradientTracking(Algorithm):
     Adapt-then-combine (``form = "atc"``), two exchanges of one vector each:
 
         x+ = M (x - eta y),  y+ = M (y + g(x+) - g(x))
+
+    With momentum beta > 0, v = beta v + y takes the place of y in the step of x.
     """
 
     eta: Positive = AUTO  # step size
     gamma: Fraction = AUTO  # consensus step
     form: Literal["cta", "atc"] = "cta"
+    beta: Annotated[float, Field(ge=0, lt=1)] = 0.0  # momentum
 
     needs = None
 
     def choose(self, facts: Facts) -> Self:
         mixing = self.with_numbers(gamma=mixing_step(facts))
-        return mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
+        return mixing.with_numbers(eta=(1 - self.beta) * tracking_step(facts, mixing.gamma))
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), y=np.empty(d), g=np.empty(d))
         s.work(wx=np.empty(d), wy=np.empty(d), g_next=np.empty(d))
+        if self.beta:
+            s.keep(v=np.zeros(d))
         agent.gradient(s.x, out=s.g)
         s.y[:] = s.g
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
+        v = self.direction(s)
         if self.form == "cta":
             received = yield agent.pack(k, x=s.x, y=s.y)
             agent.average(received, (s.x, s.wx), (s.y, s.wy))
-            descend(s.x, s.wx, s.y, self.gamma, self.eta)
+            descend(s.x, s.wx, v, self.gamma, self.eta)
             agent.gradient(s.x, out=s.g_next)
             track(s.y, s.wy, s.g_next, s.g, self.gamma)
         else:
-            s.x -= np.multiply(s.y, self.eta, out=s.wx)
+            s.x -= np.multiply(v, self.eta, out=s.wx)
             received = yield agent.pack(k, x=s.x)
             agent.average(received, (s.x, s.wx))
             s.x += np.multiply(s.wx, self.gamma, out=s.wx)
@@ -61,3 +67,10 @@ class GradientTracking(Algorithm):
             agent.average(received, (s.y, s.wy), first=1)
             s.y += np.multiply(s.wy, self.gamma, out=s.wy)
         s.g, s.g_next = s.g_next, s.g
+
+    def direction(self, s: State) -> F64:
+        """Advance the momentum; return the vector that x descends along."""
+        if not self.beta:
+            return s.y  # type: ignore[no-any-return]
+        accumulate(s.v, self.beta, s.y)
+        return s.v  # type: ignore[no-any-return]

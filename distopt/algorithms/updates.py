@@ -26,3 +26,26 @@ def difference(v: F64, h: F64, scale: float, out: F64) -> float:
         out[i] = (v[i] - h[i]) / scale
         largest = max(largest, abs(out[i]))
     return largest
+
+
+@kernel
+def accumulate(m: F64, beta: float, g: F64) -> None:
+    """M = beta m + g."""
+    for i in range(m.size):
+        m[i] = beta * m[i] + g[i]
+
+
+@kernel
+def descend_both(x: F64, m: F64, D: F64, eta: float, out: F64) -> None:
+    """Out = x - eta (m + D)."""
+    for i in range(x.size):
+        out[i] = x[i] - eta * (m[i] + D[i])
+
+
+@kernel
+def correct(x: F64, D: F64, z: F64, mixed: F64, eta: float) -> None:
+    """D = D - mixed / (2 eta); x = z + mixed / 2."""
+    factor = 0.5 / eta
+    for i in range(x.size):
+        D[i] -= factor * mixed[i]
+        x[i] = z[i] + 0.5 * mixed[i]

@@ -64,18 +64,19 @@ def saturating(bits):
 # Algorithms: generators of X after 0, 1, 2, ... iterations. `grad` maps X to the rows g_i(x_i).
 
 
-def gt(W, grad, X, eta, gamma, form="cta"):
+def gt(W, grad, X, eta, gamma, form="cta", beta=0.0):
     X, G = X.copy(), grad(X)
-    Y = G.copy()
+    Y, V = G.copy(), np.zeros_like(X)
     M = np.eye(len(W)) + gamma * (W - np.eye(len(W)))
     while True:
         yield X
+        V = beta * V + Y
         if form == "cta":
-            X = M @ X - eta * Y
+            X = M @ X - eta * V
             new = grad(X)
             Y = M @ Y + new - G
         else:
-            X = M @ (X - eta * Y)
+            X = M @ (X - eta * V)
             new = grad(X)
             Y = M @ (Y + new - G)
         G = new
@@ -147,6 +148,17 @@ def exact_diffusion(W, grad, X, eta):
         new = X - eta * grad(X)
         X = half @ (new if first else new + X - psi)
         psi, first = new, False
+
+
+def nids(W, grad, X, eta, beta=0.0):
+    X, D, V = X.copy(), np.zeros_like(X), np.zeros_like(X)
+    B = np.eye(len(W)) - W
+    while True:
+        yield X
+        V = beta * V + grad(X)
+        Z = X - eta * (V + D)
+        D = D + B @ Z / (2 * eta)
+        X = Z - B @ Z / 2
 
 
 def choco(W, grad, X, C, eta, gamma, decay=0.0):

@@ -44,6 +44,8 @@ def build(algorithm, compressor=IDENTITY, problem=PL, graph="ring", **settings):
 CONVERGES = [
     ("gt", IDENTITY, PL, "ring", 500),
     ("gt", IDENTITY, QUADRATIC, "star", 700),
+    ("exact_diffusion", IDENTITY, PL, "path", 250),
+    ("exact_diffusion", IDENTITY, SYNTHETIC, "star", 500),
     ("cgt1", TWO_BITS, PL, "star", 800),
     ("cgt1", NORM_SIGN, SYNTHETIC, "complete", 2000),
     ("cgt1", TOP_10, PL, "star", 2000),

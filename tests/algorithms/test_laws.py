@@ -12,6 +12,9 @@ from distopt.testing import check_algorithm
 ALGORITHMS = {
     "gt": (distopt.GradientTracking(eta=0.02, gamma=0.5), None),
     "gt-atc": (distopt.GradientTracking(eta=0.02, gamma=0.5, form="atc"), None),
+    "gt-momentum": (distopt.GradientTracking(eta=0.02, gamma=0.5, beta=0.3), None),
+    "exact_diffusion": (distopt.ExactDiffusion(eta=0.02), None),
+    "exact_diffusion-momentum": (distopt.ExactDiffusion(eta=0.02, beta=0.3), None),
     "cgt1": (distopt.CompressedTracking1(eta=0.02, gamma=0.3, alpha=0.5), distopt.NormSign()),
     "cgt2": (
         distopt.CompressedTracking2(eta=0.02, gamma=0.3, mu=0.95),

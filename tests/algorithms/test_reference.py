@@ -28,6 +28,18 @@ RELATIVE = [
 CASES = [
     ({"name": "gt"} | STEPS, {}, lambda *a: ref.gt(*a, **STEPS)),
     ({"name": "gt", "form": "atc"} | STEPS, {}, lambda *a: ref.gt(*a, **STEPS, form="atc")),
+    ({"name": "gt", "beta": 0.3} | STEPS, {}, lambda *a: ref.gt(*a, **STEPS, beta=0.3)),
+    (
+        {"name": "gt", "form": "atc", "beta": 0.3} | STEPS,
+        {},
+        lambda *a: ref.gt(*a, **STEPS, form="atc", beta=0.3),
+    ),
+    ({"name": "exact_diffusion", "eta": 0.05}, {}, lambda *a: ref.exact_diffusion(*a, 0.05)),
+    (
+        {"name": "exact_diffusion", "eta": 0.03, "beta": 0.4},
+        {},
+        lambda *a: ref.nids(*a, 0.03, beta=0.4),
+    ),
     ({"name": "dgd", "decay": 0.3} | STEPS, {}, lambda *a: ref.dgd(*a, **STEPS, decay=0.3)),
 ]
 for table, C in RELATIVE:

@@ -1,0 +1,55 @@
+"""Exact diffusion (NIDS), uncompressed: the baseline to beat, one vector a message."""
+
+from typing import Annotated, Self
+
+import numpy as np
+
+from distopt.agent import Agent
+from distopt.algorithms.base import AUTO, Algorithm, Facts, Positive, State, Step
+from distopt.algorithms.updates import accumulate, correct, descend_both
+from distopt.arrays import F64
+from distopt.parameters import Field, parameters
+
+
+@parameters("algorithm")
+class ExactDiffusion(Algorithm):
+    """Exact diffusion (Yuan, Ying, Zhao and Sayed, "Exact diffusion for distributed optimization and
+    learning"), in the form of NIDS (Li, Shi and Yan, "A decentralized proximal-gradient method with
+    network independent step-sizes and separated convergence rates"); docs: exact_diffusion.
+
+        m = beta m + g
+        z = x - eta (m + D)                                              sent to all neighbours
+        mixed = sum_j W_ij (z_j - z_i)
+        D = D - mixed / (2 eta)
+        x = z + mixed / 2;  g = g(x)
+
+    beta = 0 is exact diffusion. The mean of m + D is the mean of m, because the D_i sum to zero.
+    """  # noqa: D205
+
+    eta: Positive = AUTO  # step size
+    beta: Annotated[float, Field(ge=0, lt=1)] = 0.0  # momentum
+
+    vectors = 1
+    needs = None
+
+    def choose(self, facts: Facts) -> Self:
+        return self.with_numbers(eta=(1 - self.beta) / facts.require_smoothness("algorithm.eta"))
+
+    def init(self, agent: Agent, x0: F64) -> State:
+        d, s = agent.dimension, State()
+        s.keep(x=x0.copy(), D=np.zeros(d), m=np.zeros(d), g=np.empty(d))
+        s.work(z=np.empty(d), mixed=np.empty(d), direction=np.empty(d))
+        agent.gradient(s.x, out=s.g)
+        return s
+
+    def step(self, agent: Agent, s: State, k: int) -> Step:
+        accumulate(s.m, self.beta, s.g)
+        descend_both(s.x, s.m, s.D, self.eta, s.z)
+        received = yield agent.pack(k, z=s.z)
+        agent.average(received, (s.z, s.mixed))
+        correct(s.x, s.D, s.z, s.mixed, self.eta)
+        agent.gradient(s.x, out=s.g)
+
+    def tracker(self, s: State) -> F64 | None:
+        """g + D without momentum; with it, no vector's mean is the mean gradient."""
+        return None if self.beta else np.add(s.g, s.D, out=s.direction)
