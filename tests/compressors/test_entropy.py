@@ -1,0 +1,108 @@
+"""Entropy coders: codes come back, states stay equal, damage is refused, bytes are near the ideal."""
+
+import numpy as np
+import pytest
+
+from distopt.compressors.entropy import RangeCoder
+from distopt.errors import MessageError
+from distopt.randomness import make_key, normal, words
+
+CODERS = {"range": RangeCoder}
+SIZES = [1, 2, 50, 700, 5000]
+SCALES = [0.0, 0.4, 3.0, 300.0, 1e6]  # of the codes; 0.4 is like a zooming quantiser's
+
+
+def draw(d, scale, seed=0):
+    return np.round(scale * normal(make_key(seed, d, 5), d)).astype(np.int32)
+
+
+def equal(one, other):
+    assert set(one) == set(other)
+    return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def encoded(coder, codes, state):
+    out = np.full(coder.max_nbytes(codes.size) + 8, 0xA5, np.uint8)
+    nbytes = coder.encode(codes, out, state)
+    assert nbytes <= coder.max_nbytes(codes.size)
+    assert (out[coder.max_nbytes(codes.size) :] == 0xA5).all()
+    return out[:nbytes].copy()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("d", SIZES)
+@pytest.mark.parametrize("name", CODERS)
+def test_codes_come_back_and_states_stay_equal(name, d, alone):
+    for scale in SCALES:
+        coder = CODERS[name](-(2**31) + 1, 2**31 - 1, alone)
+        sender, receiver = coder.new_state(d), coder.new_state(d)
+        for k in range(8):
+            codes, found = draw(d, scale, k), np.full(d, 77, np.int32)
+            payload = encoded(coder, codes, sender)
+            junk = words(make_key(k, 1, 1), 20).astype(np.uint8)[: 0 if alone else 20]
+            nbytes = coder.decode(np.concatenate([payload, junk]), found, receiver)
+            assert nbytes == payload.size
+            np.testing.assert_array_equal(found, codes)
+            assert equal(sender, receiver)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int64])
+@pytest.mark.parametrize("name", CODERS)
+def test_all_integer_types_give_the_same_bytes(name, dtype):
+    coder = CODERS[name](-100, 100)
+    codes = np.clip(draw(300, 4.0), -100, 100)
+    payload = encoded(coder, codes, coder.new_state(300))
+    other = encoded(coder, codes.astype(dtype), coder.new_state(300))
+    np.testing.assert_array_equal(payload, other)
+    found = np.zeros(300, dtype)
+    coder.decode(payload, found, coder.new_state(300))
+    np.testing.assert_array_equal(found, codes)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("name", CODERS)
+def test_extreme_codes(name, alone):
+    largest = 2**63 - 1
+    coder = CODERS[name](-largest, largest, alone)
+    codes = np.array([0, largest, -largest, 1, -1, 2**62, -(2**62), 2**31, 3] * 5)
+    sender, receiver = coder.new_state(codes.size), coder.new_state(codes.size)
+    for _ in range(30):
+        payload, found = encoded(coder, codes, sender), np.zeros(codes.size, np.int64)
+        assert coder.decode(payload, found, receiver) == payload.size
+        np.testing.assert_array_equal(found, codes)
+        assert equal(sender, receiver)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("d", [3, 60, 4000])
+@pytest.mark.parametrize("name", CODERS)
+def test_damage_is_refused_before_the_state_changes_or_gives_codes_in_range(name, d, alone):
+    coder = CODERS[name](-5, 4, alone)
+    state = coder.new_state(d)
+    for k in range(3):
+        encoded(coder, np.clip(draw(d, 1.0, k), -5, 4), state)
+    before = {name: array.copy() for name, array in state.items()}
+    payload = encoded(
+        coder, np.clip(draw(d, 1.0, 9), -5, 4), {n: a.copy() for n, a in state.items()}
+    )
+    noise = words(make_key(d, 0, 0), 300)
+    broken = [payload[:n].copy() for n in {*range(min(payload.size, 12)), payload.size - 1}]
+    for w in noise[:200]:
+        flipped = payload.copy()
+        flipped[int(w) % payload.size] ^= np.uint8(1 << (int(w) >> 16) % 8)
+        broken.append(flipped)
+    broken += [noise[i : i + payload.size].astype(np.uint8) for i in range(50)]
+    refused = 0
+    for number, wrong in enumerate(broken):
+        found, copy = np.zeros(d, np.int16), {n: a.copy() for n, a in before.items()}
+        try:
+            nbytes = coder.decode(wrong, found, copy)
+        except MessageError:
+            refused += 1
+            assert equal(copy, before), "the state changed in spite of the error"
+            continue
+        assert nbytes <= wrong.size
+        assert -5 <= found.min() <= found.max() <= 4
+        assert not equal(copy, before)
+        assert alone or number >= min(payload.size, 12), "a cut payload was accepted"
+    assert refused > 0
