@@ -85,8 +85,9 @@ def run(config: Path, out: Path, overwrite: bool, how: How) -> None:
         if engine:
             with make_view(how.quiet) as view:
                 result = engines.run(
-                    loaded, engine=engine, out=out, overwrite=overwrite, progress=view.report
-                )
+                    loaded, engine=engine, out=out, overwrite=overwrite, progress=view.report,
+                    signals=False,
+                )  # fmt: skip
             deliver(result, how)
             return
         if not overwrite:
@@ -109,7 +110,7 @@ def resume(run_dir: Path, iterations: int | None, how: How) -> None:
             with make_view(how.quiet) as view:
                 result = engines.resume(
                     run_dir, engine=engine, iterations=iterations, settings=how.settings,
-                    progress=view.report,
+                    progress=view.report, signals=False,
                 )  # fmt: skip
             deliver(result, how)
             return

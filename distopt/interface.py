@@ -14,7 +14,7 @@ from distopt.config import RunConfig, make_run
 from distopt.costs.base import Cost
 from distopt.engine import checkpoint
 from distopt.engine.agreement import together
-from distopt.engine.run import GIVEN, Engine, execute, open_transport, prepare_folder
+from distopt.engine.run import GIVEN, Engine, execute, open_transport, prepare_folder, raise_signal
 from distopt.engine.session import Result
 from distopt.errors import ConfigError
 from distopt.topology import Topology, build_topology
@@ -108,6 +108,8 @@ def simulate(
     ------
     DistoptError
         With a sentence.
+    KeyboardInterrupt
+        After Ctrl-C, once the iteration is finished and saved. SIGTERM ends the program likewise.
 
     Examples
     --------
@@ -204,6 +206,7 @@ def _minimise(
     with open_transport(engine, problem, compressor, settings, comm) as transport:
         if folder is not None and not resume:
             together(transport, lambda: prepare_folder(folder, overwrite=False), root_only=True)
-        return execute(
+        result = execute(
             problem, algorithm, compressor, settings, transport, out=folder, place=place, done=done
         )
+    return raise_signal(result)

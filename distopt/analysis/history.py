@@ -7,13 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.arrays import F64
-from distopt.engine.recorder import FORMAT
-from distopt.engine.series import SERIES
+from distopt.engine.recorder import read_metrics
 from distopt.errors import CheckpointError, ConfigError
 
 
@@ -108,26 +106,12 @@ def read_history(place: Path) -> History:
     if not path.is_file():
         what = "has no metrics.h5" if place.is_dir() else "does not exist"
         raise CheckpointError(f"{place} is not a run directory: it {what}.")
-    try:
-        # Single-writer mode opens files that are being written or whose writer died as well.
-        with h5py.File(path, "r", libver="latest", swmr=True) as file:
-            meta = {key: parsed(value) for key, value in file["meta"].attrs.items()}
-            if meta.get("format") != FORMAT:
-                raise CheckpointError(
-                    f"{path} has format {meta.get('format')}, but this version of distopt reads "
-                    f"format {FORMAT}."
-                )
-            count = int(file["series"].attrs["rows"])
-            found = file["series"]
-            series = {n: np.asarray(found[n][:count], np.float64) for n in SERIES if n in found}
-            matrix = np.asarray(file["meta"]["W"][:], np.float64)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path} is damaged and cannot be read as the record of a run: {error}."
-        ) from None
-    if count == 0:
+    found = read_metrics(path)
+    if not len(found.series["iteration"]):
         raise CheckpointError(f"{path} holds no record yet.")
-    return History(place, meta, matrix, series)
+    meta = {key: parsed(value) for key, value in found.meta.items()}
+    series = {name: column.astype(np.float64) for name, column in found.series.items()}
+    return History(place, meta, found.matrix, series)
 
 
 def parsed(value: Any) -> Any:

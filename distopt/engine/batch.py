@@ -66,14 +66,15 @@ def run_in_turn(cases: Sequence["Case"], engine: Engine, view: "ProgressView") -
         view.begin(case.name)
         try:
             result = run(
-                case.config, engine=engine, out=case.place, overwrite=True, progress=view.report
-            )
+                case.config, engine=engine, out=case.place, overwrite=True, progress=view.report,
+                signals=False,
+            )  # fmt: skip
         except DistoptError as error:
             failures[case.name] = str(error)
             view.failed(case.name, str(error))
             continue
         view.done(case.name, in_short(result))
-        if result.resume_hint:  # a signal
+        if result.summary["stop_reason"] == "signal":
             return failures | {c.name: NOT_RUN for c in cases[number + 1 :]}
     return failures
 

@@ -9,6 +9,7 @@ rewrites such a file to a clean one, by temporary name and rename.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -126,17 +127,38 @@ class Recorder:
         changes : Mapping[str, Any]
             New values of attributes of ``/meta``.
         """
-        names, meta, matrix, rows = read_metrics(path)
-        for key in ("format", "status", "stop_reason"):
-            meta.pop(key, None)
-        kept = [row for row in rows if keep(int(row["iteration"]))]
-        return cls(path, names, meta | dict(changes), matrix, kept)
+        found = read_metrics(path)
+        meta = {k: v for k, v in found.meta.items() if k not in {"format", "status", "stop_reason"}}
+        kept = [row for row in found.rows() if keep(int(row["iteration"]))]
+        return cls(path, list(found.series), meta | dict(changes), found.matrix, kept)
 
 
-def read_metrics(
-    path: Path,
-) -> tuple[list[str], dict[str, Any], F64, list[dict[str, float]]]:
-    """Read names, meta, mixing matrix and valid rows of a metrics file, finished or not.
+@dataclass(frozen=True)
+class Metrics:
+    """What a metrics file holds.
+
+    Attributes
+    ----------
+    meta : dict
+        The attributes of ``/meta`` as they are stored.
+    matrix : float64[n, n]
+        The mixing matrix W.
+    series : dict[str, ndarray[rows]]
+        The valid rows, in the order of `SERIES`, each with the type that is stored.
+    """
+
+    meta: dict[str, Any]
+    matrix: F64
+    series: dict[str, np.ndarray]
+
+    def rows(self) -> list[dict[str, float]]:
+        """Return the records one by one."""
+        columns = [column.tolist() for column in self.series.values()]
+        return [dict(zip(self.series, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def read_metrics(path: Path) -> Metrics:
+    """Read a metrics file of a finished, running or interrupted run.
 
     Raises
     ------
@@ -144,17 +166,17 @@ def read_metrics(
         If it is missing, damaged, or of an unknown format.
     """
     try:
+        # Single-writer mode opens files that are being written or whose writer died as well.
         with h5py.File(path, "r", libver="latest", swmr=True) as file:
             meta = dict(file["meta"].attrs)
             if meta.get("format") != FORMAT:
                 raise CheckpointError(
-                    f"{path} has format {meta.get('format')}; this version reads format {FORMAT}."
+                    f"{path} has format {meta.get('format')}, but this version of distopt reads "
+                    f"format {FORMAT}."
                 )
-            count = int(file["series"].attrs["rows"])
-            columns = {name: data[:count] for name, data in file["series"].items()}
-            matrix = file["meta"]["W"][:]
-    except (OSError, KeyError) as error:
-        raise CheckpointError(f"{path} cannot be read as a record of a run: {error}.") from None
-    names = [name for name in SERIES if name in columns]
-    rows = [{name: columns[name][i].item() for name in names} for i in range(count)]
-    return names, meta, matrix, rows
+            found = file["series"]
+            count = int(found.attrs["rows"])
+            series = {name: found[name][:count] for name in SERIES if name in found}
+            return Metrics(meta, file["meta"]["W"][:], series)
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} cannot be read as the record of a run: {error}.") from None

@@ -4,6 +4,7 @@ All processes of an MPI job call the same function; what one of them decides, al
 """
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ def run(
     out: Path | None = None,
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    signals: bool = True,
 ) -> Result:
     """Run a configuration from iteration 0.
 
@@ -55,19 +57,25 @@ def run(
         Replace an existing run directory instead of refusing it.
     progress : callable, optional
         Called on the root with a `Progress`, at most a few times a second.
+    signals : bool
+        Whether SIGINT or SIGTERM, after they ended the run and it was saved, take their usual course
+        and end the program. False leaves that to the caller, who finds them in ``result.signal``.
 
     Raises
     ------
     DistoptError
         With a sentence. Under MPI an error during the iterations aborts the whole job instead.
+    KeyboardInterrupt
+        After SIGINT, if `signals`.
     """
     with open_transport(engine, config.problem, config.compressor, config.run) as transport:
         if out is not None:
             together(transport, lambda: prepare_folder(out, overwrite), root_only=True)
-        return execute(
+        result = execute(
             config.problem, config.algorithm, config.compressor, config.run, transport,
             out=out, progress=progress,
         )  # fmt: skip
+    return raise_signal(result) if signals else result
 
 
 def resume(
@@ -77,6 +85,7 @@ def resume(
     iterations: int | None = None,
     settings: Sequence[str] = (),
     progress: Callable[[Progress], None] | None = None,
+    signals: bool = True,
 ) -> Result:
     """Continue a run from its newest valid checkpoint, bit-identically.
 
@@ -90,6 +99,8 @@ def resume(
     settings : Sequence[str]
         ``run.*`` settings; any other key would make it another run and is refused.
     progress : callable, optional
+    signals : bool
+        As in `run`.
 
     Raises
     ------
@@ -117,6 +128,13 @@ def resume(
             out=run_dir, progress=progress, place=place, done=done,
         )  # fmt: skip
     result.warnings[:0] = damaged
+    return raise_signal(result) if signals else result
+
+
+def raise_signal(result: Result) -> Result:
+    """Let the SIGINT or SIGTERM that ended a run end the program as well; else return the result."""
+    if result.signal in {signal.SIGINT, signal.SIGTERM}:
+        signal.raise_signal(result.signal)
     return result
 
 

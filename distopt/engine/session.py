@@ -1,13 +1,14 @@
 """One run as this process sees it: its agents, their records and checkpoints, when to stop."""
 
 import platform
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from signal import SIGINT, SIGTERM, SIGUSR1, Signals
+from signal import signal as handle
 from time import perf_counter
 from types import FrameType
 from typing import Any, Protocol
@@ -39,7 +40,7 @@ AGREE_SECONDS = 0.5  # about how often the processes ask each other whether to s
 FLUSH_SECONDS = 0.5  # records wait at most about this long for the disk
 PROGRESS_SECONDS = 0.2
 GROWN = 100.0  # a run that ends with P this many times its first value is called diverging
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # finish the iteration, save, stop
+SIGNALS = (SIGTERM, SIGINT, SIGUSR1)  # finish the iteration, save, stop
 
 
 class ProblemLike(Protocol):
@@ -103,6 +104,8 @@ class Result:
         Sentences to be shown once.
     resume_hint : str or None
         How to go on, where a signal or a time limit stopped the run.
+    signal : Signals or None
+        The signal that this process got, where one stopped the run.
     """
 
     summary: dict[str, Any]
@@ -112,6 +115,7 @@ class Result:
     x: list[F64]
     warnings: list[str] = field(default_factory=list)
     resume_hint: str | None = None
+    signal: Signals | None = None
 
 
 class Session:
@@ -141,7 +145,7 @@ class Session:
         self.diagnostics_seconds = 0.0
         self.recorder: Recorder | None = None
         self._flushed = self._shown = perf_counter()
-        self._stop_signal: str | None = None
+        self._stop_signal: Signals | None = None
 
     # Setting up
 
@@ -330,6 +334,7 @@ class Session:
             x=[self.algorithm.model(h.state).copy() for h in self.hosted],
             warnings=self.warnings,
             resume_hint=hint,
+            signal=self._stop_signal,
         )
 
     def loop(self) -> str:
@@ -433,7 +438,7 @@ class Session:
 
     def note_signal(self, number: int, frame: FrameType | None) -> None:
         """Remember a signal; the next agreement acts on it."""
-        self._stop_signal = signal.Signals(number).name
+        self._stop_signal = Signals(number)
 
     def summary(self, reason: str) -> dict[str, Any]:
         """Put together what ``--json`` prints."""
@@ -499,7 +504,7 @@ def warm_up(session: Session) -> None:
 def catch_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Let `handler` take the stopping signals inside the block (in the main thread only)."""
     try:
-        before = {number: signal.signal(number, handler) for number in SIGNALS}
+        before = {number: handle(number, handler) for number in SIGNALS}
     except ValueError:  # not the main thread: the host program keeps its own handling
         yield
         return
@@ -507,7 +512,7 @@ def catch_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[
         yield
     finally:
         for number, previous in before.items():
-            signal.signal(number, previous)
+            handle(number, previous)
 
 
 def versions() -> dict[str, str]:

@@ -4,7 +4,9 @@ import re
 
 import pytest
 
+from distopt.analysis.history import read_history
 from distopt.analysis.suite import load_suite, slug
+from distopt.engine.batch import run_in_turn
 from distopt.errors import ConfigError
 
 BASE = """
@@ -131,3 +133,25 @@ def test_several_mistakes_are_all_listed(tmp_path):
 @pytest.mark.parametrize("label", ["../../x", "/", "...", "ä ö", "-"])
 def test_labels_never_leave_the_folder(label):
     assert re.fullmatch(r"[a-z0-9_][a-z0-9._-]*", slug(label))
+
+
+def test_a_time_limit_ends_a_variant_not_the_suite(tmp_path):
+    """A signal ends the whole suite; a limit of one run does not."""
+    limited = SUITE + BASE + PLAIN + FINE.replace("seconds = 60", "seconds = 1e-9")
+    suite = load(tmp_path, limited + PLAIN.replace("plain", "again"))
+    assert not run_in_turn(suite.cases, "simulate", SilentView())
+    reasons = [read_history(case.place).meta["stop_reason"] for case in suite.cases]
+    assert reasons == ["iterations", "stop.seconds", "iterations"]
+
+
+class SilentView:
+    """Takes what a progress view takes, and shows nothing."""
+
+    def begin(self, name):
+        """Take a variant's start."""
+
+    def report(self, progress):
+        """Take a step."""
+
+    def done(self, name, line):
+        """Take an end."""

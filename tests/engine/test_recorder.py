@@ -144,14 +144,16 @@ def test_writer_killed_at_random_moments(tmp_path):
 
 def test_other_formats_and_files_are_refused(tmp_path):
     path = tmp_path / "metrics.h5"
-    with pytest.raises(CheckpointError, match="cannot be read as a record of a run"):
+    with pytest.raises(CheckpointError, match="cannot be read as the record of a run"):
         read_metrics(path)
     path.write_bytes(b"no HDF5")
-    with pytest.raises(CheckpointError, match="cannot be read as a record of a run"):
+    with pytest.raises(CheckpointError, match="cannot be read as the record of a run"):
         read_metrics(path)
     with h5py.File(path, "w") as file:
         file.create_group("meta").attrs["format"] = 99
-    with pytest.raises(CheckpointError, match="has format 99; this version reads format 1"):
+    with pytest.raises(
+        CheckpointError, match="has format 99, but this version of distopt reads format 1"
+    ):
         read_metrics(path)
 
 
@@ -170,12 +172,12 @@ def test_run_killed_between_checkpoints_resumes(tmp_path):
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     saved = max(int(p.parent.name) for p in out.glob("checkpoints/*/manifest.json"))
-    rows = [row["iteration"] for row in read_metrics(out / "metrics.h5")[3]]
+    rows = [row["iteration"] for row in read_metrics(out / "metrics.h5").rows()]
     assert rows == list(range(0, 7 * len(rows), 7))
     assert rows[-1] > saved - 7
     resume(out, engine="simulate", iterations=saved + 20)
     whole = run(configure(iterations=saved + 20), engine="simulate")
-    rows = read_metrics(out / "metrics.h5")[3]
+    rows = read_metrics(out / "metrics.h5").rows()
     assert [r["stationarity"] for r in rows] == [r["stationarity"] for r in whole.rows]
 
 
@@ -235,7 +237,7 @@ def test_disk_full_ends_with_a_sentence_and_a_valid_checkpoint(which, tmp_path):
     assert done.stdout.startswith("distopt: "), done.stdout + done.stderr
     assert f"{which} cannot be written: File too large. What was saved before" in done.stdout
     assert not done.stderr
-    rows = [row["iteration"] for row in read_metrics(out / "metrics.h5")[3]]
+    rows = [row["iteration"] for row in read_metrics(out / "metrics.h5").rows()]
     assert rows == list(range(0, rows[-1] + 1, 1 if which == "metrics.h5" else 1000))
     result = resume(out, engine="simulate", iterations=rows[-1] + 500)
     assert result.summary["iterations"] == rows[-1] + 500

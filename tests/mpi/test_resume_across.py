@@ -41,5 +41,5 @@ def test_restart_under_another_engine(algorithm, message, ways, comm, mpi_tmp_pa
     found, _ = play(configure(algorithm, message, iterations=0))
     load(out / "checkpoints" / f"{ITERATIONS:06d}", found.hosted)
     assert_equal_states(states(found), states(whole))
-    rows = read_metrics(out / "metrics.h5")[3]
+    rows = read_metrics(out / "metrics.h5").rows()
     assert comparable(rows, "diagnostics_bytes") == comparable(expected.rows, "diagnostics_bytes")

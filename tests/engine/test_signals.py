@@ -1,0 +1,68 @@
+"""Signals to a Python program that runs distopt: the run is saved, then the program ends."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+PROGRAM = """
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import distopt
+
+
+class Slope:  # never stationary
+    dimension, smoothness = 2, 1.0
+
+    def value(self, x):
+        return 1e-9 * float(x.sum())
+
+    def gradient(self, x, out):
+        out.fill(1e-9)
+
+
+for number in range(2):
+    distopt.simulate(
+        [Slope() for _ in range(3)],
+        algorithm=distopt.GradientTracking(eta=0.1, gamma=0.5),
+        iterations=10**9,
+        out=Path(sys.argv[1]) / str(number),
+    )
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_loop_over_runs_ends(number, tmp_path):
+    """SIGTERM and SIGINT end the program, SIGUSR1 the present run only; all of them save first."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        signal_run(program, number, tmp_path / "0")
+        if number == signal.SIGUSR1:
+            signal_run(program, signal.SIGTERM, tmp_path / "1")
+        _, told = program.communicate(timeout=60)
+    finally:
+        program.kill()
+    if number == signal.SIGINT:
+        assert "KeyboardInterrupt" in told
+    else:
+        assert program.returncode == -signal.SIGTERM
+    assert list((tmp_path / "0").glob("checkpoints/*/manifest.json"))
+    assert (tmp_path / "1").exists() is (number == signal.SIGUSR1)
+
+
+def signal_run(program, number, out):
+    """Wait until a run is iterating, and send the program a signal."""
+    deadline = time.monotonic() + 100  # compiling on a busy machine
+    while not (out / "metrics.h5").exists():
+        assert program.poll() is None, program.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    program.send_signal(number)
