@@ -160,6 +160,7 @@ def make_config(tables: dict[str, Any], folder: Path) -> Config:
     algorithm = make_member(ALGORITHMS, tables["algorithm"])
     compressor = make_member(COMPRESSORS, {"name": "identity"} | tables["compressor"])
     problem = build_problem(tables["problem"], tables["topology"], folder)
+    compressor = compressor.fitted(lambda: problem.blocks)
     algorithm.accept(compressor, problem.dimension)
     return Config(problem, algorithm, compressor, run, tables, folder)
 

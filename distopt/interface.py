@@ -194,7 +194,8 @@ def _minimise(
     run: Mapping[str, Any],
     comm: Any,
 ) -> Result:
-    compressor = compressor or Identity()
+    cost = next(iter(problem.costs.values()))
+    compressor = (compressor or Identity()).fitted(lambda: getattr(cost, "blocks", None))
     settings: RunConfig = make_run(run)
     algorithm.accept(compressor, problem.dimension)
     folder = None if out is None else Path(out)

@@ -86,6 +86,11 @@ class Problem:
         return int(self.family.dimension_for(self.agents, self.seed))
 
     @cached_property
+    def blocks(self) -> list[int] | None:
+        """Boundaries of the named parts (layers) of x, where the costs have any."""
+        return self.family.blocks_for(self.agents, self.seed)
+
+    @cached_property
     def minimum(self) -> float | None:
         """Smallest value of the average cost where it is known, else None."""
         return self.family.minimum(self.agents, self.seed)

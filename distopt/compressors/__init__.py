@@ -6,6 +6,7 @@ REGISTRY = Registry(
     "compressors",
     "compressor",
     {
+        "blockwise": "distopt.compressors.blockwise:Blockwise",
         "cast": "distopt.compressors.cast:Cast",
         "fixed_point": "distopt.compressors.fixed_point:FixedPoint",
         "identity": "distopt.compressors.identity:Identity",

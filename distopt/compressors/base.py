@@ -17,6 +17,7 @@ The input of `encode` is finite and not empty; `Agent.pack` has checked that onc
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
@@ -91,6 +92,13 @@ class Compressor(ABC):
 
     def check(self, d: int) -> None:  # noqa: B027
         """Raise `ConfigError` where the parameters do not fit vectors of size d (such as k > d)."""
+
+    def fitted(self, blocks: Callable[[], Sequence[int] | None]) -> "Compressor":
+        """Return this compressor for vectors of a cost whose `blocks` (or None) the argument returns.
+
+        Only those that treat layers apart ask for them.
+        """
+        return self
 
     def magnitudes(self) -> tuple[float, float]:
         """Return the |x_i| > 0 between which `guarantees` is derived; float64 with room to square.

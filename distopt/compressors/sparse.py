@@ -42,7 +42,7 @@ def from_table(table: dict[str, Any]) -> Compressor:
     return REGISTRY.get(name)(**options)  # type: ignore[no-any-return]
 
 
-def make_values(given: Any) -> Any:
+def make_compressor(given: Any) -> Compressor:
     """Return the compressor that a field `values` was given, as such or as a table."""
     if isinstance(given, dict):
         try:
@@ -50,17 +50,23 @@ def make_values(given: Any) -> Any:
         except ConfigError as error:
             nested = str(error).replace("compressor.", "compressor.values.", 1)
             raise ConfigError(nested) from None
-    if isinstance(given, Sparsifier):
-        raise ConfigError(
-            "compressor.values is a sparsifier itself; accepted: a compressor of all k kept values, "
-            'such as { name = "quantize", bits = 4 }.'
-        )
     if not isinstance(given, Compressor):
         raise ConfigError(
             f"compressor.values = {given!r} is not acceptable; accepted: a compressor or a table such "
             'as { name = "quantize", bits = 4 }.'
         )
     return given
+
+
+def make_values(given: Any) -> Compressor:
+    """Return the compressor of a sparsifier's kept values, given as such or as a table."""
+    made = make_compressor(given)
+    if isinstance(made, Sparsifier):
+        raise ConfigError(
+            "compressor.values is a sparsifier itself; accepted: a compressor of all k kept values, "
+            'such as { name = "quantize", bits = 4 }.'
+        )
+    return made
 
 
 @parameters("compressor")

@@ -63,6 +63,10 @@ class Family(ABC):
         """Return d, by building agent 0's cost where the family has no cheaper way."""
         return self.cost(0, agents, seed).dimension
 
+    def blocks_for(self, agents: int, seed: int) -> list[int] | None:
+        """Return the costs' `blocks` where they have any, by building agent 0's cost by default."""
+        return getattr(self.cost(0, agents, seed), "blocks", None)
+
     def minimum(self, agents: int, seed: int) -> float | None:
         """Return min f of f = (1/n) sum_i f_i where it is known to rounding, else None."""
         return None

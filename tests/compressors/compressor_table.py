@@ -1,5 +1,6 @@
 """One line per compressor and notable setting; every law and golden file runs over it."""
 
+from distopt.compressors.blockwise import Blockwise
 from distopt.compressors.cast import Cast
 from distopt.compressors.fixed_point import FixedPoint
 from distopt.compressors.identity import Identity
@@ -37,6 +38,10 @@ COMPRESSORS = {  # a new compressor adds one line, and a golden file by write_go
     "top_k-half-cast": TopK(fraction=0.5, values=Cast(dtype="bfloat16")),
     "top_k-quantize": TopK(fraction=0.3, values=Quantize(bits=4, dithered=True)),
     "rand_k": RandK(fraction=0.3),
+    "blockwise": Blockwise(block=6, values=Quantize(bits=3)),
+    "blockwise-top_k": Blockwise(
+        block=9, values=TopK(fraction=0.3, values=Quantize(bits=4, dithered=True))
+    ),
     "unbiased_rand_k": UnbiasedRandK(k=1),
     "unbiased_rand_k-ternary": UnbiasedRandK(fraction=0.5, values=Ternary()),
     "fixed_point": FixedPoint(),

@@ -69,10 +69,12 @@ def test_second_iteration_compiles_and_allocates_nothing(algorithm, message):
         {"name": "logistic", "dataset": "synthetic", "features": DIMENSION, "samples": 9},
     ],
 )
-def test_mini_batches_allocate_and_compile_nothing(problem):
+def test_mini_batches_and_blocks_allocate_and_compile_nothing(problem):
     tables = {
         "problem": problem | {"agents": 4},
-        "algorithm": {"name": "gt", "eta": 1e-3, "gamma": 0.5},
+        "algorithm": {"name": "cgt1", "eta": 1e-3, "gamma": 0.3, "alpha": 1.0},
+        "compressor": {"name": "blockwise"}
+        | ({} if problem["name"] == "lista" else {"block": 900}),
         "run": {"batch": 4},
     }
     config = make_config(tables, Path())

@@ -90,12 +90,13 @@ def test_real_data(comm):
 
 
 @pytest.mark.parametrize("problem", [{"name": "logistic", "dataset": "digits"}, {"name": "lista"}])
-def test_mini_batches(problem, comm):
+def test_mini_batches_and_blocks(problem, comm):
     config = make_config(
         {
             "problem": problem | {"agents": 4},
             "algorithm": {"name": "cgt1", "eta": 0.1, "gamma": 0.3, "alpha": 1.0},
-            "compressor": {"name": "quantize", "bits": 4},
+            "compressor": {"name": "blockwise", "values": {"name": "quantize", "bits": 4}}
+            | ({} if problem["name"] == "lista" else {"block": 20}),
             "run": {"iterations": 60, "record_every": 11, "batch": 3},
         },
         Path(),

@@ -71,6 +71,9 @@ class Network(Family):
             side(self.m)
         return self.layout.dimension
 
+    def blocks_for(self, agents: int, seed: int) -> list[int]:
+        return self.layout.blocks
+
     def _gamma(self) -> float:
         return 0.0
 
