@@ -148,7 +148,9 @@ def check(config, session, iterations):
 
 def measure(comm, d, rounds):
     config = configuration(d)
-    with open_transport("mpi", config.problem, config.compressor, config.run, comm) as transport:
+    with open_transport(
+        "mpi", config.problem, config.algorithm, config.compressor, config.run, comm
+    ) as transport:
         session = begin(config, transport)
         ours = Ours(session)
         ours.run(3)

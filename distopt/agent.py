@@ -6,11 +6,13 @@ from time import perf_counter
 
 import numpy as np
 
-from distopt.arrays import F64, U8
+from distopt.arrays import F64, I64, U8
 from distopt.batches import Batches
 from distopt.compressors.base import Compressor
 from distopt.costs.base import Cost
 from distopt.errors import DataError, DivergedError, MessageError
+from distopt.fixedpoint.format import Codes
+from distopt.fixedpoint.problems import IntegerProblem
 from distopt.memory import Memory
 from distopt.randomness import kernel, make_key
 
@@ -66,6 +68,7 @@ class Agent:
         self.weights = tuple(float(w) for w in weights)
         self.weight_sum = float(sum(self.weights))
         self.compressor = compressor
+        self.seed = seed
         self.iteration = 0
         self.batches = Batches(cost.samples, batch, seed, index) if batch else None  # type: ignore[attr-defined]
         self.seconds = Seconds()
@@ -101,12 +104,37 @@ class Agent:
         self.require_finite("gradient", out)
         self.seconds.gradient += perf_counter() - began
 
+    def integer_gradient(self, problem: IntegerProblem, x: Codes, out: I64) -> None:
+        """Out = the agent's part of the gradient at each row of x, exact."""
+        began = perf_counter()
+        problem.gradient(x, out)
+        self.seconds.gradient += perf_counter() - began
+
     def value(self, x: F64) -> float:
         """Return f_i(x)."""
         try:
             return self.cost.value(x)
         except DataError as error:
             raise self.blame(error) from None
+
+    def values(self, x: F64, out: F64) -> None:
+        """Out = f_i at each row of x : float64[repeats, d], or at x : float64[d]."""
+        together = getattr(self.cost, "values", None)
+        if x.ndim == 2 and together is not None:
+            together(x, out)
+        else:
+            for r, row in enumerate(x.reshape(-1, self.dimension)):
+                out[r] = self.value(row)
+
+    def gradients(self, x: F64, out: F64) -> None:
+        """Out = gradients of f_i, a row for each row of x; for the record, not for a step."""
+        together = getattr(self.cost, "gradients", None)
+        if x.ndim == 2 and together is not None:
+            together(x, out)
+        else:
+            rows = zip(x.reshape(-1, self.dimension), out.reshape(-1, self.dimension), strict=True)
+            for row, target in rows:
+                self.cost.gradient(row, target)
 
     def blame(self, error: DataError) -> DataError:
         """Add agent and iteration to what a user's cost complains of."""

@@ -204,7 +204,7 @@ def _minimise(
         if folder is None:
             raise ConfigError("resume=True needs out, the run directory to continue.")
         place, done, _ = checkpoint.latest(folder / "checkpoints", problem.topology.agents)
-    with open_transport(engine, problem, compressor, settings, comm) as transport:
+    with open_transport(engine, problem, algorithm, compressor, settings, comm) as transport:
         if folder is not None and not resume:
             together(transport, lambda: prepare_folder(folder, overwrite=False), root_only=True)
         result = execute(

@@ -5,7 +5,7 @@ import sys
 import types
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import MISSING
+from dataclasses import MISSING, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
@@ -20,7 +20,7 @@ from distopt.compressors.base import Compressor, Guarantee
 from distopt.console import output, write_json
 from distopt.costs import REGISTRY as COSTS
 from distopt.errors import ConfigError
-from distopt.parameters import defaults, show
+from distopt.parameters import defaults, field_names, show
 from distopt.registry import Registry
 from distopt.topologies import REGISTRY as TOPOLOGIES
 
@@ -106,6 +106,9 @@ def text(value: Any) -> str:
     """Write a default; a nested compressor by its name."""
     if isinstance(value, Compressor):
         return COMPRESSORS.name_of(type(value))
+    if is_dataclass(value):
+        pairs = [f"{k} = {show(v)}" for k, v in vars(value).items() if v not in (None, 0.0)]
+        return f"{{ {', '.join(pairs)} }}"
     return "{}" if value == {} else show(value)
 
 
@@ -125,6 +128,8 @@ def accepted(annotation: Any, metadata: Iterable[Any] = ()) -> list[str]:
         return [show(a) for a in arguments]
     if annotation is Compressor:
         return ["a compressor"]
+    if is_dataclass(annotation):
+        return [f"table with {', '.join(field_names(annotation))}"]  # type: ignore[arg-type]
     if origin is tuple:
         return ["list"]
     bounds = [

@@ -31,7 +31,16 @@ PARAMETERS = {
     "choco": {"eta": 0.02, "gamma": 0.1, "decay": 0.25},
     "dgd": {"eta": 0.02, "gamma": 0.5},
     "primal_dual": {"eta": 0.01, "gamma": 0.1, "beta": 0.01},
+    "fixed_point_gd": {
+        "eta": 0.125,
+        "format": "Q4.8",
+        "round_gradient": {"format": "Q5.9", "mode": "SR"},
+        "round_step": {"format": "Q4.10", "mode": "SR_eps", "eps": 0.1},
+        "round_subtraction": {"mode": "SR"},
+        "repeats": 3,
+    },
 }
+EXACT = {"fixed_point_gd"}  # take problems whose gradients are exact in integers
 MEMORY_STEP = {"cgt1", "cgt1-sum", "lead", "primal_dual"}  # have alpha, which must be <= 1 / r
 
 # A new compressor adds one line.
@@ -90,9 +99,13 @@ def configure(
     if algorithm in MEMORY_STEP:
         guarantee = compressor(message).guarantee(DIMENSION, Relative)
         parameters["alpha"] = min(1.0, 1 / guarantee.r)
-    cost = {"name": "pl", "dimension": DIMENSION, "start": "normal", "agents": agents}
+    name = "diagonal" if algorithm in EXACT else "pl"
+    cost = {"name": name, "dimension": DIMENSION, "start": "normal", "agents": agents}
+    cost |= problem or {}
+    if algorithm in EXACT:
+        cost.pop("basis", None)  # always diagonal
     tables = {
-        "problem": cost | (problem or {}),
+        "problem": cost,
         "topology": {"graph": graph},
         "algorithm": parameters,
         "compressor": MESSAGES[message],
@@ -116,7 +129,9 @@ def play(config: Config, transport=None, out: Path | None = None) -> tuple[Sessi
 
 def play_mpi(config: Config, comm, out: Path | None = None, disturb=None) -> tuple[Session, Result]:
     """Run a configuration under MPI on `comm`; `disturb(transport)` may make it misbehave."""
-    with open_transport("mpi", config.problem, config.compressor, config.run, comm) as transport:
+    with open_transport(
+        "mpi", config.problem, config.algorithm, config.compressor, config.run, comm
+    ) as transport:
         if disturb is not None:
             disturb(transport)
         return play(config, transport, out)

@@ -14,6 +14,7 @@ REGISTRY = Registry(
         "beer": "distopt.algorithms.beer:Beer",
         "lead": "distopt.algorithms.lead:Lead",
         "choco": "distopt.algorithms.choco:Choco",
+        "fixed_point_gd": "distopt.algorithms.fixed_point_gd:FixedPointGD",
         "dgd": "distopt.algorithms.dgd:DecentralizedGradientDescent",
         "primal_dual": "distopt.algorithms.primal_dual:PrimalDual",
     },

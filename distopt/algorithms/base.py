@@ -11,7 +11,17 @@ iterations everything lies in named arrays of the `State`; that is what a checkp
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Literal,
+    Protocol,
+    Self,
+    TypeAlias,
+)
 
 import numpy as np
 
@@ -19,7 +29,6 @@ from distopt.agent import Agent
 from distopt.arrays import F64, I64, U8
 from distopt.compressors.base import Absolute, Compressor, Guarantee, Local, Relative
 from distopt.errors import ConfigError
-from distopt.memory import Memory
 from distopt.parameters import Field
 
 Step: TypeAlias = Generator[U8, Sequence[U8], None]
@@ -39,6 +48,14 @@ else:
 ALGORITHM_OF_CLASS = {Relative: "cgt1", Absolute: "cgt2", Local: "cgt3"}
 
 
+class Kept(Protocol):
+    """What holds arrays that a checkpoint must hold."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Name them."""
+        ...
+
+
 class State:
     """The state of one agent: arrays and memories by name, as attributes.
 
@@ -54,8 +71,8 @@ class State:
 
         def __setattr__(self, name: str, value: Any) -> None: ...
 
-    def keep(self, **items: np.ndarray | Memory) -> None:
-        """Add arrays and memories that a checkpoint must hold."""
+    def keep(self, **items: "np.ndarray | Kept") -> None:
+        """Add arrays that a checkpoint must hold, or what names some, such as a `Memory`."""
         self._kept += items
         self.__dict__.update(items)
 
@@ -68,10 +85,10 @@ class State:
         named: dict[str, np.ndarray] = {}
         for name in self._kept:
             item = getattr(self, name)
-            if isinstance(item, Memory):
-                named |= {f"{name}.{part}": array for part, array in item.arrays().items()}
-            else:
+            if isinstance(item, np.ndarray):
                 named[name] = item
+            else:
+                named |= {f"{name}.{part}": array for part, array in item.arrays().items()}
         return named
 
 
@@ -130,12 +147,16 @@ class Algorithm(ABC):
         Which Lyapunov function belongs to it: "V1", "V2", "V3" (docs: theory).
     pilot : bool
         Whether its rules for ``"auto"`` ask for the flattest curvature that local descents meet.
+    repeats : int
+        How many independent runs it does at once; `model` and its like are float64[repeats, d] then,
+        and records are means over the runs.
     """
 
     vectors: ClassVar[int] = 2
     needs: ClassVar[type[Guarantee] | None] = Relative
     lyapunov: ClassVar[str | None] = None
     pilot: ClassVar[bool] = False
+    repeats = 1
 
     def accept(self, compressor: Compressor, d: int) -> None:
         """Raise `ConfigError`, naming an algorithm that takes it, for a compressor of another class."""
@@ -157,6 +178,10 @@ class Algorithm(ABC):
                 f'but compressor.name = "{name}" has none; '
                 f"{self._alternative(compressor, d)} takes it."
             )
+
+    def max_nbytes(self, compressor: Compressor, d: int) -> int:
+        """Return the most bytes that one message of an agent can have."""
+        return 2 * max(compressor.max_nbytes(d), 8)
 
     @staticmethod
     def _alternative(compressor: Compressor, d: int) -> str:
@@ -217,6 +242,10 @@ class Algorithm(ABC):
 
     def counts(self, s: State) -> dict[str, I64]:
         """Map names of events to their counts so far (int64[1] arrays of the state)."""
+        return {}
+
+    def observe(self, s: State) -> dict[str, float]:
+        """Return further series of the record (`distopt.engine.series`); sums over agents are kept."""
         return {}
 
     def scale(self, s: State) -> float:

@@ -38,7 +38,8 @@ class History:
     matrix : float64[n, n]
         W.
     series : dict[str, float64[rows]]
-        Those that exist for the run's algorithm, in the order of `SERIES`.
+        Those that exist for the run's algorithm, in the order of `SERIES`; those by run are
+        float64[rows, repeats].
     """
 
     place: Path
@@ -76,6 +77,7 @@ class History:
             vectors = ALGORITHMS.get(self.meta["algorithm"]).vectors
         except ConfigError:
             return np.nan
+        vectors *= int(self.meta.get("repeats", 1))
         coordinates = self.last("iteration") * vectors * int(self.meta["dimension"])
         return 8 * self.last("bytes_per_agent") / coordinates if coordinates else np.nan
 

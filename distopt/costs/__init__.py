@@ -7,11 +7,14 @@ REGISTRY = Registry(
     "problem",
     {
         "admm_csnet": "distopt.costs.networks.admm_csnet:ADMMCSNet",
+        "diagonal": "distopt.costs.fixed_terms:Diagonal",
         "ffnn": "distopt.costs.networks.ffnn:FFNN",
+        "himmelblau": "distopt.costs.fixed_terms:HimmelblauFamily",
         "lista": "distopt.costs.networks.lista:LISTA",
         "logistic": "distopt.costs.logistic:Logistic",
         "pl": "distopt.costs.pl:PL",
         "python": "distopt.costs.python:Python",
         "quadratic": "distopt.costs.quadratic:Quadratic",
+        "rosenbrock": "distopt.costs.fixed_terms:RosenbrockFamily",
     },
 )

@@ -22,6 +22,8 @@ class Cost(Protocol):
         The natural start point (``problem.start = "zeros"`` uses it instead of 0 where it exists).
     blocks : list[int]
         Boundaries of the named parts (layers) of x, ascending from 0 to d.
+    values(x, out), gradients(x, out) : methods
+        The same at many points at once, the rows of x : float64[points, d].
     hvp(x, v, out) : method
         out = Hessian(x) v.
     samples : int, and batch_gradient(x, index, out) : method

@@ -6,6 +6,7 @@ under every engine.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +19,18 @@ from distopt.transport.base import Transport
 
 # Per-agent numbers, in the order in which they are collected.
 LOCAL = (
-    "value", "consensus", "tracking", "memory_x", "memory_y", "gradient", "violations", "scale",
+    "consensus", "tracking", "memory_x", "memory_y", "gradient", "violations", "scale",
     "nbytes", "nbytes_on_wire", "messages", "diagnostics_nbytes",
     "seconds_gradient", "seconds_compression", "seconds_communication", "seconds_diagnostics",
     "seconds",
 )  # fmt: skip
+
+# Series that algorithms tell by `observe`; totals over the agents.
+OBSERVED = (
+    "saturations", "regime_large", "regime_middle", "regime_small", "regime_zero", "step_square",
+    "step_gain",
+)  # fmt: skip
+WHOLE = {"i8": round}
 
 
 class Diagnostics:
@@ -52,10 +60,12 @@ class Diagnostics:
         self.transport = transport
         self.lyapunov = lyapunov
         self.lower = lower
-        d = hosted[0].agent.dimension
-        self._mean, self._other, self._third = (np.empty(d) for _ in range(3))
-        self._work = [np.empty(d) for _ in hosted]
+        d, self.repeats = hosted[0].agent.dimension, algorithm.repeats
+        shape = (self.repeats, d) if self.repeats > 1 else (d,)
+        self._mean, self._other, self._third = (np.empty(shape) for _ in range(3))
+        self._work = [np.empty(shape) for _ in hosted]
         state = hosted[0].state
+        self.observed = list(algorithm.observe(state))
         self.has_tracker = algorithm.tracker(state) is not None
         self.has_invariant = self.has_tracker and algorithm.gradient(state) is not None
         self.has_memory = {name: name in algorithm.memories(state) for name in ("x", "y")}
@@ -64,7 +74,9 @@ class Diagnostics:
 
     def names(self) -> list[str]:
         """List the series that exist for this algorithm, in the order of `SERIES`."""
-        absent = set()
+        absent = set(OBSERVED) - set(self.observed)
+        if self.repeats == 1:
+            absent |= {"objective_runs"}
         if not self.has_tracker:
             absent |= {"tracking_error"}
         if not self.has_invariant:
@@ -82,19 +94,22 @@ class Diagnostics:
             absent -= {"lyapunov"}
         return [name for name in SERIES if name not in absent]
 
-    def row(self, iteration: int, seconds: float, diagnostics_seconds: float) -> dict[str, float]:
+    def row(self, iteration: int, seconds: float, diagnostics_seconds: float) -> dict[str, Any]:
         """Compute one record; all processes call this together and get the same numbers."""
         algorithm, transport, n = self.algorithm, self.transport, self.transport.agents
-        local = np.zeros((len(self.hosted), len(LOCAL)))
-        at = {name: local[:, i] for i, name in enumerate(LOCAL)}
+        R = self.repeats
+        columns = [*LOCAL, *self.observed]
+        local = np.zeros((len(self.hosted), len(columns) + R))
+        at = {name: local[:, i] for i, name in enumerate(columns)}
+        values = local[:, len(columns) :]
 
         models = [algorithm.model(h.state) for h in self.hosted]
         xbar = self._mean
         transport.mean(models, xbar)
         for i, h in enumerate(self.hosted):
-            at["value"][i] = h.agent.value(xbar)
-            at["consensus"][i] = square_distance(models[i], xbar, self._work[i])
-            h.agent.cost.gradient(xbar, self._work[i])
+            h.agent.values(xbar, values[i])
+            at["consensus"][i] = square_distance(models[i], xbar, self._work[i]) / R
+            h.agent.gradients(xbar, self._work[i])
         gradient = self._other
         transport.mean(self._work, gradient)
 
@@ -109,7 +124,7 @@ class Diagnostics:
         if self.has_invariant:
             gradients = [algorithm.gradient(h.state) for h in self.hosted]
             for i, g in enumerate(gradients):
-                at["gradient"][i] = np.sqrt(np.dot(g, g))  # type: ignore[arg-type]
+                at["gradient"][i] = np.sqrt(square(g))  # type: ignore[arg-type]
             gbar = self._third
             transport.mean(gradients, gbar)  # type: ignore[arg-type]
             residual = float(np.sqrt(square_distance(self._mean, gbar, self._mean)))
@@ -119,6 +134,8 @@ class Diagnostics:
             for count in algorithm.counts(h.state).values():
                 at["violations"][i] += count[0]
             at["scale"][i] = algorithm.scale(h.state)
+            for name, number in algorithm.observe(h.state).items():
+                at[name][i] = number
             at["seconds_gradient"][i] = h.agent.seconds.gradient
             at["seconds_compression"][i] = h.agent.seconds.compression
         # What is known per process is counted with the first of its agents: totals stay exact.
@@ -132,14 +149,16 @@ class Diagnostics:
         at["seconds"][:] = seconds
 
         table = transport.collect(local)
-        totals = {name: float(sum(table[:, i])) for i, name in enumerate(LOCAL)}
-        largest = {name: float(table[:, i].max()) for i, name in enumerate(LOCAL)}
-        gradient_norm = float(np.sqrt(np.dot(gradient, gradient)))
+        totals = {name: float(sum(table[:, i])) for i, name in enumerate(columns)}
+        largest = {name: float(table[:, i].max()) for i, name in enumerate(columns)}
+        objective = [float(sum(table[:, i])) / n for i in range(len(columns), len(columns) + R)]
+        gradient_norm = float(np.sqrt(square(gradient) / R))
         consensus = totals["consensus"] / n
-        row = {
+        row: dict[str, Any] = {
             "iteration": iteration,
             "seconds": largest["seconds"],
-            "objective": totals["value"] / n,
+            "objective": sum(objective) / R,
+            "objective_runs": objective,
             "gradient_norm": gradient_norm,
             "consensus_error": consensus,
             "stationarity": gradient_norm**2 + consensus,
@@ -157,6 +176,7 @@ class Diagnostics:
             "seconds_communication": totals["seconds_communication"] / n,
             "seconds_diagnostics": totals["seconds_diagnostics"] / n,
         }
+        row |= {name: WHOLE.get(SERIES[name].dtype, float)(totals[name]) for name in self.observed}
         if self.lyapunov:
             terms = self.lyapunov.evaluate(
                 gap=row["objective"] - self.lower,
@@ -174,4 +194,10 @@ class Diagnostics:
 def square_distance(a: F64, b: F64, work: F64) -> float:
     """Return ||a - b||_2^2; `work` is overwritten and may be a."""
     np.subtract(a, b, out=work)
-    return float(np.dot(work, work))
+    return square(work)
+
+
+def square(a: F64) -> float:
+    """Return the sum of the squares."""
+    flat = a.reshape(-1)
+    return float(np.dot(flat, flat))

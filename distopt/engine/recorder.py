@@ -35,11 +35,12 @@ class Recorder:
     names : Sequence[str]
         Series to record, keys of `SERIES`.
     meta : Mapping[str, Any]
-        Attributes of ``/meta``: texts, numbers, booleans; anything else is stored as JSON.
+        Attributes of ``/meta``: texts, numbers, booleans; anything else is stored as JSON. "repeats"
+        is how many runs the series by run are of, 1 by default.
     matrix : float64[n, n]
         The mixing matrix, ``/meta/W``.
-    rows : Sequence[Mapping[str, float]]
-        Rows of an earlier part of the run.
+    rows : Sequence[Mapping[str, Any]]
+        Rows of an earlier part of the run; a series by run has a list in the place of a number.
     """
 
     def __init__(
@@ -48,21 +49,25 @@ class Recorder:
         names: Sequence[str],
         meta: Mapping[str, Any],
         matrix: F64,
-        rows: Sequence[Mapping[str, float]] = (),
+        rows: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.path = path
         self.names = list(names)
         self.kept = [dict(row) for row in rows]
-        self._pending: list[Mapping[str, float]] = list(rows)
+        self._pending: list[Mapping[str, Any]] = list(rows)
         self._rows = 0
         temporary = path.with_name(path.name + ".tmp")
+        repeats = int(meta.get("repeats", 1))
         with h5py.File(temporary, "w", libver="latest") as file:
             series = file.create_group("series")
             series.attrs["rows"] = np.int64(0)
             for name in self.names:
-                units, description, dtype = SERIES[name]
-                data = series.create_dataset(name, (0,), dtype, maxshape=(None,), chunks=(CHUNK,))
-                data.attrs["units"], data.attrs["description"] = units, description
+                known = SERIES[name]
+                width = (repeats,) if known.by_run else ()
+                data = series.create_dataset(
+                    name, (0, *width), known.dtype, maxshape=(None, *width), chunks=(CHUNK, *width)
+                )
+                data.attrs["units"], data.attrs["description"] = known.units, known.description
             group = file.create_group("meta")
             group.attrs["format"] = FORMAT
             for key, value in (dict(meta) | {"status": "running", "stop_reason": ""}).items():
@@ -78,7 +83,7 @@ class Recorder:
         self._file.swmr_mode = True
         self._series = {name: self._file["series"][name] for name in self.names}
 
-    def append(self, row: Mapping[str, float]) -> None:
+    def append(self, row: Mapping[str, Any]) -> None:
         """Add one row; it is on disk after the next `flush`."""
         self._pending.append(row)
 
@@ -89,7 +94,7 @@ class Recorder:
         end = self._rows + len(self._pending)
         try:
             for name, data in self._series.items():
-                data.resize((end,))
+                data.resize(end, axis=0)
                 data[self._rows :] = [row[name] for row in self._pending]
                 data.flush()
             self._file["series"].attrs.modify("rows", np.int64(end))
@@ -151,7 +156,7 @@ class Metrics:
     matrix: F64
     series: dict[str, np.ndarray]
 
-    def rows(self) -> list[dict[str, float]]:
+    def rows(self) -> list[dict[str, Any]]:
         """Return the records one by one."""
         columns = [column.tolist() for column in self.series.values()]
         return [dict(zip(self.series, row, strict=True)) for row in zip(*columns, strict=True)]

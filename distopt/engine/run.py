@@ -68,7 +68,9 @@ def run(
     KeyboardInterrupt
         After SIGINT, if `signals`.
     """
-    with open_transport(engine, config.problem, config.compressor, config.run) as transport:
+    with open_transport(
+        engine, config.problem, config.algorithm, config.compressor, config.run
+    ) as transport:
         if out is not None:
             together(transport, lambda: prepare_folder(out, overwrite), root_only=True)
         result = execute(
@@ -122,7 +124,9 @@ def resume(
     refuse_changes(stored, config)
     agents = config.problem.agents
     place, done, damaged = checkpoint.latest(run_dir / "checkpoints", agents)
-    with open_transport(engine, config.problem, config.compressor, config.run) as transport:
+    with open_transport(
+        engine, config.problem, config.algorithm, config.compressor, config.run
+    ) as transport:
         result = execute(
             config.problem, config.algorithm, config.compressor, config.run, transport,
             out=run_dir, progress=progress, place=place, done=done,
@@ -159,6 +163,7 @@ def refuse_changes(stored: Config, wanted: Config) -> None:
 def open_transport(
     engine: Engine,
     problem: ProblemLike,
+    algorithm: Algorithm,
     compressor: Compressor,
     run: RunConfig,
     comm: Any = None,
@@ -177,7 +182,7 @@ def open_transport(
     from distopt.transport.mpi import MpiTransport, require_ranks
 
     comm = require_ranks(comm, topology.agents)
-    largest = 2 * max(compressor.max_nbytes(problem.dimension), 8)
+    largest = algorithm.max_nbytes(compressor, problem.dimension)
     transport = MpiTransport(comm, topology, largest, run.timeout)
     try:
         yield transport

@@ -9,12 +9,15 @@ class Series(NamedTuple):
     units: str
     description: str
     dtype: str = "f8"
+    by_run: bool = False  # one number for each of the runs that an algorithm does at once
 
 
+# Where an algorithm does several independent runs at once, all but the last kind are means over them.
 SERIES: dict[str, Series] = {
     "iteration": Series("1", "iterations done", "i8"),
     "seconds": Series("s", "wall time since iteration 0, diagnostics excluded; largest over ranks"),
     "objective": Series("1", "f at the mean, f(xbar) = (1/n) sum_i f_i(xbar)"),
+    "objective_runs": Series("1", "f at the mean, of each run", by_run=True),
     "gradient_norm": Series("1", "||grad f(xbar)||_2"),
     "consensus_error": Series("1", "(1/n) sum_i ||x_i - xbar||^2"),
     "stationarity": Series("1", "P = ||grad f(xbar)||^2 + consensus error"),
@@ -40,6 +43,17 @@ SERIES: dict[str, Series] = {
     "ball_violations": Series(
         "1", "times that an argument left the unit ball, total over agents", "i8"
     ),
+    "saturations": Series(
+        "1", "values so far that a fixed-point format's range did not hold, total", "i8"
+    ),
+    "regime_large": Series(
+        "1", "coordinates of all runs with step t |g| >= u, in the latest iteration", "i8"
+    ),
+    "regime_middle": Series("1", "coordinates with u/2 < t |g| < u", "i8"),
+    "regime_small": Series("1", "coordinates with 0 < t |g| <= u/2, where RN stands still", "i8"),
+    "regime_zero": Series("1", "coordinates with t g = 0", "i8"),
+    "step_square": Series("1", "M = ||rounding error of the step||^2 of the latest iteration"),
+    "step_gain": Series("1", "R = sum |bias| ((1 - L t) |g| - c1 u) of the latest iteration"),
     "seconds_gradient": Series("s", "in gradients, mean over agents"),
     "seconds_compression": Series("s", "in encoding, decoding and mixing, mean over agents"),
     "seconds_communication": Series("s", "in exchanges, waiting included, mean over agents"),

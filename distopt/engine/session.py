@@ -278,6 +278,7 @@ class Session:
             "config": config_text,
             "agents": self.facts.agents,
             "dimension": self.facts.dimension,
+            "repeats": self.algorithm.repeats,
             "seed": np.uint64(self.settings.seed),
             "spectral_gap": self.facts.gap,
             "kappa": self.facts.kappa,
@@ -370,7 +371,7 @@ class Session:
 
     def is_stationary(self) -> bool:
         """Apply the stopping test to the latest record."""
-        return self.latest["stationarity"] <= self.settings.stop.stationarity
+        return bool(self.latest["stationarity"] <= self.settings.stop.stationarity)
 
     def agree(self, spent: float) -> tuple[str, int]:
         """Ask all processes whether one was told to stop; also settle when to ask next."""
@@ -443,7 +444,7 @@ class Session:
     def summary(self, reason: str) -> dict[str, Any]:
         """Put together what ``--json`` prints."""
         row, n, d = self.latest, self.facts.agents, self.facts.dimension
-        vectors = max(self.k, 1) * self.algorithm.vectors * d
+        vectors = max(self.k, 1) * self.algorithm.vectors * d * self.algorithm.repeats
         return {
             "algorithm": ALGORITHMS.name_of(type(self.algorithm)),
             "compressor": COMPRESSORS.name_of(type(self.compressor)),

@@ -100,6 +100,7 @@ class _Work:
         self.nothing = np.zeros(0)
         self.no_codes = np.zeros(0, np.int8)
         self.no_key = np.zeros(5, np.uint32)
+        self.one = np.ones(1, np.int64)
 
 
 _work = _Work()
@@ -198,8 +199,7 @@ def round_integers(
     >>> round_integers(np.array([20, 24, -24], np.int32), 4, Format(8, 0))
     Rounded(codes=array([ 1,  2, -2], dtype=int8), saturated=0)
     """
-    one = np.ones(1, np.int64)
-    return multiply(p, one, fraction_bits, format, rounding, key, first=first, v=v, out=out)
+    return multiply(p, _work.one, fraction_bits, format, rounding, key, first=first, v=v, out=out)
 
 
 def multiply(

@@ -1,12 +1,14 @@
 """Every registered algorithm keeps the contract, with replicas and with sums."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
 import distopt
 from distopt.algorithms import REGISTRY
 from distopt.algorithms.base import Algorithm, State
+from distopt.problem import build_problem
 from distopt.testing import check_algorithm
 
 ALGORITHMS = {
@@ -28,11 +30,21 @@ ALGORITHMS = {
     ),
     "choco": (distopt.Choco(eta=0.02, gamma=0.3), distopt.RandK(fraction=0.5)),
     "dgd": (distopt.DecentralizedGradientDescent(eta=0.02, gamma=0.5), None),
+    "fixed_point_gd": (distopt.FixedPointGD(eta=0.125, format="Q4.8"), None),
+    "fixed_point_gd-runs": (
+        distopt.FixedPointGD(
+            eta=0.125, format="Q4.8", repeats=3, round_step={"mode": "signed_SR_eps", "eps": 0.2}
+        ),
+        None,
+    ),
     "primal_dual": (
         distopt.PrimalDual(eta=0.02, gamma=0.3, beta=0.1, alpha=0.5),
         distopt.Quantize(bits=4),
     ),
 }
+
+
+EXACT = build_problem({"name": "diagonal", "agents": 4, "dimension": 9}, {}, Path())
 
 
 def test_table_is_complete():
@@ -43,7 +55,8 @@ def test_table_is_complete():
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_contract(name):
     algorithm, compressor = ALGORITHMS[name]
-    check_algorithm(algorithm, compressor)
+    costs = [EXACT.cost(i) for i in range(4)] if name.startswith("fixed_point_gd") else None
+    check_algorithm(algorithm, compressor, costs)
     if "memory" in {f.name for f in fields(algorithm)}:
         check_algorithm(replace(algorithm, memory="sum"), compressor)
 

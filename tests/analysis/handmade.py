@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import tomli_w
 
+from distopt.engine.diagnostics import OBSERVED
 from distopt.engine.recorder import Recorder
 from distopt.engine.series import SERIES
 
@@ -40,7 +41,8 @@ def write_run(
         Attributes of /meta that differ from the usual ones.
     """
     place.mkdir(parents=True, exist_ok=True)
-    names = [n for n in SERIES if n not in {"lyapunov_scale", "ball_violations", *absent}]
+    usual = [n for n in SERIES if n not in {*OBSERVED, "objective_runs"}]
+    names = [n for n in usual if n not in {"lyapunov_scale", "ball_violations", *absent}]
     names += ["ball_violations"] * ("ball_violations" in meta)
     compressor = meta.get("compressor", "quantize")
     config = {

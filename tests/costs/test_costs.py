@@ -28,6 +28,9 @@ FAMILIES = {  # a new family adds one line
     "admm_csnet": {"name": "admm_csnet", "m": 6, "n": 3, "layers": 3, "samples": 8},
     "ffnn": {"name": "ffnn", "m": 6, "n": 3, "layers": 3, "samples": 8},
     "python": {"name": "python", "file": str(EXAMPLE)},
+    "diagonal": {"name": "diagonal", "dimension": 7},
+    "himmelblau": {"name": "himmelblau"},
+    "rosenbrock": {"name": "rosenbrock"},
 }
 
 
@@ -70,7 +73,7 @@ def test_far_points_stay_finite(row, folder):
 @pytest.mark.parametrize("row", FAMILIES)
 def test_costs_are_a_function_of_seed_and_agent(row, folder):
     problem = problem_of(row, folder, seed=5)
-    x = np.linspace(-1, 1, problem.dimension)
+    x = np.linspace(-1, 1.1, problem.dimension)
     values = [[problem.cost(i).value(x) for i in order] for order in ((0, 1, 2), (2, 1, 0))]
     assert values[0] == values[1][::-1]
     assert len(set(values[0])) == AGENTS
