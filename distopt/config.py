@@ -41,6 +41,9 @@ class StopConfig(BaseModel):
         float,
         Field(ge=0, description="stop once P = |grad f(xbar)|^2 + consensus error is this small"),
     ] = 0.0
+    nmse: Annotated[
+        float, Field(ge=0, description="stop once the NMSE on the training samples is this small")
+    ] = 0.0
     seconds: Annotated[
         float, Field(gt=0, description="stop after this many seconds, with a checkpoint")
     ] = float("inf")

@@ -205,6 +205,7 @@ def make_bar() -> Any:
 STOPPED = {
     "iterations": "all iterations done",
     "stop.stationarity": "run.stop.stationarity reached",
+    "stop.nmse": "run.stop.nmse reached",
     "stop.seconds": "run.stop.seconds used up",
     "signal": "stopped by a signal",
 }

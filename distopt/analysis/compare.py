@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from distopt.errors import ConfigError
 from distopt.parameters import nearest
 
 ACCURACIES = (1e-4, 1e-6, 1e-10)
+Measure: TypeAlias = Literal["stationarity", "nmse"]
+SYMBOLS = {"stationarity": "P", "nmse": "NMSE"}
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,11 @@ class Entry:
     seed: int | None
     history: History | None
     failure: str | None = None
+    measure: Measure = "stationarity"  # the series that accuracies are values of
 
     def reach(self, accuracy: float) -> Reach | None:
         """Return when this run was so accurate, if it was."""
-        return self.history.reach(accuracy) if self.history else None
+        return self.history.reach(accuracy, self.measure) if self.history else None
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class Row:
             "accuracies": [vars(target) for target in self.targets],
             "bits_per_coordinate": self.middle(lambda h: h.bits),
             "stationarity": self.middle(lambda h: h.last("stationarity")),
+            "nmse": self.middle(lambda h: h.last("nmse")),
             "consensus_error": self.middle(lambda h: h.last("consensus_error")),
             "objective": self.middle(lambda h: h.last("objective")),
             "iterations": self.middle(lambda h: h.last("iteration")),
@@ -133,6 +137,12 @@ class Comparison:
     baseline: str | None
     rows: list[Row]
     references: dict[float, str] = field(default_factory=dict)  # best uncompressed, by accuracy
+    measure: Measure = "stationarity"  # what the accuracies are values of
+
+    @property
+    def symbol(self) -> str:
+        """What tables and figures call the measure."""
+        return SYMBOLS[self.measure]
 
     @property
     def baseline_is_best(self) -> bool:
@@ -143,6 +153,7 @@ class Comparison:
         """Return everything as one object."""
         return {
             "title": self.title,
+            "measure": self.measure,
             "accuracies": self.accuracies,
             "baseline": self.baseline,
             "best_uncompressed": [self.references.get(a) for a in self.accuracies],
@@ -163,7 +174,7 @@ def compare(
     entries : Sequence[Entry]
         Variants appear in the order of their first entry.
     accuracies : Sequence[float]
-        Values of P.
+        Values of the entries' measure.
     baseline : str, optional
         The variant that the others are compared with, by default the first uncompressed one.
     title : str
@@ -198,7 +209,8 @@ def compare(
         )
         for label, group in groups.items()
     ]
-    return Comparison(title, ordered, baseline, rows, references)
+    measure = entries[0].measure if entries else "stationarity"
+    return Comparison(title, ordered, baseline, rows, references, measure)
 
 
 def is_uncompressed(group: Sequence[Entry]) -> bool:

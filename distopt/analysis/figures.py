@@ -90,6 +90,10 @@ def convergence(history: History) -> Figure:
     return figure
 
 
+AXIS_LABELS = {
+    "stationarity": "P = ‖∇f(x̄)‖² + consensus error",
+    "nmse": "NMSE of the mean model, training samples",
+}
 UNITS = {"bytes_per_agent": "B", "seconds": "s"}
 ABSCISSAE = {
     "iteration": "iterations",
@@ -194,7 +198,7 @@ def upright(places: dict[int, F64]) -> dict[int, F64]:
 
 
 def comparison_curves(comparison: Comparison) -> Figure:
-    """Draw P against iterations, bytes and seconds for all variants; thin lines are further seeds."""
+    """Draw the measure against iterations, bytes and seconds; thin lines are further seeds."""
     with canvas(3, 12.5, 3.9, sharey=True) as (figure, axes):
         for axis, (name, label) in zip(axes, ABSCISSAE.items(), strict=True):
             if name == "bytes_per_agent":  # savings are factors: equal ones are equally far apart
@@ -204,14 +208,14 @@ def comparison_curves(comparison: Comparison) -> Figure:
                 for history in row.histories:
                     main = history is chosen
                     curve(
-                        axis, history[name], history["stationarity"],
+                        axis, history[name], history[comparison.measure],
                         label=row.label if main else None,
                         **line(number) | ({} if main else {"lw": 0.7, "alpha": 0.35}),
                     )  # fmt: skip
             for accuracy in comparison.accuracies:
                 axis.axhline(accuracy, color="#777777", lw=0.8, ls=(0, (1, 2)), zorder=1)
             dress(axis, name, label)
-        axes[0].set_ylabel("P = ‖∇f(x̄)‖² + consensus error")
+        axes[0].set_ylabel(AXIS_LABELS[comparison.measure])
         legend_beside(figure, axes[0])
     return figure
 
@@ -219,19 +223,22 @@ def comparison_curves(comparison: Comparison) -> Figure:
 def middle_run(row: Row) -> History:
     """Return the run whose number of iterations to the finest accuracy is the median one."""
     accuracy = row.targets[-1].accuracy
-    ranked = sorted(row.histories, key=lambda h: r.iterations if (r := h.reach(accuracy)) else 1e99)
-    return ranked[(len(ranked) - 1) // 2]
+    known = [(e, e.history) for e in row.entries if e.history]
+    ranked = sorted(
+        known, key=lambda pair: r.iterations if (r := pair[0].reach(accuracy)) else 1e99
+    )
+    return ranked[(len(ranked) - 1) // 2][1]
 
 
 def comparison_bars(comparison: Comparison) -> Figure:
     """Draw the bytes that each variant needed for each accuracy."""
-    rows = comparison.rows
-    count = len(comparison.accuracies)
+    rows, goals = comparison.rows, comparison.accuracies
+    count = len(goals)
     height = 1.0 + 0.34 * len(rows)
     with canvas(count, 3.2 + 3.1 * count, height, sharey=True) as (figure, axes):
         for panel, axis in enumerate(axes):
             bars(axis, rows, panel)
-            axis.set_title(f"bytes per agent to P ≤ {q.power(comparison.accuracies[panel])}")
+            axis.set_title(f"bytes per agent to {comparison.symbol} ≤ {q.power(goals[panel])}")
         axes[0].set_yticks(range(len(rows)), [row.label for row in rows])
         axes[0].invert_yaxis()
     return figure

@@ -22,7 +22,7 @@ class Reach(NamedTuple):
     bytes_per_agent: float
     bytes_on_wire: float
     seconds: float
-    held: bool  # P stayed that small to the end of the run
+    held: bool  # it stayed that small to the end of the run
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,11 @@ class History:
         coordinates = self.last("iteration") * vectors * int(self.meta["dimension"])
         return 8 * self.last("bytes_per_agent") / coordinates if coordinates else np.nan
 
-    def reach(self, accuracy: float) -> Reach | None:
-        """Return the first record with P <= `accuracy`, None where there is none."""
-        good = self["stationarity"] <= accuracy
+    def reach(self, accuracy: float, measure: str = "stationarity") -> Reach | None:
+        """Return the first record where a series is <= `accuracy`, None where there is none."""
+        if measure not in self.series:
+            return None
+        good = self[measure] <= accuracy
         if not good.any():
             return None
         row = int(np.argmax(good))

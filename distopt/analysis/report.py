@@ -20,6 +20,7 @@ STATUS = {
 REASONS = {
     "iterations": "all iterations done",
     "stop.stationarity": "stop.stationarity reached",
+    "stop.nmse": "stop.nmse reached",
     "stop.seconds": "stop.seconds used up",
     "signal": "by a signal",
 }

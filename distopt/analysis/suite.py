@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-from distopt.analysis.compare import ACCURACIES, Comparison, Entry, compare
+from distopt.analysis.compare import ACCURACIES, Comparison, Entry, Measure, compare
 from distopt.analysis.history import read_history
 from distopt.config import SECTIONS, Config, apply_settings, make_config, read_toml
 from distopt.errors import CheckpointError, ConfigError, DistoptError
@@ -32,8 +32,11 @@ class SuiteConfig(BaseModel):
     title: Annotated[str, Field(description="of table and figures")] = ""
     accuracies: Annotated[
         tuple[Annotated[float, Field(gt=0)], ...],
-        Field(min_length=1, description="values of P to be reached"),
+        Field(min_length=1, description="values of the measure to be reached"),
     ] = ACCURACIES
+    measure: Annotated[
+        Measure, Field(description="P, or the NMSE on the training samples of networks")
+    ] = "stationarity"
     baseline: Annotated[str | None, Field(description="label of the variant to compare with")] = (
         None
     )
@@ -66,6 +69,7 @@ class Suite:
     accuracies: tuple[float, ...]
     baseline: str | None
     cases: list[Case]
+    measure: Measure = "stationarity"
 
     @property
     def agents(self) -> set[int]:
@@ -81,7 +85,7 @@ class Suite:
                 history = read_history(case.place)
             except CheckpointError as error:
                 history, reason = None, reason or str(error)
-            entries.append(Entry(case.label, case.seed, history, reason))
+            entries.append(Entry(case.label, case.seed, history, reason, self.measure))
         return compare(entries, self.accuracies, self.baseline, self.title)
 
 
@@ -132,7 +136,8 @@ def load_suite(path: Path, settings: Sequence[str], out: Path) -> Suite:
             cases.append(Case(label, seed, config, place))
     if complaints:
         raise ConfigError(one_sentence(complaints, len(variants)))
-    return Suite(suite.title or path.stem, suite.accuracies, suite.baseline, cases)
+    title = suite.title or path.stem
+    return Suite(title, suite.accuracies, suite.baseline, cases, suite.measure)
 
 
 def one_sentence(complaints: dict[str, str], variants: int) -> str:

@@ -18,14 +18,18 @@ LOST = "*"  # marks an accuracy that was not kept
 
 def header(comparison: Comparison) -> list[str]:
     """Return the titles of the columns; further lines of a title explain the lines of the cells."""
+    symbol = comparison.symbol
     shares = "% of baseline" if comparison.baseline else ""
     if not comparison.baseline_is_best:
         shares += " | best"
     return [
         "variant\nconverged",
-        *[f"P ≤ {q.power(a)}\niterations, bytes\n{shares}".rstrip() for a in comparison.accuracies],
+        *[
+            f"{symbol} ≤ {q.power(a)}\niterations, bytes\n{shares}".rstrip()
+            for a in comparison.accuracies
+        ],
         "bits per\ncoordinate",
-        "final P",
+        f"final {symbol}",
         "seconds\ndiagnostics",
         "notes",
     ]
@@ -38,7 +42,7 @@ def cells(comparison: Comparison, row: Row) -> list[str]:
         f"{row.label}\n{row.converged}/{len(row.entries)}",
         *[target_cell(target, comparison.baseline_is_best) for target in row.targets],
         "-" if bits is None else f"{bits:.3g}",
-        q.small(row.middle(lambda h: h.last("stationarity"))),
+        q.small(row.middle(lambda h: h.last(comparison.measure))),
         f"{q.seconds(row.middle(lambda h: h.last('seconds')))}\n"
         f"{q.seconds(row.middle(lambda h: h.last('seconds_diagnostics')))}",
         notes(row),
@@ -86,7 +90,7 @@ def remarks(comparison: Comparison) -> list[str]:
                 f"uncompressed variant ({named})."
             )
     if any(t.held < t.reached for row in comparison.rows for t in row.targets):
-        found.append(f"{LOST} P rose above this accuracy again later in the run.")
+        found.append(f"{LOST} {comparison.symbol} rose above this accuracy again later in the run.")
     if any(len(row.entries) > 1 for row in comparison.rows):
         found.append("Several seeds: medians over the runs that got there.")
     if not any("certified" in notes(row) for row in comparison.rows):
@@ -178,8 +182,8 @@ def comparison_page(comparison: Comparison, curves: bytes, bars: bytes) -> str:
                 [
                     page.figure(
                         "curves", curves,
-                        "Stationarity P against iterations, bytes per agent (logarithmic) and seconds; "
-                        "dotted lines are the accuracies of the table.", wide=True,
+                        f"{comparison.symbol} against iterations, bytes per agent (logarithmic) and "
+                        "seconds; dotted lines are the accuracies of the table.", wide=True,
                     ),
                     page.figure(
                         "bytes", bars, "Bytes per agent to each accuracy and share of the baseline.",

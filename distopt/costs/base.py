@@ -24,6 +24,9 @@ class Cost(Protocol):
         Boundaries of the named parts (layers) of x, ascending from 0 to d.
     values(x, out), gradients(x, out) : methods
         The same at many points at once, the rows of x : float64[points, d].
+    energy : float
+        What the objective is measured against: its value for the answer 0, so that the series
+        ``nmse`` is mean f_i / mean energy_i.
     hvp(x, v, out) : method
         out = Hessian(x) v.
     samples : int, and batch_gradient(x, index, out) : method

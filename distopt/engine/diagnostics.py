@@ -19,7 +19,7 @@ from distopt.transport.base import Transport
 
 # Per-agent numbers, in the order in which they are collected.
 LOCAL = (
-    "consensus", "tracking", "memory_x", "memory_y", "gradient", "violations", "scale",
+    "energy", "consensus", "tracking", "memory_x", "memory_y", "gradient", "violations", "scale",
     "nbytes", "nbytes_on_wire", "messages", "diagnostics_nbytes",
     "seconds_gradient", "seconds_compression", "seconds_communication", "seconds_diagnostics",
     "seconds",
@@ -70,6 +70,7 @@ class Diagnostics:
         self.has_invariant = self.has_tracker and algorithm.gradient(state) is not None
         self.has_memory = {name: name in algorithm.memories(state) for name in ("x", "y")}
         self.has_counts = bool(algorithm.counts(state))
+        self.energies = [getattr(h.agent.cost, "energy", None) for h in hosted]
         self.recorded = self.names()
 
     def names(self) -> list[str]:
@@ -77,6 +78,8 @@ class Diagnostics:
         absent = set(OBSERVED) - set(self.observed)
         if self.repeats == 1:
             absent |= {"objective_runs"}
+        if None in self.energies:
+            absent |= {"nmse"}
         if not self.has_tracker:
             absent |= {"tracking_error"}
         if not self.has_invariant:
@@ -108,6 +111,7 @@ class Diagnostics:
         transport.mean(models, xbar)
         for i, h in enumerate(self.hosted):
             h.agent.values(xbar, values[i])
+            at["energy"][i] = self.energies[i] or 0.0
             at["consensus"][i] = square_distance(models[i], xbar, self._work[i]) / R
             h.agent.gradients(xbar, self._work[i])
         gradient = self._other
@@ -159,6 +163,7 @@ class Diagnostics:
             "seconds": largest["seconds"],
             "objective": sum(objective) / R,
             "objective_runs": objective,
+            "nmse": sum(objective) * n / R / totals["energy"] if totals["energy"] else np.nan,
             "gradient_norm": gradient_norm,
             "consensus_error": consensus,
             "stationarity": gradient_norm**2 + consensus,

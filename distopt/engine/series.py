@@ -18,6 +18,9 @@ SERIES: dict[str, Series] = {
     "seconds": Series("s", "wall time since iteration 0, diagnostics excluded; largest over ranks"),
     "objective": Series("1", "f at the mean, f(xbar) = (1/n) sum_i f_i(xbar)"),
     "objective_runs": Series("1", "f at the mean, of each run", by_run=True),
+    "nmse": Series(
+        "1", "objective over its value for the answer 0 (costs with `energy`: networks)"
+    ),
     "gradient_norm": Series("1", "||grad f(xbar)||_2"),
     "consensus_error": Series("1", "(1/n) sum_i ||x_i - xbar||^2"),
     "stationarity": Series("1", "P = ||grad f(xbar)||^2 + consensus error"),

@@ -31,7 +31,7 @@ from distopt.engine.agreement import SharedError, together
 from distopt.engine.diagnostics import Diagnostics
 from distopt.engine.driver import Hosted, iterate, run_to_end
 from distopt.engine.recorder import Recorder
-from distopt.errors import DistoptError, DivergedError
+from distopt.errors import ConfigError, DistoptError, DivergedError
 from distopt.topology import Topology
 from distopt.transport.base import Transport
 from distopt.transport.local import LocalTransport
@@ -137,6 +137,11 @@ class Session:
         self.costs = [problem.cost(i) for i in transport.hosted]
         for i, cost in zip(transport.hosted, self.costs, strict=True):
             require_batches(cost, settings.batch, i)
+            if settings.stop.nmse and not hasattr(cost, "energy"):
+                raise ConfigError(
+                    f"run.stop.nmse = {settings.stop.nmse:g} needs costs that have an NMSE (an "
+                    f"attribute energy, as networks have); that of agent {i} has none. Accepted: 0."
+                )
         self.warnings: list[str] = []
         self.rows: list[dict[str, float]] = []
         self.k = 0
@@ -342,8 +347,8 @@ class Session:
         """Do iterations until there is a reason to stop; return the reason."""
         settings, last = self.settings, self.settings.iterations
         agree_at = self.k + 1
-        if self.is_due(self.k) and self.is_stationary():
-            return "stop.stationarity"
+        if self.is_due(self.k) and (reason := self.is_good_enough()):
+            return reason
         while self.k < last:
             began = perf_counter()
             iterate(self.algorithm, self.hosted, self.transport, self.k)
@@ -351,8 +356,8 @@ class Session:
             self.k += 1
             if self.is_due(self.k):
                 self.record()
-                if self.is_stationary():
-                    return "stop.stationarity"
+                if reason := self.is_good_enough():
+                    return reason
             if settings.checkpoint_every and self.k % settings.checkpoint_every == 0:
                 self.save()
             if self.k == agree_at:
@@ -369,9 +374,12 @@ class Session:
         regular = iteration % settings.record_every == 0 or iteration == settings.iterations
         return regular and iteration <= self.k
 
-    def is_stationary(self) -> bool:
-        """Apply the stopping test to the latest record."""
-        return bool(self.latest["stationarity"] <= self.settings.stop.stationarity)
+    def is_good_enough(self) -> str:
+        """Apply the stopping tests to the latest record; return the reason to stop, "" for none."""
+        stop = self.settings.stop
+        if self.latest["stationarity"] <= stop.stationarity:
+            return "stop.stationarity"
+        return "stop.nmse" if self.latest.get("nmse", np.inf) <= stop.nmse else ""
 
     def agree(self, spent: float) -> tuple[str, int]:
         """Ask all processes whether one was told to stop; also settle when to ask next."""
@@ -456,6 +464,7 @@ class Session:
             "consensus_error": row["consensus_error"],
             "gradient_norm": row["gradient_norm"],
             "objective": row["objective"],
+            "nmse": row.get("nmse"),
             "lyapunov": row.get("lyapunov"),
             "certified": self.lyapunov is not None and self.lyapunov.certified,
             "bytes_per_agent": row["bytes_per_agent"],
