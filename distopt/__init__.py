@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from distopt.algorithms.gt import GradientTracking as GradientTracking
     from distopt.algorithms.lead import Lead as Lead
     from distopt.algorithms.primal_dual import PrimalDual as PrimalDual
+    from distopt.algorithms.zed import Zed as Zed
+    from distopt.algorithms.zed1 import Zed1 as Zed1
     from distopt.compressors.base import Compressor as Compressor
     from distopt.config import Config as Config
     from distopt.config import load_config as load_config

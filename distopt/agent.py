@@ -46,6 +46,8 @@ class Agent:
         Of the run; random bits depend on (seed, agent, iteration, stream, index) only.
     vectors : int
         How many vectors a message holds at most.
+    remedy : str
+        What may help where it diverges.
     batch : int
         Samples of a gradient, drawn anew for each; 0: all, the exact gradient.
     """
@@ -60,6 +62,7 @@ class Agent:
         seed: int,
         vectors: int = 2,
         batch: int = 0,
+        remedy: str = "a smaller algorithm.eta may help",
     ) -> None:
         self.index = index
         self.cost = cost
@@ -69,6 +72,7 @@ class Agent:
         self.weight_sum = float(sum(self.weights))
         self.compressor = compressor
         self.seed = seed
+        self.remedy = remedy
         self.iteration = 0
         self.batches = Batches(cost.samples, batch, seed, index) if batch else None  # type: ignore[attr-defined]
         self.seconds = Seconds()
@@ -146,7 +150,7 @@ class Agent:
         if at >= 0:
             raise DivergedError(
                 f"Agent {self.index} diverged at iteration {self.iteration}: {name}[{at}] is "
-                f"{vector[at]}; a smaller algorithm.eta or algorithm.gamma may help."
+                f"{vector[at]}; {self.remedy}."
             )
 
     def pack(self, k: int, first: int = 0, /, **vectors: F64) -> U8:

@@ -161,7 +161,7 @@ def make_config(tables: dict[str, Any], folder: Path) -> Config:
     tables = {section: dict(tables.get(section, {})) for section in SECTIONS}
     run = make_run(tables["run"])
     algorithm = make_member(ALGORITHMS, tables["algorithm"])
-    compressor = make_member(COMPRESSORS, {"name": "identity"} | tables["compressor"])
+    compressor = make_member(COMPRESSORS, {"name": algorithm.compressor} | tables["compressor"])
     problem = build_problem(tables["problem"], tables["topology"], folder)
     compressor = compressor.fitted(lambda: problem.blocks)
     algorithm.accept(compressor, problem.dimension)

@@ -9,7 +9,6 @@ import numpy as np
 from distopt.algorithms.base import Algorithm
 from distopt.arrays import F64
 from distopt.compressors.base import Compressor
-from distopt.compressors.identity import Identity
 from distopt.config import RunConfig, make_run
 from distopt.costs.base import Cost
 from distopt.engine import checkpoint
@@ -91,7 +90,7 @@ def simulate(
     topology : str or Topology
         A name of ``distopt list topologies``, or a graph of your own.
     compressor : Compressor, optional
-        Identity by default.
+        The algorithm's own by default, which is none (`Identity`) for most.
     out : path, optional
         Run directory to write; without it nothing is written.
     resume : bool
@@ -195,7 +194,8 @@ def _minimise(
     comm: Any,
 ) -> Result:
     cost = next(iter(problem.costs.values()))
-    compressor = (compressor or Identity()).fitted(lambda: getattr(cost, "blocks", None))
+    compressor = compressor or algorithm.own_compressor()
+    compressor = compressor.fitted(lambda: getattr(cost, "blocks", None))
     settings: RunConfig = make_run(run)
     algorithm.accept(compressor, problem.dimension)
     folder = None if out is None else Path(out)

@@ -167,4 +167,4 @@ def constants(guarantee: Guarantee) -> str:
         f"{name} = {'inf' if value == np.inf else format(value, '.4g')}"
         for name, value in vars(guarantee).items()
     ]
-    return f"{guarantee.name}: {', '.join(numbers)}"
+    return f"{guarantee.name}: {', '.join(numbers)}" if numbers else guarantee.name

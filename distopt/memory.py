@@ -44,6 +44,14 @@ class Memory(ABC):
     def settle(self, alpha: float) -> None:
         """Once all members' messages went to their targets: compute `mixed`, advance h by alpha q."""
 
+    @property
+    @abstractmethod
+    def sent(self) -> F64:
+        """What the network decoded of the agent's own message, times its scale: float64[d].
+
+        Only of the memory that was mixed last, with alpha < 1, and until the next one is mixed.
+        """
+
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
         """Name the arrays that must be kept between iterations."""
@@ -71,6 +79,10 @@ class Replicas(Memory):
             weighted_differences(self.h, self.weights, self.mixed)
         else:
             mix_and_remember(self.h, self._q(), self.weights, alpha, self.mixed)
+
+    @property
+    def sent(self) -> F64:
+        return self._q()[0]  # type: ignore[no-any-return]
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"h": self.h}
@@ -100,6 +112,10 @@ class RunningSum(Memory):
     def settle(self, alpha: float) -> None:
         q, weighted = self._work()
         sum_and_remember(self.own, self.sum, q, weighted, self.weights[0], alpha, self.mixed)
+
+    @property
+    def sent(self) -> F64:
+        return self._work()[0]
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"h": self.own, "sum": self.sum}

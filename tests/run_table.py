@@ -39,6 +39,8 @@ PARAMETERS = {
         "round_subtraction": {"mode": "SR"},
         "repeats": 3,
     },
+    "zed": {"eta": 0.02},
+    "zed1": {"eta": 0.02, "memory": "sum"},
 }
 EXACT = {"fixed_point_gd"}  # take problems whose gradients are exact in integers
 MEMORY_STEP = {"cgt1", "cgt1-sum", "lead", "primal_dual"}  # have alpha, which must be <= 1 / r
@@ -63,6 +65,8 @@ MESSAGES = {
     "uniform-dithered": {"name": "uniform", "dithered": True},
     "one_bit": {"name": "one_bit"},
     "saturating": {"name": "saturating", "bits": 4},
+    "zoom": {"name": "zoom"},
+    "zoom_sign": {"name": "zoom_sign"},
 }
 
 

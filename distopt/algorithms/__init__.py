@@ -17,5 +17,7 @@ REGISTRY = Registry(
         "fixed_point_gd": "distopt.algorithms.fixed_point_gd:FixedPointGD",
         "dgd": "distopt.algorithms.dgd:DecentralizedGradientDescent",
         "primal_dual": "distopt.algorithms.primal_dual:PrimalDual",
+        "zed": "distopt.algorithms.zed:Zed",
+        "zed1": "distopt.algorithms.zed1:Zed1",
     },
 )

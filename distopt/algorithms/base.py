@@ -27,7 +27,7 @@ import numpy as np
 
 from distopt.agent import Agent
 from distopt.arrays import F64, I64, U8
-from distopt.compressors.base import Absolute, Compressor, Guarantee, Local, Relative
+from distopt.compressors.base import Absolute, Adaptive, Compressor, Guarantee, Local, Relative
 from distopt.errors import ConfigError
 from distopt.parameters import Field
 
@@ -38,14 +38,16 @@ Step: TypeAlias = Generator[U8, Sequence[U8], None]
 AUTO: Final[Any] = "auto"
 if TYPE_CHECKING:
     Positive: TypeAlias = float
+    NonNegative: TypeAlias = float
     Fraction: TypeAlias = float
     Rate: TypeAlias = float
 else:
     Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"]
+    NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"]
     Fraction = Annotated[float, Field(gt=0, le=1)] | Literal["auto"]  # in (0, 1]
     Rate = Annotated[float, Field(gt=0, lt=1)] | Literal["auto"]  # in (0, 1)
 
-ALGORITHM_OF_CLASS = {Relative: "cgt1", Absolute: "cgt2", Local: "cgt3"}
+ALGORITHM_OF_CLASS = {Relative: "cgt1", Absolute: "cgt2", Local: "cgt3", Adaptive: "zed or zed1"}
 
 
 class Kept(Protocol):
@@ -143,6 +145,8 @@ class Algorithm(ABC):
         How many vectors an iteration sends (the theory's "messages").
     needs : type[Guarantee] or None
         The class of compressors that the method is for; None if it sends uncompressed vectors only.
+    compressor : str
+        The compressor where the configuration names none.
     lyapunov : str or None
         Which Lyapunov function belongs to it: "V1", "V2", "V3" (docs: theory).
     pilot : bool
@@ -154,6 +158,7 @@ class Algorithm(ABC):
 
     vectors: ClassVar[int] = 2
     needs: ClassVar[type[Guarantee] | None] = Relative
+    compressor: ClassVar[str] = "identity"
     lyapunov: ClassVar[str | None] = None
     pilot: ClassVar[bool] = False
     repeats = 1
@@ -182,6 +187,14 @@ class Algorithm(ABC):
     def max_nbytes(self, compressor: Compressor, d: int) -> int:
         """Return the most bytes that one message of an agent can have."""
         return 2 * max(compressor.max_nbytes(d), 8)
+
+    @classmethod
+    def own_compressor(cls) -> Compressor:
+        """Make the compressor that is used where none is named."""
+        from distopt.compressors import REGISTRY as COMPRESSORS
+
+        made: Compressor = COMPRESSORS.get(cls.compressor)()
+        return made
 
     @staticmethod
     def _alternative(compressor: Compressor, d: int) -> str:
@@ -216,6 +229,11 @@ class Algorithm(ABC):
     @abstractmethod
     def step(self, agent: Agent, s: State, k: int) -> Step:
         """Do iteration k in place."""
+
+    def remedy(self) -> str:
+        """Say what may help a run that diverges."""
+        steps = [f"algorithm.{key}" for key in ("eta", "gamma") if key in vars(self)]
+        return f"a smaller {' or '.join(steps)} may help"
 
     # What the recorder may look at; it never changes any of it.
 

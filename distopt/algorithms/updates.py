@@ -49,3 +49,27 @@ def correct(x: F64, D: F64, z: F64, mixed: F64, eta: float) -> None:
     for i in range(x.size):
         D[i] -= factor * mixed[i]
         x[i] = z[i] + 0.5 * mixed[i]
+
+
+@kernel
+def aim(
+    x: F64, g: F64, D: F64, nu: F64, h: F64, eta: float, beta: float, omega: float,
+    m: F64, z: F64, e: F64,
+) -> None:  # fmt: skip
+    """M = beta m + g; z = x - eta (m + D) + omega nu; e = z - h."""
+    for i in range(x.size):
+        m[i] = beta * m[i] + g[i]
+        z[i] = x[i] - eta * (m[i] + D[i]) + omega * nu[i]
+        e[i] = z[i] - h[i]
+
+
+@kernel
+def mix_exactly(
+    z: F64, e: F64, q: F64, mixed: F64, weights: float, c0: float, ratio: float,
+    x: F64, D: F64, nu: F64,
+) -> None:  # fmt: skip
+    """Nu = q - e; D = D - ratio mixed; x = z + c0 (mixed + weights nu)."""
+    for i in range(x.size):
+        nu[i] = q[i] - e[i]
+        D[i] -= ratio * mixed[i]
+        x[i] = z[i] + c0 * (mixed[i] + weights * nu[i])

@@ -18,6 +18,8 @@ REGISTRY = Registry(
         "ternary": "distopt.compressors.ternary:Ternary",
         "top_k": "distopt.compressors.top_k:TopK",
         "unbiased_rand_k": "distopt.compressors.unbiased_rand_k:UnbiasedRandK",
+        "zoom": "distopt.compressors.zoom:Zoom",
+        "zoom_sign": "distopt.compressors.zoom_sign:ZoomSign",
         "uniform": "distopt.compressors.uniform:Uniform",
     },
 )

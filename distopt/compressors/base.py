@@ -71,7 +71,14 @@ class Local:
         return (1 - self.phi) if self.p == 2 else (1 - self.phi) * float(np.sqrt(d))
 
 
-Guarantee: TypeAlias = Relative | Absolute | Local
+@dataclass(frozen=True)
+class Adaptive:
+    """Nothing of one vector: the scale follows the codes already exchanged (docs: zooming)."""
+
+    name: ClassVar[str] = "adaptive"
+
+
+Guarantee: TypeAlias = Relative | Absolute | Local | Adaptive
 
 
 class Compressor(ABC):
@@ -186,6 +193,6 @@ def compress(compressor: Compressor, x: ArrayLike, key: U32 | None = None) -> tu
 
 
 __all__ = [
-    "F64", "I64", "U8", "U32", "Absolute", "CodecState", "Compressor", "Guarantee", "Local",
+    "F64", "I64", "U8", "U32", "Absolute", "Adaptive", "CodecState", "Compressor", "Guarantee", "Local",
     "Relative", "compress", "scratch",
 ]  # fmt: skip

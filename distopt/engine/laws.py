@@ -8,7 +8,6 @@ import numpy as np
 from distopt.agent import Agent
 from distopt.algorithms.base import Algorithm, Facts
 from distopt.compressors.base import Compressor
-from distopt.compressors.identity import Identity
 from distopt.costs.base import Cost
 from distopt.costs.quadratic import QuadraticCost
 from distopt.engine.driver import Hosted, iterate, run_to_end
@@ -34,7 +33,7 @@ def check_algorithm(
     algorithm : Algorithm
         With numbers, or ``"auto"`` where its rule can do with the costs' smoothness.
     compressor : Compressor, optional
-        Identity by default.
+        The algorithm's own by default.
     costs : Sequence[Cost], optional
         Four convex quadratics in nine unknowns by default.
     iterations : int
@@ -44,7 +43,7 @@ def check_algorithm(
     >>> from distopt import CompressedTracking1, NormSign
     >>> check_algorithm(CompressedTracking1(eta=0.01, gamma=0.3, alpha=0.5), NormSign())
     """
-    compressor = compressor or Identity()
+    compressor = compressor or algorithm.own_compressor()
     costs = costs or [quadratic(i) for i in range(4)]
     topology = Topology(len(costs), [(i, i + 1) for i in range(len(costs) - 1)])
     d = costs[0].dimension

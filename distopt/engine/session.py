@@ -326,8 +326,8 @@ class Session:
         if self.rows and self.latest["stationarity"] > GROWN * self.rows[0]["stationarity"]:
             self.warnings.append(
                 f"P grew from {self.rows[0]['stationarity']:.3g} to "
-                f"{self.latest['stationarity']:.3g}: the run is diverging; a smaller "
-                "algorithm.eta or algorithm.gamma may help."
+                f"{self.latest['stationarity']:.3g}: the run is diverging; "
+                f"{self.algorithm.remedy()}."
             )
         hint = None
         if stopped and self.out is not None:
@@ -403,7 +403,7 @@ class Session:
             raise SharedError(  # every process has computed this row
                 DivergedError(
                     f"The run diverged: at iteration {self.k} the stationarity P is "
-                    f"{row['stationarity']}; a smaller algorithm.eta or algorithm.gamma may help."
+                    f"{row['stationarity']}; {self.algorithm.remedy()}."
                 )
             )
         self.latest = row

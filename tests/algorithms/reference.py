@@ -187,3 +187,57 @@ def primal_dual(W, grad, X, C, eta, gamma, beta, alpha):
         mixed = B @ (H + Q)
         X, V = X - gamma * mixed - eta * (grad(X) + V), V + beta / eta * mixed
         H = H + alpha * Q
+
+
+class IntegerCodes:
+    """The codes of zed, row by row; the scale 2^lambda is held as a whole number of 2^-16 octaves."""
+
+    def __init__(self, rows):
+        self.level = [None] * rows
+
+    def __call__(self, E):
+        Q = np.zeros_like(E)
+        for i, e in enumerate(E):
+            if self.level[i] is None:
+                self.level[i] = round(np.log2(np.abs(e).max())) * 65536
+            step = 2.0 ** (self.level[i] / 65536)
+            q = np.sign(e) * np.floor(np.abs(e) / step + 0.55)
+            Q[i] = np.sign(q) * (np.abs(q) + 0.05) * step
+            total = int(np.minimum(np.abs(q), 6).sum())
+            self.level[i] += total * 65536 // e.size - 32768
+        return Q
+
+
+class SignCodes:
+    """The signs of zed1; L in eighths of an octave for every entry, and its last sign."""
+
+    def __init__(self, rows):
+        self.L, self.last = [None] * rows, [0] * rows
+
+    def __call__(self, E):
+        Q = np.zeros_like(E)
+        for i, e in enumerate(E):
+            if self.L[i] is None:
+                self.L[i] = np.full(e.size, 8.0 * round(np.log2(np.abs(e).max())))
+            sign = np.where(e < 0, -1.0, 1.0)
+            Q[i] = sign * 2.0 ** (self.L[i] / 8) / 2
+            self.L[i] += np.where(sign == self.last[i], 2, -3)
+            self.last[i] = sign
+        return Q
+
+
+def zed(W, grad, X, codes, eta, beta=0.2, omega=0.6, c0=0.7, c1=0.54, alpha=0.8):
+    """With codes = IntegerCodes; zed1 with SignCodes and its own gains."""
+    X, C = X.copy(), codes(len(X))
+    M, D, NU, H = (np.zeros_like(X) for _ in range(4))
+    off = W - np.diag(np.diag(W))
+    while True:
+        yield X
+        M = beta * M + grad(X)
+        Z = X - eta * (M + D) + omega * NU
+        Q = C(Z - H)
+        hat = H + Q
+        H = H + alpha * Q
+        D = D + c1 / eta * (hat - W @ hat)
+        X = Z - c0 * (off.sum(axis=1, keepdims=True) * Z - off @ hat)
+        NU = hat - Z

@@ -27,13 +27,13 @@ TOP_10 = {"name": "top_k", "fraction": 0.1}
 UNBIASED = {"name": "unbiased_rand_k", "fraction": 0.2}
 
 
-def build(algorithm, compressor=IDENTITY, problem=PL, graph="ring", **settings):
+def build(algorithm, compressor=None, problem=PL, graph="ring", **settings):
     return make_config(
         {
             "problem": problem,
             "topology": {"graph": graph},
             "algorithm": algorithm,
-            "compressor": compressor,
+            "compressor": compressor or {},
             "run": settings,
         },
         Path(),
@@ -58,6 +58,10 @@ CONVERGES = [
     ("lead", IDENTITY, PL, "ring", 400),
     ("lead", NORM_SIGN, SYNTHETIC, "star", 1500),
     ("lead", TOP_10, QUADRATIC, "complete", 4000),
+    ("zed", None, PL, "path", 300),
+    ("zed", None, SYNTHETIC, "star", 900),
+    ("zed1", None, QUADRATIC, "complete", 250),
+    ("zed1", None, SYNTHETIC, "ring", 900),
     ("primal_dual", NORM_SIGN, PL, "star", 500),
     ("primal_dual", TOP_10, SYNTHETIC, "ring", 1500),
 ]
@@ -93,7 +97,8 @@ def test_every_algorithm_with_auto_fields_has_a_rule():
     for name in REGISTRY:
         default = REGISTRY.get(name)()
         auto = [f.name for f in fields(default) if getattr(default, f.name) == "auto"]
-        compressor = {"cgt2": {"name": "uniform"}, "cgt3": {"name": "one_bit"}}.get(name, IDENTITY)
+        compressor = {"cgt2": {"name": "uniform"}, "cgt3": {"name": "one_bit"}}
+        compressor = compressor.get(name, {"name": REGISTRY.get(name).compressor})
         numbers = run(build({"name": name}, compressor, iterations=0), engine="simulate")
         for field in auto:
             assert numbers.summary["parameters"][field] > 0, (name, field)

@@ -41,6 +41,8 @@ ALGORITHMS = {
         distopt.PrimalDual(eta=0.02, gamma=0.3, beta=0.1, alpha=0.5),
         distopt.Quantize(bits=4),
     ),
+    "zed": (distopt.Zed(eta=0.02), None),
+    "zed1": (distopt.Zed1(eta=0.02), None),
 }
 
 

@@ -63,6 +63,11 @@ for name, table, C in [
     ("cgt3", {"name": "one_bit"}, ref.one_bit),
 ]:
     CASES.append(({"name": name} | SCALED, table, lambda *a, C=C: ref.cgt2(*a, C, **SCALED)))
+ZED1 = {"beta": 0.2, "omega": 0.4, "c0": 0.55, "c1": 0.44, "alpha": 0.87}
+CASES += [
+    ({"name": "zed", "eta": 0.02}, {}, lambda *a: ref.zed(*a, ref.IntegerCodes, eta=0.02)),
+    ({"name": "zed1", "eta": 0.02}, {}, lambda *a: ref.zed(*a, ref.SignCodes, eta=0.02, **ZED1)),
+]
 
 
 def build(algorithm, compressor, problem=PROBLEM, graph="ring", **settings):
@@ -71,7 +76,7 @@ def build(algorithm, compressor, problem=PROBLEM, graph="ring", **settings):
             "problem": problem,
             "topology": {"graph": graph},
             "algorithm": algorithm,
-            "compressor": {"name": "identity"} | compressor,
+            "compressor": compressor,
             "run": settings,
         },
         Path(),

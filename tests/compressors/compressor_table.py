@@ -13,6 +13,8 @@ from distopt.compressors.ternary import Ternary
 from distopt.compressors.top_k import TopK
 from distopt.compressors.unbiased_rand_k import UnbiasedRandK
 from distopt.compressors.uniform import Uniform
+from distopt.compressors.zoom import Zoom
+from distopt.compressors.zoom_sign import ZoomSign
 
 COMPRESSORS = {  # a new compressor adds one line, and a golden file by write_golden.py
     "identity": Identity(),
@@ -49,4 +51,6 @@ COMPRESSORS = {  # a new compressor adds one line, and a golden file by write_go
     "fixed_point-q2.6": FixedPoint(format="Q2.6"),
     "fixed_point-q1.10-sr_eps": FixedPoint(format="Q1.10", mode="SR_eps", eps=0.25),
     "fixed_point-rz": FixedPoint(bits=16, mode="RZ"),
+    "zoom": Zoom(),
+    "zoom_sign": ZoomSign(),
 }

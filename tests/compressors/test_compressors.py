@@ -95,11 +95,12 @@ def test_weighted_values_are_added_exactly(row):
 def test_nothing_is_allocated(row):
     compressor, d, key = COMPRESSORS[row], 50_000, make_key(3, 1, 4)
     x, acc = normal(make_key(5, 0, 0), d), np.zeros(d)
-    out, state = np.zeros(compressor.max_nbytes(d), np.uint8), compressor.new_state(d)
+    out = np.zeros(compressor.max_nbytes(d), np.uint8)
+    sender, receiver = compressor.new_state(d), compressor.new_state(d)
 
     def exchange():
-        used = compressor.encode(x, out, key, state)
-        compressor.decode_add(out[:used], 0.5, acc, key, state)
+        used = compressor.encode(x, out, key, sender)
+        compressor.decode_add(out[:used], 0.5, acc, key, receiver)
 
     exchange()
     tracemalloc.start()

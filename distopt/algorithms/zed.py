@@ -1,0 +1,79 @@
+"""zed: zooming exact diffusion, whose quantiser finds its own scale."""
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from distopt.agent import Agent
+from distopt.algorithms.base import (
+    AUTO,
+    Algorithm,
+    Facts,
+    NonNegative,
+    Positive,
+    Rate,
+    State,
+    Step,
+)
+from distopt.algorithms.updates import aim, mix_exactly
+from distopt.arrays import F64
+from distopt.compressors.base import Adaptive, Guarantee
+from distopt.memory import MemoryKind, make_memory
+from distopt.parameters import parameters
+
+
+@parameters("algorithm")
+class Zed(Algorithm):
+    """Zooming exact diffusion (ours; no proof, measured); docs: zed.
+
+        m = beta m + g
+        z = x - eta (m + D) + omega nu
+        q = C(z - h)                                                     sent to all neighbours
+        hat_j = h_j + q_j,   h_j += alpha q_j                            for all members j
+        D = D + (c1 / eta) sum_j W_ij (hat_i - hat_j)
+        x = z - c0 sum_j W_ij (z - hat_j)                                over the neighbours
+        nu = hat_i - z;  g = g(x)
+
+    Two things are needed at these gains: x mixes the agent's own exact z, not what the network knows of
+    it, and the known error nu of a message goes into the next one. The D_i sum to zero.
+    """
+
+    eta: Positive = AUTO  # step size
+    beta: NonNegative = AUTO  # momentum
+    omega: NonNegative = AUTO  # feedback of the known error of the last message
+    c0: Positive = AUTO  # consensus step of x
+    c1: Positive = AUTO  # consensus step of D
+    alpha: Rate = AUTO  # memory step
+    memory: MemoryKind = "replicas"
+
+    vectors = 1
+    needs: ClassVar[type[Guarantee] | None] = Adaptive
+    compressor: ClassVar[str] = "zoom"
+
+    # Measured on many problems (docs: zooming); what "auto" takes.
+    constants: ClassVar[dict[str, Any]] = {
+        "beta": 0.2, "omega": 0.6, "c0": 0.7, "c1": 0.54, "alpha": 0.8
+    }  # fmt: skip
+
+    def choose(self, facts: Facts) -> Self:
+        steps = self.with_numbers(**self.constants)
+        L = facts.require_smoothness("algorithm.eta")
+        return steps.with_numbers(eta=0.68 * (1 - float(steps.beta)) / L)
+
+    def init(self, agent: Agent, x0: F64) -> State:
+        d, s = agent.dimension, State()
+        s.keep(x=x0.copy(), m=np.zeros(d), D=np.zeros(d), nu=np.zeros(d), g=np.empty(d))
+        s.keep(hx=make_memory(self.memory, agent.weights, d))
+        s.work(z=np.empty(d), e=np.empty(d))
+        agent.gradient(s.x, out=s.g)
+        return s
+
+    def step(self, agent: Agent, s: State, k: int) -> Step:
+        aim(s.x, s.g, s.D, s.nu, s.hx.own, self.eta, self.beta, self.omega, s.m, s.z, s.e)
+        received = yield agent.pack(k, z=s.e)
+        agent.mix(received, s.hx, alpha=self.alpha)
+        mix_exactly(
+            s.z, s.e, s.hx.sent, s.hx.mixed, agent.weight_sum, self.c0, self.c1 / self.eta,
+            s.x, s.D, s.nu,
+        )  # fmt: skip
+        agent.gradient(s.x, out=s.g)

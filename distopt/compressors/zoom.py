@@ -1,0 +1,81 @@
+"""Zoom: integer codes on a grid whose step follows the codes already exchanged."""
+
+from typing import Annotated
+
+import numpy as np
+
+from distopt.compressors.base import (
+    F64,
+    U8,
+    U32,
+    CodecState,
+    scratch,
+)
+from distopt.compressors.entropy import RangeCoder
+from distopt.compressors.wire import accepted
+from distopt.compressors.zooming import (
+    OCTAVE,
+    PerBlock,
+    add_codes,
+    new_levels,
+    quantise,
+    read_first_scales,
+    write_first_scales,
+    zoom,
+)
+from distopt.parameters import Field, parameters
+
+HIGHEST = 32767  # of |q|; a larger one saturates, and the step grows
+CAP = 6  # of |q| in the mean that moves the step
+CODER = RangeCoder(lowest=-HIGHEST, highest=HIGHEST)
+
+
+@parameters("compressor")
+class Zoom(PerBlock):
+    """C(x)_i = sign(q_i) (|q_i| + offset) step, q_i = sign(x_i) floor(|x_i| / step + rounding), C = 0
+    for q_i = 0; then, at both ends, log2 step += mean_i min(|q_i|, 6) - activity.
+
+    Each block of the vector (a cost's `blocks`, else all of it) has a step of its own. It starts at
+    2^round(log2 max |x_i|), sent once. The constants are measured (docs: zooming), not derived.
+
+    Class: adaptive; nothing is promised of one vector. Only zed and zed1 know what to do with it.
+
+    Wire: first scales where there are none (docs: compressors/zoom), then the codes, range coded with
+    what the messages before have taught (docs: compressors/entropy).
+    """  # noqa: D205
+
+    activity: Annotated[float, Field(gt=0, lt=6)] = 0.5  # mean of min(|q|, 6) to zoom in on
+    rounding: Annotated[float, Field(ge=0.5, lt=1)] = 0.55  # 0.5 is to the nearest
+    offset: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # of a decoded magnitude
+    per_block: bool = True  # a scale for each of the cost's `blocks`
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] | None = None  # of the blocks; the cost's
+
+    def max_nbytes(self, d: int) -> int:
+        return len(self.sizes or (d,)) + CODER.max_nbytes(d)
+
+    def new_state(self, d: int) -> CodecState:
+        return new_levels(d, self.sizes) | CODER.new_state(d)
+
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+        bounds, level = state["bounds"], state["level"]
+        codes = scratch("codes", x.size, np.int16)[: x.size]
+        at = write_first_scales(x, bounds, level, out)
+        quantise(x, bounds, level, self.rounding, HIGHEST, codes)
+        zoom(codes, bounds, level, self._activity, CAP)
+        return at + CODER.encode(codes, out[at:], state)
+
+    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+        bounds, level = state["bounds"], scratch("levels", state["level"].size, np.int64)
+        level = level[: state["level"].size]
+        level[:] = state["level"]
+        codes = scratch("codes", acc.size, np.int16)[: acc.size]
+        at = accepted(read_first_scales(payload, level), payload, acc.size)
+        at += CODER.decode(payload[at:], codes, state)
+        add_codes(codes, bounds, level, self.offset, weight, acc)
+        zoom(codes, bounds, level, self._activity, CAP)
+        state["level"][:] = level
+        return at
+
+    @property
+    def _activity(self) -> int:
+        return round(self.activity * OCTAVE)
