@@ -22,10 +22,19 @@ INFINITY = np.int64(0x7FF0000000000000)
 
 @dataclass
 class Seconds:
-    """Seconds that one agent spent in each phase of its own computing."""
+    """Seconds that one agent spent in each phase of its own computing, and how often it did."""
 
     gradient: float = 0.0
-    compression: float = 0.0  # encoding, decoding and mixing
+    encoding: float = 0.0
+    mixing: float = 0.0  # decoding included
+    gradients: int = 0
+    encodings: int = 0  # messages
+    mixings: int = 0
+
+    @property
+    def compression(self) -> float:
+        """Encoding, decoding and mixing."""
+        return self.encoding + self.mixing
 
 
 class Agent:
@@ -107,6 +116,7 @@ class Agent:
             raise self.blame(error) from None
         self.require_finite("gradient", out)
         self.seconds.gradient += perf_counter() - began
+        self.seconds.gradients += 1
 
     def integer_gradient(self, problem: IntegerProblem, x: Codes, out: I64) -> None:
         """Out = the agent's part of the gradient at each row of x, exact."""
@@ -186,7 +196,8 @@ class Agent:
                     f"Agent {self.index} cannot send {name} at iteration {k}: {error}"
                 ) from None
         self._packed = buffer[:used]
-        self.seconds.compression += perf_counter() - began
+        self.seconds.encoding += perf_counter() - began
+        self.seconds.encodings += 1
         return self._packed
 
     def mix(
@@ -227,7 +238,8 @@ class Agent:
                 messages[member] = message[used:]
             memory.settle(alpha)
         self._require_empty(messages)
-        self.seconds.compression += perf_counter() - began
+        self.seconds.mixing += perf_counter() - began
+        self.seconds.mixings += 1
 
     def average(self, received: Sequence[U8], *pairs: tuple[F64, F64], first: int = 0) -> None:
         """For each pair (v, out): out = sum_j W_ij (C(v_j) - v_i), without any memory."""
@@ -240,7 +252,8 @@ class Agent:
                 used = self._decode_add(member, stream, message, weight, out)
                 messages[member] = message[used:]
         self._require_empty(messages)
-        self.seconds.compression += perf_counter() - began
+        self.seconds.mixing += perf_counter() - began
+        self.seconds.mixings += 1
 
     def _decode_add(self, member: int, stream: int, payload: U8, weight: float, acc: F64) -> int:
         key, state = self._keys[member][stream], self._decoders[member][stream]

@@ -219,6 +219,140 @@ def compare(
 
 
 @app.command()
+def measure(
+    suite: Annotated[Path, typer.Argument(metavar="SUITE.toml", help="A suite of variants.")],
+    links: Annotated[
+        str | None,
+        typer.Option(
+            "--link",
+            metavar="RATES",
+            help="Rates of the links of a test bed of hosts, made for this command: such as "
+            "100mbit,1gbit,unlimited. Without it (and --hosts), between the hosts that mpirun takes.",
+        ),
+    ] = None,
+    hosts: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Hosts of the test bed, as many as agents.", show_default="all"
+        ),
+    ] = None,
+    rounds: Annotated[
+        int,
+        typer.Option(metavar="R", min=1, help="How often each is timed, in turn; medians count."),
+    ] = 3,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            metavar="S",
+            min=0.1,
+            help="Time an iteration at most so long; what is left of a run is counted at that pace.",
+        ),
+    ] = 10.0,
+    interfaces: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--interface",
+            metavar="NAME",
+            help="Network interface that MPI uses; may be repeated.",
+            show_default="those that lead to the neighbours",
+        ),
+    ] = None,
+    settings: Settings = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of runs and numbers.", show_default="runs/SUITE-measured"
+        ),
+    ] = None,
+    reuse: Annotated[
+        bool,
+        typer.Option("--reuse", help="Keep what is in DIR already: finished runs and timings."),
+    ] = False,
+    overwrite: Overwrite = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per variant, the last lines.")
+    ] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    mpirun_args: MpirunArgs = "",
+    items: Annotated[list[int] | None, typer.Option("--item", hidden=True)] = None,
+) -> None:
+    """Measure seconds and bytes at the network interfaces, on links of given rates or real ones.
+
+    Variants alternate, so that all of them see the same machine.
+    """  # fmt: skip
+    from distopt import commands
+    from distopt.measure import command
+
+    place = out or Path("runs") / f"{suite.stem}-measured"
+    how = commands.How(False, None, settings or [], mpirun_args, as_json, quiet)
+    what = command.What(
+        suite, place, links, hosts, rounds, seconds, interfaces, reuse, overwrite, items
+    )
+    command.measure(what, how)
+
+
+@app.command()
+def plan(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG | SUITE.toml", help="A TOML file.")],
+    links: Annotated[
+        str,
+        typer.Option("--link", metavar="RATES", help="Rates of the links, such as 10mbit,1gbit."),
+    ] = "10mbit,100mbit,1gbit",
+    agents: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="How many agents.", show_default="problem.agents"),
+    ] = None,
+    accuracy: Annotated[
+        float, typer.Option(metavar="P", min=0, help="Accuracy to be reached.")
+    ] = 1e-6,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            metavar="S", min=0.1, help="Simulate a variant at most so long; then project."
+        ),
+    ] = 30.0,
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="measured.json",
+            help="Take the constants of an exchange from what `distopt measure` wrote.",
+            show_default="those of the test bed",
+        ),
+    ] = None,
+    latency: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MS",
+            min=0,
+            help="What an exchange costs at least, in ms.",
+            show_default="as measured",
+        ),
+    ] = None,
+    share: Annotated[
+        float,
+        typer.Option("--per-core", metavar="A", min=1, help="Agents that share a core there."),
+    ] = 1.0,
+    settings: Settings = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per variant, the last lines.")
+    ] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Predict bytes and seconds on a network that you do not have, and the best compressor there.
+
+    For one configuration, compressors that its algorithm takes are tried in its place.
+    """  # fmt: skip
+    from distopt import commands
+    from distopt.measure import plan as planning
+
+    how = commands.How(True, None, settings or [], "", as_json, quiet)
+    needs = planning.Needs(config, links, agents, accuracy, seconds, network, latency, share)
+    planning.plan(needs, how)
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Run directories.")],
     debug: Debug = False,

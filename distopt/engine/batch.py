@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from distopt import quantities as q
 from distopt.analysis.history import History, read_history
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from distopt.console import ProgressView
 
 NOT_RUN = "not run, because the suite was stopped"
+
+
+class Named(Protocol):
+    """What a job of several parts calls each of them."""
+
+    @property
+    def name(self) -> str:
+        """Different for every part."""
+        ...
+
+
+Part = TypeVar("Part", bound=Named)
 
 
 def choose(cases: Sequence["Case"], *, reuse: bool, overwrite: bool) -> list["Case"]:
@@ -126,15 +138,15 @@ def run_case(tables: dict[str, Any], folder: Path, place: Path) -> tuple[str, st
 
 
 def run_in_jobs(
-    cases: Sequence["Case"],
-    command: Callable[[Sequence["Case"]], list[str]],
+    cases: Sequence[Part],
+    command: Callable[[Sequence[Part]], list[str]],
     view: "ProgressView",
 ) -> dict[str, str]:
     """Run cases in one MPI job; whenever one brings the job down, start another for the rest.
 
     Parameters
     ----------
-    cases : Sequence[Case]
+    cases : Sequence[Case], or of anything else that has a name
     command : callable
         Makes the mpirun command that runs the given cases.
     view : ProgressView

@@ -249,6 +249,7 @@ class Noise:
     LINE = re.compile(
         r"^Abort\(\d+\) on node|^YOUR APPLICATION TERMINATED WITH|^This typically refers to a problem"
         r"|^Please see the FAQ page for|^\[warn\] Epoll|^\[mpiexec@[^]]*\] (Sending Ctrl-C|Press Ctrl-C)"
+        r"|^\[[^]]*\] plm:ssh: Warning: setpgid"
     )
 
     def __init__(self) -> None:

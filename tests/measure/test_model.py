@@ -1,0 +1,64 @@
+"""The alpha-beta model: what it is fitted to it gives back; where two variants are equally fast."""
+
+import numpy as np
+import pytest
+
+from distopt.measure.model import Bare, Iteration, Network, break_even, crossing, fit
+from distopt.measure.plan import iterations_to
+
+NETWORK = Network(alpha=2e-4, beta=3e-9, sigma=1.15)
+RATES = (1e7, 1e8, 1e9, None)
+
+
+def test_a_fit_gives_back_the_constants_of_exact_times() -> None:
+    points = [Bare(w, r, NETWORK.exchange(w, r)) for w in (64, 5e3, 1e5, 3e6) for r in RATES]
+    found = fit(points)
+    assert found.alpha == pytest.approx(NETWORK.alpha, rel=1e-6)
+    assert found.beta == pytest.approx(NETWORK.beta, rel=1e-6)
+    assert found.sigma == pytest.approx(NETWORK.sigma, rel=1e-6)
+
+
+def test_a_fit_to_noisy_times_is_near_and_never_negative() -> None:
+    rng = np.random.default_rng(5)
+    points = [
+        Bare(w, r, NETWORK.exchange(w, r) * rng.uniform(0.9, 1.1))
+        for w in (64, 5e3, 1e5, 3e6)
+        for r in RATES
+        for _ in range(5)
+    ]
+    found = fit(points)
+    assert found.sigma == pytest.approx(NETWORK.sigma, rel=0.05)
+    assert min(found.alpha, found.beta, found.sigma) >= 0
+    assert fit([Bare(100, None, 1e-3), Bare(200, None, 1e-3)]).sigma == 0.0
+
+
+def test_at_the_break_even_rate_both_take_equally_long() -> None:
+    plain = Iteration(computing=0.010, exchanges=1, nbytes=3_200_000, iterations=100)
+    packed = Iteration(computing=0.030, exchanges=1, nbytes=60_000, iterations=150)
+    rate = break_even(packed, plain, NETWORK)
+    assert packed.seconds(NETWORK, rate) == pytest.approx(plain.seconds(NETWORK, rate))
+    assert packed.seconds(NETWORK, rate / 2) < plain.seconds(NETWORK, rate / 2)
+    assert packed.seconds(NETWORK, 2 * rate) > plain.seconds(NETWORK, 2 * rate)
+
+
+def test_what_is_never_or_always_faster_has_no_break_even() -> None:
+    plain = Iteration(0.010, 1, 1000, 100)
+    assert break_even(Iteration(0.005, 1, 100, 100), plain, NETWORK) == float("inf")
+    assert break_even(Iteration(0.020, 1, 2000, 100), plain, NETWORK) == 0.0
+
+
+def test_measured_times_cross_where_their_lines_in_1_over_r_do() -> None:
+    rates = [1e7, 1e8, 1e9]
+    one = [1 + 1e6 / r for r in rates]
+    other = [0.5 + 1e8 / r for r in rates]
+    assert crossing(rates, one, other) == pytest.approx(99e6 / 0.5)
+    assert crossing(rates, one, [t + 1 for t in one]) is None
+
+
+def test_iterations_are_read_off_or_projected_or_unknown() -> None:
+    falling = [{"iteration": float(k), "stationarity": 10.0 ** (-k / 10)} for k in range(0, 50, 10)]
+    assert iterations_to(1e-3, falling) == (30.0, False)
+    assert iterations_to(1e-9, falling) == (90.0, True)
+    flat = [{"iteration": float(k), "stationarity": 1.0} for k in range(4)]
+    assert iterations_to(1e-3, flat) == (None, False)
+    assert iterations_to(1e-3, flat[:1]) == (None, False)
