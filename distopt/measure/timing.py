@@ -105,7 +105,9 @@ def time_run(
     wanted = max(wanted, FIRST + 1)
     settings = replace_run(config, wanted)
     with (
-        open_transport("mpi", config.problem, config.compressor, settings, comm) as transport,
+        open_transport(
+            "mpi", config.problem, config.algorithm, config.compressor, settings, comm
+        ) as transport,
         threadpool_limits(settings.threads),
         np.errstate(over="ignore", invalid="ignore"),
     ):
