@@ -126,7 +126,9 @@ class FixedPointGD(Algorithm):
         told["step_square"] = s.squares.mean()
         if s.problem.smoothness is not None:
             told["step_gain"] = s.gains.mean()
-        return {name: float(number) if s.reports else 0.0 for name, number in told.items()}
+        found = {name: float(number) if s.reports else 0.0 for name, number in told.items()}
+        found["saturations"] += s.problem.saturated  # each agent has data of its own
+        return found
 
 
 def renamed(sentence: str) -> str:

@@ -68,13 +68,13 @@ def png(figure: Figure) -> bytes:
 
 @contextmanager
 def canvas(
-    columns: int, width: float, height: float, **options: Any
+    columns: int, width: float, height: float, rows: int = 1, **options: Any
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Make a row of axes in our style."""
+    """Make rows of axes in our style; they come as one list."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
-        yield figure, list(figure.subplots(1, columns, squeeze=False, **options)[0])
+        yield figure, list(figure.subplots(rows, columns, squeeze=False, **options).flat)
 
 
 # One run

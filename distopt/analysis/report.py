@@ -8,10 +8,15 @@ from distopt import quantities as q
 from distopt.analysis import page
 from distopt.analysis.figures import figures_of_run, png, topology
 from distopt.analysis.history import History, read_history
+from distopt.analysis.rounding_figures import regimes
 from distopt.errors import DistoptError
 
 WIDE = {"convergence", "lyapunov"}
 GRAPH = "Who talks with whom; edges are as wide as their weights."
+REGIMES = (
+    "Shares of the coordinates of all repeats with a step eta |g_i| of at least the gap u, between u/2 and "
+    "u, up to u/2, and zero."
+)
 STATUS = {
     "running": "still running or interrupted",
     "stopped": "stopped, can be resumed",
@@ -39,6 +44,8 @@ def write_report(run_dir: Path) -> Path:
     history = read_history(run_dir)
     drawn = [("topology", GRAPH, png(topology(history)))]
     drawn += [(name, caption, png(figure)) for name, caption, figure in figures_of_run(history)]
+    if "regime_large" in history.series:
+        drawn.append(("regimes", REGIMES, png(regimes(history))))
     text = report_page(history, drawn)
     path = run_dir / "report.html"
     try:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from distopt import quantities as q
-from distopt.analysis import page
+from distopt.analysis import page, rounding, rounding_figures
 from distopt.analysis.compare import Comparison, Row, Target
 from distopt.analysis.figures import comparison_bars, comparison_curves, png
 from distopt.console import finite
@@ -108,6 +108,14 @@ def failures(comparison: Comparison) -> list[str]:
 def rich_tables(comparison: Comparison, width: int) -> list[Table]:
     """Draw the table for a terminal; one that is too narrow gets its columns in several parts."""
     titles, rows = header(comparison), [cells(comparison, row) for row in comparison.rows]
+    tables = fitted(comparison.title, titles, rows, width)
+    if found := rounding.all_gaps(comparison):
+        tables += fitted("f - f* in fixed point", *rounding.table(found), width)
+    return tables
+
+
+def fitted(title: str, titles: list[str], rows: list[list[str]], width: int) -> list[Table]:
+    """Draw one table, in several parts where it is too wide."""
     widths = [
         3 + max(len(line) for cell in column for line in cell.split("\n"))
         for column in zip(titles, *rows, strict=True)
@@ -118,10 +126,7 @@ def rich_tables(comparison: Comparison, width: int) -> list[Table]:
         if len(parts[-1]) > 1 and taken + widths[number] > width:
             parts.append([0])
         parts[-1].append(number)
-    return [
-        draw("" if number else comparison.title, titles, rows, part)
-        for number, part in enumerate(parts)
-    ]
+    return [draw("" if number else title, titles, rows, part) for number, part in enumerate(parts)]
 
 
 def draw(title: str, titles: list[str], rows: list[list[str]], columns: list[int]) -> Table:
@@ -144,12 +149,13 @@ def write_comparison(comparison: Comparison, out: Path) -> list[Path]:
         If the folder cannot be written.
     """
     curves, bars = png(comparison_curves(comparison)), png(comparison_bars(comparison))
+    rounded = rounding_images(comparison)
     contents: dict[str, bytes] = {
-        "comparison.html": comparison_page(comparison, curves, bars).encode(),
+        "comparison.html": comparison_page(comparison, curves, bars, rounded).encode(),
         "comparison.json": json.dumps(finite(comparison.to_json()), indent=1).encode(),
         "curves.png": curves,
         "bytes.png": bars,
-    }
+    } | {f"{name}.png": image for name, image in rounded.items()}
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
@@ -159,7 +165,24 @@ def write_comparison(comparison: Comparison, out: Path) -> list[Path]:
     return [out / name for name in contents]
 
 
-def comparison_page(comparison: Comparison, curves: bytes, bars: bytes) -> str:
+CAPTIONS = {
+    "runs": "f - f* of all repeats: mean, and the band that holds 80 % of them.",
+    "bounds": "The mean with the bounds that apply (docs: fixed-point, bounds).",
+}
+
+
+def rounding_images(comparison: Comparison) -> dict[str, bytes]:
+    """Draw the figures of variants in fixed point, if there are any."""
+    found = rounding.all_gaps(comparison)
+    if not found:
+        return {}
+    drawn = {"runs": rounding_figures.runs(found), "bounds": rounding_figures.bounded(found)}
+    return {name: png(figure) for name, figure in drawn.items() if figure is not None}
+
+
+def comparison_page(
+    comparison: Comparison, curves: bytes, bars: bytes, rounded: dict[str, bytes]
+) -> str:
     """Compose the page."""
     known = [h for row in comparison.rows for h in row.histories]
     lead = f"{len(comparison.rows)} variants"
@@ -176,10 +199,20 @@ def comparison_page(comparison: Comparison, curves: bytes, bars: bytes) -> str:
         page.table(header(comparison), [cells(comparison, row) for row in comparison.rows]),
         page.remarks(remarks(comparison)),
         *[page.note(sentence, warning=True) for sentence in failures(comparison)],
+        *(
+            [
+                page.section(
+                    "Fixed point: f - f*", page.table(*rounding.table(rounding.all_gaps(comparison)))
+                )
+            ]
+            if rounded
+            else []
+        ),
         page.section(
             "Figures",
             page.figures(
                 [
+                    *[page.figure(n, image, CAPTIONS[n], wide=True) for n, image in rounded.items()],
                     page.figure(
                         "curves", curves,
                         f"{comparison.symbol} against iterations, bytes per agent (logarithmic) and "

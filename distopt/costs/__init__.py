@@ -10,6 +10,8 @@ REGISTRY = Registry(
         "diagonal": "distopt.costs.fixed_terms:Diagonal",
         "ffnn": "distopt.costs.networks.ffnn:FFNN",
         "himmelblau": "distopt.costs.fixed_terms:HimmelblauFamily",
+        "integer_logistic": "distopt.costs.integer_logistic:IntegerLogistic",
+        "integer_network": "distopt.costs.integer_network:IntegerNetwork",
         "lista": "distopt.costs.networks.lista:LISTA",
         "logistic": "distopt.costs.logistic:Logistic",
         "pl": "distopt.costs.pl:PL",

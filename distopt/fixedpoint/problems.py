@@ -27,6 +27,8 @@ class IntegerProblem(ABC):
         Fraction bits of `gradient`.
     smoothness, pl : float or None
         L and mu of the whole f, where there are such constants.
+    saturated : int
+        Numbers of its data that did not fit their format.
     """
 
     format: Format
@@ -34,6 +36,7 @@ class IntegerProblem(ABC):
     gradient_bits: int
     smoothness: float | None = None
     pl: float | None = None
+    saturated: int = 0
 
     @abstractmethod
     def gradient(self, x: Codes, out: I64) -> None:

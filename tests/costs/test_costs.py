@@ -30,6 +30,8 @@ FAMILIES = {  # a new family adds one line
     "python": {"name": "python", "file": str(EXAMPLE)},
     "diagonal": {"name": "diagonal", "dimension": 7},
     "himmelblau": {"name": "himmelblau"},
+    "integer_logistic": {"name": "integer_logistic"},
+    "integer_network": {"name": "integer_network", "hidden": (5, 4, 3), "images": 30},
     "rosenbrock": {"name": "rosenbrock"},
 }
 

@@ -51,9 +51,14 @@ PROBLEMS = {
     "diagonal": DIAGONAL,
     "himmelblau": {"name": "himmelblau"},
     "rosenbrock": {"name": "rosenbrock"},
+    "integer_logistic": {"name": "integer_logistic", "split": "iid"},
+    "integer_network": {"name": "integer_network", "hidden": [5, 4, 4], "images": 60},
 }
 STEPS = {"himmelblau": 2**-7, "rosenbrock": 2**-10}
-FORMATS = {"himmelblau": "Q10.6", "rosenbrock": "Q7.9"}
+FORMATS = {
+    "himmelblau": "Q10.6", "rosenbrock": "Q7.9", "integer_logistic": "Q5.11",
+    "integer_network": "Q5.11",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
@@ -65,7 +70,9 @@ def test_any_number_of_agents_and_any_graph_give_the_same_bits(problem):
         "round_step": SR_EPS,
         "repeats": 3,
     }
-    layouts = [(1, "ring"), (2, "path"), (3, "complete"), (4, "star"), (5, "path"), (8, "ring")]
+    layouts = [(1, "ring"), (3, "complete"), (8, "ring")]
+    if problem == "diagonal":
+        layouts += [(2, "path"), (4, "star"), (5, "path")]
     found = {
         codes(configure(PROBLEMS[problem] | {"agents": n}, algorithm, graph))
         for n, graph in layouts
