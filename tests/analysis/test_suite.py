@@ -60,7 +60,9 @@ def test_variants_replace_by_name_and_merge_by_key(tmp_path):
         "Two of a kind", (1e-2, 1e-4), "plain",
     )  # fmt: skip
     plain, fine = (case.config.resolved() for case in suite.cases)
-    assert plain["algorithm"] == {"name": "gt", "eta": 0.2, "gamma": 0.5, "form": "cta"}
+    assert plain["algorithm"] == {
+        "name": "gt", "eta": 0.2, "gamma": 0.5, "form": "cta", "beta": 0.0,
+    }  # fmt: skip
     assert plain["compressor"] == {"name": "identity"}
     assert fine["algorithm"]["alpha"] == 0.5
     assert fine["compressor"]["bits"] == 8

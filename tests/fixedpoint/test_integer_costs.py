@@ -74,9 +74,9 @@ def test_tables():
 
 
 def test_features_that_do_not_fit_saturate_and_are_counted_or_are_refused():
-    make = lambda **keys: build_problem(
-        {"name": "integer_logistic", "agents": 1} | keys, {}, Path()
-    )  # noqa: E731
+    def make(**keys):
+        return build_problem({"name": "integer_logistic", "agents": 1} | keys, {}, Path())
+
     cost = make().cost(0)
     ends = np.isin(cost.rows[:, :-1], (FEATURES.lowest_code, FEATURES.highest_code)).sum()
     assert 0 < cost.saturated <= ends
