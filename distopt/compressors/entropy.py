@@ -20,6 +20,7 @@ import numpy as np
 
 from distopt.arrays import U8
 from distopt.compressors.base import CodecState, scratch
+from distopt.compressors.fast_coder import SCALE, decode_fast, encode_fast, new_fast_state
 from distopt.compressors.range_coder import (
     BLOCK,
     CONTEXTS,
@@ -28,9 +29,8 @@ from distopt.compressors.range_coder import (
     decode_range,
     encode_range,
     new_range_state,
-    remember,
 )
-from distopt.compressors.wire import accepted
+from distopt.compressors.wire import INVALID_CODE, accepted
 
 
 @dataclass(frozen=True)
@@ -99,16 +99,46 @@ class RangeCoder(Coder):
         )  # fmt: skip
 
     def decode(self, payload: U8, codes: Codes, state: CodecState) -> int:
-        # Counts move on in copies, until all of the payload has been accepted.
-        symbols = scratch("symbols", CONTEXTS * ROW, np.uint32)[: CONTEXTS * ROW]
-        digits = scratch("digits", 512, np.uint16)[:512]
-        symbols[:], digits[:] = state["symbols"], state["digits"]
         status = decode_range(
-            payload, state["recent"], symbols, digits, self.lowest, self.highest, self.bits,
-            self.alone, scratch("places", BLOCK, np.uint8),
-            scratch("table", CONTEXTS * ROW, np.uint64), codes,
+            payload, state["recent"], state["symbols"], state["digits"], self.lowest, self.highest,
+            self.bits, self.alone, scratch("places", BLOCK, np.uint8),
+            scratch("table", CONTEXTS * ROW, np.uint64),
+            scratch("symbols", CONTEXTS * ROW, np.uint32)[: CONTEXTS * ROW],
+            scratch("digits", 512, np.uint16)[:512], codes,
         )  # fmt: skip
-        nbytes = accepted(status, payload, codes.size)
-        state["symbols"][:], state["digits"][:] = symbols, digits
-        remember(codes, state["recent"])
-        return nbytes
+        return accepted(status, payload, codes.size)
+
+
+@dataclass(frozen=True)
+class FastCoder(Coder):
+    """The fast one, for large messages: frequencies of the previous message, four codes a symbol.
+
+    16 bytes of each payload are the coder's own, so it is for d >= 1000 or so; and it does not look at
+    the past of a coordinate. Never more than plain codes and 4 bytes.
+    """
+
+    def max_nbytes(self, d: int) -> int:
+        return 26 + (self.bits * d + 7) // 8
+
+    def new_state(self, d: int) -> CodecState:
+        return new_fast_state(d)
+
+    def encode(self, codes: Codes, out: U8, state: CodecState) -> int:
+        return encode_fast(
+            codes, state["counts"], self.lowest, self.bits,
+            scratch("symbols", codes.size, np.uint8), scratch("frequencies", 256, np.uint32),
+            scratch("tally", 1024, np.uint32), scratch("parts", 256, np.uint64),
+            scratch("inverses", 256, np.uint64), scratch("few", 4, np.int64),
+            out[: self.max_nbytes(codes.size)],
+        )  # fmt: skip
+
+    def decode(self, payload: U8, codes: Codes, state: CodecState) -> int:
+        status = decode_fast(
+            payload, state["counts"], self.lowest, self.highest, self.bits,
+            scratch("symbols", codes.size, np.uint8), scratch("frequencies", 256, np.uint32),
+            scratch("tally", 1024, np.uint32), scratch("slots", SCALE, np.uint8),
+            scratch("parts", 256, np.uint32), scratch("few", 4, np.int64), codes,
+        )  # fmt: skip
+        if self.alone and 0 <= status < payload.size:
+            status = INVALID_CODE
+        return accepted(status, payload, codes.size)

@@ -38,12 +38,11 @@ U64: TypeAlias = NDArray[np.uint64]
 Codes: TypeAlias = NDArray[Any]  # int8, int16, int32 or int64
 Digits: TypeAlias = NDArray[np.uint16]
 
-BLOCK = 2048  # codes between two looks at the counts of symbols
+BLOCK = 2048  # codes between two looks at the counts of symbols, at most
 CONTEXTS = 7  # times since a coordinate was last nonzero
 ROW = 8  # places of a context in the tables, 5 of them for symbols
 NEVER = 34  # `recent` of a coordinate that never was nonzero; else 2 min(age, 16) + (last was < 0)
 STEP = 32  # what a symbol adds to its count
-LIMIT = 1 << 16  # of the sum of a context's counts, which are halved above it
 DIGIT_LIMIT = 1 << 10  # the same for a flag or digit, which adds 1
 
 # Interval arithmetic is in uint64; numba makes floats of it where a Python integer takes part.
@@ -65,7 +64,7 @@ def new_range_state(d: int) -> dict[str, np.ndarray]:
     digits : uint16[512]
         Counts of zeros and ones of each flag and digit of the magnitudes.
     """
-    row = np.array([40, 16, 16, 4, 4, 0, 0, 0], np.uint32)
+    row = np.array([384, 192, 96, 10, 10, 0, 0, 0], np.uint32)
     return {
         "recent": np.full(d, NEVER, np.uint8),
         "symbols": np.tile(row, CONTEXTS),
@@ -106,17 +105,35 @@ def remember(codes: Codes, recent: U8) -> None:
 
 
 @kernel
-def make_table(symbols: U32, table: U64) -> None:
-    """table[place] = 2^16 times the probability of the symbols before it; halves counts at `LIMIT`."""
+def block_after(start: int) -> int:
+    """Return how many codes from `start` on are coded with one table: an eighth of those before."""
+    return min(max(start >> 3, 1), BLOCK)
+
+
+@kernel
+def largest_count(size: int) -> int:
+    """Return the sum of a context's counts above which they are halved, for messages of so many codes."""
+    return STEP * min(max(size >> 2, 256), 4096)
+
+
+@kernel
+def make_table(symbols: U32, largest: int, table: U64) -> None:
+    """table[place] = 2^16 times the probability of the symbols before it; halves counts above `largest`.
+
+    The last place of a row keeps the counts' sum: rows where it has not changed are left as they are.
+    """
     for first in range(0, CONTEXTS * ROW, ROW):
-        total = np.uint64(0)
+        total = _0
         for s in range(5):
             total += np.uint64(symbols[first + s])
-        if total > LIMIT:
-            total = np.uint64(0)
+        if total == table[first + 7]:
+            continue
+        while total > largest:
+            total = _0
             for s in range(5):
                 symbols[first + s] = (symbols[first + s] + np.uint32(1)) >> np.uint32(1)
                 total += np.uint64(symbols[first + s])
+        table[first + 7] = total
         below = np.uint64(65536)  # zero, the most frequent one, takes what rounding leaves
         table[first + 5] = below
         for s in range(4, 0, -1):
@@ -280,15 +297,27 @@ def encode_range(
     places : uint8[BLOCK], table : uint64[CONTEXTS ROW].
     """
     at, low, width = narrow(out, 0, _0, _WHOLE, _0, _PLAIN)
-    for start in range(0, codes.size, BLOCK):
-        part = codes[start : start + BLOCK]
-        classify(part, recent[start : start + BLOCK], places)
-        make_table(symbols, table)
+    table[:] = 0
+    start = stop = 0
+    while stop < codes.size:
+        start, stop = stop, min(stop + block_after(stop), codes.size)
+        part = codes[start:stop]
+        classify(part, recent[start:stop], places)
+        make_table(symbols, largest_count(codes.size), table)
         for i in range(part.size):
             place = places[i]
             symbols[place] += np.uint32(STEP)
-            first = table[place]
-            at, low, width = narrow(out, at, low, width, first, table[place + 1] - first)
+            # `narrow`, written out: as a function with an array it was not inlined.
+            unit, first = width >> _16, table[place]
+            before = low
+            low += unit * first
+            width = unit * (table[place + 1] - first)
+            if low < before:
+                carry(out, at)
+            if width < _SMALL:
+                at = emit(out, at, low)
+                low <<= _32
+                width <<= _32
             if place & np.uint8(7) > 2:
                 at, low, width = encode_magnitude(out, at, low, width, abs(part[i]), digits)
     nbytes = finish(out, at, low, width, alone)
@@ -348,9 +377,30 @@ def encode_raw(
 @kernel
 def decode_range(
     payload: U8, recent: U8, symbols: U32, digits: Digits, lowest: int, highest: int, bits: int,
+    alone: bool, places: U8, table: U64, new_symbols: U32, new_digits: Digits, codes: Codes,
+) -> int:  # fmt: skip
+    """Read codes, advance the state once all is accepted; return the bytes consumed or a status.
+
+    Work space: that of `encode_range`, new_symbols : uint32[CONTEXTS ROW], new_digits : uint16[512].
+    """
+    new_symbols[:] = symbols
+    new_digits[:] = digits
+    end = decode_codes(
+        payload, recent, new_symbols, new_digits, lowest, highest, bits, alone, places, table, codes
+    )
+    if end >= 0:
+        symbols[:] = new_symbols
+        digits[:] = new_digits
+        remember(codes, recent)
+    return end
+
+
+@kernel
+def decode_codes(
+    payload: U8, recent: U8, symbols: U32, digits: Digits, lowest: int, highest: int, bits: int,
     alone: bool, places: U8, table: U64, codes: Codes,
 ) -> int:  # fmt: skip
-    """Read codes, advance symbols and digits (not `recent`); return the bytes consumed or a status."""
+    """Read codes, advance symbols and digits; return the bytes consumed or a status."""
     at, offset, width = 8, load_be(payload, 0, 8), _WHOLE
     unit = width >> _16
     plain = offset >= unit * _PLAIN
@@ -363,9 +413,12 @@ def decode_range(
             codes[i] = np.int64(value) + lowest
     else:
         at, offset, width = keep(payload, at, offset, width, _0, unit * _PLAIN)
-    for start in range(0, codes.size, BLOCK):
-        part, past = codes[start : start + BLOCK], recent[start : start + BLOCK]
-        make_table(symbols, table)
+    table[:] = 0
+    start = stop = 0
+    while stop < codes.size:
+        start, stop = stop, min(stop + block_after(stop), codes.size)
+        part, past = codes[start:stop], recent[start:stop]
+        make_table(symbols, largest_count(codes.size), table)
         if plain:
             learn(part, past, symbols, digits, places)
             continue
@@ -375,14 +428,22 @@ def decode_range(
             row = places[i]
             unit = width >> _16
             t1, t2, t3 = unit * table[row + 1], unit * table[row + 2], unit * table[row + 3]
-            low, high = (t1, t2) if offset >= t1 else (_0, t1)
-            low, high = (t2, t3) if offset >= t2 else (low, high)
+            low = t1 if offset >= t1 else _0
+            high = t2 if offset >= t1 else t1
+            low = t2 if offset >= t2 else low
+            high = t3 if offset >= t2 else high
             symbol = np.uint8(offset >= t1) + np.uint8(offset >= t2)
             if offset >= t3:
                 t4 = unit * table[row + 4]
-                low, high = (t4, unit << _16) if offset >= t4 else (t3, t4)
+                low = t4 if offset >= t4 else t3
+                high = unit << _16 if offset >= t4 else t4
                 symbol = np.uint8(4) if offset >= t4 else np.uint8(3)
-            at, offset, width = keep(payload, at, offset, width, low, high)
+            offset -= low  # `keep`, written out
+            width = high - low
+            if width < _SMALL:
+                offset = offset << _32 | load_be(payload, at, 4)
+                at += 4
+                width <<= _32
             place = np.uint8(row + symbol)
             symbols[place] += np.uint32(STEP)
             places[i] = place

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from distopt.compressors.entropy import RangeCoder
+from distopt.compressors.entropy import FastCoder, RangeCoder
 from distopt.errors import MessageError
 from distopt.randomness import make_key, normal, words
 
-CODERS = {"range": RangeCoder}
+CODERS = {"range": RangeCoder, "fast": FastCoder}
 SIZES = [1, 2, 50, 700, 5000]
 SCALES = [0.0, 0.4, 3.0, 300.0, 1e6]  # of the codes; 0.4 is like a zooming quantiser's
 
