@@ -17,7 +17,8 @@ Wire: the four states, little-endian uint32, then the words, then the Elias-gamm
 with zeros. Where that is longer than plain codes: the uint32 0, then q - lowest in `bits` bits each.
 
 The entropy coder is from J. Duda, "Asymmetric numeral systems: entropy coding combining speed of Huffman
-coding with compression rate of arithmetic coding"; interleaving from F. Giesen, "Interleaved entropy coders".
+coding with compression rate of arithmetic coding"; interleaved as by F. Giesen, "Interleaved entropy
+coders".
 Tables from the message before and four codes to a symbol are ours.
 """
 

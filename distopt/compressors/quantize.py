@@ -8,14 +8,14 @@ from distopt.compressors.base import (
     F64,
     U8,
     U32,
-    CodecState,
-    Compressor,
     Guarantee,
     Local,
     Relative,
     scratch,
 )
 from distopt.compressors.bits import U16, above_half, pack, packed_nbytes, padding_is_zero, unpack
+from distopt.compressors.coded import Coded, Entropy
+from distopt.compressors.range_coder import Codes
 from distopt.compressors.scales import (
     MAX_NBYTES,
     SLACK,
@@ -33,7 +33,7 @@ from distopt.randomness import TILE, fill_tile, kernel
 
 
 @parameters("compressor")
-class Quantize(Compressor):
+class Quantize(Coded):
     """C(x)_i = (s / L) sign(x_i) q_i, L = 2^(bits - 1), s = ||x|| rounded up to a float32.
 
     Nearest (the default): q_i = floor(L |x_i| / s + 1/2). Dithered: q_i = floor(L |x_i| / s + u_i) with
@@ -51,7 +51,8 @@ class Quantize(Compressor):
     1, s being 1 with norm "inf" and sqrt(n) with norm "two".
 
     Wire: one scale per block (docs: compressors, scales), then d codes L + sign(x_i) q_i of bits + 1
-    bits (docs: compressors, packed codes).
+    bits (docs: compressors, packed codes); or, with `entropy`, the integers sign(x_i) q_i entropy
+    coded (docs: compressors/entropy).
 
     >>> from distopt.compressors.base import compress
     >>> payload, decoded = compress(Quantize(bits=2), [4.0, -1.1, 0.0])
@@ -64,6 +65,7 @@ class Quantize(Compressor):
     norm: Literal["inf", "two"] = "inf"
     block: Annotated[int, Field(ge=1)] | None = None  # coordinates per scale; all by default
     scale: ScaleType = "float32"  # how the scales travel
+    entropy: Entropy = "none"  # a coder of the codes that learns from earlier messages
 
     def guarantees(self, d: int) -> tuple[Guarantee, ...]:
         n = min(self.block or d, d)
@@ -97,30 +99,60 @@ class Quantize(Compressor):
                 f'compressor.norm = "inf", or at least {int(np.log2(n) / 2) + 1} bits.'
             )
 
-    def max_nbytes(self, d: int) -> int:
-        return MAX_NBYTES * -(-d // (self.block or d)) + ((self.bits + 1) * d + 7) // 8
+    def code_bounds(self) -> tuple[int, int]:
+        levels = 1 << (self.bits - 1)
+        return -levels, levels
 
-    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
-        block = self.block or x.size
-        status = encode_quantized(
-            x, self.bits, self.dithered, self.norm == "two", block, self.scale == "float64", key,
-            scratch("words", TILE, np.uint32), scratch("codes", TILE, np.uint16),
-            scratch("scales", -(-x.size // block), np.float64), out,
+    def head_nbytes(self, d: int) -> int:
+        return MAX_NBYTES * -(-d // (self.block or d))
+
+    def plain_nbytes(self, d: int) -> int:
+        return self.head_nbytes(d) + packed_nbytes(d, self.bits + 1)
+
+    def encode_plain(self, x: F64, out: U8, key: U32) -> int:
+        scales, head = self._store_norms(x, out)
+        return encode_quantized(
+            x, self.bits, self.dithered, self.block or x.size, key, scratch("words", TILE, np.uint32),
+            scratch("codes", TILE, np.uint16), scales, head, out,
         )  # fmt: skip
-        if status < 0:
-            raise DivergedError(
-                "The 2-norm of a vector is beyond the largest float64, so quantize cannot send it; "
-                'compressor.norm = "inf", a smaller algorithm.eta or algorithm.gamma may help.'
-            )
-        return status
 
-    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+    def decode_add_plain(self, payload: U8, weight: float, acc: F64) -> int:
         block = self.block or acc.size
         status = decode_quantized(
             payload, self.bits, block, self.scale == "float64", scratch("codes", TILE, np.uint16),
             scratch("scales", -(-acc.size // block), np.float64), weight, acc,
         )  # fmt: skip
         return accepted(status, payload, acc.size)
+
+    def quantise(self, x: F64, out: U8, key: U32, codes: Codes) -> int:
+        scales, head = self._store_norms(x, out)
+        signed_levels(
+            x, self.bits, self.dithered, self.block or x.size, key, scratch("words", TILE, np.uint32),
+            scratch("codes", TILE, np.uint16), scales, codes,
+        )  # fmt: skip
+        return head
+
+    def read_head(self, payload: U8, d: int) -> int:
+        blocks = -(-d // (self.block or d))
+        scales = scratch("scales", blocks, np.float64)
+        return accepted(load_norms(payload, blocks, self.scale == "float64", scales), payload, d)
+
+    def add_codes(self, codes: Codes, weight: float, acc: F64) -> None:
+        block = self.block or acc.size
+        scales = scratch("scales", -(-acc.size // block), np.float64)
+        add_signed_levels(codes, self.bits, block, scales, weight, acc)
+
+    def _store_norms(self, x: F64, out: U8) -> tuple[F64, int]:
+        """Write the scales; return them and their bytes."""
+        block = self.block or x.size
+        scales = scratch("scales", -(-x.size // block), np.float64)
+        head = store_norms(x, self.norm == "two", block, self.scale == "float64", scales, out)
+        if head < 0:
+            raise DivergedError(
+                "The 2-norm of a vector is beyond the largest float64, so quantize cannot send it; "
+                'compressor.norm = "inf", a smaller algorithm.eta or algorithm.gamma may help.'
+            )
+        return scales, head
 
 
 @kernel
@@ -172,34 +204,65 @@ def round_levels(
 
 
 @kernel
-def encode_quantized(
-    x: F64, bits: int, dithered: bool, two: bool, block: int, wide: bool, key: U32,
-    words: U32, codes: U16, scales: F64, out: U8,
-) -> int:  # fmt: skip
-    """Write the scales and d codes; return the bytes, -1 for a norm beyond float64.
+def round_tile(
+    x: F64, start: int, stop: int, bits: int, dithered: bool, block: int, key: U32, words: U32,
+    scales: F64, codes: U16,
+) -> None:  # fmt: skip
+    """codes[: stop - start] = the levels of x[start:stop], which begins at a tile."""
+    if dithered:
+        fill_tile(key, start // TILE, words)
+    first = start
+    while first < stop:  # the parts of blocks that lie in this tile
+        last = min((first // block + 1) * block, stop)
+        round_levels(
+            x[first:last], scales[first // block], np.float64(1 << (bits - 1)), dithered,
+            words[first - start : last - start], codes[first - start : last - start],
+        )  # fmt: skip
+        first = last
 
-    Work space: words : uint32[TILE], codes : uint16[TILE], scales : float64[blocks].
+
+@kernel
+def encode_quantized(
+    x: F64, bits: int, dithered: bool, block: int, key: U32, words: U32, codes: U16, scales: F64,
+    head: int, out: U8,
+) -> int:  # fmt: skip
+    """Write d codes from byte `head` on; return the byte after them.
+
+    Work space: words : uint32[TILE], codes : uint16[TILE].
     """
-    head = store_norms(x, two, block, wide, scales, out)
-    if head < 0:
-        return head
     width = bits + 1
-    levels = np.float64(1 << (bits - 1))
     end = head + packed_nbytes(x.size, width)
     for start in range(0, x.size, TILE):
         stop = min(start + TILE, x.size)
-        if dithered:
-            fill_tile(key, start // TILE, words)
-        first = start
-        while first < stop:  # the parts of blocks that lie in this tile
-            last = min((first // block + 1) * block, stop)
-            round_levels(
-                x[first:last], scales[first // block], levels, dithered,
-                words[first - start : last - start], codes[first - start : last - start],
-            )  # fmt: skip
-            first = last
+        round_tile(x, start, stop, bits, dithered, block, key, words, scales, codes)
         pack(codes, stop - start, width, out, head + packed_nbytes(start, width), end)
     return end
+
+
+@kernel
+def signed_levels(
+    x: F64, bits: int, dithered: bool, block: int, key: U32, words: U32, codes: U16, scales: F64,
+    signed: Codes,
+) -> None:  # fmt: skip
+    """signed_i = sign(x_i) q_i; the work space is that of `encode_quantized`."""
+    levels = np.int32(1 << (bits - 1))
+    for start in range(0, x.size, TILE):
+        stop = min(start + TILE, x.size)
+        round_tile(x, start, stop, bits, dithered, block, key, words, scales, codes)
+        for i in range(start, stop):
+            signed[i] = np.int32(codes[i - start]) - levels
+
+
+@kernel
+def add_signed_levels(
+    signed: Codes, bits: int, block: int, scales: F64, weight: float, acc: F64
+) -> None:
+    """Add weight (scale / L) signed_i to acc."""
+    step = 1.0 / np.int32(1 << (bits - 1))
+    for first in range(0, acc.size, block):
+        scale = scales[first // block]
+        for i in range(first, min(first + block, acc.size)):
+            acc[i] += weight * (np.float64(signed[i]) * step * scale)
 
 
 @kernel

@@ -8,26 +8,27 @@ from distopt.compressors.base import (
     F64,
     U8,
     U32,
-    CodecState,
-    Compressor,
     Guarantee,
     Local,
     scratch,
 )
 from distopt.compressors.bits import U16, pack, packed_nbytes, padding_is_zero, unpack
+from distopt.compressors.coded import Coded, Entropy
+from distopt.compressors.range_coder import Codes
 from distopt.compressors.wire import PADDING, TOO_SHORT, accepted
 from distopt.parameters import Field, parameters
 from distopt.randomness import TILE, kernel
 
 
 @parameters("compressor")
-class Saturating(Compressor):
+class Saturating(Coded):
     """C(x)_i = clip(floor(x_i L), -L, L - 1) / L + 1/(2 L), L = 2^(bits - 1) (mid-rise).
 
     Class: local with phi = 1 - 2^-bits in the maximum norm, derived (docs: compressors/saturating);
     outside the unit ball it saturates at +-(1 - 2^-bits), and zero is not kept: only algorithms that
     scale take it.
-    Wire: d codes floor(.) + L of `bits` bits (docs: compressors, packed codes).
+    Wire: d codes floor(.) + L of `bits` bits (docs: compressors, packed codes); with `entropy` the
+    integers floor(.), clipped, entropy coded (docs: compressors/entropy).
 
     >>> from distopt.compressors.base import compress
     >>> payload, decoded = compress(Saturating(bits=2), [0.9, -0.3, 0.0, -5.0])
@@ -36,17 +37,35 @@ class Saturating(Compressor):
     """
 
     bits: Annotated[int, Field(ge=1, le=16)] = 4  # bits a coordinate
+    entropy: Entropy = "none"  # a coder of the codes that learns from earlier messages
 
     def guarantees(self, d: int) -> tuple[Guarantee, ...]:
         return (Local(p=np.inf, phi=1 - 2.0**-self.bits),)
 
-    def max_nbytes(self, d: int) -> int:
+    def code_bounds(self) -> tuple[int, int]:
+        levels = 1 << (self.bits - 1)
+        return -levels, levels - 1
+
+    def head_nbytes(self, d: int) -> int:
+        return 0
+
+    def quantise(self, x: F64, out: U8, key: U32, codes: Codes) -> int:
+        saturated(x, self.bits, codes)
+        return 0
+
+    def read_head(self, payload: U8, d: int) -> int:
+        return 0
+
+    def add_codes(self, codes: Codes, weight: float, acc: F64) -> None:
+        add_saturated(codes, self.bits, weight, acc)
+
+    def plain_nbytes(self, d: int) -> int:
         return (d * self.bits + 7) // 8
 
-    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+    def encode_plain(self, x: F64, out: U8, key: U32) -> int:
         return encode_saturating(x, self.bits, scratch("codes", TILE, np.uint16), out)
 
-    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+    def decode_add_plain(self, payload: U8, weight: float, acc: F64) -> int:
         codes = scratch("codes", TILE, np.uint16)
         status = decode_saturating(payload, self.bits, codes, weight, acc)
         return accepted(status, payload, acc.size)
@@ -83,3 +102,21 @@ def decode_saturating(payload: U8, bits: int, codes: U16, weight: float, acc: F6
         for i in range(count):
             acc[start + i] += weight * (np.float64(np.int32(codes[i])) * step + lowest)
     return nbytes
+
+
+@kernel
+def saturated(x: F64, bits: int, codes: Codes) -> None:
+    """codes_i = clip(floor(x_i L), -L, L - 1)."""
+    levels = np.float64(1 << (bits - 1))
+    for i in range(x.size):
+        codes[i] = np.int32(np.floor(min(max(x[i] * levels, -levels), levels - 1.0)))
+
+
+@kernel
+def add_saturated(codes: Codes, bits: int, weight: float, acc: F64) -> None:
+    """Add weight (codes_i / L + 1 / (2 L)) to acc, by the sums of `decode_saturating`."""
+    levels = np.int32(1 << (bits - 1))
+    step = 1.0 / np.float64(levels)
+    lowest = 0.5 * step - 1.0
+    for i in range(acc.size):
+        acc[i] += weight * (np.float64(np.int32(codes[i]) + levels) * step + lowest)

@@ -6,13 +6,13 @@ from distopt.compressors.base import (
     F64,
     U8,
     U32,
-    CodecState,
-    Compressor,
     Guarantee,
     scratch,
 )
 from distopt.compressors.bits import U16
+from distopt.compressors.coded import Coded, Entropy
 from distopt.compressors.quantize import Quantize, round_levels
+from distopt.compressors.range_coder import Codes
 from distopt.compressors.scales import (
     MAX_NBYTES,
     ScaleType,
@@ -27,7 +27,7 @@ from distopt.randomness import TILE, fill_tile, kernel
 
 
 @parameters("compressor")
-class Ternary(Compressor):
+class Ternary(Coded):
     """C(x)_i = s sign(x_i) with probability |x_i| / s, else 0; s = ||x||_inf rounded up to a float32.
 
     The same values as Quantize(bits=1, dithered=True) at 8/5 instead of 2 bits a coordinate.
@@ -36,7 +36,8 @@ class Ternary(Compressor):
     compressors/ternary).
     Wire: the scale s (docs: compressors, scales), then ceil(d / 5) bytes
     t_0 + 3 t_1 + 9 t_2 + 27 t_3 + 81 t_4 with the digits t = 1 + sign(C(x)_i) of five coordinates;
-    missing digits of the last byte are 0.
+    missing digits of the last byte are 0. With `entropy` the codes sign(C(x)_i) follow the scale entropy
+    coded (docs: compressors/entropy).
 
     >>> from distopt.compressors.base import compress
     >>> payload, decoded = compress(Ternary(), [2.0, -2.0, 0.0])
@@ -45,21 +46,46 @@ class Ternary(Compressor):
     """
 
     scale: ScaleType = "float32"  # how the scale travels
+    entropy: Entropy = "none"  # a coder of the codes that learns from earlier messages
 
     def guarantees(self, d: int) -> tuple[Guarantee, ...]:
-        return Quantize(bits=1, dithered=True, scale=self.scale).guarantees(d)
+        return self._same.guarantees(d)
 
-    def max_nbytes(self, d: int) -> int:
+    def code_bounds(self) -> tuple[int, int]:
+        return -1, 1
+
+    def head_nbytes(self, d: int) -> int:
+        return MAX_NBYTES
+
+    def plain_nbytes(self, d: int) -> int:
         return MAX_NBYTES + (d + 4) // 5
 
-    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+    def quantise(self, x: F64, out: U8, key: U32, codes: Codes) -> int:
+        return self._same.quantise(x, out, key, codes)
+
+    def read_head(self, payload: U8, d: int) -> int:
+        return self._same.read_head(payload, d)
+
+    def add_codes(self, codes: Codes, weight: float, acc: F64) -> None:
+        self._same.add_codes(codes, weight, acc)
+
+    @property
+    def _same(self) -> Quantize:
+        """The quantiser of the same values."""
+        return _WIDE if self.scale == "float64" else _NARROW
+
+    def encode_plain(self, x: F64, out: U8, key: U32) -> int:
         words = scratch("words", TILE, np.uint32)
         trits = scratch("trits", 5 * TILE, np.uint16)
         return encode_ternary(x, self.scale == "float64", key, words, trits, out)
 
-    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+    def decode_add_plain(self, payload: U8, weight: float, acc: F64) -> int:
         status = decode_ternary(payload, weight, self.scale == "float64", acc)
         return accepted(status, payload, acc.size)
+
+
+_NARROW = Quantize(bits=1, dithered=True)
+_WIDE = Quantize(bits=1, dithered=True, scale="float64")
 
 
 @kernel

@@ -1,6 +1,6 @@
 """Uniform quantiser: a fixed step, unbounded integers, Elias-gamma codes."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -10,14 +10,14 @@ from distopt.compressors.base import (
     U8,
     U32,
     Absolute,
-    CodecState,
-    Compressor,
     Guarantee,
     Local,
     scratch,
 )
 from distopt.compressors.bits import flush_bits, padding_is_zero
+from distopt.compressors.coded import Coded, Entropy
 from distopt.compressors.gamma import MAX_BITS, read_gamma, write_gamma
+from distopt.compressors.range_coder import Codes
 from distopt.compressors.wire import PADDING, accepted
 from distopt.errors import DivergedError
 from distopt.parameters import Field, parameters
@@ -25,7 +25,7 @@ from distopt.randomness import TILE, fill_tile, kernel
 
 
 @parameters("compressor")
-class Uniform(Compressor):
+class Uniform(Coded):
     """C(x)_i = delta q_i, q_i = floor(x_i / delta + 1/2), or dithered floor(x_i / delta + u_i).
 
     u_i is uniform on [0, 1), so that the dithered E C(x) = x.
@@ -33,7 +33,8 @@ class Uniform(Compressor):
     Class: absolute, derived (docs: compressors/uniform): nearest p = inf, C = delta / 2; dithered
     p = 2, C = sqrt(d) delta / 2. Local in the maximum norm with 1 - phi = delta / 2 nearest and delta
     dithered, where that is below 1.
-    Wire: the Elias-gamma codes of q (docs: compressors, Elias-gamma), padded to whole bytes.
+    Wire: the Elias-gamma codes of q (docs: compressors, Elias-gamma), padded to whole bytes; with
+    `entropy` q entropy coded (docs: compressors/entropy).
 
     Raises
     ------
@@ -48,6 +49,9 @@ class Uniform(Compressor):
 
     delta: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # step of the grid
     dithered: bool = False  # unbiased, with random bits
+    entropy: Entropy = "none"  # a coder that learns from earlier messages; none: Elias-gamma codes
+
+    code_type: ClassVar[type] = np.int64
 
     def guarantees(self, d: int) -> tuple[Guarantee, ...]:
         found: list[Guarantee] = []
@@ -63,13 +67,32 @@ class Uniform(Compressor):
     def magnitudes(self) -> tuple[float, float]:
         return 0.0, self.delta * 2.0**50  # beyond, x itself is no finer than its last bits
 
-    def max_nbytes(self, d: int) -> int:
+    def code_bounds(self) -> tuple[int, int]:
+        return 1 - (1 << 63), (1 << 63) - 1
+
+    def head_nbytes(self, d: int) -> int:
+        return 0
+
+    def quantise(self, x: F64, out: U8, key: U32, codes: Codes) -> int:
+        words = scratch("words", TILE, np.uint32)
+        self._check(x, to_integers(x, self.delta, self.dithered, key, words, codes))
+        return 0
+
+    def read_head(self, payload: U8, d: int) -> int:
+        return 0
+
+    def add_codes(self, codes: Codes, weight: float, acc: F64) -> None:
+        add_integers(codes, self.delta, weight, acc)
+
+    def plain_nbytes(self, d: int) -> int:
         return (MAX_BITS * d + 7) // 8
 
-    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+    def encode_plain(self, x: F64, out: U8, key: U32) -> int:
         words = scratch("words", TILE, np.uint32)
         codes = scratch("integers", TILE, np.int64)
-        status = encode_uniform(x, self.delta, self.dithered, key, words, codes, out)
+        return self._check(x, encode_uniform(x, self.delta, self.dithered, key, words, codes, out))
+
+    def _check(self, x: F64, status: int) -> int:
         if status < 0:
             at = -status - 1
             raise DivergedError(
@@ -79,9 +102,46 @@ class Uniform(Compressor):
             )
         return status
 
-    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+    def decode_add_plain(self, payload: U8, weight: float, acc: F64) -> int:
         codes = scratch("integers", acc.size, np.int64)
         return accepted(decode_uniform(payload, self.delta, codes, weight, acc), payload, acc.size)
+
+
+@kernel
+def round_tile(
+    x: F64, start: int, count: int, delta: float, dithered: bool, key: U32, words: U32, codes: I64
+) -> int:
+    """codes[:count] = q of x[start:], where a tile begins; return 0, or -1 - i where q_i does not fit."""
+    largest = 0.0
+    if dithered:
+        fill_tile(key, start // TILE, words)
+    for i in range(count):
+        # Comparing the fractional part, not adding to it, keeps what is on the grid where it is.
+        level = x[start + i] / delta
+        floor = np.floor(level)
+        rest = level - floor
+        up = rest >= 0.5
+        if dithered:
+            up = (words[i] + 0.5) * 2.0**-32 < rest
+        level = floor + up
+        largest = max(largest, abs(level))
+        codes[i] = np.int64(level)
+    if not largest < 2.0**63:
+        for i in range(count):
+            if not abs(np.floor(x[start + i] / delta)) < 2.0**63:
+                return -1 - (start + i)
+    return 0
+
+
+@kernel
+def to_integers(x: F64, delta: float, dithered: bool, key: U32, words: U32, codes: I64) -> int:
+    """codes_i = q_i; return 0, or -1 - i where q_i does not fit. words : uint32[TILE] is work space."""
+    for start in range(0, x.size, TILE):
+        count = min(TILE, x.size - start)
+        status = round_tile(x, start, count, delta, dithered, key, words, codes[start:])
+        if status < 0:
+            return status
+    return 0
 
 
 @kernel
@@ -95,24 +155,9 @@ def encode_uniform(
     at, buffer, held = 0, np.uint64(0), 0
     for start in range(0, x.size, TILE):
         count = min(TILE, x.size - start)
-        largest = 0.0
-        if dithered:
-            fill_tile(key, start // TILE, words)
-        for i in range(count):
-            # Comparing the fractional part, not adding to it, keeps what is on the grid where it is.
-            level = x[start + i] / delta
-            floor = np.floor(level)
-            rest = level - floor
-            up = rest >= 0.5
-            if dithered:
-                up = (words[i] + 0.5) * 2.0**-32 < rest
-            level = floor + up
-            largest = max(largest, abs(level))
-            codes[i] = np.int64(level)
-        if not largest < 2.0**63:
-            for i in range(count):
-                if not abs(np.floor(x[start + i] / delta)) < 2.0**63:
-                    return -1 - (start + i)
+        status = round_tile(x, start, count, delta, dithered, key, words, codes)
+        if status < 0:
+            return status
         at, buffer, held = write_gamma(codes, count, out, at, buffer, held)
     return flush_bits(out, at, buffer, held)
 
@@ -128,6 +173,12 @@ def decode_uniform(payload: U8, delta: float, codes: I64, weight: float, acc: F6
         return bit
     if not padding_is_zero(payload, 0, bit):
         return PADDING
+    add_integers(codes[: acc.size], delta, weight, acc)
+    return (bit + 7) // 8
+
+
+@kernel
+def add_integers(codes: I64, delta: float, weight: float, acc: F64) -> None:
+    """Add weight delta codes to acc."""
     for i in range(acc.size):
         acc[i] += weight * (np.float64(codes[i]) * delta)
-    return (bit + 7) // 8

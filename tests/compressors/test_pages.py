@@ -19,7 +19,7 @@ HEADINGS = [
 
 
 def test_every_compressor_has_a_page_and_a_row_in_the_index():
-    assert {page.stem for page in FOLDER.glob("*.md")} == {"README", *REGISTRY}
+    assert {page.stem for page in FOLDER.glob("*.md")} == {"README", "entropy", *REGISTRY}
     index = (FOLDER / "README.md").read_text()
     assert [name for name in REGISTRY if f"]({name}.md)" not in index] == []
 
@@ -31,5 +31,11 @@ def test_page(name):
     assert lines[0] == f"# {name}"
     assert [line[3:] for line in lines if line.startswith("## ")] == HEADINGS
     failed, attempted = doctest.testfile(str(page), module_relative=False)
+    assert failed == 0
+    assert attempted > 0
+
+
+def test_the_page_of_the_entropy_coders():
+    failed, attempted = doctest.testfile(str(FOLDER / "entropy.md"), module_relative=False)
     assert failed == 0
     assert attempted > 0

@@ -1,0 +1,94 @@
+"""Quantisers whose integer codes may be entropy coded: written once here, not in every compressor."""
+
+from abc import abstractmethod
+from functools import lru_cache
+from typing import ClassVar, Literal, TypeAlias
+
+import numpy as np
+
+from distopt.compressors.base import F64, U8, U32, CodecState, Compressor, scratch
+from distopt.compressors.entropy import Coder, FastCoder, RangeCoder
+from distopt.compressors.range_coder import Codes
+
+Entropy: TypeAlias = Literal["none", "range", "fast"]  # none: the compressor's own format
+
+CODERS = {"range": RangeCoder, "fast": FastCoder}
+
+
+class Coded(Compressor):
+    """A compressor that makes one integer of every coordinate.
+
+    A subclass has a field `entropy`: "none" means its own format (`plain_nbytes`, `encode_plain`,
+    `decode_add_plain`), another name an entropy coder (docs: compressors/entropy). The integers are the
+    same, so C and its guarantees are. It says what they are by the five methods below.
+    """
+
+    entropy: str
+    code_type: ClassVar[type] = np.int16
+
+    @abstractmethod
+    def code_bounds(self) -> tuple[int, int]:
+        """Return the lowest and the highest code."""
+
+    @abstractmethod
+    def head_nbytes(self, d: int) -> int:
+        """Return how many bytes `quantise` writes at most."""
+
+    @abstractmethod
+    def quantise(self, x: F64, out: U8, key: U32, codes: Codes) -> int:
+        """Fill codes : int[d] from x, write all else that C(x) depends on to out; return its bytes."""
+
+    @abstractmethod
+    def read_head(self, payload: U8, d: int) -> int:
+        """Read into `scratch` what `quantise` wrote; return its bytes, or raise `MessageError`."""
+
+    @abstractmethod
+    def add_codes(self, codes: Codes, weight: float, acc: F64) -> None:
+        """acc += weight C(x), with what `read_head` has read."""
+
+    @abstractmethod
+    def plain_nbytes(self, d: int) -> int:
+        """`max_nbytes` of the own format."""
+
+    @abstractmethod
+    def encode_plain(self, x: F64, out: U8, key: U32) -> int:
+        """`encode` of the own format."""
+
+    @abstractmethod
+    def decode_add_plain(self, payload: U8, weight: float, acc: F64) -> int:
+        """`decode_add` of the own format."""
+
+    @property
+    def coder(self) -> Coder:
+        """The entropy coder."""
+        return make_coder(self.entropy, *self.code_bounds())
+
+    def max_nbytes(self, d: int) -> int:
+        if self.entropy == "none":
+            return self.plain_nbytes(d)
+        return self.head_nbytes(d) + self.coder.max_nbytes(d)
+
+    def new_state(self, d: int) -> CodecState:
+        return {} if self.entropy == "none" else self.coder.new_state(d)
+
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+        if self.entropy == "none":
+            return self.encode_plain(x, out, key)
+        codes = scratch("codes of all", x.size, self.code_type)[: x.size]
+        head = self.quantise(x, out, key, codes)
+        return head + self.coder.encode(codes, out[head:], state)
+
+    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+        if self.entropy == "none":
+            return self.decode_add_plain(payload, weight, acc)
+        codes = scratch("codes of all", acc.size, self.code_type)[: acc.size]
+        head = self.read_head(payload, acc.size)
+        nbytes = head + self.coder.decode(payload[head:], codes, state)
+        self.add_codes(codes, weight, acc)
+        return nbytes
+
+
+@lru_cache(maxsize=64)
+def make_coder(name: str, lowest: int, highest: int) -> Coder:
+    """Make the entropy coder of a name for codes within bounds."""
+    return CODERS[name](lowest, highest)
