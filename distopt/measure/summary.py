@@ -4,6 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -16,6 +17,8 @@ from distopt import quantities as q
 from distopt.analysis.history import read_history
 from distopt.analysis.suite import Suite
 from distopt.errors import CheckpointError
+from distopt.measure import verdict
+from distopt.measure.model import Network
 from distopt.measure.overhead import Accounting
 from distopt.measure.timing import account
 
@@ -124,20 +127,19 @@ def show(variants: Sequence[Variant], suite: Suite, out: Path, how: "How") -> No
     """Print the tables, write the numbers, and fail if a variant has failed."""
     from distopt import console
 
-    out.mkdir(parents=True, exist_ok=True)
-    whole = {
-        "title": suite.title,
-        "accuracies": sorted(suite.accuracies, reverse=True),
-        "machine": machine(),
-        "variants": list(variants),
-    }
-    text = json.dumps(console.finite(whole), indent=1, allow_nan=False, default=str)
-    (out / "measured.json").write_text(text + "\n", encoding="utf-8")
+    accuracy = common_accuracy(variants, suite)
+    network = verdict.judge(variants, accuracy, baseline(variants, suite))
+    written = write(variants, suite, accuracy, network, out)
     if not how.quiet and not how.as_json:
         terminal = console.output()
-        for table in (*link_tables(variants, suite), *phase_tables(variants)):
+        tables = [*link_tables(variants, suite), *phase_tables(variants)]
+        if any("break_even" in v for v in variants):
+            tables.append(pay_table(variants))
+        for table in tables:
             terminal.print(table)
-        terminal.print(f"written: {out / 'measured.json'}", markup=False)
+        if network:
+            terminal.print(verdict.network_sentence(network), style="dim", markup=False)
+        terminal.print(f"written: {', '.join(map(str, written))}", markup=False)
     failed = [f"{v['variant']}: {text}" for v in variants for text in v["failures"]]
     failed += problems(variants)
     for sentence in failed:
@@ -147,6 +149,67 @@ def show(variants: Sequence[Variant], suite: Suite, out: Path, how: "How") -> No
             console.write_json(variant)
     if any(v["failures"] for v in variants):
         raise typer.Exit(1)
+
+
+def common_accuracy(variants: Sequence[Variant], suite: Suite) -> float:
+    """Return the finest accuracy that most variants reach: that of the figure and the break-even."""
+    counts = {
+        a: sum(
+            any(t and t["accuracy"] == a for t in v["links"][0]["accuracies"])
+            for v in variants
+            if v["links"]
+        )
+        for a in suite.accuracies
+    }
+    most = max(counts.values(), default=0)
+    return min(a for a, count in counts.items() if count == most)
+
+
+def baseline(variants: Sequence[Variant], suite: Suite) -> str:
+    """Return the suite's baseline, else its first uncompressed variant."""
+    plain = [v["variant"] for v in variants if v.get("compressor") == "identity"]
+    return suite.baseline or next(iter(plain), "")
+
+
+def write(
+    variants: Sequence[Variant], suite: Suite, accuracy: float, network: Network | None, out: Path
+) -> list[Path]:
+    """Write the numbers, and the figure where there are several rates."""
+    from distopt.analysis.figures import png
+    from distopt.console import finite
+
+    out.mkdir(parents=True, exist_ok=True)
+    whole = {
+        "title": suite.title,
+        "accuracies": sorted(suite.accuracies, reverse=True),
+        "accuracy": accuracy,
+        "machine": machine(),
+        "network": asdict(network) if network else None,
+        "variants": list(variants),
+    }
+    text = json.dumps(finite(whole), indent=1, allow_nan=False, default=str)
+    written = [out / "measured.json"]
+    written[0].write_text(text + "\n", encoding="utf-8")
+    if len({r for v in variants for r in verdict.times(v, accuracy)}) > 1:
+        figure = verdict.seconds_against_rate(variants, accuracy, suite.title)
+        written.append(out / "measured.png")
+        written[1].write_bytes(png(figure))
+    return written
+
+
+def pay_table(variants: Sequence[Variant]) -> Table:
+    """Draw below which rate each variant is faster than the baseline."""
+    known = [v for v in variants if "break_even" in v]
+    first = known[0]["break_even"]
+    target = f"{first['against']} to P ≤ {q.power(first['accuracy'])}"
+    title = f"faster than {target}, where links are slower than"
+    table = Table(title=title, title_justify="left")
+    for column in ("variant", "measured", "by the model"):
+        table.add_column(column, justify="left" if column == "variant" else "right")
+    for v in known:
+        found = v["break_even"]
+        table.add_row(v["variant"], *(verdict.rate_text(found[k]) for k in ("measured", "model")))
+    return table
 
 
 def problems(variants: Sequence[Variant]) -> list[str]:
