@@ -187,10 +187,10 @@ def exchange_table(all_found: list[dict]) -> list[str]:
         b, s = e["bare"], e["seconds_per_iteration"]
         raw = b["raw_seconds"] * b["exchanges"]
         ratio = b["seconds"] / b["raw_seconds"]
-        missed = nbytes > 65536 and e["rate"] and ratio > RAW
+        missed = " **missed**" if nbytes > 65536 and e["rate"] and ratio > RAW else ""
         lines.append(
             f"| {q.nbytes(nbytes)} | {e['link']} | {q.seconds(b['raw_seconds'])} | "
-            f"{q.seconds(b['seconds'])} | {ratio:.2f}{' **missed**' if missed else ''} | {s['waiting'] / raw:.2f} | "
+            f"{q.seconds(b['seconds'])} | {ratio:.2f}{missed} | {s['waiting'] / raw:.2f} | "
             f"{s['total'] / raw:.2f} |"
         )
     return lines

@@ -193,6 +193,8 @@ def build(hosts: int, link: Link = UNLIMITED) -> None:
     write_file(FOLDER / "hosts.mpich", "\n".join(host(i) for i in range(hosts)))
     mpirun = find_mpirun()
     flags = OPEN_MPI if mpirun.maker == "Open MPI" else MPICH
+    if mpirun.maker == "MPICH":  # or it would find a way around the links, through shared memory
+        os.environ |= {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": INTERFACE}
     os.environ["DISTOPT_MPIRUN"] = shlex.join([*mpirun.command, *flags])
     os.environ["TMPDIR"] = str(FOLDER / "tmp")
 

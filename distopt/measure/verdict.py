@@ -20,10 +20,10 @@ def judge(variants: Sequence[Variant], accuracy: float, baseline: str) -> Networ
     Returns
     -------
     Network or None
-        The model fitted to the bare exchanges of all variants; None without any.
+        The model fitted to the bare exchanges of all variants; None without several rates.
     """
     points = bare_points(variants)
-    network = fit(points) if points else None
+    network = fit(points) if len({p.rate for p in points}) > 1 else None
     base = next((v for v in variants if v["variant"] == baseline), None)
     for v in variants:
         if base is None or v is base or not (v["links"] and base["links"]):
