@@ -364,6 +364,93 @@ def report(
         typer.echo(write_report(run_dir))
 
 
+@app.command()
+def diagnose(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="CONFIG | RUN_DIR", help="A TOML file, or an earlier run."),
+    ],
+    at: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="K",
+            help="With CONFIG: run it in this process and measure after K iterations; may be repeated.",
+        ),
+    ] = None,
+    settings: Settings = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of numbers and figures.",
+            show_default="runs/CONFIG-diagnosis or RUN_DIR",
+        ),
+    ] = None,
+    radius: Annotated[
+        float, typer.Option(metavar="R", min=0.0, help="Ball of the explicit Hessian bound.")
+    ] = 0.0,
+    held_out: Annotated[
+        int, typer.Option("--held-out", metavar="T", min=1, help="Samples that nobody trains on.")
+    ] = 1000,
+    outputs: Annotated[
+        int, typer.Option(metavar="K", min=1, help="Single outputs whose Hessians are measured.")
+    ] = 6,
+    dense: Annotated[
+        int,
+        typer.Option(
+            metavar="SIZE", min=0, help="Size of a kernel up to which all eigenvalues are computed."
+        ),
+    ] = 4096,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Measure the PL* condition of a network: at its start, or along a run.
+
+    Tangent kernel, Hessians, PL ratio, radii; numbers in diagnosis.h5, figures beside it.
+    """
+    from distopt import commands
+
+    how = commands.How(True, None, settings or [], "", as_json, quiet)
+    commands.diagnose(path, at or [], out, (held_out, outputs, dense, radius), how)
+
+
+@app.command()
+def threshold(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file of a sweep.")],
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "-n", metavar="N", min=1, help="Start N MPI ranks that work, and one that deals."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(metavar="J", min=1, help="Without MPI: processes that work.")
+    ] = 1,
+    settings: Settings = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of results.", show_default="runs/CONFIG"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew instead of going on.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    mpirun_args: MpirunArgs = "",
+) -> None:
+    """Find how many samples networks can be trained on, by width; a farm of jobs.
+
+    Goes on where it stopped: all that is done stays in threshold.h5. Under mpirun rank 0 deals and the
+    other ranks work.
+    """
+    from distopt import commands
+
+    how = commands.How(False, workers, settings or [], mpirun_args, as_json, quiet)
+    commands.threshold(config, out or Path("runs") / config.stem, jobs, overwrite, how)
+
+
 @app.command(name="list")
 def list_members(
     kind: Annotated[

@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ from distopt.engine.launcher import (
 from distopt.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from distopt.analysis.compare import Comparison
     from distopt.analysis.suite import Case, Suite
     from distopt.engine.run import Engine
@@ -263,3 +265,107 @@ def show_comparison(comparison: "Comparison", out: Path | None, how: How) -> Non
             console.write_json(row.to_json())
     if failures(comparison):
         raise typer.Exit(1)
+
+
+def diagnose(
+    path: Path, at: Sequence[int], out: Path | None, options: tuple[int, int, int, float], how: How
+) -> None:
+    """Measure a network at its start, along a run of its own, or at the checkpoints of a run."""
+    if this_rank() is not None:
+        raise ConfigError("diagnose works in one process; start it without mpirun or srun.")
+    limit_threads(path if path.is_file() else path / "config.toml", how.settings)
+    from distopt.analysis import diagnosis, network_figures, tables
+    from distopt.analysis.figures import png
+
+    request = diagnosis.Request(*options)
+    if path.is_dir():
+        if at or how.settings:
+            raise ConfigError(
+                "--at and --set are for a CONFIG; of a run its checkpoints are measured "
+                "(run.checkpoint_every and run.keep say which there are)."
+            )
+        place = out or path
+        found = diagnosis.diagnose_run(path, request)
+    else:
+        from distopt.config import load_config
+
+        config = load_config(path, how.settings)
+        place = out or Path("runs") / f"{path.stem}-diagnosis"
+        found = (
+            diagnosis.diagnose_along(config, at, place, request)
+            if at
+            else diagnosis.diagnose_start(config, request)
+        )
+    draw = network_figures.along_run if len(found.rows) > 1 else network_figures.at_start
+    diagnosis.write_diagnosis(found, place / "diagnosis.h5")
+    figures = {"diagnosis.png": draw(found), "recovered.png": network_figures.recovered(found)}
+    written = write_files(place, {name: png(figure) for name, figure in figures.items()})
+    deliver_table(
+        tables.of_diagnosis(found), [place / "diagnosis.h5", *written], found.to_json(), how
+    )
+
+
+def threshold(config: Path, out: Path, jobs: int, overwrite: bool, how: How) -> None:
+    """Do what is left of a sweep: in processes, as a rank of a farm, or as the parent of ranks."""
+    limit_threads(config, how.settings)
+    path = out / "threshold.h5"
+    with failing_together():
+        from distopt.analysis import sweep as sweeps
+        from distopt.console import make_view
+
+        sweep = sweeps.load_sweep(config, how.settings)
+        rank = this_rank()
+        results = sweeps.Results.opened(path, sweep, overwrite) if rank in {None, 0} else None
+        with make_view(how.quiet) as view:
+            if rank is not None:
+                sweeps.farm_over_ranks(results, view)
+                tell("over")
+            elif how.ranks is None:
+                sweeps.farm_over_processes(results, jobs, view)
+    if rank is not None and (rank > 0 or PARENT in os.environ):
+        return
+    if how.ranks is not None and rank is None:
+        arguments = ["threshold", str(config), "--out", str(out), *["--overwrite"] * overwrite]
+        start(farm_line(how)(arguments), how)
+        results = sweeps.Results.opened(path, sweep, overwrite=False)
+    assert results is not None
+    from distopt.analysis import network_figures, tables
+    from distopt.analysis.figures import png
+
+    results.save()
+    written = write_files(out, {"threshold.png": png(network_figures.against_width(results))})
+    deliver_table(tables.of_sweep(results), [path, *written], results.to_json(), how)
+
+
+def farm_line(how: How) -> Callable[[list[str]], list[str]]:
+    """Return what makes the mpirun command of a farm: its workers, and rank 0, which deals."""
+    assert how.ranks is not None
+    with_dealer = replace(how, ranks=how.ranks + 1)
+    return with_dealer.mpirun(how.ranks + 1)
+
+
+def write_files(folder: Path, contents: dict[str, bytes]) -> list[Path]:
+    """Write files into a folder, which may have to be made; return their paths."""
+    from distopt.files import replaced
+
+    for name, content in contents.items():
+        with replaced(folder / name) as temporary:
+            temporary.write_bytes(content)
+    return [folder / name for name in contents]
+
+
+def deliver_table(
+    tables: "tuple[list[Table], list[str]]", written: list[Path], result: dict[str, Any], how: How
+) -> None:
+    """Print tables with the sentences under them, or one JSON object."""
+    from distopt import console
+
+    if how.as_json:
+        console.write_json(result | {"files": [str(path) for path in written]})
+    elif not how.quiet:
+        terminal = console.output()
+        for table in tables[0]:
+            terminal.print(table)
+        for sentence in tables[1]:
+            terminal.print(sentence, style="dim", markup=False)
+        terminal.print(f"written: {', '.join(map(str, written))}", markup=False)

@@ -1,7 +1,8 @@
 """How many samples a network can be trained on: gradient descent with the largest stable step.
 
 One trial trains one network on T samples; trials are independent, so they can be dealt out to
-ranks. The threshold of a network is the largest T of a grid whose trials reach a given NMSE.
+ranks or processes (`farm`). The threshold of a network is the largest T of a grid up to which all
+trials reach a given NMSE.
 """
 
 from collections.abc import Iterable
@@ -77,6 +78,7 @@ def trial(
     epochs: int = 20_000,
     first: float = 0.5,
     halvings: int = 14,
+    name: str = "",
 ) -> Trial:
     """Train on T = `samples` samples; the step is first / beta0, halved until nothing blows up."""
     cost = replace(family, samples=samples).cost(0, 1, seed)
@@ -85,8 +87,9 @@ def trial(
         descent = descend(cost, first / beta * 0.5**halving, epochs, target)
         if descent.stable or descent.nmse < target:
             break
-    name = type(family).__name__
-    return Trial(name, family.m, samples, seed, beta, halving, descent, target)
+    return Trial(
+        name or type(family).__name__, family.m, samples, seed, beta, halving, descent, target
+    )
 
 
 def threshold(trials: Iterable[Trial]) -> int | None:
