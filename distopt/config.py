@@ -29,7 +29,7 @@ from distopt.topologies import REGISTRY as TOPOLOGIES
 REGISTRIES = {r.section: r for r in (ALGORITHMS, COMPRESSORS, COSTS, TOPOLOGIES)}
 M = TypeVar("M", bound=BaseModel)
 
-SECTIONS = ("problem", "topology", "algorithm", "compressor", "run")
+SECTIONS = ("problem", "topology", "algorithm", "arithmetic", "compressor", "run")
 
 
 class StopConfig(BaseModel):
@@ -111,10 +111,13 @@ def resolved(
     problem: Any, algorithm: Algorithm, compressor: Compressor, run: RunConfig
 ) -> dict[str, dict[str, Any]]:
     """Describe the parts of a run as the sections that would make them again."""
+    method = named(ALGORITHMS, algorithm)
+    arithmetic = method.pop("arithmetic", None)
     return {
         "problem": problem.table(),
         "topology": problem.topology_table(),
-        "algorithm": named(ALGORITHMS, algorithm),
+        "algorithm": method,
+        **({} if arithmetic is None else {"arithmetic": arithmetic}),
         "compressor": named(COMPRESSORS, compressor),
         "run": run.model_dump(),
     }
@@ -160,12 +163,27 @@ def make_config(tables: dict[str, Any], folder: Path) -> Config:
             raise ConfigError(f"{section} must be a table of keys, not {table!r}.")
     tables = {section: dict(tables.get(section, {})) for section in SECTIONS}
     run = make_run(tables["run"])
-    algorithm = make_member(ALGORITHMS, tables["algorithm"])
+    algorithm = make_algorithm(tables["algorithm"], tables["arithmetic"])
     compressor = make_member(COMPRESSORS, {"name": algorithm.compressor} | tables["compressor"])
     problem = build_problem(tables["problem"], tables["topology"], folder)
     compressor = compressor.fitted(lambda: problem.blocks)
     algorithm.accept(compressor, problem.dimension)
     return Config(problem, algorithm, compressor, run, tables, folder)
+
+
+def make_algorithm(table: dict[str, Any], arithmetic: dict[str, Any]) -> Algorithm:
+    """Make the algorithm of [algorithm], with the numbers of [arithmetic] if that section has keys."""
+    if "arithmetic" in table:
+        raise ConfigError("algorithm.arithmetic is a section of its own; write [arithmetic].")
+    if arithmetic:
+        name = table.get("name")
+        if name in ALGORITHMS.names() and "arithmetic" not in field_names(ALGORITHMS.get(name)):
+            raise ConfigError(
+                f'[arithmetic] does not go with algorithm.name = "{name}", which computes in its own '
+                "numbers; accepted: gt, cgt1, cgt2, cgt3."
+            )
+        table = table | {"arithmetic": arithmetic}
+    return make_member(ALGORITHMS, table)  # type: ignore[no-any-return]
 
 
 def make_run(table: Mapping[str, Any]) -> RunConfig:

@@ -31,6 +31,8 @@ PARAMETERS = {
     "choco": {"eta": 0.02, "gamma": 0.1, "decay": 0.25},
     "dgd": {"eta": 0.02, "gamma": 0.5},
     "primal_dual": {"eta": 0.01, "gamma": 0.1, "beta": 0.01},
+    "gt-fixed": {"eta": 0.02, "gamma": 0.5},
+    "cgt3-fixed": {"eta": 0.02, "gamma": 0.3, "mu": 0.98, "s0x": "auto", "s0y": 4.0},
     "fixed_point_gd": {
         "eta": 0.125,
         "format": "Q4.8",
@@ -41,6 +43,11 @@ PARAMETERS = {
     },
     "zed": {"eta": 0.02},
     "zed1": {"eta": 0.02, "memory": "sum"},
+}
+ARITHMETIC = {  # of the rows whose names end in -fixed
+    "x": {"format": "Q6.12", "mode": "SR"},
+    "y": {"format": "Q12.12", "mode": "SR_eps", "eps": 0.1},
+    "gradient": {"format": "Q12.10"},
 }
 EXACT = {"fixed_point_gd"}  # take problems whose gradients are exact in integers
 MEMORY_STEP = {"cgt1", "cgt1-sum", "lead", "primal_dual"}  # have alpha, which must be <= 1 / r
@@ -112,6 +119,7 @@ def configure(
         "problem": cost,
         "topology": {"graph": graph},
         "algorithm": parameters,
+        "arithmetic": ARITHMETIC if algorithm.endswith("-fixed") else {},
         "compressor": MESSAGES[message],
         "run": {"iterations": 60, "record_every": 7, "seed": 5, "timeout": 60.0} | run,
     }

@@ -9,7 +9,7 @@ iterations everything lies in named arrays of the `State`; that is what a checkp
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import (
     TYPE_CHECKING,
@@ -66,6 +66,7 @@ class State:
 
     def __init__(self) -> None:
         self._kept: list[str] = []
+        self._derive: list[Callable[[], None]] = []
 
     if TYPE_CHECKING:  # attributes are what `keep` and `work` were given
 
@@ -75,12 +76,25 @@ class State:
 
     def keep(self, **items: "np.ndarray | Kept") -> None:
         """Add arrays that a checkpoint must hold, or what names some, such as a `Memory`."""
-        self._kept += items
+        self._kept += [name for name in items if name not in self._kept]
         self.__dict__.update(items)
 
     def work(self, **items: np.ndarray) -> None:
         """Add temporaries."""
         self.__dict__.update(items)
+
+    def forget(self, *names: str) -> None:
+        """Keep some no longer: they follow from what is kept otherwise."""
+        self._kept = [name for name in self._kept if name not in names]
+
+    def derive(self, fill: Callable[[], None]) -> None:
+        """Call `fill` whenever a checkpoint was loaded, to work out what follows from it."""
+        self._derive.append(fill)
+
+    def restored(self) -> None:
+        """Say that all that is kept was replaced."""
+        for fill in self._derive:
+            fill()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Name all arrays that a checkpoint must hold; a memory `hx` gives ``hx.h`` and so on."""
@@ -264,7 +278,8 @@ class Algorithm(ABC):
 
     def observe(self, s: State) -> dict[str, float]:
         """Return further series of the record (`distopt.engine.series`); sums over agents are kept."""
-        return {}
+        counted = s.__dict__.get("saturations")  # of fixed-point arithmetic
+        return {} if counted is None else {"saturations": float(counted.sum())}
 
     def scale(self, s: State) -> float:
         """Return sx^2 + sy^2 for methods that scale their messages, else 0."""

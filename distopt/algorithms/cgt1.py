@@ -5,8 +5,8 @@ from typing import Self
 import numpy as np
 
 from distopt.agent import Agent
+from distopt.algorithms.arithmetic import ArithmeticField, make_numbers, refuse_in_fixed_point
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
-from distopt.algorithms.updates import descend, track
 from distopt.analysis.rules import following, mixing_step, tracking_step
 from distopt.arrays import F64
 from distopt.memory import MemoryKind, make_memory
@@ -30,8 +30,13 @@ class CompressedTracking1(Algorithm):
     gamma: Fraction = AUTO  # consensus step
     alpha: Positive = AUTO  # memory step; the theory wants <= 1/r
     memory: MemoryKind = "replicas"
+    arithmetic: ArithmeticField = None  # of the section [arithmetic]; float64 without it
 
     lyapunov = "V1"
+
+    def __post_init__(self) -> None:
+        if self.memory != "replicas":
+            refuse_in_fixed_point(self.arithmetic, "memory", self.memory, '"replicas"')
 
     def choose(self, facts: Facts) -> Self:
         found = following(facts.compressor, facts.dimension)
@@ -46,6 +51,7 @@ class CompressedTracking1(Algorithm):
         s.work(dx=np.empty(d), dy=np.empty(d), g_next=np.empty(d))
         agent.gradient(s.x, out=s.g)
         s.y[:] = s.g
+        s.numbers = make_numbers(self.arithmetic, agent, s, self.gamma)
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
@@ -53,7 +59,6 @@ class CompressedTracking1(Algorithm):
         np.subtract(s.y, s.hy.own, out=s.dy)
         received = yield agent.pack(k, x=s.dx, y=s.dy)
         agent.mix(received, s.hx, s.hy, alpha=self.alpha)
-        descend(s.x, s.hx.mixed, s.y, self.gamma, self.eta)
+        s.numbers.descend(s, s.hx.mixed, s.y, self.gamma, self.eta)
         agent.gradient(s.x, out=s.g_next)
-        track(s.y, s.hy.mixed, s.g_next, s.g, self.gamma)
-        s.g, s.g_next = s.g_next, s.g
+        s.numbers.track(s, s.hy.mixed, self.gamma)

@@ -5,8 +5,9 @@ from typing import Annotated, ClassVar, Self
 import numpy as np
 
 from distopt.agent import Agent
+from distopt.algorithms.arithmetic import ArithmeticField, make_numbers, refuse_in_fixed_point
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, Rate, State, Step
-from distopt.algorithms.updates import descend, difference, track
+from distopt.algorithms.updates import difference
 from distopt.analysis.rules import mixing_step, scale_factor, tracking_step
 from distopt.arrays import F64
 from distopt.compressors.base import Absolute, Guarantee
@@ -35,12 +36,17 @@ class CompressedTracking2(Algorithm):
     mu: Rate = AUTO  # factor of the scales an iteration
     s_min: Annotated[float, Field(gt=0)] = 1e-14  # floor of the scales
     memory: MemoryKind = "replicas"
+    arithmetic: ArithmeticField = None  # of the section [arithmetic]; float64 without it
 
     needs: ClassVar[type[Guarantee] | None] = Absolute
     lyapunov: ClassVar[str | None] = "V2"
     pilot = True
 
     flattest: ClassVar[float] = 3.0  # share of the flattest curvature in the rule for mu
+
+    def __post_init__(self) -> None:
+        if self.memory != "replicas":
+            refuse_in_fixed_point(self.arithmetic, "memory", self.memory, '"replicas"')
 
     def choose(self, facts: Facts) -> Self:
         mixing = self.with_numbers(gamma=mixing_step(facts, self.unknown(facts)))
@@ -62,6 +68,7 @@ class CompressedTracking2(Algorithm):
         s.work(dx=np.empty(d), dy=np.empty(d), g_next=np.empty(d))
         agent.gradient(s.x, out=s.g)
         s.y[:] = s.g
+        s.numbers = make_numbers(self.arithmetic, agent, s, self.gamma)
         return s
 
     def start(self, agent: Agent, s: State, facts: Facts) -> Step:
@@ -89,10 +96,9 @@ class CompressedTracking2(Algorithm):
         self.observe_reach(s, reach_x, reach_y)
         received = yield agent.pack(k, x=s.dx, y=s.dy)
         agent.mix(received, s.hx, s.hy, scales=(sx, sy))
-        descend(s.x, s.hx.mixed, s.y, self.gamma, self.eta)
+        s.numbers.descend(s, s.hx.mixed, s.y, self.gamma, self.eta)
         agent.gradient(s.x, out=s.g_next)
-        track(s.y, s.hy.mixed, s.g_next, s.g, self.gamma)
-        s.g, s.g_next = s.g_next, s.g
+        s.numbers.track(s, s.hy.mixed, self.gamma)
         # Repeated multiplication: pow() differs between math libraries, and both ends must agree.
         s.sx[0] = max(self.mu * sx, self.s_min)
         s.sy[0] = max(self.mu * sy, self.s_min)

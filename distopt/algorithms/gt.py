@@ -5,8 +5,9 @@ from typing import Annotated, Literal, Self
 import numpy as np
 
 from distopt.agent import Agent
+from distopt.algorithms.arithmetic import ArithmeticField, make_numbers, refuse_in_fixed_point
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
-from distopt.algorithms.updates import accumulate, descend, track
+from distopt.algorithms.updates import accumulate
 from distopt.analysis.rules import mixing_step, tracking_step
 from distopt.arrays import F64
 from distopt.parameters import Field, parameters
@@ -32,7 +33,15 @@ class GradientTracking(Algorithm):
     form: Literal["cta", "atc"] = "cta"
     beta: Annotated[float, Field(ge=0, lt=1)] = 0.0  # momentum
 
+    arithmetic: ArithmeticField = None  # of the section [arithmetic]; float64 without it
+
     needs = None
+
+    def __post_init__(self) -> None:
+        if self.form != "cta":
+            refuse_in_fixed_point(self.arithmetic, "form", self.form, '"cta"')
+        if self.beta:
+            refuse_in_fixed_point(self.arithmetic, "beta", self.beta, "0")
 
     def choose(self, facts: Facts) -> Self:
         mixing = self.with_numbers(gamma=mixing_step(facts))
@@ -46,16 +55,23 @@ class GradientTracking(Algorithm):
             s.keep(v=np.zeros(d))
         agent.gradient(s.x, out=s.g)
         s.y[:] = s.g
+        s.numbers = make_numbers(self.arithmetic, agent, s, self.gamma)
+        s.forget("hx", "hy")  # memories of one iteration only
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
         v = self.direction(s)
         if self.form == "cta":
             received = yield agent.pack(k, x=s.x, y=s.y)
-            agent.average(received, (s.x, s.wx), (s.y, s.wy))
-            descend(s.x, s.wx, v, self.gamma, self.eta)
+            if self.arithmetic is None:
+                agent.average(received, (s.x, s.wx), (s.y, s.wy))
+            else:  # the messages are the vectors themselves
+                s.hx.forget()
+                s.hy.forget()
+                agent.mix(received, s.hx, s.hy)
+            s.numbers.descend(s, s.wx, v, self.gamma, self.eta)
             agent.gradient(s.x, out=s.g_next)
-            track(s.y, s.wy, s.g_next, s.g, self.gamma)
+            s.numbers.track(s, s.wy, self.gamma)
         else:
             s.x -= np.multiply(v, self.eta, out=s.wx)
             received = yield agent.pack(k, x=s.x)
@@ -66,7 +82,10 @@ class GradientTracking(Algorithm):
             received = yield agent.pack(k, 1, y=s.y)
             agent.average(received, (s.y, s.wy), first=1)
             s.y += np.multiply(s.wy, self.gamma, out=s.wy)
-        s.g, s.g_next = s.g_next, s.g
+            s.g, s.g_next = s.g_next, s.g
+
+    def memories(self, s: State) -> dict[str, tuple[F64, F64]]:
+        return {}
 
     def direction(self, s: State) -> F64:
         """Advance the momentum; return the vector that x descends along."""

@@ -112,6 +112,7 @@ def load(place: Path, hosted: Sequence[Hosted]) -> dict[str, float]:
                         f"{target.dtype}{list(target.shape)}; it belongs to another configuration."
                     )
                 data.read_direct(target)
+            h.state.restored()
             for name, value in file.attrs.items():
                 if name.startswith("agent_"):
                     setattr(h.agent.seconds, name.removeprefix("agent_"), float(value))

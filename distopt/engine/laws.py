@@ -80,6 +80,7 @@ def check_algorithm(
         targets = new.state.arrays() | new.agent.codec_arrays()
         for name, array in (old.state.arrays() | old.agent.codec_arrays()).items():
             targets[name][...] = array
+        new.state.restored()
     for k in range(iterations, 2 * iterations):
         iterate(algorithm, running, transport, k)
         iterate(algorithm, copied, transport, k)

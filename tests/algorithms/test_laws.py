@@ -69,6 +69,7 @@ def test_forgotten_state_is_noticed():
             s = super().init(agent, x0)
             forgetful = State()
             forgetful.keep(x=s.x, g=s.g)
+            forgetful.numbers = s.numbers
             forgetful.work(y=s.y, wx=s.wx, wy=s.wy, g_next=s.g_next)
             return forgetful
 
