@@ -22,6 +22,7 @@ from distopt.engine.run import prepare_folder, resume, run
 from distopt.errors import CheckpointError, ConfigError
 
 ITERATIONS = 60
+CLOCKS = {"agent_gradient", "agent_encoding", "agent_mixing"}  # seconds of the agents
 
 
 def shards(run_dir):
@@ -32,9 +33,8 @@ def shards(run_dir):
         with h5py.File(path, "r") as file:
             arrays[path.name] = {name: data[()] for name, data in file.items()}
             numbers[path.name] = {
-                k: v for k, v in file.attrs.items() if "seconds" not in k and k != "agent_gradient"
-                and k != "agent_compression"
-            }  # fmt: skip
+                k: v for k, v in file.attrs.items() if "seconds" not in k and k not in CLOCKS
+            }
     return int(place.name), arrays, numbers
 
 
