@@ -25,9 +25,9 @@ MARK = "<!-- written by benchmarks/measured.py -->\n"
 
 # Suite, rates, rounds, seconds of iterations that a timed run may take.
 JOBS = {
-    "hosts_pl": ("10mbit,100mbit,1gbit,unlimited", 2, 2.0),
+    "hosts_pl": ("25mbit,100mbit,1gbit,unlimited", 2, 2.0),
     "hosts_logistic": ("1mbit,100mbit,unlimited", 2, 1.0),
-    "hosts_lista": ("10mbit,100mbit,unlimited", 2, 1.0),
+    "hosts_lista": ("25mbit,100mbit,unlimited", 2, 1.0),
 }
 HEADLINE = ("hosts_pl", "100mbit", 1, 120.0)  # to the end, nothing projected
 FASTER = {"gt": 10.0, "cgt1 bfloat16": 3.0}  # times, set beforehand

@@ -11,7 +11,7 @@ import typer
 
 from distopt.commands import How, suite_line
 from distopt.engine.launcher import PARENT, failing_together, limit_threads, tell, this_rank
-from distopt.errors import ConfigError, DistoptError
+from distopt.errors import DistoptError
 from distopt.measure.link import Link, parse_links
 
 if TYPE_CHECKING:
@@ -44,16 +44,12 @@ def measure(what: What, how: How) -> None:
         from distopt.engine import batch
         from distopt.measure import bed, items
 
-        if how.simulate:
-            raise ConfigError(
-                "--simulate has no network; `distopt compare --simulate` has its bytes."
-            )
         links = parse_links(what.links) if what.links else None
         suite = load_suite(what.suite, how.settings, what.out)
         agents = items.require_hosts(suite, what.hosts)
         wants_bed = links is not None or what.hosts is not None
-        wanted = items.make_items(suite, links or ([None] if not wants_bed else parse_links("unlimited")),
-                                  what.rounds)  # fmt: skip
+        unlimited = parse_links("unlimited") if wants_bed else [None]
+        wanted = items.make_items(suite, links or unlimited, what.rounds)
         if this_rank() is not None:
             as_rank(suite, wanted, what, how)
             return
@@ -74,6 +70,8 @@ def measure(what: What, how: How) -> None:
         if needed:
             failures = batch.run_in_jobs(needed, suite_line(suite, what.suite, what.out, how), view)
         missing = [i for i in to_time(wanted, what) if i.case.name not in failures]
+        for item in missing:
+            item.path.unlink(missing_ok=True)
         if missing:
             failures |= batch.run_in_jobs(missing, timing_line(suite, wanted, what, how), view)
     summary.show(summary.collect(suite, wanted, failures), suite, what.out, how)

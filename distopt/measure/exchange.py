@@ -134,7 +134,7 @@ def time_exchanges(
             times.append(transport.collect(np.array([[middle - start, end - again]])).max(axis=0))
             if len(times) == 3:
                 spent = transport.collect(np.array([[(perf_counter() - began) / 3]])).max()
-                rounds = int(min(max(seconds / spent, 5), 400))
+                rounds = int(min(max(seconds / spent, 3), 400))
         kept = np.median(times[1:], axis=0)
         results.append(Bare(size, float(kept[0]), float(kept[1])))
     return results

@@ -37,8 +37,9 @@ def collect(suite: Suite, wanted: Sequence["Item"], failures: Mapping[str, str])
     variants = []
     for label, by_link in groups.items():
         case = next(iter(by_link.values()))[0].case
-        told = {name: text for name, text in failures.items() if name.startswith(label)}
-        variant: Variant = {"variant": label, "failures": list(dict.fromkeys(told.values()))}
+        names = [case.name, *(i.name for items in by_link.values() for i in items)]
+        told = [failures[name] for name in names if name in failures]
+        variant: Variant = {"variant": label, "failures": list(dict.fromkeys(told))}
         try:
             history = read_history(case.place)
             meta = history.meta

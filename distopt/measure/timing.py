@@ -26,7 +26,8 @@ from distopt.measure.interface import Counters, addresses, read_counters, toward
 from distopt.measure.overhead import Accounting
 from distopt.transport.base import Traffic, Transport
 
-FIRST = 3  # iterations before the window of the counters: connections, caches, the speed to expect
+FIRST = 2  # iterations before the window of the counters: connections, caches, the speed to expect
+LEAST = 3  # iterations of the window
 BARE_SECONDS = 0.6  # for the bare exchange of the same message
 UNSEEN = 0.5  # an interface that saw less than this share of the bytes is not the one that MPI uses
 
@@ -122,8 +123,8 @@ def time_run(
 
         clock = [0.0]
         iterate_timed(session, clock, min(FIRST, wanted))
-        pace = transport.collect(np.array([[clock[-1] / max(len(clock) - 1, 1)]])).max()
-        last = int(min(max(seconds / pace, FIRST + 5), wanted))
+        pace = transport.collect(np.array([[np.diff(clock).min()]])).max()
+        last = int(min(max(seconds / pace, FIRST + LEAST), wanted))
         before = reading(place, transport, agent.seconds)
         iterate_timed(session, clock, last)
         after = reading(place, transport, agent.seconds)

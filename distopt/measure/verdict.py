@@ -26,7 +26,7 @@ def judge(variants: Sequence[Variant], accuracy: float, baseline: str) -> Networ
     network = fit(points) if len({p.rate for p in points}) > 1 else None
     base = next((v for v in variants if v["variant"] == baseline), None)
     for v in variants:
-        if base is None or v is base or not (v["links"] and base["links"]):
+        if base is None or v is base or len(times(v, accuracy)) < 2:
             continue
         v["break_even"] = {
             "against": baseline,
