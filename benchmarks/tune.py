@@ -1,6 +1,6 @@
 """Tune the variants of a suite on seeds that the suite does not report, and check them on the suite's.
 
-    python benchmarks/tune.py pl | logistic | logistic_bc  [--only LABEL]... [--quick]
+    python benchmarks/tune.py pl | logistic | logistic_bc | zoom_pl | ...  [--only LABEL]... [--quick]
     python benchmarks/tune.py pl --check                   (the shipped suite, its own seeds)
 
 Every grid is small and the same for all seeds; the winner is the setting of fewest bytes (median over
@@ -48,8 +48,25 @@ PROBLEMS = {
     },
 }  # fmt: skip
 
+# The suites of docs/zooming.md.
+LOGISTIC = {"name": "logistic", "agents": 20, "split": "sorted"}
+for name, problem, graph, target in (
+    ("pl", {"name": "pl", "agents": 10, "dimension": 50, "condition": 2.0}, "ring", 1e-10),
+    ("logistic", LOGISTIC | {"dataset": "synthetic", "sorted_fraction": 0.8}, "geometric", 1e-10),
+    ("breast_cancer", LOGISTIC | {"dataset": "breast_cancer", "lam": 0.05}, "geometric", 1e-10),
+    ("digits", LOGISTIC | {"dataset": "digits", "lam": 0.05}, "geometric", 1e-10),
+    ("lista", {"name": "lista", "agents": 4, "m": 16, "n": 6, "layers": 3, "samples": 16}, "ring", 1e-6),
+):  # fmt: skip
+    PROBLEMS[f"zoom_{name}"] = {
+        "problem": problem,
+        "topology": {"graph": graph},
+        "run": {"iterations": 3000, "record_every": 5, "stop": {"stationarity": target}},
+    }
+
 # Unit of eta: 0.01 on pl, whose local L is about 50; L is 0.9 on synthetic and up to 8 on breast_cancer.
 UNIT = {"pl": 0.01, "logistic": 1.0, "logistic_bc": 1.0}
+UNIT |= {"zoom_pl": 0.01, "zoom_logistic": 1.0, "zoom_breast_cancer": 0.5, "zoom_digits": 0.2}
+UNIT |= {"zoom_lista": 0.2}
 SMALL, MEDIUM = (0.25, 0.4, 0.6), (0.4, 0.6, 0.8)
 
 
@@ -62,8 +79,35 @@ def grid(name, **axes):
     ]
 
 
+def zoom_variants(suite):
+    """The grids of docs/zooming.md: the uncompressed methods get the finest ones."""
+    u = UNIT[suite]
+    low = [u * f for f in (0.4, 0.5, 0.6, 0.75, 0.9, 1.1, 1.4)]
+    high = [u * f for f in (0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 3.5)]
+    middle = [u * f for f in (0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.4)]
+    momentum = (0.0, 0.2, 0.4, 0.6)
+    none, signs = {"name": "identity"}, {"name": "norm_sign"}
+    return {
+        "gt": (grid("gt", eta=low, gamma=(0.7, 0.85, 1.0)), none),
+        "gt momentum": (grid("gt", eta=low, gamma=(0.85, 1.0), beta=momentum[1:]), none),
+        "gt atc": (grid("gt", form=("atc",), eta=low + high[2:5], gamma=(1.0,), beta=(0.0, 0.3)), none),
+        "exact diffusion": (grid("exact_diffusion", eta=high), none),
+        "exact diffusion momentum": (
+            grid("exact_diffusion", eta=middle + high[5:], beta=momentum[1:]), none,
+        ),
+        "lead norm_sign": (grid("lead", eta=high, gamma=(0.3, 0.5, 0.7), alpha=(1.0,)), signs),
+        "cgt3 zoom": (
+            grid("cgt3", scale=("zoom",), eta=low, gamma=(0.4, 0.6, 0.8)), {"name": "zoom_sign"},
+        ),
+        "zed1": (grid("zed1", eta=middle), {"name": "zoom_sign"}),
+        "zed": (grid("zed", eta=middle), {"name": "zoom"}),
+    }  # fmt: skip
+
+
 def variants(suite):
     """Map each label to its grid of algorithms and its compressor."""
+    if suite.startswith("zoom"):
+        return zoom_variants(suite)
     u = UNIT[suite]
     logistic = suite != "pl"
     wide = tuple(

@@ -164,7 +164,8 @@ def make_config(tables: dict[str, Any], folder: Path) -> Config:
     tables = {section: dict(tables.get(section, {})) for section in SECTIONS}
     run = make_run(tables["run"])
     algorithm = make_algorithm(tables["algorithm"], tables["arithmetic"])
-    compressor = make_member(COMPRESSORS, {"name": algorithm.compressor} | tables["compressor"])
+    own = COMPRESSORS.name_of(type(algorithm.own_compressor()))
+    compressor = make_member(COMPRESSORS, {"name": own} | tables["compressor"])
     problem = build_problem(tables["problem"], tables["topology"], folder)
     compressor = compressor.fitted(lambda: problem.blocks)
     algorithm.accept(compressor, problem.dimension)

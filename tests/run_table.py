@@ -7,7 +7,7 @@ import numpy as np
 
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.compressors import REGISTRY as COMPRESSORS
-from distopt.compressors.base import Relative
+from distopt.compressors.base import Adaptive, Relative
 from distopt.config import Config, make_config, make_member
 from distopt.engine.agreement import together
 from distopt.engine.run import open_transport, prepare_folder
@@ -26,6 +26,7 @@ PARAMETERS = {
     "cgt1-sum": {"eta": 0.01, "gamma": 0.1, "memory": "sum"},
     "cgt2": {"eta": 0.02, "gamma": 0.3, "mu": 0.98, "s0x": "auto", "s0y": 3.0},
     "cgt3": {"eta": 0.02, "gamma": 0.3, "mu": 0.98, "s0x": "auto", "s0y": "auto"},
+    "cgt3-zoom": {"eta": 0.02, "gamma": 0.3, "scale": "zoom"},
     "beer": {"eta": 0.01, "gamma": 0.1},
     "lead": {"eta": 0.02, "gamma": 0.2},
     "choco": {"eta": 0.02, "gamma": 0.1, "decay": 0.25},
@@ -84,11 +85,13 @@ def compressor(name: str):
 
 def fits(algorithm: str, message: str) -> bool:
     """Whether a pair is allowed and stays bounded: a memory step of 1 wants r <= 1."""
-    needs = ALGORITHMS.get(algorithm.partition("-")[0]).needs
+    name, _, kind = algorithm.partition("-")
+    cls = ALGORITHMS.get(name)
+    needs = Adaptive if kind == "zoom" else cls.needs
     if needs is None:
         return message == "identity"
     guarantee = compressor(message).guarantee(DIMENSION, needs)
-    if guarantee is None:
+    if guarantee is None or (compressor(message).ends_message and cls.vectors > 1):
         return False
     contracts = not isinstance(guarantee, Relative) or guarantee.r <= 1
     return contracts or algorithm in MEMORY_STEP

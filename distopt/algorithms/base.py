@@ -184,30 +184,40 @@ class Algorithm(ABC):
 
         compressor.check(d)
         me, name = REGISTRY.name_of(type(self)), COMPRESSORS.name_of(type(compressor))
-        if self.needs is None:
+        needs = self.takes()
+        if needs is None:
             if name != "identity":
                 raise ConfigError(
                     f'algorithm.name = "{me}" sends uncompressed vectors, but compressor.name = '
                     f'"{name}"; use identity, or a compressed algorithm such as '
                     f"{self._alternative(compressor, d)}."
                 )
-        elif compressor.guarantee(d, self.needs) is None:
+        elif compressor.guarantee(d, needs) is None:
             raise ConfigError(
-                f'algorithm.name = "{me}" needs a compressor with a {self.needs.name} guarantee, '
+                f'algorithm.name = "{me}" needs a compressor with a {needs.name} guarantee, '
                 f'but compressor.name = "{name}" has none; '
                 f"{self._alternative(compressor, d)} takes it."
+            )
+
+        if compressor.ends_message and self.vectors > 1:
+            raise ConfigError(
+                f'algorithm.name = "{me}" sends {self.vectors} vectors a message, but compressor.name = '
+                f'"{name}" is set to send one; set compressor.alone = false.'
             )
 
     def max_nbytes(self, compressor: Compressor, d: int) -> int:
         """Return the most bytes that one message of an agent can have."""
         return 2 * max(compressor.max_nbytes(d), 8)
 
-    @classmethod
-    def own_compressor(cls) -> Compressor:
+    def takes(self) -> type[Guarantee] | None:
+        """Return the class of compressors that this one is for; `needs`, unless a parameter decides."""
+        return self.needs
+
+    def own_compressor(self) -> Compressor:
         """Make the compressor that is used where none is named."""
         from distopt.compressors import REGISTRY as COMPRESSORS
 
-        made: Compressor = COMPRESSORS.get(cls.compressor)()
+        made: Compressor = COMPRESSORS.get(self.compressor)()
         return made
 
     @staticmethod
@@ -281,6 +291,6 @@ class Algorithm(ABC):
         counted = s.__dict__.get("saturations")  # of fixed-point arithmetic
         return {} if counted is None else {"saturations": float(counted.sum())}
 
-    def scale(self, s: State) -> float:
+    def squared_scales(self, s: State) -> float:
         """Return sx^2 + sy^2 for methods that scale their messages, else 0."""
         return 0.0

@@ -99,14 +99,18 @@ class CompressedTracking2(Algorithm):
         s.numbers.descend(s, s.hx.mixed, s.y, self.gamma, self.eta)
         agent.gradient(s.x, out=s.g_next)
         s.numbers.track(s, s.hy.mixed, self.gamma)
+        self.shrink(s)
+
+    def shrink(self, s: State) -> None:
+        """s+ = max(mu s, s_min)."""
         # Repeated multiplication: pow() differs between math libraries, and both ends must agree.
-        s.sx[0] = max(self.mu * sx, self.s_min)
-        s.sy[0] = max(self.mu * sy, self.s_min)
+        s.sx[0] = max(self.mu * float(s.sx[0]), self.s_min)
+        s.sy[0] = max(self.mu * float(s.sy[0]), self.s_min)
 
     def observe_reach(self, s: State, reach_x: float, reach_y: float) -> None:
         """Take note of the largest entries that are about to be compressed."""
 
-    def scale(self, s: State) -> float:
+    def squared_scales(self, s: State) -> float:
         return float(s.sx[0] ** 2 + s.sy[0] ** 2)
 
 

@@ -1,12 +1,17 @@
 """Compressed gradient tracking for compressors with a locally bounded absolute error."""
 
+from typing import Literal, Self
+
 import numpy as np
 
 from distopt.agent import Agent
-from distopt.algorithms.base import Facts, State
+from distopt.algorithms.base import AUTO, Facts, State, Step
 from distopt.algorithms.cgt2 import CompressedTracking2
+from distopt.analysis.rules import mixing_step, tracking_step
 from distopt.arrays import F64, I64
-from distopt.compressors.base import Local
+from distopt.compressors.base import Adaptive, Compressor, Guarantee, Local
+from distopt.compressors.zoom_sign import ZoomSign
+from distopt.errors import ConfigError
 from distopt.parameters import parameters
 
 
@@ -21,11 +26,57 @@ class CompressedTracking3(CompressedTracking2):
 
     which needs s0 large enough for the start and mu close enough to 1. Every time that an agent's x
     or y is outside, `ball_violations` counts it: such a run has left the theory.
+
+    With ``scale = "zoom"`` the compressor (zoom_sign) finds the scales itself: s = 1, there is no ball, no
+    s0 and no mu, and no theory either (ours, measured; docs: zooming).
     """
+
+    scale: Literal["preset", "zoom"] = "preset"
 
     needs = Local
     lyapunov = "V3"
     flattest = 0.7
+
+    def takes(self) -> type[Guarantee]:
+        return Adaptive if self.zooms else Local
+
+    def own_compressor(self) -> Compressor:
+        return ZoomSign() if self.zooms else super().own_compressor()
+
+    def accept(self, compressor: Compressor, d: int) -> None:
+        super().accept(compressor, d)
+        for key in ("s0x", "s0y", "mu"):
+            if self.zooms and getattr(self, key) != AUTO:
+                raise ConfigError(
+                    f"algorithm.{key} = {getattr(self, key)} has no meaning with algorithm.scale = "
+                    '"zoom", which finds the scales itself; leave it out.'
+                )
+
+    @property
+    def zooms(self) -> bool:
+        """Whether the compressor finds the scales."""
+        return self.scale == "zoom"
+
+    def choose(self, facts: Facts) -> Self:
+        if not self.zooms:
+            return super().choose(facts)
+        # What a sign leaves unknown, in moves: norm_sign's lag is 0.9 (docs: auto).
+        mixing = self.with_numbers(gamma=mixing_step(facts, lagging=1.0))
+        return mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
+
+    def start(self, agent: Agent, s: State, facts: Facts) -> Step:
+        if not self.zooms:
+            yield from super().start(agent, s, facts)
+
+    def started(self, s: State) -> Self:
+        return self if self.zooms else super().started(s)
+
+    def shrink(self, s: State) -> None:
+        if not self.zooms:
+            super().shrink(s)
+
+    def squared_scales(self, s: State) -> float:
+        return 0.0 if self.zooms else super().squared_scales(s)
 
     def unknown(self, facts: Facts) -> float:
         phi = self.phi(facts)
@@ -52,7 +103,9 @@ class CompressedTracking3(CompressedTracking2):
         return s
 
     def observe_reach(self, s: State, reach_x: float, reach_y: float) -> None:
+        if self.zooms:
+            return
         s.ball_violations[0] += (reach_x > 1.0) + (reach_y > 1.0)
 
     def counts(self, s: State) -> dict[str, I64]:
-        return {"ball_violations": s.ball_violations}
+        return {} if self.zooms else {"ball_violations": s.ball_violations}

@@ -23,7 +23,7 @@ import numpy as np
 
 from distopt.algorithms.base import Algorithm, Facts
 from distopt.arrays import F64
-from distopt.compressors.base import Absolute, Local, Relative
+from distopt.compressors.base import Absolute, Adaptive, Local, Relative
 
 SHARES = np.linspace(0.95, 0.05, 19)  # of the largest conceivable rho, tried from above
 
@@ -148,7 +148,7 @@ ALL, LAST_TWO = slice(0, 4), slice(2, 4)
 
 def lyapunov(algorithm: Algorithm, facts: Facts) -> Lyapunov | None:
     """Return the Lyapunov function of an algorithm with resolved steps, None where it has none."""
-    if algorithm.lyapunov is None:
+    if algorithm.lyapunov is None or algorithm.takes() is Adaptive:
         return None
     first = algorithm.lyapunov == "V1"
     certified = None
@@ -162,7 +162,7 @@ def lyapunov(algorithm: Algorithm, facts: Facts) -> Lyapunov | None:
 def inequalities(algorithm: Algorithm, facts: Facts) -> Inequalities | None:
     """Collect the constants of an algorithm's iteration; None outside the range of the theory."""
     values = vars(algorithm)
-    found = facts.compressor.guarantee(facts.dimension, algorithm.needs)
+    found = facts.compressor.guarantee(facts.dimension, algorithm.takes())
     contraction, error, forcing = 1.0, 0.0, 0.0
     if isinstance(found, Relative):
         alpha = values.get("alpha")
@@ -226,7 +226,7 @@ def practical(algorithm: Algorithm, facts: Facts) -> Lyapunov:
     first = algorithm.lyapunov == "V1"
     x, y = L / facts.agents, 1 / (L * facts.agents)
     scale = None
-    found = facts.compressor.guarantee(facts.dimension, algorithm.needs)
+    found = facts.compressor.guarantee(facts.dimension, algorithm.takes())
     if isinstance(found, Absolute | Local):
         gamma, mu = vars(algorithm)["gamma"], vars(algorithm)["mu"]
         error = (facts.kappa * found.in_two_norm(facts.dimension)) ** 2

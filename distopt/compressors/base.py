@@ -107,6 +107,11 @@ class Compressor(ABC):
         """
         return self
 
+    @property
+    def ends_message(self) -> bool:
+        """Whether `decode_add` must be given exactly what `encode` wrote, so one vector a message."""
+        return False
+
     def magnitudes(self) -> tuple[float, float]:
         """Return the |x_i| > 0 between which `guarantees` is derived; float64 with room to square.
 
@@ -130,7 +135,8 @@ class Compressor(ABC):
         Parameters
         ----------
         payload : uint8[...]
-            Starts with what `encode` wrote; more may follow (the next vector of the message).
+            Starts with what `encode` wrote; more may follow (the next vector of the message) unless
+            `ends_message`.
         weight : float
         acc : float64[d]
         key : uint32[5]

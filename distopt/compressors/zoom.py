@@ -27,7 +27,9 @@ from distopt.parameters import Field, parameters
 
 HIGHEST = 32767  # of |q|; a larger one saturates, and the step grows
 CAP = 6  # of |q| in the mean that moves the step
-CODER = RangeCoder(lowest=-HIGHEST, highest=HIGHEST)
+CODERS = {
+    alone: RangeCoder(lowest=-HIGHEST, highest=HIGHEST, alone=alone) for alone in (False, True)
+}
 
 
 @parameters("compressor")
@@ -47,14 +49,19 @@ class Zoom(PerBlock):
     activity: Annotated[float, Field(gt=0, lt=6)] = 0.5  # mean of min(|q|, 6) to zoom in on
     rounding: Annotated[float, Field(ge=0.5, lt=1)] = 0.55  # 0.5 is to the nearest
     offset: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # of a decoded magnitude
+    alone: bool = True  # the vector is all of its message, whose length says where it ends
     per_block: bool = True  # a scale for each of the cost's `blocks`
     sizes: tuple[Annotated[int, Field(ge=1)], ...] | None = None  # of the blocks; the cost's
 
+    @property
+    def ends_message(self) -> bool:
+        return self.alone
+
     def max_nbytes(self, d: int) -> int:
-        return len(self.sizes or (d,)) + CODER.max_nbytes(d)
+        return len(self.sizes or (d,)) + self._coder.max_nbytes(d)
 
     def new_state(self, d: int) -> CodecState:
-        return new_levels(d, self.sizes) | CODER.new_state(d)
+        return new_levels(d, self.sizes) | self._coder.new_state(d)
 
     def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
         bounds, level = state["bounds"], state["level"]
@@ -62,7 +69,7 @@ class Zoom(PerBlock):
         at = write_first_scales(x, bounds, level, out)
         quantise(x, bounds, level, self.rounding, HIGHEST, codes)
         zoom(codes, bounds, level, self._activity, CAP)
-        return at + CODER.encode(codes, out[at:], state)
+        return at + self._coder.encode(codes, out[at:], state)
 
     def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
         bounds, level = state["bounds"], scratch("levels", state["level"].size, np.int64)
@@ -70,11 +77,15 @@ class Zoom(PerBlock):
         level[:] = state["level"]
         codes = scratch("codes", acc.size, np.int16)[: acc.size]
         at = accepted(read_first_scales(payload, level), payload, acc.size)
-        at += CODER.decode(payload[at:], codes, state)
+        at += self._coder.decode(payload[at:], codes, state)
         add_codes(codes, bounds, level, self.offset, weight, acc)
         zoom(codes, bounds, level, self._activity, CAP)
         state["level"][:] = level
         return at
+
+    @property
+    def _coder(self) -> RangeCoder:
+        return CODERS[self.alone]
 
     @property
     def _activity(self) -> int:

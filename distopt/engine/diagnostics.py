@@ -137,7 +137,7 @@ class Diagnostics:
                 at[f"memory_{name}"][i] = square_distance(vector, memory, self._work[i])
             for count in algorithm.counts(h.state).values():
                 at["violations"][i] += count[0]
-            at["scale"][i] = algorithm.scale(h.state)
+            at["scale"][i] = algorithm.squared_scales(h.state)
             for name, number in algorithm.observe(h.state).items():
                 at[name][i] = number
             at["seconds_gradient"][i] = h.agent.seconds.gradient

@@ -117,7 +117,7 @@ def check_observation(algorithm: Algorithm, hosted: Sequence[Hosted]) -> None:
             algorithm.tracker,
             algorithm.memories,
             algorithm.counts,
-            algorithm.scale,
+            algorithm.squared_scales,
         ):
             look(h.state)
         for name, array in h.state.arrays().items():

@@ -273,7 +273,7 @@ class Session:
 
     def meta(self, config_text: str) -> dict[str, Any]:
         """Describe the run for /meta: all that a reader needs besides the series."""
-        needs = self.algorithm.needs
+        needs = self.algorithm.takes()
         guarantee = self.compressor.guarantee(self.facts.dimension, needs)
         constants = {"class": guarantee.name} | vars(guarantee) if guarantee else {}
         return {

@@ -124,6 +124,18 @@ def cgt2(W, grad, X, C, eta, gamma, s0x, s0y, mu):
         G, sx, sy = new, sx * mu, sy * mu
 
 
+def cgt3_zoom(W, grad, X, codes, eta, gamma):
+    X, G = X.copy(), grad(X)
+    Y, HX, HY = G.copy(), np.zeros_like(X), np.zeros_like(X)
+    A, CX, CY = W - np.eye(len(W)), codes(len(X)), codes(len(X))
+    while True:
+        yield X
+        HX, HY = HX + CX(X - HX), HY + CY(Y - HY)
+        X = X + gamma * A @ HX - eta * Y
+        new = grad(X)
+        Y, G = Y + gamma * A @ HY + new - G, new
+
+
 def lead(W, grad, X, C, eta, gamma, alpha):
     X, D, H = X.copy(), np.zeros_like(X), np.zeros_like(X)
     B = np.eye(len(W)) - W

@@ -23,6 +23,7 @@ ALGORITHMS = {
         distopt.Uniform(dithered=True),
     ),
     "cgt3": (distopt.CompressedTracking3(eta=0.02, gamma=0.3, mu=0.97), distopt.OneBit()),
+    "cgt3-zoom": (distopt.CompressedTracking3(eta=0.02, gamma=0.3, scale="zoom"), None),
     "beer": (distopt.Beer(eta=0.02, gamma=0.3), distopt.TopK(fraction=0.4)),
     "lead": (
         distopt.Lead(eta=0.02, gamma=0.3, alpha=0.5),

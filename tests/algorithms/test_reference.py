@@ -66,6 +66,11 @@ for name, table, C in [
 ZED1 = {"beta": 0.2, "omega": 0.4, "c0": 0.55, "c1": 0.44, "alpha": 0.87}
 CASES += [
     ({"name": "zed", "eta": 0.02}, {}, lambda *a: ref.zed(*a, ref.IntegerCodes, eta=0.02)),
+    (
+        {"name": "cgt3", "scale": "zoom"} | STEPS,
+        {},
+        lambda *a: ref.cgt3_zoom(*a, ref.SignCodes, **STEPS),
+    ),
     ({"name": "zed1", "eta": 0.02}, {}, lambda *a: ref.zed(*a, ref.SignCodes, eta=0.02, **ZED1)),
 ]
 

@@ -61,5 +61,6 @@ COMPRESSORS = {  # a new compressor adds one line, and a golden file by write_go
     "fixed_point-q1.10-sr_eps": FixedPoint(format="Q1.10", mode="SR_eps", eps=0.25),
     "fixed_point-rz": FixedPoint(bits=16, mode="RZ"),
     "zoom": Zoom(),
+    "zoom-open": Zoom(alone=False),
     "zoom_sign": ZoomSign(),
 }

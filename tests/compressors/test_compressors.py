@@ -62,7 +62,7 @@ def test_guarantees_on_drawn_vectors(row, values):
     check_guarantees(compressor, x, samples=8 if row in RANDOM else 1, seed=1)
 
 
-@pytest.mark.parametrize("row", COMPRESSORS)
+@pytest.mark.parametrize("row", [r for r, c in COMPRESSORS.items() if not c.ends_message])
 def test_vectors_follow_each_other_in_one_buffer(row):
     compressor, d = COMPRESSORS[row], 37
     key = make_key(1, 2, 3)
