@@ -276,6 +276,13 @@ class Agent:
             f"{self.iteration}: {reason}."
         )
 
+    def forget(self) -> None:
+        """Put all adaptive compressor states back to the start, as both ends of every edge must."""
+        fresh = self.compressor.new_state(self.dimension)
+        for state in [*self._encoders, *(state for states in self._decoders for state in states)]:
+            for name, array in state.items():
+                array[:] = fresh[name]
+
     def codec_arrays(self) -> dict[str, np.ndarray]:
         """Name the arrays of all adaptive compressor states, for the checkpoint."""
         arrays: dict[str, np.ndarray] = {}

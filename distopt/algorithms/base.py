@@ -39,11 +39,13 @@ AUTO: Final[Any] = "auto"
 if TYPE_CHECKING:
     Positive: TypeAlias = float
     NonNegative: TypeAlias = float
+    Count: TypeAlias = int
     Fraction: TypeAlias = float
     Rate: TypeAlias = float
 else:
     Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"]
     NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"]
+    Count = Annotated[int, Field(ge=0)] | Literal["auto"]
     Fraction = Annotated[float, Field(gt=0, le=1)] | Literal["auto"]  # in (0, 1]
     Rate = Annotated[float, Field(gt=0, lt=1)] | Literal["auto"]  # in (0, 1)
 
@@ -193,8 +195,9 @@ class Algorithm(ABC):
                     f"{self._alternative(compressor, d)}."
                 )
         elif compressor.guarantee(d, needs) is None:
+            article = "an" if needs.name[0] in "aeiou" else "a"
             raise ConfigError(
-                f'algorithm.name = "{me}" needs a compressor with a {needs.name} guarantee, '
+                f'algorithm.name = "{me}" needs a compressor with {article} {needs.name} guarantee, '
                 f'but compressor.name = "{name}" has none; '
                 f"{self._alternative(compressor, d)} takes it."
             )

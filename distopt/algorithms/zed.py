@@ -8,6 +8,7 @@ from distopt.agent import Agent
 from distopt.algorithms.base import (
     AUTO,
     Algorithm,
+    Count,
     Facts,
     NonNegative,
     Positive,
@@ -15,6 +16,7 @@ from distopt.algorithms.base import (
     State,
     Step,
 )
+from distopt.algorithms.trial import Trial
 from distopt.algorithms.updates import aim, mix_exactly
 from distopt.arrays import F64
 from distopt.compressors.base import Adaptive, Guarantee
@@ -44,6 +46,7 @@ class Zed(Algorithm):
     c0: Positive = AUTO  # consensus step of x
     c1: Positive = AUTO  # consensus step of D
     alpha: Rate = AUTO  # memory step
+    restarts: Count = AUTO  # how often the start may be repeated with half of eta
     memory: MemoryKind = "replicas"
 
     vectors = 1
@@ -56,24 +59,56 @@ class Zed(Algorithm):
     }  # fmt: skip
 
     def choose(self, facts: Facts) -> Self:
-        steps = self.with_numbers(**self.constants)
+        steps = self.with_numbers(**self.constants, restarts=3 if self.eta == AUTO else 0)
+        # A bound L is mostly too large, an estimate is not (docs: zooming, the step).
+        bold = 0.7 if facts.estimated else 2.0
         L = facts.require_smoothness("algorithm.eta")
-        return steps.with_numbers(eta=0.68 * (1 - float(steps.beta)) / L)
+        return steps.with_numbers(eta=bold * (1 - steps.beta) / L)
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), m=np.zeros(d), D=np.zeros(d), nu=np.zeros(d), g=np.empty(d))
-        s.keep(hx=make_memory(self.memory, agent.weights, d))
+        s.keep(hx=make_memory(self.memory, agent.weights, d), eta=np.array([float(self.eta)]))
         s.work(z=np.empty(d), e=np.empty(d))
+        if self.restarts:
+            s.keep(trial=Trial(self.restarts, x0))
         agent.gradient(s.x, out=s.g)
         return s
 
+    def start(self, agent: Agent, s: State, facts: Facts) -> Step:
+        if self.restarts:
+            s.trial.rounds[0] = facts.diameter
+        return
+        yield
+
     def step(self, agent: Agent, s: State, k: int) -> Step:
-        aim(s.x, s.g, s.D, s.nu, s.hx.own, self.eta, self.beta, self.omega, s.m, s.z, s.e)
+        eta = float(s.eta[0])
+        aim(s.x, s.g, s.D, s.nu, s.hx.own, eta, self.beta, self.omega, s.m, s.z, s.e)
         received = yield agent.pack(k, z=s.e)
         agent.mix(received, s.hx, alpha=self.alpha)
         mix_exactly(
-            s.z, s.e, s.hx.sent, s.hx.mixed, agent.weight_sum, self.c0, self.c1 / self.eta,
-            s.x, s.D, s.nu,
-        )  # fmt: skip
+            s.z,
+            s.e,
+            s.hx.sent,
+            s.hx.mixed,
+            agent.weight_sum,
+            self.c0,
+            self.c1 / eta,
+            s.x,
+            s.D,
+            s.nu,
+        )
+        if self.restarts and s.trial.goes_on and (yield from s.trial.fails(s.e)):
+            self.begin_again(agent, s)
         agent.gradient(s.x, out=s.g)
+
+    def begin_again(self, agent: Agent, s: State) -> None:
+        """Go back to the start with half the step; all agents do it in the same iteration."""
+        s.x[:] = s.trial.x0
+        for zero in (s.m, s.D, s.nu, *s.hx.arrays().values()):
+            zero.fill(0.0)
+        agent.forget()
+        s.eta[0] /= 2
+
+    def observe(self, s: State) -> dict[str, float]:
+        return {"restarts": s.trial.used[0]} if self.restarts else {}

@@ -28,7 +28,7 @@ LOCAL = (
 # Series that algorithms tell by `observe`; totals over the agents.
 OBSERVED = (
     "saturations", "regime_large", "regime_middle", "regime_small", "regime_zero", "step_square",
-    "step_gain",
+    "step_gain", "restarts",
 )  # fmt: skip
 WHOLE = {"i8": round}
 

@@ -57,6 +57,9 @@ SERIES: dict[str, Series] = {
     "regime_zero": Series("1", "coordinates with t g = 0", "i8"),
     "step_square": Series("1", "M = ||rounding error of the step||^2 of the latest iteration"),
     "step_gain": Series("1", "R = sum |bias| ((1 - L t) |g| - c1 u) of the latest iteration"),
+    "restarts": Series(
+        "1", "starts repeated with half the step size, so far, total over agents", "i8"
+    ),
     "seconds_gradient": Series("s", "in gradients, mean over agents"),
     "seconds_compression": Series("s", "in encoding, decoding and mixing, mean over agents"),
     "seconds_communication": Series("s", "in exchanges, waiting included, mean over agents"),

@@ -58,7 +58,7 @@ CONVERGES = [
     ("lead", IDENTITY, PL, "ring", 400),
     ("lead", NORM_SIGN, SYNTHETIC, "star", 1500),
     ("lead", TOP_10, QUADRATIC, "complete", 4000),
-    ("zed", None, PL, "path", 300),
+    ("zed", None, PL, "path", 650),
     ("zed", None, SYNTHETIC, "star", 900),
     ("zed1", None, QUADRATIC, "complete", 250),
     ("zed1", None, SYNTHETIC, "ring", 900),

@@ -1,0 +1,179 @@
+"""zed, zed1 and their compressors: scales, states at both ends, steps on trial, refusals."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from run_table import configure, play
+
+from distopt.compressors.base import compress
+from distopt.compressors.zoom import Zoom
+from distopt.compressors.zoom_sign import ZoomSign
+from distopt.compressors.zooming import LARGEST, OCTAVE, first_byte, power_of_two
+from distopt.config import make_config
+from distopt.engine.run import run
+from distopt.errors import ConfigError, DivergedError, MessageError
+from distopt.randomness import make_key, normal
+
+KEY = make_key(0, 0, 0)
+
+
+def test_powers_of_two_are_correct_to_two_units():
+    levels = np.random.default_rng(1).integers(-LARGEST, LARGEST, 300).tolist()
+    for level in [*levels, -LARGEST, LARGEST, 0, 1, -1, OCTAVE - 1]:
+        found = Fraction(power_of_two(level))
+        # found^65536 / 2^level = (1 + error)^65536, in whole numbers scaled down for size.
+        whole, fraction = divmod(level, OCTAVE)
+        exact = Fraction(float(np.exp2(np.longdouble(fraction) / OCTAVE))) * Fraction(2) ** whole
+        assert abs(found / exact - 1) < Fraction(1, 2**51)
+    assert [power_of_two(OCTAVE * k) for k in (-1000, -1, 0, 3, 1000)] == [
+        2.0**-1000, 0.5, 1.0, 8.0, 2.0**1000
+    ]  # fmt: skip
+
+
+def test_first_scale_is_the_nearest_octave():
+    for x in (1e-30, 0.70, 0.71, 1.0, 1.41, 1.42, 3.0, 1e20):
+        assert first_byte(x) == 128 + round(np.log2(x))
+    assert (first_byte(0.0), first_byte(1e-300), first_byte(1e300)) == (0, 1, 255)
+
+
+@pytest.mark.parametrize("compressor", [Zoom(), Zoom(alone=False), ZoomSign()])
+def test_scale_follows_a_shrinking_vector(compressor):
+    """An h += C(x - h) that follows a fixed x gets as close as float64 allows: no floor, no mu."""
+    d = 40
+    x, h = normal(make_key(1, 0, 0), d), np.zeros(d)
+    sender, receiver = compressor.new_state(d), compressor.new_state(d)
+    out = np.zeros(compressor.max_nbytes(d), np.uint8)
+    for _ in range(400):
+        payload = out[: compressor.encode(x - h, out, KEY, sender)]
+        compressor.decode_add(payload, 0.8, h, KEY, receiver)
+        for name, array in sender.items():
+            np.testing.assert_array_equal(array, receiver[name])
+    assert np.abs(x - h).max() < 1e-14
+
+
+def test_scale_grows_back_from_far_too_small():
+    compressor, d = Zoom(), 40
+    x, h, state, other = np.full(d, 1e6), np.zeros(d), *(Zoom().new_state(40) for _ in range(2))
+    out = np.zeros(compressor.max_nbytes(d), np.uint8)
+    used = compressor.encode(np.full(d, 1e-6), out, KEY, state)
+    compressor.decode_add(out[:used], 0.0, h, KEY, other)
+    for _ in range(150):
+        used = compressor.encode(x - h, out, KEY, state)
+        compressor.decode_add(out[:used], 0.8, h, KEY, other)
+    assert np.abs(x - h).max() < 1e-3
+
+
+@pytest.mark.parametrize("kind", [Zoom, ZoomSign])
+def test_blocks_have_scales_of_their_own_and_start_when_they_are_not_zero(kind):
+    d = 12
+    compressor = kind().fitted(lambda: [0, 4, 8, 12])
+    assert compressor.sizes == (4, 4, 4)
+    compressor.check(d)
+    x = np.concatenate([np.full(4, 1e-8), np.zeros(4), np.full(4, 1e8)])
+    sender, receiver = compressor.new_state(d), compressor.new_state(d)
+    out, found = np.zeros(compressor.max_nbytes(d), np.uint8), np.zeros(d)
+    used = compressor.encode(x, out, KEY, sender)
+    assert out[:3].tolist() == [128 - 27, 0, 128 + 27]
+    assert compressor.decode_add(out[:used], 1.0, found, KEY, receiver) == used
+    assert (found[4:8] == 0).all()
+    for part in (slice(0, 4), slice(8, 12)):
+        assert np.abs(found[part] / x[part] - 1).max() < 0.8
+    x[4:8], found[:] = 3.0, 0.0
+    used = compressor.encode(x, out, KEY, sender)
+    assert out[0] == 128 + 2  # only the middle block needs a first scale now
+    compressor.decode_add(out[:used], 1.0, found, KEY, receiver)
+    assert np.abs(found[4:8] / 3.0 - 1).max() < 0.8
+    with pytest.raises(ConfigError, match="sizes add up to 12, but the dimension is 13"):
+        compressor.check(13)
+
+
+@pytest.mark.parametrize("compressor", [Zoom(alone=False), ZoomSign()])
+def test_a_message_that_is_refused_changes_nothing(compressor):
+    d = 50
+    x = normal(make_key(2, 0, 0), d)
+    payload, _ = compress(compressor, x)
+    state, acc = compressor.new_state(d), np.zeros(d)
+    before = {name: array.copy() for name, array in state.items()}
+    for nbytes in range(len(payload)):
+        cut = np.frombuffer(payload[:nbytes], np.uint8).copy()
+        with pytest.raises(MessageError):
+            compressor.decode_add(cut, 1.0, acc, KEY, state)
+    assert not acc.any()
+    for name, array in state.items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("name", ["zed", "zed1"])
+def test_corrections_sum_to_zero_and_every_replica_equals_its_owner(name):
+    session, result = play(
+        configure(name, "zoom" if name == "zed" else "zoom_sign", iterations=400)
+    )
+    agents = {h.agent.index: h for h in session.hosted}
+    D = np.array([h.state.D for h in agents.values()])
+    assert np.abs(D.sum(axis=0)).max() <= 1e-12 * np.abs(D).max()
+    assert result.rows[-1]["stationarity"] < 1e-20
+    for h in agents.values():
+        arrays = h.agent.codec_arrays()
+        for j in h.agent.neighbours:
+            for key, array in agents[j].agent.codec_arrays().items():
+                if key.startswith("encoder.0."):
+                    mine = arrays[key.replace("encoder.", f"decoder.{j}.")]
+                    np.testing.assert_array_equal(mine, array)
+
+
+def build(algorithm, compressor=None, **settings):
+    return make_config(
+        {
+            "problem": {"name": "quadratic", "agents": 6, "dimension": 20},
+            "algorithm": algorithm,
+            "compressor": compressor or {},
+            "run": {"iterations": 600, "stop": {"stationarity": 1e-10}} | settings,
+        },
+        Path(),
+    )
+
+
+@pytest.mark.parametrize("name", ["zed", "zed1"])
+def test_a_step_that_is_too_large_is_halved_until_the_run_calms_down(name):
+    """L is 10: a step of 3 would diverge."""
+    config = build({"name": name, "eta": 3.0, "restarts": 8})
+    result = run(config, engine="simulate")
+    assert result.summary["stop_reason"] == "stop.stationarity"
+    assert result.rows[-1]["restarts"] >= 3 * 6  # agents
+    with pytest.raises(
+        DivergedError, match=r"Agent \d diverged at iteration \d+: .*algorithm\.eta"
+    ):
+        run(
+            build({"name": name, "eta": 3.0}, iterations=3000, record_every=3000), engine="simulate"
+        )
+
+
+def test_trials_are_counted_as_bytes_of_the_algorithm():
+    on_trial = build({"name": "zed1", "eta": 0.05, "restarts": 3}, iterations=128)
+    alone = build({"name": "zed1", "eta": 0.05}, iterations=128, stop={"stationarity": 0.0})
+    on_trial = on_trial.with_settings(["run.stop.stationarity=0.0"])
+    counted = [run(c, engine="simulate").summary["bytes_per_agent"] for c in (on_trial, alone)]
+    assert counted[0] - counted[1] == 6 * 3  # six moments, three rounds of a byte: diameter 3
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "compressor", "words"),
+    [
+        ({"name": "zed"}, {"name": "norm_sign"}, "needs a compressor with an adaptive guarantee"),
+        ({"name": "cgt1"}, {"name": "zoom"}, "zed or zed1 takes it"),
+        ({"name": "cgt3", "scale": "zoom", "mu": 0.9}, {}, r"algorithm\.mu = 0\.9 has no meaning"),
+        ({"name": "cgt3", "scale": "zoom"}, {"name": "zoom"}, r"set compressor\.alone = false"),
+        ({"name": "zed", "alpha": 1.0}, {}, r"algorithm\.alpha = 1\.0 is not acceptable"),
+    ],
+)
+def test_pairs_that_make_no_sense_are_refused(algorithm, compressor, words):
+    with pytest.raises(ConfigError, match=words):
+        build(algorithm, compressor)
+
+
+def test_default_compressors():
+    assert build({"name": "zed"}).compressor == Zoom()
+    assert build({"name": "zed1"}).compressor == ZoomSign()
+    assert build({"name": "cgt3", "scale": "zoom"}).compressor == ZoomSign()
