@@ -1,6 +1,6 @@
 """Zoom: integer codes on a grid whose step follows the codes already exchanged."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from distopt.compressors.base import (
     CodecState,
     scratch,
 )
-from distopt.compressors.entropy import RangeCoder
+from distopt.compressors.entropy import Coder, FastCoder, RangeCoder
 from distopt.compressors.wire import accepted
 from distopt.compressors.zooming import (
     OCTAVE,
@@ -27,8 +27,11 @@ from distopt.parameters import Field, parameters
 
 HIGHEST = 32767  # of |q|; a larger one saturates, and the step grows
 CAP = 6  # of |q| in the mean that moves the step
-CODERS = {
-    alone: RangeCoder(lowest=-HIGHEST, highest=HIGHEST, alone=alone) for alone in (False, True)
+LARGE = 1 << 17  # coordinates from which "auto" takes the fast coder
+CODERS: dict[tuple[str, bool], Coder] = {
+    (name, alone): coder(lowest=-HIGHEST, highest=HIGHEST, alone=alone)
+    for name, coder in (("range", RangeCoder), ("fast", FastCoder))
+    for alone in (False, True)
 }
 
 
@@ -49,6 +52,7 @@ class Zoom(PerBlock):
     activity: Annotated[float, Field(gt=0, lt=6)] = 0.5  # mean of min(|q|, 6) to zoom in on
     rounding: Annotated[float, Field(ge=0.5, lt=1)] = 0.55  # 0.5 is to the nearest
     offset: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # of a decoded magnitude
+    entropy: Literal["auto", "range", "fast"] = "auto"  # the coder of the codes
     alone: bool = True  # the vector is all of its message, whose length says where it ends
     per_block: bool = True  # a scale for each of the cost's `blocks`
     sizes: tuple[Annotated[int, Field(ge=1)], ...] | None = None  # of the blocks; the cost's
@@ -58,10 +62,10 @@ class Zoom(PerBlock):
         return self.alone
 
     def max_nbytes(self, d: int) -> int:
-        return len(self.sizes or (d,)) + self._coder.max_nbytes(d)
+        return len(self.sizes or (d,)) + self.coder(d).max_nbytes(d)
 
     def new_state(self, d: int) -> CodecState:
-        return new_levels(d, self.sizes) | self._coder.new_state(d)
+        return new_levels(d, self.sizes) | self.coder(d).new_state(d)
 
     def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
         bounds, level = state["bounds"], state["level"]
@@ -69,7 +73,7 @@ class Zoom(PerBlock):
         at = write_first_scales(x, bounds, level, out)
         quantise(x, bounds, level, self.rounding, HIGHEST, codes)
         zoom(codes, bounds, level, self._activity, CAP)
-        return at + self._coder.encode(codes, out[at:], state)
+        return at + self.coder(x.size).encode(codes, out[at:], state)
 
     def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
         bounds, level = state["bounds"], scratch("levels", state["level"].size, np.int64)
@@ -77,15 +81,16 @@ class Zoom(PerBlock):
         level[:] = state["level"]
         codes = scratch("codes", acc.size, np.int16)[: acc.size]
         at = accepted(read_first_scales(payload, level), payload, acc.size)
-        at += self._coder.decode(payload[at:], codes, state)
+        at += self.coder(acc.size).decode(payload[at:], codes, state)
         add_codes(codes, bounds, level, self.offset, weight, acc)
         zoom(codes, bounds, level, self._activity, CAP)
         state["level"][:] = level
         return at
 
-    @property
-    def _coder(self) -> RangeCoder:
-        return CODERS[self.alone]
+    def coder(self, d: int) -> Coder:
+        """Return the coder of vectors of size d."""
+        auto = "fast" if d >= LARGE else "range"
+        return CODERS[auto if self.entropy == "auto" else self.entropy, self.alone]
 
     @property
     def _activity(self) -> int:

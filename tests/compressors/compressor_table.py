@@ -62,5 +62,6 @@ COMPRESSORS = {  # a new compressor adds one line, and a golden file by write_go
     "fixed_point-rz": FixedPoint(bits=16, mode="RZ"),
     "zoom": Zoom(),
     "zoom-open": Zoom(alone=False),
+    "zoom-fast": Zoom(entropy="fast"),
     "zoom_sign": ZoomSign(),
 }
