@@ -8,7 +8,7 @@ import numpy as np
 
 from distopt.arrays import F64, I64, U8
 from distopt.batches import Batches
-from distopt.compressors.base import Compressor
+from distopt.compressors.base import CodecState, Compressor
 from distopt.costs.base import Cost
 from distopt.errors import DataError, DivergedError, MessageError
 from distopt.fixedpoint.format import Codes
@@ -95,6 +95,7 @@ class Agent:
         self._packed: U8 = self._buffers[0][:0]
         # Adaptive compressors: the sender's state per vector, and one per vector and member for decoding.
         d = self.dimension
+        self._names = [f"vector {v}" for v in range(vectors)]
         self._encoders = [compressor.new_state(d) for _ in range(vectors)]
         self._decoders = [[compressor.new_state(d) for _ in range(vectors)] for _ in members]
 
@@ -187,6 +188,7 @@ class Agent:
         used = 0
         for stream, (name, vector) in enumerate(vectors.items(), start=first):
             self.require_finite(name, vector)
+            self._names[stream] = name
             key = self._keys[0][stream]
             key[2] = k
             try:
@@ -282,6 +284,11 @@ class Agent:
         for state in [*self._encoders, *(state for states in self._decoders for state in states)]:
             for name, array in state.items():
                 array[:] = fresh[name]
+
+    def codec_states(self, member: int) -> dict[str, CodecState]:
+        """Map vectors to the adaptive states with which a member's messages are read; 0: made."""
+        states = self._decoders[member] if member else self._encoders
+        return dict(zip(self._names, states, strict=True))
 
     def codec_arrays(self) -> dict[str, np.ndarray]:
         """Name the arrays of all adaptive compressor states, for the checkpoint."""

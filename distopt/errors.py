@@ -21,6 +21,10 @@ class MessageError(DistoptError):
     """A payload does not decode. The compressor says what is wrong, the agent adds from whom."""
 
 
+class AuditError(DistoptError):
+    """The two ends of an edge hold different numbers where they must hold the same."""
+
+
 class CheckpointError(DistoptError):
     """A checkpoint or run directory is missing, damaged or belongs to another configuration."""
 

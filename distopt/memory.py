@@ -56,6 +56,10 @@ class Memory(ABC):
     def arrays(self) -> dict[str, np.ndarray]:
         """Name the arrays that must be kept between iterations."""
 
+    def replica(self, member: int) -> F64 | None:
+        """Return h of a member, equal to the bit wherever it is held; None where there is none."""
+        return None
+
 
 class Replicas(Memory):
     """One memory per member: h : float64[1 + degree, d]."""
@@ -86,6 +90,9 @@ class Replicas(Memory):
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"h": self.h}
+
+    def replica(self, member: int) -> F64 | None:
+        return self.h[member]  # type: ignore[no-any-return]
 
     def _q(self) -> F64:
         return scratch("memory", self.h.size, np.float64)[: self.h.size].reshape(self.h.shape)

@@ -28,6 +28,7 @@ from distopt.config import RunConfig, named, to_toml
 from distopt.costs.base import Cost
 from distopt.engine import checkpoint
 from distopt.engine.agreement import SharedError, together
+from distopt.engine.audit import audit
 from distopt.engine.diagnostics import Diagnostics
 from distopt.engine.driver import Hosted, iterate, run_to_end
 from distopt.engine.recorder import Recorder
@@ -396,8 +397,10 @@ class Session:
         return "", self.k + pause
 
     def record(self) -> None:
-        """Compute and keep one row."""
+        """Compute and keep one row; compare the ends of every edge where they adapt."""
         began = perf_counter()
+        if self.hosted[0].agent.codec_arrays():
+            audit(self.hosted, self.transport, self.k)
         row = self.diagnostics.row(self.k, self.seconds, self.diagnostics_seconds)
         if not np.isfinite(row["stationarity"]):
             raise SharedError(  # every process has computed this row
@@ -421,6 +424,7 @@ class Session:
         if self.out is None or self.saved_at == self.k:
             return
         began = perf_counter()
+        audit(self.hosted, self.transport, self.k)
         if self.recorder:
             self.recorder.flush()
         numbers = dict(vars(self.transport.traffic)) | {

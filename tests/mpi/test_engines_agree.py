@@ -8,6 +8,9 @@ import pytest
 from run_table import PAIRS, assert_equal_states, comparable, configure, play, play_mpi, states
 
 from distopt.config import make_config
+from distopt.engine.agreement import SharedError
+from distopt.engine.audit import audit
+from distopt.engine.run import open_transport
 
 pytestmark = pytest.mark.mpi(min_size=4)
 
@@ -102,3 +105,18 @@ def test_mini_batches_and_blocks(problem, comm):
         Path(),
     )
     compare(config, comm)
+
+
+def test_a_pair_that_has_lost_step_is_named_on_every_rank(comm):
+    """One rank's model of a neighbour is changed; all ranks stop with the same sentence."""
+    job, _ = play_mpi(configure("cgt1", "quantize-range", iterations=9), comm)
+    if comm.rank == 2:
+        job.hosted[0].agent._decoders[1][1]["symbols"][0] += 1
+    with open_transport("mpi", job.problem, job.algorithm, job.compressor, job.settings, comm) as t:
+        with pytest.raises(SharedError) as caught:
+            audit(job.hosted, t, job.k)
+        sentences = comm.allgather(str(caught.value))
+        assert t.traffic.diagnostics_nbytes > 0
+    assert len(set(sentences)) == 1
+    assert "Agent 2 and agent 1 have lost step: at iteration 9 they differ in the" in sentences[0]
+    assert "compressor's state for y of agent 1" in sentences[0]
