@@ -3,18 +3,25 @@
 # on real data over 4 MPI ranks, uncompressed and with four compressed algorithms. May be run again.
 #
 #   sh launch/demo.sh [options of `distopt compare`, such as --simulate]
+#
+#   RUNS     the folder that demo/ goes to; runs/ beside launch/ by default
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 venv=$root/.venv
 suite=$root/launch/experiments/demo.toml
-out=$root/runs/demo
+out=${RUNS:-$root/runs}/demo
 needs='import sys; sys.exit(sys.version_info < (3, 11))'
 
 fail() {
     printf 'demo: %s\n' "$*" >&2
     exit 1
 }
+
+mkdir -p "$out" 2>/dev/null && [ -w "$out" ] ||
+    fail "the results go to $out, which $(id -un 2>/dev/null || echo "user $(id -u)") cannot write." \
+        "Name another folder with RUNS=...; a container needs one mounted that its user may write:" \
+        "docker run --user \"\$(id -u)\" -v \"\$PWD/results:/results\" distopt"
 
 find_python() {
     for name in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11 python3 python; do

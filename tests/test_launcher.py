@@ -290,7 +290,7 @@ def signalled(play: Callable[[], Play], *numbers: int, after: float = 1.0) -> Pl
         thread.join()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_signal_asks_the_ranks_to_save_and_stop(number: int, tmp_path: Path) -> None:
     ranks = f"""
         trap 'echo "distopt: saved" >&2; exit 0' USR1
@@ -338,6 +338,19 @@ NOISE = {
         f"signal 9 (Killed).\n{RULE}",
         "Rank 1 (host h7) was ended by signal 9 (Killed), and the job with it.",
     ),
+    "open mpi, slots": (
+        f"{RULE}\nThere are not enough slots available in the system to satisfy the 8\n"
+        f"slots that were requested by the application:\n\n  /x/python3\n\nEither\n{RULE}",
+        "The hosts have fewer slots than the 8 ranks, one for each agent. Ask Slurm for --ntasks=8, or "
+        "write more slots into the hostfile (`host slots=2`); "
+        '--mpirun-args "--oversubscribe" lets ranks share cores.',
+    ),
+    "open mpi, host": (
+        f"{RULE}\nA daemon failed to report back after being spawned. This could\nbe due\n\n"
+        f"  Local host:    h1\n  Remote host:   h2\n  Daemon exit status: 255\n\nThis\n{RULE}",
+        "mpirun on host h1 cannot start ranks on host h2: `ssh h2 true` must work from there without a "
+        f"password, and {sys.executable} must be on that host as well.",
+    ),
     "mpich, abort": ("Abort(1) on node 1 (rank 1 in comm 0): application called MPI_Abort", ""),
     "mpich, kill": (
         f"\n{'=' * 83}\n=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES\n=   PID 9\n"
@@ -355,12 +368,12 @@ def test_banners_are_withheld_and_understood(name: str) -> None:
     noise = Noise()
     shown = [kept for line in text.split("\n") for kept in noise.filter(line)]
     assert shown + noise.end() == []
-    assert noise.killed() == meaning
+    assert noise.reason() == meaning
 
 
 def test_what_is_not_known_passes() -> None:
     noise = Noise()
-    lines = [RULE, "There are not enough slots available in the system", RULE, "hello"]
+    lines = [RULE, "All nodes which are allocated for this job are already filled.", RULE, "hello"]
     assert [kept for line in lines for kept in noise.filter(line)] == lines
     assert [*noise.filter(RULE), *noise.filter("cut off"), *noise.end()] == [RULE, "cut off"]
 

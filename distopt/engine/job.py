@@ -77,8 +77,8 @@ class Job:
         )
 
     def wait(self) -> Outcome:
-        """Listen until the job ends; SIGINT, SIGTERM and SIGHUP ask the ranks to save and stop."""
-        handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        """Listen until the job ends; the usual signals ask the ranks to save and stop."""
+        handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
         before = {number: signal.signal(number, self.stop) for number in handled}
         try:
             self.listen()
@@ -194,9 +194,9 @@ class Job:
         """Say why a job failed none of whose ranks gave a reason."""
         if self.stopped:
             return [f"Stopped by {self.stopped} before there was anything to save."]
-        killed = self.noise.killed() or self.output_noise.killed()
-        if killed:
-            return [killed]
+        reason = self.noise.reason() or self.output_noise.reason()
+        if reason:
+            return [reason]
         return (
             [] if self.heard else [f"The MPI job ended with exit code {code} and without a word."]
         )
@@ -244,7 +244,8 @@ class Noise:
     KNOWN = re.compile(
         r"MPI_ABORT was invoked|exited due to process rank|exited with non-zero status"
         r"|noticed that process rank|BAD TERMINATION OF ONE OF YOUR|detected that one or more"
-        r"|Primary job  terminated normally"
+        r"|Primary job  terminated normally|There are not enough slots available"
+        r"|A daemon failed to report back after being spawned"
     )
     LINE = re.compile(
         r"^Abort\(\d+\) on node|^YOUR APPLICATION TERMINATED WITH|^This typically refers to a problem"
@@ -277,8 +278,8 @@ class Noise:
             return []
         return block
 
-    def killed(self) -> str:
-        """Say which rank was ended by which signal, if mpirun told so."""
+    def reason(self) -> str:
+        """Say why the job ended, if mpirun told so: a rank killed, too few slots, a host out of reach."""
         text = "\n".join(self.withheld)
         found = re.search(
             r"rank (\d+) .*?on node (\S+) exited on\s+signal (\d+ \([^)]*\))", text, re.DOTALL
@@ -287,4 +288,20 @@ class Noise:
             rank, host, name = found.groups()
             return f"Rank {rank} (host {host}) was ended by signal {name}, and the job with it."
         found = re.search(r"EXIT STRING: (.*)", text)
-        return f"A rank was ended ({found[1].strip()}), and the job with it." if found else ""
+        if found:
+            return f"A rank was ended ({found[1].strip()}), and the job with it."
+        found = re.search(r"not enough slots available in the system to satisfy the (\d+)", text)
+        if found:
+            return (
+                f"The hosts have fewer slots than the {found[1]} ranks, one for each agent. Ask Slurm for "
+                f"--ntasks={found[1]}, or write more slots into the hostfile (`host slots=2`); "
+                '--mpirun-args "--oversubscribe" lets ranks share cores.'
+            )
+        found = re.search(r"Local host:\s+(\S+)\s+Remote host:\s+(\S+)", text)
+        if found:
+            here, there = found.groups()
+            return (
+                f"mpirun on host {here} cannot start ranks on host {there}: `ssh {there} true` must work "
+                f"from there without a password, and {sys.executable} must be on that host as well."
+            )
+        return ""
