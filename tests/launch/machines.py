@@ -1,0 +1,108 @@
+"""What the slow tests of containers and Slurm share: packages, a run that tells its places, equality."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import pytest
+
+ROOT = Path(__file__).parents[2]
+AGENTS = 4
+
+
+def need(programs: Sequence[str], packages: Sequence[str]) -> None:
+    """Skip unless these programs are here or can be installed."""
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    missing = [name for name in programs if shutil.which(name) is None]
+    if not missing:
+        return
+    what = f"{', '.join(missing)} missing (Debian: apt-get install {' '.join(packages)})"
+    if os.getuid() or shutil.which("apt-get") is None:
+        pytest.skip(f"{what}, and only root can install it with apt-get")
+    apt = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=200"]
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "--no-install-recommends", *packages]):
+        done = subprocess.run(
+            [*apt, *command], env=env, capture_output=True, text=True, timeout=300, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"{what}, and apt-get {command[0]} failed: {done.stderr[-300:]}")
+
+
+PACED = '''
+
+import os, socket, sys, time
+
+make_unpaced = make_cost
+
+
+class Paced(RobustRegression):
+    """Takes PACE seconds for a gradient, so that the length of a run is known."""
+
+    def gradient(self, x, out):
+        time.sleep(float(os.environ.get("PACE", 0)))
+        super().gradient(x, out)
+
+
+def make_cost(agent, agents):
+    print("a rank on", os.environ.get("SLURMD_NODENAME", socket.gethostname()), file=sys.stderr)
+    cost = make_unpaced(agent, agents)
+    return Paced(cost.A, cost.b)
+'''
+
+CONFIG = """
+problem = { name = "python", file = "paced.py", agents = 4 }
+topology = { graph = "ring" }
+algorithm = { name = "cgt1", eta = 0.05, gamma = 0.4, alpha = 0.5 }
+compressor = { name = "quantize", bits = 2, dithered = true }
+run = { iterations = ITERATIONS, record_every = 10, checkpoint_every = 100000 }
+"""
+
+
+def write_paced(folder: Path, iterations: int) -> Path:
+    """Write the configuration of a run whose ranks print where they are."""
+    mycost = (ROOT / "launch" / "experiments" / "mycost.py").read_text()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "paced.py").write_text(mycost + PACED)
+    (folder / "paced.toml").write_text(CONFIG.replace("ITERATIONS", str(iterations)))
+    for path in folder.iterdir():
+        path.chmod(0o644)
+    return folder / "paced.toml"
+
+
+def places(said: str) -> set[str]:
+    """Return the places that ranks have named."""
+    return {line.split()[3] for line in said.splitlines() if line.startswith("a rank on ")}
+
+
+def assert_equal_runs(one: Path, other: Path, iterations: int) -> None:
+    """Check the states of all agents, and every record that is no clock, to the bit."""
+    states = [states_of(run / "checkpoints" / f"{iterations:06d}") for run in (one, other)]
+    assert len(states[0]) >= 5 * AGENTS  # x, y and the memories of each
+    assert states[0] == states[1]
+    records = [records_of(run / "metrics.h5") for run in (one, other)]
+    assert len(records[0]) > 10
+    assert records[0] == records[1]
+
+
+def states_of(checkpoint: Path) -> dict[str, bytes]:
+    arrays: dict[str, bytes] = {}
+    for agent in range(AGENTS):
+        with h5py.File(checkpoint / f"rank-{agent:04d}.h5") as shard:
+            shard.visititems(
+                lambda name, item, agent=agent: arrays.update({f"{agent}/{name}": item[()].tobytes()})
+                if isinstance(item, h5py.Dataset) else None
+            )  # fmt: skip
+    return arrays
+
+
+def records_of(metrics: Path) -> dict[str, bytes]:
+    with h5py.File(metrics, "r", swmr=True) as file:
+        rows = file["series"].attrs["rows"]
+        return {
+            name: data[:rows].tobytes() for name, data in file["series"].items()
+            if not name.startswith(("seconds", "diagnostics_"))
+        }  # fmt: skip

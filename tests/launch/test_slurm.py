@@ -1,0 +1,166 @@
+"""launch/slurm on a Slurm of two nodes that this test makes on this machine, and takes down again."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from machines import AGENTS, ROOT, assert_equal_runs, need, places, write_paced
+
+from distopt.engine.job import end_with_parent
+
+pytestmark = pytest.mark.slow
+
+PACE = 0.05  # seconds an iteration
+# Slurm looks at time limits every 30 s, and warns up to 30 s early: with two minutes and 50 s the warning
+# comes after 40 to 70 s, so a run of 80 s is stopped at least once.
+ITERATIONS = int(80 / PACE)
+
+SLURM_CONF = """
+ClusterName=distopt
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={here}/munge.socket,cred_expire=5
+StateSaveLocation={here}/state
+SlurmctldPidFile={here}/slurmctld.pid
+SlurmdSpoolDir={here}/%n
+SlurmdPidFile={here}/%n.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+MpiDefault=none
+ReturnToService=2
+KillWait=5
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2
+PartitionName=all Nodes=ALL Default=YES State=UP
+"""
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory):
+    """Two nodes on this machine; yields the environment in which sbatch reaches them."""
+    need(("slurmctld", "slurmd", "sbatch", "munged"), ("slurm-wlm", "munge"))
+    if os.getuid():
+        pytest.skip("slurmd can only be started by root")
+    here = tmp_path_factory.mktemp("slurm")
+    here.chmod(0o755)
+    for name in ("state", "n1", "n2"):
+        (here / name).mkdir()
+    key = here / "munge.key"
+    key.write_bytes(os.urandom(128))
+    key.chmod(0o400)
+    conf = here / "slurm.conf"
+    conf.write_text(SLURM_CONF.format(host=socket.gethostname(), here=here, ports=free_ports(3)))
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
+    env = own | {"SLURM_CONF": str(conf), "PATH": f"{Path(sys.executable).parent}:{own['PATH']}"}
+    daemons = {
+        "munged": [
+            "--foreground", "--force", f"--socket={here}/munge.socket", f"--key-file={key}",
+            f"--pid-file={here}/munged.pid", f"--log-file={here}/munged.own.log",
+            f"--seed-file={here}/seed",
+        ],
+        "slurmctld": ["-D"],
+        "slurmd n1": ["-D", "-N", "n1"],
+        "slurmd n2": ["-D", "-N", "n2"],
+    }  # fmt: skip
+    running = []
+    try:
+        for name, arguments in daemons.items():
+            with (here / f"{name.replace(' ', '-')}.log").open("w") as log:
+                running.append(
+                    subprocess.Popen(
+                        [name.split()[0], *arguments], env=env, stdout=log, stderr=log,
+                        preexec_fn=end_with_parent(),
+                    )
+                )  # fmt: skip
+            time.sleep(0.5)
+        end = time.monotonic() + 60
+        while ask(env, "sinfo", "-h", "-t", "idle", "-o", "%D").strip() != "2":
+            assert time.monotonic() < end, "\n".join(
+                p.read_text()[-800:] for p in here.glob("*.log")
+            )
+            time.sleep(0.5)
+        yield env
+        ask(env, "scancel", "--state=RUNNING")
+        ask(env, "scancel", "--state=PENDING")
+        end = time.monotonic() + 20
+        while ask(env, "squeue", "-h").strip() and time.monotonic() < end:
+            time.sleep(0.5)
+    finally:
+        for daemon in reversed(running):
+            daemon.terminate()
+        for daemon in running:
+            try:
+                daemon.wait(10)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+
+
+def ask(env: dict[str, str], *command: str) -> str:
+    return subprocess.run(
+        command, env=env, capture_output=True, text=True, timeout=30, check=False
+    ).stdout
+
+
+def submit(env: dict[str, str], folder: Path, *arguments: str, seconds: float) -> tuple[int, str]:
+    """Run a batch job to its end; return its exit code and its output."""
+    job = subprocess.Popen(
+        ["sbatch", "--wait", f"--output={folder}/out", *arguments], cwd=folder, env=env,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        code = job.wait(seconds)
+    except subprocess.TimeoutExpired:
+        job.kill()
+        job.wait()
+        ask(env, "scancel", "--state=RUNNING")
+        ask(env, "scancel", "--state=PENDING")
+        code = -1
+    return code, (folder / "out").read_text()
+
+
+def test_run_stopped_by_its_time_limit_resumes_to_the_bit(slurm, tmp_path: Path) -> None:
+    config = write_paced(tmp_path, ITERATIONS)
+    script = str(ROOT / "launch" / "slurm" / "run.sbatch")
+    options = ("--time=2", "--signal=B:USR1@50", script, "paced.toml", "mpi")
+    code, said = submit(slurm | {"PACE": str(PACE)}, tmp_path, *options, seconds=400)
+    assert code == 0, said
+    assert places(said) == {"n1", "n2"}
+    stops = [int(k) for k in re.findall(r"distopt: Stopped after iteration (\d+)", said)]
+    assert len(stops) == len(re.findall("goes back into the queue", said)) >= 1, said
+    assert 0 < stops[0] < ITERATIONS
+    assert f"{ITERATIONS} iterations, all iterations done" in said
+    subprocess.run(
+        [sys.executable, "-m", "distopt", "run", str(config), "--simulate", "--quiet", "--out", "sim"],
+        cwd=tmp_path, check=True, timeout=120, capture_output=True,
+    )  # fmt: skip
+    assert_equal_runs(tmp_path / "mpi", tmp_path / "sim", ITERATIONS)
+
+
+def test_too_few_tasks_end_in_a_sentence(slurm, tmp_path: Path) -> None:
+    write_paced(tmp_path, 10)
+    script = str(ROOT / "launch" / "slurm" / "run.sbatch")
+    code, said = submit(slurm, tmp_path, "--ntasks=2", script, "paced.toml", "mpi", seconds=100)
+    assert code == 1
+    assert f"fewer slots than the {AGENTS} ranks" in said
+    assert f"--ntasks={AGENTS}" in said
+    assert "There are not enough slots available" not in said
