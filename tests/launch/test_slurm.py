@@ -26,7 +26,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket={here}/munge.socket,cred_expire=5
+AuthInfo=cred_expire=5,socket={here}/munge.socket
 StateSaveLocation={here}/state
 SlurmctldPidFile={here}/slurmctld.pid
 SlurmdSpoolDir={here}/%n
