@@ -1,7 +1,6 @@
 """How fast fixed-point arithmetic is: against a copy of the same bytes, BLAS and other packages.
 
     python benchmarks/fixedpoint.py [--quick]
-    python benchmarks/fixedpoint.py --descent      the table of docs/fixed-point.md instead
 
 1. float64 to 8-bit codes, saturating, against np.copyto of 4.5 bytes a value, which moves the same 9
    bytes (reading 8 of them alone takes longer than that). In cache, and in memory: arrays of
@@ -27,9 +26,6 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from distopt.fixedpoint import Format, Rounding, encode, matvec, rounding_key
-from distopt.fixedpoint.descent import FixedPointDescent
-from distopt.fixedpoint.problems import DiagonalQuadratic, Himmelblau, Rosenbrock
-from distopt.randomness import uniform
 
 Q = Format(3, 5)
 MODES = {
@@ -161,50 +157,13 @@ def rivals(size, rounds):
     show(interleaved(rows, rounds), "distopt SR", size, "value")
 
 
-def quadratic(q, box, n=100):
-    """Curvatures from 1/16 to 1; minimiser and start uniform in a box, the start on the grid."""
-    u = uniform(rounding_key(0, 9), 3 * n).reshape(3, n)
-    a = 2.0 ** (-4 * u[0])
-    a[:2] = 1, 1 / 16
-    return DiagonalQuadratic(q, a, box * (2 * u[1] - 1)), encode(box * (2 * u[2] - 1), q).codes
-
-
-def descent():
-    """What RN, SR and SR_eps do to gradient descent; 50 runs, or one where nothing is random."""
-    modes = {"RN": Rounding("RN"), "SR": Rounding("SR")}
-    modes |= {f"SR_eps {eps}": Rounding("SR_eps", eps=eps) for eps in (0.1, 0.25, 0.4)}
-    modes["signed_SR_eps 0.25"] = Rounding("signed_SR_eps", eps=0.25)
-    zero = np.zeros(2, np.int16)
-    for problem, x0, t, iterations, at in (
-        (*quadratic(Format(3, 5), 2.4), 1 / 8, 400, 100),
-        (*quadratic(Format(8, 8), 7.75), 1 / 64, 3000, 1000),
-        (Himmelblau(Format(10, 6)), zero, 2**-7, 300, 15),
-        (Rosenbrock(Format(7, 9)), zero, 2**-10, 20_000, 1000),
-    ):
-        print(f"\n{type(problem).__name__}, {problem.format}, t = {t}, {iterations} iterations")
-        for name, rounding in modes.items():
-            starts = np.tile(x0, (50 if rounding.random else 1, 1))
-            run = FixedPointDescent(step=t, step_rounding=rounding).run(problem, starts, iterations)
-            f = run.objective.mean(1)
-            hits = [np.flatnonzero(f <= level * f[0]) for level in (0.1, 0.01, 0.001)]
-            first = ", ".join(str(hit[0]) if hit.size else "never" for hit in hits)
-            print(
-                f"  {name:20s} start {f[0]:.4g}; 1e-1, 1e-2, 1e-3 of it at {first}; f[{at}] = "
-                f"{f[at]:.3g}; at the end {f[-1]:.3g}; {run.saturated} saturations"
-            )
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--quick", action="store_true", help="small arrays: only shows that it runs"
     )
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--descent", action="store_true", help="gradient descent, not speed")
     arguments = parser.parse_args()
-    if arguments.descent:
-        descent()
-        return
     rounds = 3 if arguments.quick else arguments.rounds
     print(machine())
     print("\nfloat64 to Q3.5, in cache (16384 values)")

@@ -32,7 +32,8 @@ def runs(found: list[Gaps]) -> Figure:
         for number, gaps in enumerate(found):
             draw(axis, gaps, label=gaps.label, **line(number))
         finish(axis)
-        axis.set_ylabel("f - f*, mean and 10 % to 90 % of the runs")
+        known = all(gaps.history.meta["minimum_kind"] == "exact" for gaps in found)
+        axis.set_ylabel(f"{'f - f*' if known else 'f'}, mean and 10 % to 90 % of the runs")
         legend_beside(figure, axis)
     return figure
 
@@ -48,6 +49,7 @@ def bounded(found: list[Gaps]) -> Figure | None:
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
         seen: dict[str, Any] = {}
+        limits = []
         for axis, (gaps, bounds) in zip(axes, panels, strict=False):
             draw(axis, gaps, color=COLOURS[0])
             for name, values in bounds.items():
@@ -55,10 +57,10 @@ def bounded(found: list[Gaps]) -> Figure | None:
                 curve(axis, gaps.iterations, values, color=colour, ls=dashes)
                 seen[name] = axis.lines[-1]
             finish(axis)
+            limits.append(axis.get_ylim())
             axis.set_title(gaps.label)
-        low = min(axis.get_ylim()[0] for axis in axes[: len(panels)])
-        high = max(axis.get_ylim()[1] for axis in axes[: len(panels)])
-        axes[0].set_ylim(low, high)
+        lows, highs = zip(*limits, strict=True)
+        axes[0].set_ylim(min(lows), max(highs))
         for axis in axes[::columns]:
             axis.set_ylabel("f - f*")
         handles = [axes[0].lines[0], *seen.values()]
