@@ -1,7 +1,10 @@
 """Entropy coders: codes come back, states stay equal, damage is refused, bytes are near the ideal."""
 
+from hashlib import sha256
+
 import numpy as np
 import pytest
+from range_twin import Twin
 
 from distopt.compressors.entropy import FastCoder, RangeCoder
 from distopt.errors import MessageError
@@ -106,3 +109,57 @@ def test_damage_is_refused_before_the_state_changes_or_gives_codes_in_range(name
         assert not equal(copy, before)
         assert alone or number >= min(payload.size, 12), "a cut payload was accepted"
     assert refused > 0
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize(("d", "messages"), [(1, 40), (20, 60), (700, 8), (20_000, 2)])
+def test_the_range_coder_is_its_twin_and_near_the_ideal(d, messages, alone):
+    for bound, scales in ((2**31 - 1, (0.1, 0.4, 0.6)), (7, (1.0, 3.0)), (1, (0.3, 1e9))):
+        coder, twin = RangeCoder(-bound, bound, alone), Twin(d, -bound, bound, alone)
+        state = coder.new_state(d)
+        for k in range(messages):
+            codes = np.clip(draw(d, min(scales[k % len(scales)], 1e6), k), -bound, bound)
+            payload = encoded(coder, codes, state)
+            expected, ideal = twin.encode(codes.tolist(), coder.max_nbytes(d))
+            assert payload.tobytes() == expected
+            assert payload.size < ideal / 8 * (1 + 1e-4) + (1 if alone else 2)
+
+
+@pytest.mark.parametrize("name", CODERS)
+def test_a_message_that_the_model_did_not_expect_is_no_longer_than_plain_codes(name):
+    coder, d = CODERS[name](-3, 3), 4000
+    sender, receiver = coder.new_state(d), coder.new_state(d)
+    quiet = np.zeros(d, np.int8)
+    wild = (words(make_key(1, 0, 0), d) % 2 * 6).astype(np.int8) - 3
+    for codes in (quiet, quiet, quiet, wild, quiet):
+        payload, found = encoded(coder, codes, sender), np.ones(d, np.int8)
+        assert payload.size <= 3 * d // 8 + 8
+        assert coder.decode(payload, found, receiver) == payload.size
+        np.testing.assert_array_equal(found, codes)
+        assert equal(sender, receiver)
+
+
+@pytest.mark.parametrize("nonzero", [0.02, 0.3, 0.7])
+def test_the_fast_coder_is_near_the_entropy_of_what_came_before(nonzero):
+    d = 100_000
+    coder = FastCoder(-127, 127)
+    state = coder.new_state(d)
+    for k in range(3):
+        u = words(make_key(k, 0, 0), d) * 2.0**-32
+        codes = np.where(u < nonzero / 2, 1, np.where(u < nonzero, -1, 0)).astype(np.int8)
+        nbytes = encoded(coder, codes, state).size
+    shares = np.array([1 - nonzero, nonzero / 2, nonzero / 2])
+    assert nbytes <= 16 + 1.02 * d / 8 * -(shares * np.log2(shares)).sum()
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"), [("range", "a75786eea6c95592"), ("fast", "729b62b97729694e")]
+)
+def test_golden_messages_of_a_whole_run(name, digest):
+    """The bytes of later messages are part of the format: they depend on how a state advances."""
+    coder, total = CODERS[name](-40, 40), sha256()
+    state = coder.new_state(600)
+    for k in range(40):
+        scale = (0.4, 0.5, 5.0, 0.3)[k // 10]
+        total.update(encoded(coder, np.clip(draw(600, scale, k), -40, 40), state).tobytes())
+    assert total.hexdigest()[:16] == digest
