@@ -17,7 +17,7 @@ from distopt.errors import TransportError
 from distopt.transport.base import Transport
 
 PATIENCE_SECONDS = 60.0
-SPIN = 200  # polls without a pause before sleeping in the kernel
+BLOCK_SECONDS = 0.05  # of exchanges between two meetings of the ranks
 
 
 class RawExchange:
@@ -116,28 +116,37 @@ def time_exchanges(
         Bytes of one message.
     seconds : float
     """
-    results = []
-    for size in sizes:
-        payload = np.zeros(size, np.uint8)
-        buffers = [np.empty(size, np.uint8) for _ in raw.links]
-        times: list[F64] = []
-        began, rounds = perf_counter(), 3
-        while len(times) < rounds:
-            meet(transport)
-            start = perf_counter()
+    return [time_exchange(transport, raw, size, seconds) for size in sizes]
+
+
+def time_exchange(transport: Transport, raw: RawExchange, size: int, seconds: float) -> Bare:
+    """Time exchanges of one size: blocks of one kind and the other in turn, all ranks starting together.
+
+    A block is long enough for the unequal start of the ranks not to matter.
+    """
+    payload = np.zeros(size, np.uint8)
+    buffers = [np.empty(size, np.uint8) for _ in raw.links]
+    times: list[F64] = []
+    began, rounds, block = perf_counter(), 2, 1
+    while len(times) < rounds:
+        meet(transport)
+        start = perf_counter()
+        for _ in range(block):
             transport.exchange([payload])
-            middle = perf_counter()
-            meet(transport)
-            again = perf_counter()
+        middle = perf_counter()
+        meet(transport)
+        again = perf_counter()
+        for _ in range(block):
             raw.exchange(payload, buffers)
-            end = perf_counter()
-            times.append(transport.collect(np.array([[middle - start, end - again]])).max(axis=0))
-            if len(times) == 3:
-                spent = transport.collect(np.array([[(perf_counter() - began) / 3]])).max()
-                rounds = int(min(max(seconds / spent, 3), 400))
-        kept = np.median(times[1:], axis=0)
-        results.append(Bare(size, float(kept[0]), float(kept[1])))
-    return results
+        end = perf_counter()
+        spent = np.array([[middle - start, end - again]])
+        times.append(transport.collect(spent).max(axis=0) / block)
+        if len(times) == 2 and block == 1:  # these two were to find out how long it takes
+            whole = transport.collect(np.array([[(perf_counter() - began) / 2]])).max()
+            block = int(min(max(BLOCK_SECONDS / whole, 1), 200))
+            rounds = 2 + int(min(max(seconds / (block * whole), 2), 40))
+    kept = np.median(times[2:], axis=0)
+    return Bare(size, float(kept[0]), float(kept[1]))
 
 
 def meet(transport: Transport) -> None:

@@ -10,7 +10,7 @@ from distopt.analysis.suite import Case, Suite
 from distopt.errors import ConfigError
 from distopt.measure.link import Link
 
-FORMAT = 1  # of the files
+FORMAT = 2  # of the files
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, isfinite, log
 from pathlib import Path
+from statistics import median
+from time import thread_time
 from typing import Any
 
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
 from distopt import quantities as q
 from distopt.analysis.suite import load_suite
 from distopt.commands import How
 from distopt.config import Config, load_config, read_toml
+from distopt.engine.driver import iterate
 from distopt.engine.launcher import limit_threads, this_rank
-from distopt.engine.run import run
+from distopt.engine.run import open_transport, run
+from distopt.engine.session import Session
 from distopt.errors import ConfigError, DistoptError
 from distopt.measure.link import Link, parse_links
 from distopt.measure.model import MEASURED, Iteration, Network, bare_points, fit
@@ -37,6 +42,8 @@ CANDIDATES: tuple[dict[str, Any], ...] = (
     {"name": "saturating", "bits": 2},
     {"name": "one_bit"},
 )
+
+CPU_SECONDS = 1.0  # of iterations, to see how long one takes
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,7 @@ def predict(
     exchanges = summary["messages_per_agent"] / k / (sum(degrees) / n)
     nbytes = summary["bytes_per_agent"] / k  # of one agent in one iteration, a broadcast once
     one = Iteration(
-        computing=needs.share * summary["seconds"]["algorithm"] / n / k,
+        computing=needs.share * computing_seconds(config),
         exchanges=exchanges,
         nbytes=nbytes / exchanges * max(degrees),  # the busiest host decides
         iterations=iterations if iterations is not None else 1.0,
@@ -183,6 +190,29 @@ def predict(
             for link in links
         ],
     }
+
+
+def computing_seconds(config: Config) -> float:
+    """Return what a core of this machine computes for one agent in one iteration, in s.
+
+    Processor time, so that others who use the machine matter little.
+    """
+    with (
+        open_transport(
+            "simulate", config.problem, config.algorithm, config.compressor, config.run
+        ) as transport,
+        threadpool_limits(1),
+    ):
+        session = Session(
+            config.problem, config.algorithm, config.compressor, config.run, transport, None, None
+        )
+        session.begin(None, 0)
+        spent: list[float] = []
+        while len(spent) < 3 or (sum(spent) < CPU_SECONDS and len(spent) < config.run.iterations):
+            began = thread_time()
+            iterate(session.algorithm, session.hosted, transport, len(spent))
+            spent.append(thread_time() - began)
+    return median(spent[1:]) / len(session.hosted)
 
 
 def iterations_to(accuracy: float, rows: Sequence[dict[str, float]]) -> tuple[float | None, bool]:

@@ -28,7 +28,7 @@ from distopt.transport.base import Traffic, Transport
 
 FIRST = 2  # iterations before the window of the counters: connections, caches, the speed to expect
 LEAST = 3  # iterations of the window
-BARE_SECONDS = 0.6  # for the bare exchange of the same message
+BARE_SECONDS = 1.0  # for the bare exchange of the same message
 UNSEEN = 0.5  # an interface that saw less than this share of the bytes is not the one that MPI uses
 
 

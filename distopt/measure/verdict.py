@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
+from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, NullLocator
 
 from distopt import quantities as q
 from distopt.analysis.figures import canvas, legend_beside, line
@@ -118,8 +118,12 @@ def seconds_against_rate(variants: Sequence[Variant], accuracy: float, title: st
         axis.xaxis.set_minor_locator(NullLocator())
         unit = EngFormatter("bit/s", places=None)
         axis.set_xticklabels([unit(r) if np.isfinite(r) else "no limit" for r in rates])
+        low, high = axis.get_ylim()
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_formatter(lambda value, _: q.seconds(value))
         axis.set_xlabel("rate of every host's link")
-        axis.set_ylabel(f"seconds to P ≤ {q.power(accuracy)}")
+        axis.set_ylabel(f"time to P ≤ {q.power(accuracy)}")
         axis.set_title(title)
         legend_beside(figure, axis)
     return figure
