@@ -75,6 +75,13 @@ def test_open_mpi_gets_the_flags_that_it_needs(monkeypatch: pytest.MonkeyPatch) 
     assert line[line.index("-x") + 1] == launcher.PARENT
 
 
+def test_open_mpi_sends_large_messages_over_tcp_at_once() -> None:
+    line = Mpirun(("mpirun",), "Open MPI", "").start(4, ["program"])
+    for key in ("btl_tcp_eager_limit", "btl_tcp_rndv_eager_limit", "btl_tcp_max_send_size"):
+        assert int(line[line.index(key) + 1]) > 16_000_000  # gt with d = 1e6
+    assert not any("btl" in word for word in Mpirun(("mpirun",), "MPICH", "").start(4, ["program"]))
+
+
 def test_hosts_of_the_user_or_scheduler_keep_their_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     mpirun = Mpirun(("mpirun",), "Open MPI", "")
     assert "--oversubscribe" not in mpirun.line(2, [], ["--hostfile", "hosts"])

@@ -191,6 +191,10 @@ def build(hosts: int, link: Link = UNLIMITED) -> None:
     agent.chmod(0o755)
     write_file(FOLDER / "hosts", "\n".join(f"{host(i)} slots=1" for i in range(hosts)))
     write_file(FOLDER / "hosts.mpich", "\n".join(host(i) for i in range(hosts)))
+    if hosts > (
+        os.cpu_count() or 1
+    ):  # a rank that spins would keep its neighbours from their cores
+        os.environ.setdefault("DISTOPT_BUSY_WAIT", "0")
     mpirun = find_mpirun()
     flags = OPEN_MPI if mpirun.maker == "Open MPI" else MPICH
     if mpirun.maker == "MPICH":  # or it would find a way around the links, through shared memory

@@ -215,3 +215,19 @@ def test_a_suite_is_measured_on_a_bed_and_leaves_nothing(suite_file: Path, tmp_p
     )
     assert json.loads(again.stdout.splitlines()[-2]) == gt
     assert traces() == before
+
+
+@pytest.mark.slow
+def test_the_demo_makes_its_figure() -> None:
+    from test_bed import missing
+
+    if missing():
+        pytest.skip(missing())
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        ["sh", str(root / "launch" / "netns" / "demo.sh"), "--seconds", "0.5"],
+        capture_output=True, text=True, check=False, timeout=800,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    figure = Path(done.stdout.splitlines()[-1])
+    assert figure.read_bytes()[:4] == b"\x89PNG"
