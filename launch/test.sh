@@ -96,7 +96,7 @@ limit=900
 pytest="-m pytest -p no:cacheprovider --color=no --durations=10 --durations-min=2"
 part "tests without MPI, and of MPI jobs from outside (Open MPI)"
 # shellcheck disable=SC2086
-suite plain "$limit" .venv/bin/python $pytest -q -n "$jobs" -m "$chosen"
+suite plain "$limit" .venv/bin/python $pytest -q -n "$jobs" --dist loadgroup -m "$chosen"
 
 part "MPI jobs from outside (MPICH)"
 # shellcheck disable=SC2086

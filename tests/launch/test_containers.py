@@ -16,7 +16,8 @@ import pytest
 import yaml
 from machines import AGENTS, ROOT, assert_equal_runs, need, places, write_paced
 
-pytestmark = pytest.mark.slow
+# One worker takes all of them: what the fixtures make is made once.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
 
 PROGRAMS = ("podman", "runc", "debootstrap", "aardvark-dns", "iptables")
 PACKAGES = ("podman", "runc", "debootstrap", "netavark", "aardvark-dns", "iptables")
