@@ -17,9 +17,9 @@ from distopt.engine.job import end_with_parent
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
 
 PACE = 0.05  # seconds an iteration
-# Slurm looks at time limits every 30 s, and warns up to 30 s early: with two minutes and 50 s the warning
-# comes after 40 to 70 s, so a run of 80 s is stopped at least once.
-ITERATIONS = int(80 / PACE)
+# Slurm looks at time limits every 30 s, and warns up to 30 s early: with two minutes and 60 s the warning
+# comes after 30 to 60 s, so a run of 65 s is stopped at least once.
+ITERATIONS = int(65 / PACE)
 
 SLURM_CONF = """
 ClusterName=distopt
@@ -142,7 +142,7 @@ def submit(env: dict[str, str], folder: Path, *arguments: str, seconds: float) -
 def test_run_stopped_by_its_time_limit_resumes_to_the_bit(slurm, tmp_path: Path) -> None:
     config = write_paced(tmp_path, ITERATIONS)
     script = str(ROOT / "launch" / "slurm" / "run.sbatch")
-    options = ("--time=2", "--signal=B:USR1@50", script, "paced.toml", "mpi")
+    options = ("--time=2", "--signal=B:USR1@60", script, "paced.toml", "mpi")
     code, said = submit(slurm | {"PACE": str(PACE)}, tmp_path, *options, seconds=400)
     assert code == 0, said
     assert places(said) == {"n1", "n2"}
