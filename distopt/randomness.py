@@ -43,11 +43,12 @@ def make_key(seed: int, agent: int, stream: int, iteration: int = 0) -> U32:
     return np.array(words, dtype=np.uint32)
 
 
-@kernel
-def fill_tile(key: U32, tile: int, out: U32) -> None:
-    """out[1024] = words 1024 tile, ..., 1024 tile + 1023 of the stream `key`."""
+@njit(inline="always")
+def fill_blocks(key: U32, tile: int, first: int, count: int, out: U32) -> None:
+    """Do a part of `fill_tile`: the words of the blocks first, ..., first + count - 1 of the tile."""
     mask = np.uint64(0xFFFFFFFF)
-    for b in range(256):
+    for j in range(count):
+        b = first + j
         c0 = np.uint64(np.uint32(tile * 256 + b))
         c1 = np.uint64(key[2])
         c2 = np.uint64(key[3])
@@ -67,6 +68,12 @@ def fill_tile(key: U32, tile: int, out: U32) -> None:
         out[256 + b] = np.uint32(c1)
         out[512 + b] = np.uint32(c2)
         out[768 + b] = np.uint32(c3)
+
+
+@kernel
+def fill_tile(key: U32, tile: int, out: U32) -> None:
+    """out[1024] = words 1024 tile, ..., 1024 tile + 1023 of the stream `key`."""
+    fill_blocks(key, tile, 0, BLOCKS, out)
 
 
 def words(key: U32, count: int) -> U32:

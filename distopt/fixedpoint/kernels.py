@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from distopt.arrays import F64, I64, U32
-from distopt.randomness import TILE, fill_tile, kernel
+from distopt.randomness import TILE, fill_blocks, fill_tile, kernel
 
 HALVES = 2 * TILE  # values that a tile of random words serves with 16 bits each
 
@@ -127,33 +127,6 @@ def clamp_to_sub_units(x: F64, scale: float, bits: int, w: U32) -> int:
 
 
 @njit(inline="always")
-def fill_part(key: U32, tile: int, part: int, words: U32) -> None:
-    """Do a sixteenth of `fill_tile`: the words of blocks 16 part, ..., 16 part + 15."""
-    mask = np.uint64(0xFFFFFFFF)
-    for j in range(16):
-        b = 16 * part + j
-        c0 = np.uint64(np.uint32(tile * 256 + b))
-        c1 = np.uint64(key[2])
-        c2 = np.uint64(key[3])
-        c3 = np.uint64(key[4])
-        k0 = np.uint64(key[0])
-        k1 = np.uint64(key[1])
-        for _ in range(10):
-            p0 = np.uint64(0xD2511F53) * c0
-            p1 = np.uint64(0xCD9E8D57) * c2
-            c0 = (p1 >> np.uint64(32)) ^ c1 ^ k0
-            c1 = p1 & mask
-            c2 = (p0 >> np.uint64(32)) ^ c3 ^ k1
-            c3 = p0 & mask
-            k0 = (k0 + np.uint64(0x9E3779B9)) & mask
-            k1 = (k1 + np.uint64(0xBB67AE85)) & mask
-        words[b] = np.uint32(c0)
-        words[256 + b] = np.uint32(c1)
-        words[512 + b] = np.uint32(c2)
-        words[768 + b] = np.uint32(c3)
-
-
-@njit(inline="always")
 def round_sub_units(
     mode: int, w: U32, r: NDArray[np.uint16], v: F64, zero: np.int32, bias: np.int32,
     codes: NDArray[np.integer], count: int,
@@ -178,7 +151,7 @@ def round_sub_units(
             codes[i] = np.int32(np.int32(p >> np.int32(16)) - up)
 
 
-PART = HALVES // 16  # values whose words one `fill_part` makes
+PART = HALVES // 16  # values whose words sixteen blocks make
 PIPELINED = 64 * HALVES  # values from which on the next tile's words are made ahead
 
 
@@ -220,7 +193,7 @@ def _make_encode_narrow(mode: int) -> Callable[..., int]:
                     for part in range(16):
                         for line in range(PART // 8):
                             prefetch(later, PART * part + 8 * line)  # type: ignore[call-arg]
-                        fill_part(key, tile + number + 1, part, new)
+                        fill_blocks(key, tile + number + 1, 16 * part, 16, new)
                         low, high = part * PART, part * PART + PART
                         inside &= to_sub_units_inline(xs[low:high], scale, bits, w, PART)
                         round_sub_units(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from distopt.costs.integer_logistic import FEATURES, MARGINS, reciprocal
 from distopt.costs.integer_network import residual_table, tanh_table
@@ -53,6 +54,16 @@ def test_parts_add_up_to_the_gradient_of_f(name):
         wanted = [sum(c.value(p) for c in costs) / agents for p in decode(x, Q)]
         np.testing.assert_allclose(values, wanted, rtol=1e-10)
     assert len(set(sums)) == 1
+
+
+def test_threads_of_blas_change_nothing():
+    part = build_problem(SMALL | {"agents": 1}, {}, Path()).cost(0).integer(Q)
+    x = encode(normal(make_key(1, 0, 0), 3 * part.dimension).reshape(3, -1), Q).codes
+    found = [np.empty(x.shape, np.int64) for _ in range(2)]
+    for threads, out in enumerate(found, start=1):
+        with threadpool_limits(threads):
+            part.gradient(x, out)
+    np.testing.assert_array_equal(*found)
 
 
 def test_reciprocals():

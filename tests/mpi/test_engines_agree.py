@@ -65,10 +65,10 @@ def test_graphs(graph, comm):
     compare(configure("cgt1", "rand_k", graph=graph, iterations=200), comm)
 
 
-@pytest.mark.parametrize("algorithm", ["gt", "cgt1", "cgt2"])
+@pytest.mark.parametrize("algorithm", ["gt", "cgt1", "cgt2", "fixed_point_gd"])
 @pytest.mark.parametrize("agents", [1, 2, 3])
 def test_few_agents(agents, algorithm, comm):
-    message = {"gt": "identity", "cgt2": "uniform"}.get(algorithm, "rand_k")
+    message = {"cgt1": "rand_k", "cgt2": "uniform"}.get(algorithm, "identity")
     part = comm.Split(int(comm.rank < agents), comm.rank)
     if (
         comm.rank < agents
