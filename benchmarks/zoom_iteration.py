@@ -1,0 +1,103 @@
+"""Milliseconds per iteration of zed and zed1 against exact_diffusion, four ranks on a ring.
+
+    python benchmarks/zoom_iteration.py [--short]
+
+Starts its own MPI job. The PL cost in its diagonal basis, d = 10,000 and 1,000,000;
+the rivals take turns in one job, medians over rounds. Bytes are per agent and iteration, of the last
+block. The limit set beforehand: at d = 1,000,000 an iteration of zed takes at most twice that of
+exact_diffusion.
+"""
+
+import argparse
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from time import sleep
+
+import numpy as np
+from iteration import RANKS, Ours, begin, milliseconds
+
+from distopt.config import make_config
+from distopt.engine.launcher import find_mpirun, this_rank
+from distopt.engine.run import open_transport
+
+NAMES = ("exact_diffusion", "zed", "zed1")
+BLOCKS = {10_000: 50, 1_000_000: 4}  # iterations per round
+ROUNDS = 7
+LIMIT = 2.0
+
+
+def configuration(name, d):
+    return make_config(
+        {
+            "problem": {"name": "pl", "dimension": d, "basis": "diagonal", "agents": RANKS},
+            "topology": {"graph": "ring"},
+            "algorithm": {"name": name, "eta": 0.02},
+            "run": {"iterations": 10**6, "record_every": 10**6},
+        },
+        Path(),
+    )
+
+
+def measure(comm, d, rounds):
+    with ExitStack() as stack:
+        rivals = {}
+        for name in NAMES:
+            c = configuration(name, d)
+            transport = stack.enter_context(
+                open_transport("mpi", c.problem, c.algorithm, c.compressor, c.run, comm)
+            )
+            rivals[name] = Ours(begin(c, transport))
+            rivals[name].run(10)
+        times = {name: [] for name in NAMES}
+        nbytes, phases = {}, {}
+        for _ in range(rounds):
+            for name, rival in rivals.items():
+                traffic = rival.session.transport.traffic
+                before, sent = rival.phases(), traffic.nbytes
+                times[name].append(milliseconds(comm, rival, BLOCKS[d]))
+                nbytes[name] = (traffic.nbytes - sent) / BLOCKS[d]
+                mean = comm.allreduce(rival.phases() - before) / RANKS
+                phases.setdefault(name, []).append(1e3 * mean / BLOCKS[d])
+    return {
+        name: (median(times[name]), nbytes[name], *np.median(phases[name], axis=0))
+        for name in NAMES
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="only show that it runs")
+    short = parser.parse_args().short
+    if this_rank() is None:
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
+        line = find_mpirun().start(RANKS, [sys.executable, __file__, *["--short"] * short])
+        os.execvp(line[0], line)
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD
+    tell = print if comm.rank == 0 else lambda *_, **__: None
+    tell(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    tell("| d | algorithm | bytes | ms | gradient | compression | exchange | of exact_diffusion |")
+    tell("|---|---|---|---|---|---|---|---|")
+    for d in list(BLOCKS)[: 1 if short else None]:
+        found = measure(comm, d, 1 if short else ROUNDS)
+        base = found["exact_diffusion"][0]
+        for name, (ms, nbytes, *phases) in found.items():
+            told = " | ".join(f"{n:.2f}" for n in (ms, *phases))
+            tell(f"| {d:,} | {name} | {nbytes:.0f} | {told} | {ms / base:.2f} |", flush=True)
+        if d == 1_000_000:
+            ratio = found["zed"][0] / base
+            tell(
+                f"\nzed at d = 1,000,000: limit {LIMIT:g}, {'reached' if ratio <= LIMIT else 'MISSED'}"
+            )
+    done = comm.Ibarrier()  # sleeping: a busy barrier would take rank 0's core
+    while not done.Test():
+        sleep(0.01)
+
+
+if __name__ == "__main__":
+    main()
