@@ -5,6 +5,7 @@ from typing import Literal, Self
 import numpy as np
 
 from distopt.agent import Agent
+from distopt.algorithms.arithmetic import refuse_in_fixed_point
 from distopt.algorithms.base import AUTO, Facts, State, Step
 from distopt.algorithms.cgt2 import CompressedTracking2
 from distopt.analysis.rules import mixing_step, tracking_step
@@ -36,6 +37,11 @@ class CompressedTracking3(CompressedTracking2):
     needs = Local
     lyapunov = "V3"
     flattest = 0.7
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.zooms:
+            refuse_in_fixed_point(self.arithmetic, "scale", self.scale, '"preset"')
 
     def takes(self) -> type[Guarantee]:
         return Adaptive if self.zooms else Local

@@ -1,0 +1,101 @@
+"""Run the suites of docs/zooming.md and write its tables.
+
+    python benchmarks/zoom.py                run all suites in one process each, then write the page
+    python benchmarks/zoom.py --reuse        keep the finished runs of an earlier call
+    python benchmarks/zoom.py --quick        only prove that it runs: one suite, to 1e-4
+
+Bytes are the lengths of what was handed to the transport. Seeds are the suites' own; the parameters were
+tuned on others (benchmarks/tune.py).
+"""
+
+import argparse
+import platform
+
+from results import ROOT, compare, percent
+
+SUITES = ("zoom_pl", "zoom_logistic", "zoom_breast_cancer")
+UNCOMPRESSED = ("exact diffusion", "exact diffusion momentum")
+# To 1e-10: share of gt's bytes, share of exact diffusion's, times its iterations (gt's for cgt3).
+LIMITS = {
+    "zed": (0.0040, 0.03, 1.45),
+    "zed, activity 0.45": (0.0040, 0.03, 1.45),
+    "zed1": (0.0045, 0.035, None),
+    "cgt3 zoom": (0.023, None, 1.3),
+}
+
+
+def table(comparison):
+    """Write one comparison as a Markdown table: iterations, bytes, of gt, of the best uncompressed."""
+    accuracies = comparison["accuracies"]
+    lines = [
+        "| variant | converged | " + " | ".join(f"to {a:g}" for a in accuracies) + " |",
+        "|---" * (len(accuracies) + 2) + "|",
+    ]
+    for variant in comparison["variants"]:
+        cells = [variant["variant"], variant["converged"] or variant["status"]]
+        for at in variant["accuracies"]:
+            if not at["reached"]:
+                cells.append("not reached")
+                continue
+            some = "" if at["reached"] == at["runs"] else f" ({at['reached']} of {at['runs']})"
+            cells.append(
+                f"{at['iterations']:.0f}, {at['bytes_per_agent']:.0f} B, "
+                f"{percent(at['to_baseline'])}, {percent(at['to_uncompressed'])}{some}"
+            )
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def verdicts(comparison):
+    """Hold a comparison against the limits, at 1e-10."""
+    place = [f"{a:g}" for a in comparison["accuracies"]].index("1e-10")
+    at = {v["variant"]: v["accuracies"][place] for v in comparison["variants"]}
+    best = min(at[name]["iterations"] for name in UNCOMPRESSED)
+    lines = []
+    for label, (of_gt, of_best, slower) in LIMITS.items():
+        if label not in at:
+            continue
+        found, base = at[label], at["gt"]["iterations"] if label == "cgt3 zoom" else best
+        told = [(found["to_baseline"], of_gt), (found["to_uncompressed"], of_best)]
+        words = [f"{percent(v)} (limit {percent(m)})" for v, m in told if m]
+        good = all(v <= m for v, m in told if m) and found["reached"] == found["runs"]
+        if slower:
+            ratio = found["iterations"] / base
+            words.append(f"{ratio:.2f} times the iterations (limit {slower:g})")
+            good = good and ratio <= slower
+        lines.append(
+            f"* {label}: {', '.join(words)}, {found['reached']} of {found['runs']} converged: "
+            f"{'reached' if good else '**missed**'}."
+        )
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reuse", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    settings = ["run.stop.stationarity=1e-4"] if options.quick else []
+    sections = []
+    for suite in SUITES[:1] if options.quick else SUITES:
+        comparison = compare(suite, options.reuse, settings)
+        sections += [f"### {comparison['title'].removeprefix('Zooming scales: ')}", ""]
+        sections += [f"`launch/experiments/{suite}.toml`", "", *table(comparison), ""]
+        if not options.quick:
+            sections += [
+                "Limits that were set beforehand, at 1e-10:",
+                "",
+                *verdicts(comparison),
+                "",
+            ]
+    print("\n".join(sections))
+    print(f"Python {platform.python_version()}, {platform.machine()}.")
+    if options.quick:
+        return
+    page = ROOT / "docs" / "zooming.md"
+    head, mark, _ = page.read_text().partition("<!-- written by benchmarks/zoom.py -->\n")
+    page.write_text(head + mark + "\n" + "\n".join(sections))
+
+
+if __name__ == "__main__":
+    main()
