@@ -124,8 +124,8 @@ def variants(suite):
     close = wide[1:4]
     fine = tuple(u * f for f in ((0.5, 0.9, 1.5) if logistic else (0.35, 0.5, 0.65)))
     slow = tuple(u * f for f in ((0.3, 0.6) if logistic else (0.15, 0.25, 0.4)))
-    far = tuple(u * f for f in ((1, 2, 3, 4) if logistic else (0.8, 1.0, 1.3, 1.6, 2.0)))
-    rates = (0.98, 0.985, 0.99, 0.993) if logistic else (0.95, 0.96, 0.97, 0.975)
+    far = tuple(u * f for f in ((1, 2, 3, 4) if logistic else (0.8, 1.0, 1.3, 1.6, 2.0, 2.25, 2.5)))
+    rates = (0.98, 0.985, 0.99, 0.993) if logistic else (0.94, 0.95, 0.96, 0.97, 0.975)
     s0 = ((2.0, 1.0),) if logistic else ((4.0, 70.0),)
     found = {
         "gt": (grid("gt", eta=wide, gamma=(0.7, 0.85, 1.0)), {"name": "identity"}),
