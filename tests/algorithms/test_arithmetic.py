@@ -111,7 +111,11 @@ def test_saturation_of_y_breaks_the_invariant_and_is_counted():
 
 def test_the_terms_of_an_edge_are_rounded_without_bias_by_sr():
     """Sums of many roundings of one difference, at both ends: opposite, and right in the mean."""
-    session = begun(configure("gt", {"mode": "SR"}, problem={"agents": 2, "dimension": 1000}))
+    session = begun(
+        configure(
+            "gt", {"mode": "SR"}, problem={"agents": 2, "dimension": 1000, "basis": "diagonal"}
+        )
+    )
     iterate(session.algorithm, session.hosted, session.transport, 0)
     a, b = (h.state.hx for h in session.hosted)
     assert np.array_equal(a.codes, -b.codes)
