@@ -40,7 +40,7 @@ class Zoom(PerBlock):
     """C(x)_i = sign(q_i) (|q_i| + offset) step, q_i = sign(x_i) floor(|x_i| / step + rounding), C = 0
     for q_i = 0; then, at both ends, log2 step += mean_i min(|q_i|, 6) - activity.
 
-    Each block of the vector (a cost's `blocks`, else all of it) has a step of its own. It starts at
+    The vector has one step, or each block of it one of its own (`per_block`). It starts at
     2^round(log2 max |x_i|), sent once. The constants are measured (docs: zooming), not derived.
 
     Class: adaptive; nothing is promised of one vector. Only zed and zed1 know what to do with it.
@@ -54,7 +54,7 @@ class Zoom(PerBlock):
     offset: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # of a decoded magnitude
     entropy: Literal["auto", "range", "fast"] = "auto"  # the coder of the codes
     alone: bool = True  # the vector is all of its message, whose length says where it ends
-    per_block: bool = True  # a scale for each of the cost's `blocks`
+    per_block: bool = False  # a scale for each of the cost's `blocks`
     sizes: tuple[Annotated[int, Field(ge=1)], ...] | None = None  # of the blocks; the cost's
 
     @property

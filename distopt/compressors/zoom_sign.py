@@ -35,7 +35,7 @@ class ZoomSign(PerBlock):
     """C(x)_i = sign(x_i) step_i / 2, sign(0) = +1; then, at both ends, step_i *= 2^(grow / 8) if the
     sign is that of the last message, else 2^(-shrink / 8).
 
-    All steps of a block of the vector (a cost's `blocks`, else all of it) start at
+    All steps of the vector, or of each block of it (`per_block`), start at
     2^round(log2 max |x_i|), sent once. The constants are measured (docs: zooming), not derived.
 
     Class: adaptive; nothing is promised of one vector. Only zed1 and cgt3 know what to do with it.
@@ -46,7 +46,7 @@ class ZoomSign(PerBlock):
 
     grow: Annotated[int, Field(ge=1, le=64)] = 2  # eighths of an octave
     shrink: Annotated[int, Field(ge=1, le=64)] = 3  # eighths of an octave
-    per_block: bool = True  # a first scale for each of the cost's `blocks`
+    per_block: bool = False  # a first scale for each of the cost's `blocks`
     sizes: tuple[Annotated[int, Field(ge=1)], ...] | None = None  # of the blocks; the cost's
 
     def max_nbytes(self, d: int) -> int:

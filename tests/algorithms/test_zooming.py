@@ -68,7 +68,8 @@ def test_scale_grows_back_from_far_too_small():
 @pytest.mark.parametrize("kind", [Zoom, ZoomSign])
 def test_blocks_have_scales_of_their_own_and_start_when_they_are_not_zero(kind):
     d = 12
-    compressor = kind().fitted(lambda: [0, 4, 8, 12])
+    assert kind().fitted(lambda: [0, 4, 8, 12]).sizes is None
+    compressor = kind(per_block=True).fitted(lambda: [0, 4, 8, 12])
     assert compressor.sizes == (4, 4, 4)
     compressor.check(d)
     x = np.concatenate([np.full(4, 1e-8), np.zeros(4), np.full(4, 1e8)])
