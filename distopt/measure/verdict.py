@@ -121,7 +121,7 @@ def seconds_against_rate(variants: Sequence[Variant], accuracy: float, title: st
         low, high = axis.get_ylim()
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
         axis.yaxis.set_minor_locator(NullLocator())
-        axis.yaxis.set_major_formatter(lambda value, _: q.seconds(value))
+        axis.yaxis.set_major_formatter(EngFormatter("s", places=None))
         axis.set_xlabel("rate of every host's link")
         axis.set_ylabel(f"time to P ≤ {q.power(accuracy)}")
         axis.set_title(title)
