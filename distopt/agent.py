@@ -124,6 +124,7 @@ class Agent:
         began = perf_counter()
         problem.gradient(x, out)
         self.seconds.gradient += perf_counter() - began
+        self.seconds.gradients += 1
 
     def value(self, x: F64) -> float:
         """Return f_i(x)."""

@@ -319,6 +319,11 @@ class Session:
             self.recorder.finish("stopped" if stopped else "finished", reason)
         if self.latest["iteration"] != self.k:  # for the summary only: it belongs to no series
             self.latest = self.diagnostics.row(self.k, self.seconds, self.diagnostics_seconds)
+        if self.latest.get("saturations"):
+            self.warnings.append(
+                f"{self.latest['saturations']:.0f} values did not fit their fixed-point format and became "
+                "its nearest end; the theory assumes that none do. More integer bits hold larger values."
+            )
         if self.latest.get("ball_violations"):
             self.warnings.append(
                 f"{self.latest['ball_violations']:.0f} compressed arguments were outside the unit "

@@ -143,6 +143,7 @@ def test_start_outside_of_the_range_is_refused_or_saturated_and_counted(tmp_path
         run(configure(problem), engine="simulate")
     _, result = play(configure(problem, {"overflow": "saturate", "repeats": 2}, iterations=0))
     assert result.rows[0]["saturations"] == 2 * 23
+    assert any("46 values did not fit their fixed-point format" in w for w in result.warnings)
 
 
 @pytest.mark.parametrize(
