@@ -7,8 +7,9 @@ five symbols, given the coordinate's past:
                               3, 4    a magnitude of 2 or more, likewise; the magnitude follows
 
 The symbol's probabilities depend on the time since the coordinate was last nonzero, in messages: 0, 1,
-2-3, 4-7, 8-15, more, or never. They are counted, never sent, so both ends must hold the same counts: the
-state is made of integers, and is advanced from the codes alone.
+2-3, 4-7, 8-15, more, or never; and where it is 0, on whether the coordinate was nonzero in the message
+before as well, and whether its sign had changed. They are counted, never sent, so both ends must hold the
+same counts: the state is made of integers, and is advanced from the codes alone.
 
 A magnitude m >= 2 has n = floor(log2 m): the flags "n is larger than 1", "... 2", ..., then the binary
 digits of m below its first, highest first. The flags and the first two digits have counts of their own, the
@@ -39,9 +40,9 @@ Codes: TypeAlias = NDArray[Any]  # int8, int16, int32 or int64
 Digits: TypeAlias = NDArray[np.uint16]
 
 BLOCK = 2048  # codes between two looks at the counts of symbols, at most
-CONTEXTS = 7  # times since a coordinate was last nonzero
+CONTEXTS = 10  # pasts of a coordinate
 ROW = 8  # places of a context in the tables, 5 of them for symbols
-NEVER = 34  # `recent` of a coordinate that never was nonzero; else 2 min(age, 16) + (last was < 0)
+NEVER = 40  # `recent` of a coordinate that never was nonzero
 STEP = 32  # what a symbol adds to its count
 DIGIT_LIMIT = 1 << 10  # the same for a flag or digit, which adds 1
 
@@ -58,13 +59,15 @@ def new_range_state(d: int) -> dict[str, np.ndarray]:
     Returns
     -------
     recent : uint8[d]
-        Of each coordinate: 2 min(age, 16) + (its last nonzero code was negative), or `NEVER`.
+        Of each coordinate, with s = 1 if its last nonzero code was negative, else 0: at age 0,
+        s + 2 (the sign had changed) + 4 (it was nonzero before as well); else 6 + 2 min(age, 16) + s,
+        or `NEVER`.
     symbols : uint32[CONTEXTS ROW]
         Counts of symbols, `STEP` each, in every context.
     digits : uint16[512]
         Counts of zeros and ones of each flag and digit of the magnitudes.
     """
-    row = np.array([384, 192, 96, 10, 10, 0, 0, 0], np.uint32)
+    row = np.array([192, 96, 48, 5, 5, 0, 0, 0], np.uint32)
     return {
         "recent": np.full(d, NEVER, np.uint8),
         "symbols": np.tile(row, CONTEXTS),
@@ -89,9 +92,10 @@ def classify(codes: Codes, recent: U8, places: U8) -> None:
 
 @kernel
 def context(h: np.uint8) -> np.uint8:
-    """Return ROW times the number of a past: age 0, 1, 2-3, 4-7, 8-15, 16 or more, never."""
-    number = np.uint8(h >= 2) + np.uint8(h >= 4) + np.uint8(h >= 8) + np.uint8(h >= 16)
-    number += np.uint8(h >= 32) + np.uint8(h >= NEVER)
+    """Return ROW times the number of a past: four of age 0, then age 1, 2-3, 4-7, 8-15, more, never."""
+    older = np.uint8(h >= 10) + np.uint8(h >= 14) + np.uint8(h >= 22) + np.uint8(h >= 38)
+    older += np.uint8(h >= NEVER) + np.uint8(4)
+    number = np.uint8(h >> np.uint8(1)) if h < 8 else older
     return np.uint8(number << np.uint8(3))
 
 
@@ -100,8 +104,10 @@ def remember(codes: Codes, recent: U8) -> None:
     """Bring every coordinate's past up to date."""
     for i in range(codes.size):
         q, h = codes[i], recent[i]
-        older = h + np.uint8(np.uint8(h < 32) << np.uint8(1))
-        recent[i] = np.uint8(q < 0) if q != 0 else older
+        sign, last, busy = np.uint8(q < 0), h & np.uint8(1), np.uint8(h < 8)
+        now = sign | np.uint8((sign ^ last) << np.uint8(1)) | np.uint8(busy << np.uint8(2))
+        older = np.uint8(8) + last if h < 8 else h + np.uint8(np.uint8(h < 38) << np.uint8(1))
+        recent[i] = now if q != 0 else older
 
 
 @kernel

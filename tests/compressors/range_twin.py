@@ -2,7 +2,7 @@
 
 from math import log2
 
-STARTS = [384, 192, 96, 10, 10]
+STARTS = [192, 96, 48, 5, 5]
 
 
 class Twin:
@@ -11,7 +11,8 @@ class Twin:
     def __init__(self, d, lowest, highest, alone):
         self.lowest, self.bits, self.alone = lowest, (highest - lowest).bit_length(), alone
         self.age, self.minus = [None] * d, [False] * d
-        self.counts = [STARTS.copy() for _ in range(7)]
+        self.changed, self.busy = [False] * d, [False] * d  # of those at age 0
+        self.counts = [STARTS.copy() for _ in range(10)]
         self.digits = {}
 
     def encode(self, codes, limit):
@@ -37,13 +38,19 @@ class Twin:
                         counts[:] = [(n + 1) // 2 for n in counts]
                 table = [self.parts(counts) for counts in self.counts]
             age = self.age[i]
-            context = 6 if age is None else sum(age >= a for a in (1, 2, 4, 8, 16))
+            if age is None:
+                context = 9
+            elif age == 0:
+                context = self.changed[i] + 2 * self.busy[i]
+            else:
+                context = 3 + sum(age >= a for a in (1, 2, 4, 8, 16))
             symbol = 0 if q == 0 else 1 + ((q < 0) != self.minus[i]) + 2 * (abs(q) > 1)
             self.counts[context][symbol] += 32
             self.keep(table[context][symbol], table[context][symbol + 1])
             if abs(q) > 1:
                 self.magnitude(abs(q))
             if q:
+                self.changed[i], self.busy[i] = (q < 0) != self.minus[i], age == 0
                 self.age[i], self.minus[i] = 0, q < 0
             elif age is not None:
                 self.age[i] = age + 1

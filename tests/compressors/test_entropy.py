@@ -153,7 +153,7 @@ def test_the_fast_coder_is_near_the_entropy_of_what_came_before(nonzero):
 
 
 @pytest.mark.parametrize(
-    ("name", "digest"), [("range", "a75786eea6c95592"), ("fast", "729b62b97729694e")]
+    ("name", "digest"), [("range", "bd685480fb874806"), ("fast", "729b62b97729694e")]
 )
 def test_golden_messages_of_a_whole_run(name, digest):
     """The bytes of later messages are part of the format: they depend on how a state advances."""
