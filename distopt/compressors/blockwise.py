@@ -13,6 +13,7 @@ from distopt.compressors.base import (
     U8,
     U32,
     Absolute,
+    Adaptive,
     CodecState,
     Compressor,
     Guarantee,
@@ -39,6 +40,11 @@ def make_part(given: Any) -> Compressor:
         raise ConfigError(
             "compressor.values is blockwise itself; accepted: a compressor of one block, such as "
             '{ name = "quantize", bits = 4 }.'
+        )
+    if made.guarantee(1, Adaptive) is not None:
+        raise ConfigError(
+            "compressor.values is a zooming compressor, which has a scale for each of the cost's blocks "
+            "already (per_block); use it without blockwise."
         )
     return made
 

@@ -178,6 +178,7 @@ def test_the_bound_for_unequal_r_is_attained_up_to_the_inequality():
         ({"values": {"name": "blockwise"}}, r"compressor\.values is blockwise itself"),
         ({"values": {"name": "top_k", "k": 50}}, r"block of 40 .* compressor\.values\.k = 50"),
         ({"values": {"name": "one_bit"}}, r"needs a compressor with a relative guarantee"),
+        ({"values": {"name": "zoom"}}, r"is a zooming compressor, .* use it without blockwise"),
         ({"values": {"name": "quantise"}}, r'did you mean "quantize"'),
     ],
 )
