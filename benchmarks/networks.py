@@ -1,8 +1,9 @@
 """Unfolded networks: speed against bare matrix products, training to zero, PL* against width.
 
-    python benchmarks/networks.py [speed] [training] [held-out] [width] [threshold] [--short]
+    python benchmarks/networks.py [speed] [training] [held-out] [width] [threshold] [longer] [--short]
 
-Without a name: all but threshold (some ten minutes). threshold takes some fifteen minutes.
+Without a name: all but threshold and longer (some fifteen minutes), which take as long again.
+`distopt threshold launch/experiments/threshold.toml` does the same as threshold for several widths.
 --short only proves that all of it runs. One BLAS thread: set OPENBLAS_NUM_THREADS=1.
 """
 
@@ -21,7 +22,7 @@ from distopt.analysis.pl_star import (
     output_curvature,
     sample_curvature,
 )
-from distopt.analysis.threshold import threshold, trial
+from distopt.analysis.threshold import descend, threshold, trial
 from distopt.costs.networks.admm_csnet import ADMMCSNet
 from distopt.costs.networks.ffnn import FFNN
 from distopt.costs.networks.lista import LISTA
@@ -84,7 +85,7 @@ def speed(short):
 
 def training(short):
     """LISTA m = 50, n = 10, L = 6, T = 5, gradient descent: down to 1e-20, and within the rate?"""
-    for factor in (1.0, 0.25):
+    for factor in (1.0, 0.5, 0.25):
         print(f"\nLISTA m = 50, n = 10, L = 6, T = 5, gradient descent with step {factor:g}/beta0")
         print(
             "seed  eta/T  max eta beta_t  lambda_min start, smallest, end  epochs to 1e-20  "
@@ -220,6 +221,26 @@ def thresholds(short):
         print(f"{trials[-1].network:10s} threshold: {threshold(trials)}", flush=True)
 
 
+def longer(short):
+    """The fully connected network with three times the epochs, and with half the step."""
+    print("\nFFNN, m = 50, best NMSE within 20,000 and 60,000 epochs (until 1e-3)")
+    for samples in (5,) if short else (5, 10, 20):
+        for seed in range(1 if short else 2):
+            found = trial(FFNN(m=50, layers=8), samples, seed, epochs=200 if short else 2000)
+            cost = FFNN(m=50, layers=8, samples=samples).cost(0, 1, seed)
+            for part in (1, 2):
+                eta = found.descent.eta / part
+                runs = [
+                    descend(cost, eta, epochs, 1e-3)
+                    for epochs in ((100, 200) if short else (20_000, 60_000))
+                ]
+                text = ", ".join(
+                    f"{run.nmse:.1e} after {run.epochs}" + ("" if run.stable else " (blew up)")
+                    for run in runs
+                )
+                print(f"T = {samples:2d}, seed {seed}, step {eta:.3g}: {text}", flush=True)
+
+
 def main():
     known = {
         "speed": speed,
@@ -227,11 +248,12 @@ def main():
         "held-out": held_out,
         "width": width,
         "threshold": thresholds,
+        "longer": longer,
     }
     short = "--short" in sys.argv
     chosen = [name for name in sys.argv[1:] if not name.startswith("-")]
     print(f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}")
-    for name in chosen or (list(known) if short else list(known)[:-1]):
+    for name in chosen or (list(known) if short else list(known)[:-2]):
         known[name](short)
 
 

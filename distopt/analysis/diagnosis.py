@@ -79,7 +79,8 @@ class Diagnosis:
     spectrum : float64[kernel size]
         All eigenvalues at the start, ascending; empty where they were not computed.
     pictures : dict of float64[samples, m]
-        Targets and what the network makes of them at the last point, some samples of each kind.
+        Targets and what the network makes of them at the last point: of each kind of samples a few
+        with the most energy.
     """
 
     config: Config
@@ -235,11 +236,18 @@ def measure(
     found.curve = (found.series("iteration"), found.series("nmse"))
     if len(points) == 1 and cost.X.size <= request.dense:
         found.spectrum = np.asarray(np.linalg.eigvalsh(tangent_kernel(cost, start)), np.float64)
-    last = points[-1][1]
-    few = min(4, cost.samples, request.held_out)
+    found.pictures = pictures(cost, other, points[-1][1])
+    return found
+
+
+def pictures(cost: NetworkCost, other: NetworkCost, w: F64, most: int = 4) -> dict[str, F64]:
+    """Return the targets of most energy, which decide the NMSE, and what the network makes of them."""
+    few = min(most, cost.samples, other.samples)
+    found = {}
     for name, some in (("training", cost), ("other", other)):
-        found.pictures[f"{name}, target"] = some.X[:few].copy()
-        found.pictures[f"{name}, network"] = some.predict(last, some.Y[:few]).copy()
+        strong = np.sort(np.argsort(-np.linalg.norm(some.X, axis=1), kind="stable")[:few])
+        found[f"{name}, target"] = some.X[strong]
+        found[f"{name}, network"] = some.predict(w, some.Y[strong]).copy()
     return found
 
 

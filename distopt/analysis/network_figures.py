@@ -128,7 +128,7 @@ def recovered(found: Diagnosis) -> Figure:
                 else:
                     axis = axes[first * few + s]
                     signal(axis, target[s], given[s])
-                    axis.set_title(f"{kind} sample {s}: NMSE {q.three_digits(share)}", size=9)
+                    axis.set_title(f"{kind}: NMSE {q.three_digits(share)}", size=9)
             if patches:
                 axes[2 * first * few].set_ylabel(f"{kind}:\ntarget", size=9)
                 axes[(2 * first + 1) * few].set_ylabel("network", size=9)
@@ -178,7 +178,7 @@ def against_width(results: Results) -> Figure:
             none = [m for m, T in zip(s.widths, reached, strict=True) if not T]
             if none:
                 axes[0].plot(
-                    none, [s.samples[0] / 2] * len(none), ls="", marker="v", ms=7,
+                    none, [s.samples[0] / 2] * len(none), ls="", marker="v", ms=12 - 2.5 * number,
                     color=look["color"], mfc="none",
                 )  # fmt: skip
             nmse_of_samples(axes[1], results, label, max(s.widths), look)
