@@ -17,9 +17,9 @@ from distopt.engine.launcher import (
     limit_threads,
     require_equal,
     tell,
-    this_rank,
 )
 from distopt.errors import CheckpointError, ConfigError
+from distopt.rank import this_rank
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from distopt import quantities as q
-from distopt.engine.launcher import PARENT, tell, this_rank
+from distopt.engine.launcher import PARENT, tell
+from distopt.rank import this_rank
 
 if TYPE_CHECKING:
     from distopt.engine.session import Progress

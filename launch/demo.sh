@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sets everything up in .venv (Python >= 3.11 is all that it needs) and runs the demo: gradient tracking
-# on real data over 4 MPI ranks, uncompressed and with four compressed algorithms. May be run again.
+# on real data over 4 MPI ranks, uncompressed and with five compressed algorithms. May be run again.
 #
 #   sh launch/demo.sh [options of `distopt compare`, such as --simulate]
 #

@@ -16,8 +16,9 @@ import pytest
 from distopt.engine import job as jobs
 from distopt.engine import launcher
 from distopt.engine.job import Job, Noise, Outcome
-from distopt.engine.launcher import Mpirun, find_mpirun, maker_of, require_equal, this_rank
+from distopt.engine.launcher import Mpirun, find_mpirun, maker_of, require_equal
 from distopt.errors import ConfigError, DistoptError, TransportError
+from distopt.rank import this_rank
 
 RANKS = {
     "shell": ({}, None),

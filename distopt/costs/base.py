@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 from distopt.arrays import F64
+from distopt.rank import this_rank
 
 
 @runtime_checkable
@@ -65,12 +66,12 @@ class Family(ABC):
         """
 
     def dimension_for(self, agents: int, seed: int) -> int:
-        """Return d, by building agent 0's cost where the family has no cheaper way."""
-        return self.cost(0, agents, seed).dimension
+        """Return d, by building the cost of `agent_here` where the family has no cheaper way."""
+        return self.cost(agent_here(agents), agents, seed).dimension
 
     def blocks_for(self, agents: int, seed: int) -> list[int] | None:
-        """Return the costs' `blocks` where they have any, by building agent 0's cost by default."""
-        return getattr(self.cost(0, agents, seed), "blocks", None)
+        """Return the costs' `blocks` where they have any, by building that of `agent_here`."""
+        return getattr(self.cost(agent_here(agents), agents, seed), "blocks", None)
 
     def minimum(self, agents: int, seed: int) -> float | None:
         """Return min f of f = (1/n) sum_i f_i where it is known to rounding, else None."""
@@ -83,3 +84,9 @@ class Family(ABC):
     def files(self) -> list[Path]:
         """List the files whose content the costs depend on."""
         return []
+
+
+def agent_here(agents: int) -> int:
+    """Return the agent that lives in this process as a rank, so that no other's cost is built; else 0."""
+    rank = this_rank() or 0
+    return rank if rank < agents else 0

@@ -25,7 +25,7 @@ from distopt.config import (
 )
 from distopt.engine import checkpoint
 from distopt.engine.agreement import SharedError, together
-from distopt.engine.session import ProblemLike, Progress, Result, Session
+from distopt.engine.session import ProblemLike, Progress, Result, Session, StopRequest
 from distopt.errors import CheckpointError, ConfigError
 from distopt.transport.base import Transport
 from distopt.transport.local import LocalTransport
@@ -227,11 +227,19 @@ def execute(
     done: int = 0,
 ) -> Result:
     """Set the agents up (or load them from checkpoint `place` after `done` iterations) and iterate."""
-    # Overflow is no warning here: whatever is not finite ends the run with a sentence.
-    with threadpool_limits(settings.threads), np.errstate(over="ignore", invalid="ignore"):
+    stop = StopRequest()
+    # Overflow is no warning here: whatever is not finite ends the run with a sentence. SIGUSR1 only ever
+    # asks for an orderly stop, so it is taken from the beginning; SIGINT and SIGTERM end a set-up.
+    with (
+        threadpool_limits(settings.threads),
+        np.errstate(over="ignore", invalid="ignore"),
+        stop.listening(signal.SIGUSR1),
+    ):
         session = together(
             transport,
-            lambda: Session(problem, algorithm, compressor, settings, transport, out, progress),
+            lambda: Session(
+                problem, algorithm, compressor, settings, transport, out, progress, stop
+            ),
         )
         session.begin(place, done)
         return session.iterate()

@@ -32,7 +32,7 @@ from distopt.engine.audit import audit
 from distopt.engine.diagnostics import Diagnostics
 from distopt.engine.driver import Hosted, iterate, run_to_end
 from distopt.engine.recorder import Recorder
-from distopt.errors import ConfigError, DistoptError, DivergedError
+from distopt.errors import ConfigError, DataError, DistoptError, DivergedError
 from distopt.topology import Topology
 from distopt.transport.base import Transport
 from distopt.transport.local import LocalTransport
@@ -41,7 +41,6 @@ AGREE_SECONDS = 0.5  # about how often the processes ask each other whether to s
 FLUSH_SECONDS = 0.5  # records wait at most about this long for the disk
 PROGRESS_SECONDS = 0.2
 GROWN = 100.0  # a run that ends with P this many times its first value is called diverging
-SIGNALS = (SIGTERM, SIGINT, SIGUSR1)  # finish the iteration, save, stop
 
 
 class ProblemLike(Protocol):
@@ -119,6 +118,30 @@ class Result:
     signal: Signals | None = None
 
 
+class StopRequest:
+    """The stopping signal that this process got, if any; the next agreement acts on it."""
+
+    signal: Signals | None = None
+
+    @contextmanager
+    def listening(self, *numbers: Signals) -> Iterator[None]:
+        """Take these signals inside the block (in the main thread only)."""
+        try:
+            before = {number: handle(number, self.note) for number in numbers}
+        except ValueError:  # not the main thread: the host program keeps its own handling
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, previous in before.items():
+                handle(number, previous)
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """Remember a signal."""
+        self.signal = Signals(number)
+
+
 class Session:
     """One run of this process's agents: set up, iterate, record, save, stop."""
 
@@ -131,9 +154,11 @@ class Session:
         transport: Transport,
         out: Path | None,
         progress: Callable[[Progress], None] | None,
+        stop: StopRequest | None = None,
     ) -> None:
         self.problem, self.compressor, self.settings = problem, compressor, settings
         self.transport, self.out, self.progress = transport, out, progress
+        self.stop = stop or StopRequest()
         self.algorithm = algorithm
         self.costs = [problem.cost(i) for i in transport.hosted]
         for i, cost in zip(transport.hosted, self.costs, strict=True):
@@ -151,7 +176,6 @@ class Session:
         self.diagnostics_seconds = 0.0
         self.recorder: Recorder | None = None
         self._flushed = self._shown = perf_counter()
-        self._stop_signal: Signals | None = None
 
     # Setting up
 
@@ -200,8 +224,10 @@ class Session:
             L = estimate_smoothness(cost, x0) if known is None else float(known)
             flattest = estimate_flattest(cost, x0, L) if needs_flattest else np.nan
             bound = getattr(cost, "lower_bound", None)
-            told.append([L, np.nan if bound is None else bound, flattest, known is None])
+            bound = np.nan if bound is None else bound
+            told.append([L, bound, flattest, known is None, cost.dimension])
         table = self.transport.collect(np.array(told, dtype=float))
+        self.require_one_dimension(table[:, 4])
         smoothness = float(table[:, 0].max())
         if table[:, 3].any():
             self.warnings.append(
@@ -226,6 +252,17 @@ class Session:
             estimated=bool(table[:, 3].any()),
         )
         return facts, lower, kind
+
+    def require_one_dimension(self, told: F64) -> None:
+        """Raise, on all processes alike, unless every agent's cost has the same dimension."""
+        other = int(np.argmax(told != told[0]))
+        if other:
+            raise SharedError(
+                DataError(
+                    f"The cost of agent {other} has dimension {told[other]:.0f}, but that of agent 0 "
+                    f"has {told[0]:.0f}; all agents need the same."
+                )
+            )
 
     def make_agents(self) -> list[Hosted]:
         """Make this process's agents and their states at iteration 0."""
@@ -306,7 +343,7 @@ class Session:
     def iterate(self) -> Result:
         """Iterate to the end, the stopping test, a time limit or a signal."""
         try:
-            with catch_signals(self.note_signal):
+            with self.stop.listening(SIGTERM, SIGINT, SIGUSR1):
                 reason = self.loop()
         except BaseException:
             if self.recorder:
@@ -346,7 +383,7 @@ class Session:
             x=[self.algorithm.model(h.state).copy() for h in self.hosted],
             warnings=self.warnings,
             resume_hint=hint,
-            signal=self._stop_signal,
+            signal=self.stop.signal,
         )
 
     def loop(self) -> str:
@@ -390,7 +427,7 @@ class Session:
     def agree(self, spent: float) -> tuple[str, int]:
         """Ask all processes whether one was told to stop; also settle when to ask next."""
         began = perf_counter()
-        row = [float(self._stop_signal is not None), self.seconds, spent]
+        row = [float(self.stop.signal is not None), self.seconds, spent]
         table = self.transport.collect(np.tile(row, (len(self.transport.hosted), 1)))
         signalled, seconds, slowest = table.max(axis=0)
         self.diagnostics_seconds += perf_counter() - began
@@ -454,10 +491,6 @@ class Session:
             Progress(self.k, self.settings.iterations, self.latest["stationarity"], self.seconds)
         )
 
-    def note_signal(self, number: int, frame: FrameType | None) -> None:
-        """Remember a signal; the next agreement acts on it."""
-        self._stop_signal = Signals(number)
-
     def summary(self, reason: str) -> dict[str, Any]:
         """Put together what ``--json`` prints."""
         row, n, d = self.latest, self.facts.agents, self.facts.dimension
@@ -517,21 +550,6 @@ def warm_up(session: Session) -> None:
         [session.algorithm.start(h.agent, h.state, session.facts) for h in hosted], transport
     )
     iterate(session.algorithm, hosted, transport, 0)
-
-
-@contextmanager
-def catch_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let `handler` take the stopping signals inside the block (in the main thread only)."""
-    try:
-        before = {number: handle(number, handler) for number in SIGNALS}
-    except ValueError:  # not the main thread: the host program keeps its own handling
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            handle(number, previous)
 
 
 def versions() -> dict[str, str]:

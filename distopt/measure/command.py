@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from distopt.commands import How, suite_line
-from distopt.engine.launcher import PARENT, failing_together, limit_threads, tell, this_rank
+from distopt.engine.launcher import PARENT, failing_together, limit_threads, tell
 from distopt.errors import DistoptError
 from distopt.measure.link import Link, parse_links
+from distopt.rank import this_rank
 
 if TYPE_CHECKING:
     from distopt.analysis.suite import Suite

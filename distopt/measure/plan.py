@@ -22,12 +22,13 @@ from distopt.analysis.suite import load_suite
 from distopt.commands import How
 from distopt.config import Config, load_config, read_toml
 from distopt.engine.driver import iterate
-from distopt.engine.launcher import limit_threads, this_rank
+from distopt.engine.launcher import limit_threads
 from distopt.engine.run import open_transport, run
 from distopt.engine.session import Session
 from distopt.errors import ConfigError, DistoptError
 from distopt.measure.link import Link, parse_links
 from distopt.measure.model import MEASURED, Iteration, Network, bare_points, fit
+from distopt.rank import this_rank
 
 # What a plan for one configuration compares, where its algorithm takes it.
 CANDIDATES: tuple[dict[str, Any], ...] = (

@@ -139,6 +139,17 @@ def test_agents_must_agree_in_dimension(tmp_path):
         problem.cost(1)
 
 
+def test_a_rank_builds_its_own_cost_only(tmp_path, monkeypatch):
+    """Another agent's data may not even be there."""
+    refusing = "    if agent != 1:\n        raise OSError('not my data')\n    return Cost"
+    problem = build(tmp_path, replaced("    return Cost", refusing))
+    with pytest.raises(DataError, match="not my data"):
+        problem.dimension  # noqa: B018
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
+    assert problem.dimension == 2
+    assert problem.cost(1).dimension == 2
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(ConfigError, match=r'problem.file = "own.py" is not a file; looked for'):
         build_problem({"name": "python", "file": "own.py", "agents": 2}, {}, tmp_path)

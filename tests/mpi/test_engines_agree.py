@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from run_table import PAIRS, assert_equal_states, comparable, configure, play, play_mpi, states
 
+import distopt
 from distopt.config import make_config
 from distopt.engine.agreement import SharedError
 from distopt.engine.audit import audit
 from distopt.engine.run import open_transport
+from distopt.errors import DataError
 
 pytestmark = pytest.mark.mpi(min_size=4)
 
@@ -120,3 +122,25 @@ def test_a_pair_that_has_lost_step_is_named_on_every_rank(comm):
     assert len(set(sentences)) == 1
     assert "Agent 2 and agent 1 have lost step: at iteration 9 they differ in the" in sentences[0]
     assert "compressor's state for y of agent 1" in sentences[0]
+
+
+def test_costs_of_different_dimension_are_refused_together(comm):
+    """No rank sees another's cost, so only together they notice; all then say the same."""
+
+    class Parabola:
+        smoothness = 1.0
+
+        def __init__(self, dimension):
+            self.dimension = dimension
+
+        def value(self, x):
+            return 0.5 * float(x @ x)
+
+        def gradient(self, x, out):
+            out[:] = x
+
+    cost = Parabola(3 + (comm.rank == 2))
+    with pytest.raises(
+        DataError, match=r"cost of agent 2 has dimension 4, but that of agent 0 has 3"
+    ):
+        distopt.minimize(cost, comm=comm, algorithm=distopt.GradientTracking(eta=0.1, gamma=0.5))
