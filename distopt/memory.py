@@ -20,6 +20,7 @@ from distopt.compressors.base import scratch
 from distopt.randomness import kernel
 
 MemoryKind: TypeAlias = Literal["replicas", "sum"]
+MemoryStart: TypeAlias = Literal["zeros", "x0"]
 
 
 class Memory(ABC):
@@ -35,6 +36,10 @@ class Memory(ABC):
 
     own: F64
     mixed: F64
+
+    @abstractmethod
+    def start_at(self, point: F64) -> None:
+        """Put h of all members to `point` : float64[d], which all agents hold equal to the bit."""
 
     @abstractmethod
     def target(self, member: int, scale: float, alpha: float) -> tuple[float, F64]:
@@ -69,6 +74,9 @@ class Replicas(Memory):
         self.h = np.zeros((1 + len(weights), d))
         self.own = self.h[0]
         self.mixed = np.zeros(d)
+
+    def start_at(self, point: F64) -> None:
+        self.h[:] = point
 
     def target(self, member: int, scale: float, alpha: float) -> tuple[float, F64]:
         """With alpha = 1 the message goes straight into h, which then is the hat."""
@@ -106,6 +114,11 @@ class RunningSum(Memory):
         self.own = np.zeros(d)
         self.sum = np.zeros(d)
         self.mixed = np.zeros(d)
+
+    def start_at(self, point: F64) -> None:
+        """The sum is `point` as well, because a row of W sums to one."""
+        self.own[:] = point
+        self.sum[:] = point
 
     def target(self, member: int, scale: float, alpha: float) -> tuple[float, F64]:
         """The own message is kept apart as q; all neighbours' go into one weighted sum."""

@@ -45,14 +45,27 @@ PARAMETERS = {
     "zed": {"eta": 0.02},
     "zed-auto": {"restarts": 4, "eta": 0.16},  # of which some fail
     "zed1": {"eta": 0.02, "memory": "sum"},
+    "cgt1-x0": {"eta": 0.01, "gamma": 0.1, "memory": "sum", "memory_start": "x0"},
+    "lead-x0": {"eta": 0.02, "gamma": 0.2, "memory_start": "x0"},
+    "zed-x0": {"restarts": 4, "eta": 0.16, "memory_start": "x0"},
 }
+# Rows whose names end in -x0 start all agents from this point, with these compressors only.
+COMMON_START = Path(__file__).with_name("start.txt")
+FROM_X0 = {"quantize-range", "zoom"}
 ARITHMETIC = {  # of the rows whose names end in -fixed
     "x": {"format": "Q6.12", "mode": "SR"},
     "y": {"format": "Q12.12", "mode": "SR_eps", "eps": 0.1},
     "gradient": {"format": "Q12.10"},
 }
 EXACT = {"fixed_point_gd"}  # take problems whose gradients are exact in integers
-MEMORY_STEP = {"cgt1", "cgt1-sum", "lead", "primal_dual"}  # have alpha, which must be <= 1 / r
+MEMORY_STEP = {
+    "cgt1",
+    "cgt1-sum",
+    "cgt1-x0",
+    "lead",
+    "lead-x0",
+    "primal_dual",
+}  # have alpha, which must be <= 1 / r
 
 # A new compressor adds one line.
 MESSAGES = {
@@ -91,6 +104,8 @@ def fits(algorithm: str, message: str) -> bool:
     name, _, kind = algorithm.partition("-")
     cls = ALGORITHMS.get(name)
     needs = Adaptive if kind == "zoom" else cls.needs
+    if kind == "x0" and message not in FROM_X0:
+        return False
     if needs is None:
         return message == "identity"
     guarantee = compressor(message).guarantee(DIMENSION, needs)
@@ -118,6 +133,8 @@ def configure(
         parameters["alpha"] = min(1.0, 1 / guarantee.r)
     name = "diagonal" if algorithm in EXACT else "pl"
     cost = {"name": name, "dimension": DIMENSION, "start": "normal", "agents": agents}
+    if algorithm.endswith("-x0"):
+        cost["start"] = str(COMMON_START)
     cost |= problem or {}
     if algorithm in EXACT:
         cost.pop("basis", None)  # always diagonal

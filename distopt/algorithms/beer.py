@@ -9,7 +9,7 @@ from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, 
 from distopt.algorithms.updates import descend, track
 from distopt.analysis.rules import lag_at_one, mixing_step, tracking_step
 from distopt.arrays import F64
-from distopt.memory import MemoryKind, make_memory
+from distopt.memory import MemoryKind, MemoryStart, make_memory
 from distopt.parameters import parameters
 
 
@@ -28,6 +28,7 @@ class Beer(Algorithm):
     eta: Positive = AUTO  # step size
     gamma: Fraction = AUTO  # consensus step
     memory: MemoryKind = "replicas"
+    memory_start: MemoryStart = "zeros"  # h of x before the first message
 
     lyapunov = "V1"
 
@@ -41,6 +42,8 @@ class Beer(Algorithm):
         s.keep(x=x0.copy(), y=np.empty(d), g=np.empty(d))
         s.keep(hx=make_memory(self.memory, agent.weights, d))
         s.keep(hy=make_memory(self.memory, agent.weights, d))
+        if self.memory_start == "x0":
+            s.hx.start_at(x0)
         s.keep(mixed_x=s.hx.mixed, mixed_y=s.hy.mixed)  # used in the next iteration
         s.work(dx=np.empty(d), dy=np.empty(d), g_next=np.empty(d))
         agent.gradient(s.x, out=s.g)

@@ -9,7 +9,7 @@ from distopt.algorithms.arithmetic import ArithmeticField, make_numbers, refuse_
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
 from distopt.analysis.rules import following, mixing_step, tracking_step
 from distopt.arrays import F64
-from distopt.memory import MemoryKind, make_memory
+from distopt.memory import MemoryKind, MemoryStart, make_memory
 from distopt.parameters import parameters
 
 
@@ -30,6 +30,7 @@ class CompressedTracking1(Algorithm):
     gamma: Fraction = AUTO  # consensus step
     alpha: Positive = AUTO  # memory step; the theory wants <= 1/r
     memory: MemoryKind = "replicas"
+    memory_start: MemoryStart = "zeros"  # h of x before the first message
     arithmetic: ArithmeticField = None  # of the section [arithmetic]; float64 without it
 
     lyapunov = "V1"
@@ -37,6 +38,8 @@ class CompressedTracking1(Algorithm):
     def __post_init__(self) -> None:
         if self.memory != "replicas":
             refuse_in_fixed_point(self.arithmetic, "memory", self.memory, '"replicas"')
+        if self.memory_start != "zeros":
+            refuse_in_fixed_point(self.arithmetic, "memory_start", self.memory_start, '"zeros"')
 
     def choose(self, facts: Facts) -> Self:
         found = following(facts.compressor, facts.dimension)
@@ -48,6 +51,8 @@ class CompressedTracking1(Algorithm):
         s.keep(x=x0.copy(), y=np.empty(d), g=np.empty(d))
         s.keep(hx=make_memory(self.memory, agent.weights, d))
         s.keep(hy=make_memory(self.memory, agent.weights, d))
+        if self.memory_start == "x0":
+            s.hx.start_at(x0)
         s.work(dx=np.empty(d), dy=np.empty(d), g_next=np.empty(d))
         agent.gradient(s.x, out=s.g)
         s.y[:] = s.g

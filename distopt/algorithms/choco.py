@@ -8,7 +8,7 @@ from distopt.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
 from distopt.analysis.rules import lag_at_one, mixing_step, untracked_step
 from distopt.arrays import F64
-from distopt.memory import MemoryKind, make_memory
+from distopt.memory import MemoryKind, MemoryStart, make_memory
 from distopt.parameters import Field, parameters
 
 
@@ -29,6 +29,7 @@ class Choco(Algorithm):
     gamma: Fraction = AUTO  # consensus step
     decay: Annotated[float, Field(ge=0, le=1)] = 0.0  # exponent of the decreasing step size
     memory: MemoryKind = "replicas"
+    memory_start: MemoryStart = "zeros"  # h of x before the first message
 
     vectors = 1
 
@@ -40,6 +41,8 @@ class Choco(Algorithm):
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), hx=make_memory(self.memory, agent.weights, d))
+        if self.memory_start == "x0":
+            s.hx.start_at(x0)
         s.work(dx=np.empty(d), g=np.empty(d))
         return s
 

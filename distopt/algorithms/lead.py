@@ -8,7 +8,7 @@ from distopt.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
 from distopt.analysis.rules import following
 from distopt.arrays import F64
-from distopt.memory import MemoryKind, make_memory
+from distopt.memory import MemoryKind, MemoryStart, make_memory
 from distopt.parameters import parameters
 
 
@@ -30,6 +30,7 @@ class Lead(Algorithm):
     gamma: Fraction = AUTO  # consensus step
     alpha: Positive = AUTO  # memory step
     memory: MemoryKind = "replicas"
+    memory_start: MemoryStart = "zeros"  # h of x before the first message
 
     vectors = 1
     pilot = True
@@ -48,6 +49,8 @@ class Lead(Algorithm):
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), D=np.zeros(d), g=np.empty(d))
         s.keep(hx=make_memory(self.memory, agent.weights, d))
+        if self.memory_start == "x0":
+            s.hx.start_at(x0)
         s.work(z=np.empty(d), direction=np.empty(d))
         agent.gradient(s.x, out=s.g)
         return s

@@ -8,7 +8,7 @@ from distopt.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
 from distopt.analysis.rules import following, mixing_step
 from distopt.arrays import F64
-from distopt.memory import MemoryKind, make_memory
+from distopt.memory import MemoryKind, MemoryStart, make_memory
 from distopt.parameters import parameters
 
 
@@ -32,6 +32,7 @@ class PrimalDual(Algorithm):
     beta: Positive = AUTO  # dual step
     alpha: Positive = AUTO  # memory step
     memory: MemoryKind = "replicas"
+    memory_start: MemoryStart = "zeros"  # h of x before the first message
 
     vectors = 1
 
@@ -49,6 +50,8 @@ class PrimalDual(Algorithm):
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), v=np.zeros(d), g=np.empty(d))
         s.keep(hx=make_memory(self.memory, agent.weights, d))
+        if self.memory_start == "x0":
+            s.hx.start_at(x0)
         s.work(dx=np.empty(d), direction=np.empty(d))
         agent.gradient(s.x, out=s.g)
         return s

@@ -20,7 +20,7 @@ from distopt.algorithms.trial import Trial
 from distopt.algorithms.updates import aim, mix_exactly
 from distopt.arrays import F64
 from distopt.compressors.base import Adaptive, Guarantee
-from distopt.memory import MemoryKind, make_memory
+from distopt.memory import MemoryKind, MemoryStart, make_memory
 from distopt.parameters import parameters
 
 
@@ -48,6 +48,7 @@ class Zed(Algorithm):
     alpha: Rate = AUTO  # memory step
     restarts: Count = AUTO  # how often the start may be repeated with half of eta
     memory: MemoryKind = "replicas"
+    memory_start: MemoryStart = "zeros"  # h of x before the first message
 
     vectors = 1
     needs: ClassVar[type[Guarantee] | None] = Adaptive
@@ -69,6 +70,8 @@ class Zed(Algorithm):
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), m=np.zeros(d), D=np.zeros(d), nu=np.zeros(d), g=np.empty(d))
         s.keep(hx=make_memory(self.memory, agent.weights, d), eta=np.array([float(self.eta)]))
+        if self.memory_start == "x0":
+            s.hx.start_at(x0)
         s.work(z=np.empty(d), e=np.empty(d))
         if self.restarts:
             s.keep(trial=Trial(self.restarts, x0))
@@ -107,6 +110,8 @@ class Zed(Algorithm):
         s.x[:] = s.trial.x0
         for zero in (s.m, s.D, s.nu, *s.hx.arrays().values()):
             zero.fill(0.0)
+        if self.memory_start == "x0":
+            s.hx.start_at(s.trial.x0)
         agent.forget()
         s.eta[0] /= 2
 

@@ -28,7 +28,7 @@ from distopt.config import RunConfig, named, to_toml
 from distopt.costs.base import Cost
 from distopt.engine import checkpoint
 from distopt.engine.agreement import SharedError, together
-from distopt.engine.audit import audit
+from distopt.engine.audit import audit, checksum
 from distopt.engine.diagnostics import Diagnostics
 from distopt.engine.driver import Hosted, iterate, run_to_end
 from distopt.engine.recorder import Recorder
@@ -182,6 +182,8 @@ class Session:
     def begin(self, place: Path | None, done: int) -> None:
         """Resolve ``"auto"``, allocate the agents, agree on start values or load a checkpoint."""
         self.facts, self.lower, self.lower_kind = self.gather_facts()
+        if getattr(self.algorithm, "memory_start", "zeros") == "x0":
+            self.require_one_start()
         self.transport.warm_up(self.try_rules)
         resolved = together(self.transport, lambda: self.algorithm.resolve(self.facts))
         # Eigenvalues and sums may differ in their last bits between hosts, and agents whose gamma or
@@ -261,6 +263,20 @@ class Session:
                 DataError(
                     f"The cost of agent {other} has dimension {told[other]:.0f}, but that of agent 0 "
                     f"has {told[0]:.0f}; all agents need the same."
+                )
+            )
+
+    def require_one_start(self) -> None:
+        """Raise, on all processes alike, unless all agents start from the same bits."""
+        points = zip(self.transport.hosted, self.costs, strict=True)
+        told = [checksum([self.problem.start_point(i, cost)]) for i, cost in points]
+        table = self.transport.collect(np.array(told, dtype=float)[:, None])[:, 0]
+        other = int(np.argmax(table != table[0]))
+        if other:
+            raise SharedError(
+                ConfigError(
+                    'algorithm.memory_start = "x0" needs agents that all start from the same point, but '
+                    f'agent {other} starts from another than agent 0; accepted here: "zeros".'
                 )
             )
 

@@ -18,7 +18,10 @@ VECTOR = 8 * DIMENSION  # bytes
 
 
 def begun(algorithm, message):
-    config = configure(algorithm, message, problem={"dimension": DIMENSION, "basis": "diagonal"})
+    problem = {"dimension": DIMENSION, "basis": "diagonal"}
+    if algorithm.endswith("-x0"):
+        problem["start"] = "zeros"  # the same for all; the file's point is shorter
+    config = configure(algorithm, message, problem=problem)
     transport = LocalTransport(config.problem.topology)
     session = Session(
         config.problem, config.algorithm, config.compressor, config.run, transport, None, None
