@@ -54,8 +54,8 @@ for name, problem, graph, target in (
     ("pl", {"name": "pl", "agents": 10, "dimension": 50, "condition": 2.0}, "ring", 1e-10),
     ("logistic", LOGISTIC | {"dataset": "synthetic", "sorted_fraction": 0.8}, "geometric", 1e-10),
     ("breast_cancer", LOGISTIC | {"dataset": "breast_cancer", "lam": 0.05}, "geometric", 1e-10),
-    ("digits", LOGISTIC | {"dataset": "digits", "lam": 0.05}, "geometric", 1e-10),
-    ("lista", {"name": "lista", "agents": 4, "m": 16, "n": 6, "layers": 3, "samples": 16}, "ring", 1e-6),
+    ("digits", LOGISTIC | {"dataset": "digits", "agents": 10, "sorted_fraction": 0.8, "lam": 0.1}, "geometric", 1e-10),
+    ("lista", {"name": "lista", "agents": 4, "m": 16, "n": 6, "layers": 3, "samples": 16}, "ring", 1e-4),
 ):  # fmt: skip
     PROBLEMS[f"zoom_{name}"] = {
         "problem": problem,
@@ -71,8 +71,8 @@ CENTRES = {
     "zoom_pl": {"gt": 0.006, "momentum": 0.01, "exact": 0.0175, "lead": 0.02, "zed": 0.016},
     "zoom_breast_cancer": {"gt": 0.375, "momentum": 0.75, "exact": 1.1, "lead": 0.6, "zed": 1.2},
     "zoom_logistic": {"gt": 1.0, "momentum": 1.8, "exact": 3.0, "lead": 2.5, "zed": 2.3},
-    "zoom_digits": {"gt": 0.2, "momentum": 0.4, "exact": 0.6, "lead": 0.4, "zed": 0.6},
-    "zoom_lista": {"gt": 2.0, "momentum": 4.0, "exact": 6.0, "lead": 5.0, "zed": 6.0},
+    "zoom_digits": {"gt": 0.2, "momentum": 0.4, "exact": 0.45, "lead": 0.4, "zed": 0.5},
+    "zoom_lista": {"gt": 1.6, "momentum": 3.0, "exact": 4.0, "lead": 2.0, "zed": 4.0},
 }
 SMALL, MEDIUM = (0.25, 0.4, 0.6), (0.4, 0.6, 0.8)
 

@@ -2,6 +2,7 @@
 
     python benchmarks/zoom.py                run all suites in one process each, then write the page
     python benchmarks/zoom.py --reuse        keep the finished runs of an earlier call
+    python benchmarks/zoom.py --only SUITE   run this one; the others' sections are made from their last runs
     python benchmarks/zoom.py --quick        only prove that it runs: one suite, to 1e-4
 
 Bytes are the lengths of what was handed to the transport. Seeds are the suites' own; the parameters were
@@ -9,11 +10,15 @@ tuned on others (benchmarks/tune.py).
 """
 
 import argparse
+import json
 import platform
+from math import log2
+from statistics import median
 
 from results import ROOT, compare, percent
 
-SUITES = ("zoom_pl", "zoom_logistic", "zoom_breast_cancer")
+LIMITED = ("zoom_pl", "zoom_logistic", "zoom_breast_cancer")  # suites that limits were set for
+SUITES = (*LIMITED, "zoom_digits", "zoom_lista", "zoom_ffnn", "zoom_batch")
 UNCOMPRESSED = ("exact diffusion", "exact diffusion momentum")
 # To 1e-10: share of gt's bytes, share of exact diffusion's, times its iterations (gt's for cgt3).
 LIMITS = {
@@ -24,12 +29,35 @@ LIMITS = {
 }
 
 
+def rate(variant, accuracies):
+    """Write bits a coordinate from the last accuracy but one to the last: spent and least.
+
+    P is quadratic in the error, so an error that falls with P needs at least log2(P1 / P2) / 2 bits.
+    """
+    if len(accuracies) < 2:
+        return "-"
+    least = log2(accuracies[-2] / accuracies[-1]) / 2
+    found = []
+    for run in variant["runs"]:
+        if len(run["reached"]) < len(accuracies) or None in run["reached"][-2:]:
+            continue
+        before, after = run["reached"][-2:]
+        spent = 8 * (after["bytes_per_agent"] - before["bytes_per_agent"]) / variant["dimension"]
+        found.append((spent, after["iterations"] - before["iterations"]))
+    if not found:
+        return "-"
+    spent, k = (median(values) for values in zip(*found, strict=True))
+    return f"{spent / k:.3g} / {least / k:.2g} = {spent / least:.3g}"
+
+
 def table(comparison):
     """Write one comparison as a Markdown table: iterations, bytes, of gt, of the best uncompressed."""
     accuracies = comparison["accuracies"]
     lines = [
-        "| variant | converged | " + " | ".join(f"to {a:g}" for a in accuracies) + " |",
-        "|---" * (len(accuracies) + 2) + "|",
+        "| variant | converged | "
+        + " | ".join(f"to {a:g}" for a in accuracies)
+        + " | P at the end | bits, of the limit |",
+        "|---" * (len(accuracies) + 4) + "|",
     ]
     for variant in comparison["variants"]:
         cells = [variant["variant"], variant["converged"] or variant["status"]]
@@ -42,8 +70,19 @@ def table(comparison):
                 f"{at['iterations']:.0f}, {at['bytes_per_agent']:.0f} B, "
                 f"{percent(at['to_baseline'])}, {percent(at['to_uncompressed'])}{some}"
             )
+        end = variant["stationarity"]
+        cells += ["-" if end is None else f"{end:.2g}", rate(variant, accuracies)]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def failures(comparison):
+    """List what made runs fail."""
+    return [
+        f"* {variant['variant']}: {failure}"
+        for variant in comparison["variants"]
+        for failure in variant["failures"]
+    ]
 
 
 def verdicts(comparison):
@@ -73,28 +112,31 @@ def verdicts(comparison):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--reuse", action="store_true")
+    parser.add_argument("--only", choices=SUITES, metavar="SUITE")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     settings = ["run.stop.stationarity=1e-4"] if options.quick else []
     sections = []
     for suite in SUITES[:1] if options.quick else SUITES:
-        comparison = compare(suite, options.reuse, settings)
+        if options.only in (None, suite):
+            comparison = compare(suite, options.reuse, settings)
+        else:
+            done = ROOT / "runs" / f"results-{suite}" / "comparison.json"
+            comparison = json.loads(done.read_text())
         sections += [f"### {comparison['title'].removeprefix('Zooming scales: ')}", ""]
         sections += [f"`launch/experiments/{suite}.toml`", "", *table(comparison), ""]
-        if not options.quick:
-            sections += [
-                "Limits that were set beforehand, at 1e-10:",
-                "",
-                *verdicts(comparison),
-                "",
-            ]
+        if failed := failures(comparison):
+            sections += ["Runs that failed:", "", *failed, ""]
+        if suite in LIMITED and not options.quick:
+            sections += ["Limits that were set beforehand, at 1e-10:", ""]
+            sections += [*verdicts(comparison), ""]
     print("\n".join(sections))
     print(f"Python {platform.python_version()}, {platform.machine()}.")
     if options.quick:
         return
     page = ROOT / "docs" / "zooming.md"
     head, mark, _ = page.read_text().partition("<!-- written by benchmarks/zoom.py -->\n")
-    page.write_text(head + mark + "\n" + "\n".join(sections))
+    page.write_text(head + mark + "\n" + "\n".join(sections).rstrip() + "\n")
 
 
 if __name__ == "__main__":
