@@ -50,11 +50,12 @@ PROBLEMS = {
 
 # The suites of docs/zooming.md.
 LOGISTIC = {"name": "logistic", "agents": 20, "split": "sorted"}
+DIGITS = {"dataset": "digits", "agents": 10, "sorted_fraction": 0.8, "lam": 0.1}
 for name, problem, graph, target in (
     ("pl", {"name": "pl", "agents": 10, "dimension": 50, "condition": 2.0}, "ring", 1e-10),
     ("logistic", LOGISTIC | {"dataset": "synthetic", "sorted_fraction": 0.8}, "geometric", 1e-10),
     ("breast_cancer", LOGISTIC | {"dataset": "breast_cancer", "lam": 0.05}, "geometric", 1e-10),
-    ("digits", LOGISTIC | {"dataset": "digits", "agents": 10, "sorted_fraction": 0.8, "lam": 0.1}, "geometric", 1e-10),
+    ("digits", LOGISTIC | DIGITS, "geometric", 1e-10),
     ("lista", {"name": "lista", "agents": 4, "m": 16, "n": 6, "layers": 3, "samples": 16}, "ring", 1e-4),
 ):  # fmt: skip
     PROBLEMS[f"zoom_{name}"] = {

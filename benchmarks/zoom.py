@@ -2,7 +2,7 @@
 
     python benchmarks/zoom.py                run all suites in one process each, then write the page
     python benchmarks/zoom.py --reuse        keep the finished runs of an earlier call
-    python benchmarks/zoom.py --only SUITE   run this one; the others' sections are made from their last runs
+    python benchmarks/zoom.py --only SUITE   run this one; the others' sections are from their last runs
     python benchmarks/zoom.py --quick        only prove that it runs: one suite, to 1e-4
 
 Bytes are the lengths of what was handed to the transport. Seeds are the suites' own; the parameters were
