@@ -47,14 +47,17 @@ def make_key(seed: int, agent: int, stream: int, iteration: int = 0) -> U32:
 def fill_blocks(key: U32, tile: int, first: int, count: int, out: U32) -> None:
     """Do a part of `fill_tile`: the words of the blocks first, ..., first + count - 1 of the tile."""
     mask = np.uint64(0xFFFFFFFF)
+    # Read once, since for all the compiler knows `out` may overlap `key`.
+    seed_low, seed_high = key[0], key[1]
+    iteration, agent, stream = key[2], key[3], key[4]
     for j in range(count):
         b = first + j
         c0 = np.uint64(np.uint32(tile * 256 + b))
-        c1 = np.uint64(key[2])
-        c2 = np.uint64(key[3])
-        c3 = np.uint64(key[4])
-        k0 = np.uint64(key[0])
-        k1 = np.uint64(key[1])
+        c1 = np.uint64(iteration)
+        c2 = np.uint64(agent)
+        c3 = np.uint64(stream)
+        k0 = np.uint64(seed_low)
+        k1 = np.uint64(seed_high)
         for _ in range(10):
             p0 = np.uint64(0xD2511F53) * c0
             p1 = np.uint64(0xCD9E8D57) * c2

@@ -29,11 +29,10 @@ from distopt.memory import Replicas
 from distopt.parameters import Field, field_names, nearest, parameters
 from distopt.randomness import kernel
 
-GRADIENT, STEP, EDGES = (
-    8,
-    9,
-    16,
-)  # sites of rounding; an edge to agent j takes EDGES + 2 j and the next
+# Sites of rounding.
+GRADIENT = 8
+STEP = 9
+EDGES = 16  # an edge to agent j takes EDGES + 2 j and the next
 
 
 @parameters("arithmetic")
