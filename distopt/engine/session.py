@@ -382,7 +382,11 @@ class Session:
                 f"{self.latest['ball_violations']:.0f} compressed arguments were outside the unit "
                 "ball, so this run has left the theory of cgt3; larger s0x, s0y or mu keep it inside."
             )
-        if self.rows and self.latest["stationarity"] > GROWN * self.rows[0]["stationarity"]:
+        # Of a network P may grow while the loss falls: its gradient is small at the start as well.
+        if self.rows and all(
+            self.latest[name] > factor * self.rows[0][name]
+            for name, factor in (("stationarity", GROWN), ("objective", 1))
+        ):
             self.warnings.append(
                 f"P grew from {self.rows[0]['stationarity']:.3g} to "
                 f"{self.latest['stationarity']:.3g}: the run is diverging; "
