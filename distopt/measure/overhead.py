@@ -86,7 +86,7 @@ def on_ethernet(nbytes: float) -> float:
     checksum and the pause between frames: they take time like bytes.
 
     >>> round(on_ethernet(1_000_000) / 1_000_000, 3)
-    1.094
+    1.093
     >>> round(on_ethernet(10), 0)
     166.0
     """

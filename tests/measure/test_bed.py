@@ -14,6 +14,8 @@ from distopt.errors import ConfigError, TransportError
 from distopt.measure import bed
 from distopt.measure.link import parse_link, parse_links
 
+pytestmark = pytest.mark.xdist_group("bed")  # one at a time: what a bed leaves is looked for
+
 BED = [sys.executable, "-m", "distopt.measure.bed"]
 
 

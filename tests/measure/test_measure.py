@@ -19,6 +19,8 @@ from distopt.measure.items import make_items, require_hosts
 from distopt.measure.link import parse_links
 from distopt.measure.timing import require_same
 
+pytestmark = pytest.mark.xdist_group("bed")
+
 SUITE = """
 [problem]
 name = "pl"
