@@ -95,8 +95,9 @@ limit=900
 # The parts share the compiled kernels in .numba_cache.
 pytest="-m pytest -p no:cacheprovider --color=no --durations=10 --durations-min=2"
 part "tests without MPI, and of MPI jobs from outside (Open MPI)"
+# A file's tests stay on one worker: some share what is costly to make, or look for what they leave behind.
 # shellcheck disable=SC2086
-suite plain "$limit" .venv/bin/python $pytest -q -n "$jobs" --dist loadgroup -m "$chosen"
+suite plain "$limit" .venv/bin/python $pytest -q -n "$jobs" --dist loadfile -m "$chosen"
 
 part "MPI jobs from outside (MPICH)"
 # shellcheck disable=SC2086

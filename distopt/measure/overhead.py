@@ -88,7 +88,7 @@ def on_ethernet(nbytes: float) -> float:
     >>> round(on_ethernet(1_000_000) / 1_000_000, 3)
     1.093
     >>> round(on_ethernet(10), 0)
-    166.0
+    124
     """
     frames = ceil((nbytes + MPI_MESSAGE) / FULL)
     answers = frames // 2

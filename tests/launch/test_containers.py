@@ -17,7 +17,7 @@ import yaml
 from machines import AGENTS, ROOT, assert_equal_runs, need, places, write_paced
 
 # One worker takes all of them: what the fixtures make is made once.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
+pytestmark = pytest.mark.slow
 
 PROGRAMS = ("podman", "runc", "debootstrap", "aardvark-dns", "iptables")
 PACKAGES = ("podman", "runc", "debootstrap", "netavark", "aardvark-dns", "iptables")

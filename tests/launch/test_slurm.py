@@ -14,7 +14,7 @@ from machines import AGENTS, ROOT, assert_equal_runs, need, places, write_paced
 from distopt.engine.job import end_with_parent
 
 # One worker takes all of them: what the fixtures make is made once.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.slow
 
 PACE = 0.05  # seconds an iteration
 # Slurm looks at time limits every 30 s, and warns up to 30 s early: with two minutes and 60 s the warning

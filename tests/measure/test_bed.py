@@ -14,9 +14,8 @@ from distopt.errors import ConfigError, TransportError
 from distopt.measure import bed
 from distopt.measure.link import parse_link, parse_links
 
-pytestmark = pytest.mark.xdist_group("bed")  # one at a time: what a bed leaves is looked for
-
 BED = [sys.executable, "-m", "distopt.measure.bed"]
+MINE = {"DISTOPT_BED_TEST": str(os.getpid())}  # in the environment of all that these tests start
 
 
 def missing() -> str:
@@ -42,12 +41,13 @@ def traces() -> tuple[set[str], set[str], set[str]]:
         if "/etc/hosts" in x or "netns" in x
     }
     found = set()
+    mine = "=".join(*MINE.items()).encode()
     for place in Path("/proc").glob("[0-9]*"):
         try:
             environment = (place / "environ").read_bytes()
         except OSError:
             continue
-        if b"DISTOPT_BED_TEST=1" in environment and place.name != str(os.getpid()):
+        if mine in environment.split(b"\0"):
             found.add(place.name)
     return links, mounts, found
 
@@ -55,7 +55,7 @@ def traces() -> tuple[set[str], set[str], set[str]]:
 def start(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*BED, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"DISTOPT_BED_TEST": "1"},
+        env=os.environ | MINE,
     )  # fmt: skip
 
 

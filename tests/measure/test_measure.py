@@ -19,8 +19,6 @@ from distopt.measure.items import make_items, require_hosts
 from distopt.measure.link import parse_links
 from distopt.measure.timing import require_same
 
-pytestmark = pytest.mark.xdist_group("bed")
-
 SUITE = """
 [problem]
 name = "pl"
@@ -176,7 +174,7 @@ def test_a_plan_of_a_configuration_tries_other_compressors(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_suite_is_measured_on_a_bed_and_leaves_nothing(suite_file: Path, tmp_path: Path) -> None:
-    from test_bed import missing, traces
+    from test_bed import MINE, missing, traces
 
     if missing():
         pytest.skip(missing())
@@ -186,7 +184,7 @@ def test_a_suite_is_measured_on_a_bed_and_leaves_nothing(suite_file: Path, tmp_p
         sys.executable, "-m", "distopt", "measure", str(suite_file), "--hosts", "3", "--rounds", "1",
         "--link", "20mbit,unlimited", "--seconds", "1", "--out", str(out), "--json",
     ]  # fmt: skip
-    environment = os.environ | {"DISTOPT_BED_TEST": "1"}
+    environment = os.environ | MINE
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=500, env=environment
     )
