@@ -29,6 +29,7 @@ from distopt.agent import Agent
 from distopt.arrays import F64, I64, U8
 from distopt.compressors.base import Absolute, Adaptive, Compressor, Guarantee, Local, Relative
 from distopt.errors import ConfigError
+from distopt.memory import MemoryStart
 from distopt.parameters import Field
 
 Step: TypeAlias = Generator[U8, Sequence[U8], None]
@@ -170,6 +171,8 @@ class Algorithm(ABC):
     repeats : int
         How many independent runs it does at once; `model` and its like are float64[repeats, d] then,
         and records are means over the runs.
+    memory_start : "zeros" or "x0"
+        Where the memories of x begin; at x0 all agents must start from the same point.
     """
 
     vectors: ClassVar[int] = 2
@@ -178,6 +181,7 @@ class Algorithm(ABC):
     lyapunov: ClassVar[str | None] = None
     pilot: ClassVar[bool] = False
     repeats = 1
+    memory_start: MemoryStart = "zeros"
 
     def accept(self, compressor: Compressor, d: int) -> None:
         """Raise `ConfigError`, naming an algorithm that takes it, for a compressor of another class."""

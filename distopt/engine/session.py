@@ -182,7 +182,7 @@ class Session:
     def begin(self, place: Path | None, done: int) -> None:
         """Resolve ``"auto"``, allocate the agents, agree on start values or load a checkpoint."""
         self.facts, self.lower, self.lower_kind = self.gather_facts()
-        if getattr(self.algorithm, "memory_start", "zeros") == "x0":
+        if self.algorithm.memory_start == "x0":
             self.require_one_start()
         self.transport.warm_up(self.try_rules)
         resolved = together(self.transport, lambda: self.algorithm.resolve(self.facts))
@@ -282,20 +282,25 @@ class Session:
 
     def make_agents(self) -> list[Hosted]:
         """Make this process's agents and their states at iteration 0."""
-        hosted = []
-        for i, cost in zip(self.transport.hosted, self.costs, strict=True):
-            agent = Agent(
-                i,
-                cost,
-                self.problem.topology.neighbours(i),
-                self.problem.topology.weights(i),
-                self.compressor,
-                self.settings.seed,
-                batch=self.settings.batch,
-            )
-            x0 = self.problem.start_point(i, cost)
-            hosted.append(Hosted(agent, self.algorithm.init(agent, x0)))
-        return hosted
+        pairs = zip(self.transport.hosted, self.costs, strict=True)
+        return [
+            self.host(i, cost, self.problem.topology, self.problem.start_point(i, cost))
+            for i, cost in pairs
+        ]
+
+    def host(self, i: int, cost: Cost, topology: Topology, x0: F64) -> Hosted:
+        """Make agent i of a graph, which starts at x0."""
+        agent = Agent(
+            i,
+            cost,
+            topology.neighbours(i),
+            topology.weights(i),
+            self.compressor,
+            self.settings.seed,
+            batch=self.settings.batch,
+            remedy=self.algorithm.remedy(),
+        )
+        return Hosted(agent, self.algorithm.init(agent, x0))
 
     def load(self, place: Path, done: int) -> None:
         """Put the agents, counters and clocks where the checkpoint was made."""
@@ -553,19 +558,8 @@ def warm_up(session: Session) -> None:
     topology = Topology(2, [(0, 1)])
     transport = LocalTransport(topology)
     cost = session.costs[0]
-    hosted = []
-    for i in (0, 1):
-        agent = Agent(
-            i,
-            cost,
-            topology.neighbours(i),
-            topology.weights(i),
-            session.compressor,
-            session.settings.seed,
-            batch=session.settings.batch,
-        )
-        x0 = session.problem.start_point(session.transport.hosted[0], cost)
-        hosted.append(Hosted(agent, session.algorithm.init(agent, x0)))
+    x0 = session.problem.start_point(session.transport.hosted[0], cost)
+    hosted = [session.host(i, cost, topology, x0) for i in (0, 1)]
     run_to_end(
         [session.algorithm.start(h.agent, h.state, session.facts) for h in hosted], transport
     )
