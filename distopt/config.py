@@ -21,7 +21,7 @@ from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor
 from distopt.costs import REGISTRY as COSTS
 from distopt.errors import ConfigError
-from distopt.parameters import explain, field_names, nearest, show
+from distopt.parameters import explain, field_names, nearest, require_known, show
 from distopt.problem import Problem, build_problem
 from distopt.registry import Registry
 from distopt.topologies import REGISTRY as TOPOLOGIES
@@ -215,13 +215,8 @@ def make_member(registry: Registry, table: dict[str, Any]) -> Any:
         given = "is missing" if name is None else f"= {show(name)} is no text in quotes"
         raise ConfigError(f"{section}.name {given}. Known: {', '.join(registry)}.")
     cls = registry.get(name)
-    known = ["name", *field_names(cls)]
-    for key in arguments:
-        if key not in known:
-            raise ConfigError(
-                f"{section}.{key} is not known{nearest(key, known) or '.'} "
-                f'Accepted with {section}.name = "{name}": {", ".join(sorted(known))}.'
-            )
+    known = sorted(["name", *field_names(cls)])
+    require_known(section, arguments, known, f' with {section}.name = "{name}"')
     return cls(**arguments)
 
 

@@ -6,7 +6,7 @@ a wrong value gives the same sentence everywhere.
 """
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar, dataclass_transform
 
@@ -92,6 +92,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Say ``; did you mean "x"?`` where a known name resembles the given one, else nothing."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f'; did you mean "{match[0]}"?' if match else ""
+
+
+def require_known(
+    section: str, table: Iterable[str], known: Sequence[str], where: str = ""
+) -> None:
+    """Raise `ConfigError` for the first key of a section's table that is not one of the known ones.
+
+    `where` says, for the sentence, with what they are accepted.
+    """
+    for key in table:
+        if key not in known:
+            raise ConfigError(
+                f"{section}.{key} is not known{nearest(key, known) or '.'} "
+                f"Accepted{where}: {', '.join(known)}."
+            )
 
 
 def explain(error: pydantic.ValidationError, section: str, known: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ from distopt.costs import REGISTRY
 from distopt.costs.base import Cost, Family
 from distopt.errors import ConfigError, DataError
 from distopt.files import locate, reason, sha256
-from distopt.parameters import explain, field_names, nearest, show
+from distopt.parameters import explain, field_names, nearest, require_known, show
 from distopt.randomness import STREAM_START, make_key, normal
 from distopt.topologies.edge_file import EdgeFile
 from distopt.topology import Topology, graph_kind
@@ -169,13 +169,7 @@ def build_problem(problem: dict[str, Any], topology: dict[str, Any], folder: Pat
         raise ConfigError(f"problem.name is missing or not a text. Known: {', '.join(REGISTRY)}.")
     cls = REGISTRY.get(name)
     common, own = list(ProblemConfig.model_fields), field_names(cls)
-    for key in problem:
-        if key not in [*common, *own]:
-            known = sorted([*common, *own])
-            raise ConfigError(
-                f"problem.{key} is not known{nearest(key, known) or '.'} "
-                f'Accepted with problem.name = "{name}": {", ".join(known)}.'
-            )
+    require_known("problem", problem, sorted([*common, *own]), f' with problem.name = "{name}"')
     try:
         config = ProblemConfig(**{key: problem[key] for key in common if key in problem})
     except pydantic.ValidationError as error:

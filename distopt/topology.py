@@ -17,7 +17,7 @@ import numpy as np
 from distopt.arrays import F64
 from distopt.errors import ConfigError
 from distopt.files import locate
-from distopt.parameters import defaults, nearest, show
+from distopt.parameters import defaults, require_known, show
 from distopt.topologies import REGISTRY
 from distopt.topologies.base import GraphKind
 from distopt.topologies.edge_file import EdgeFile
@@ -224,12 +224,7 @@ def graph_kind(section: dict[str, Any], folder: Path) -> tuple[str, GraphKind]:
             f"topology.graph = {show(name)} is not acceptable; accepted: a text in quotes."
         )
     cls = REGISTRY.get(name)
-    known = ["file", "graph", *defaults(cls)]
-    for key in rest:
-        if key not in known:
-            raise ConfigError(
-                f"topology.{key} is not known{nearest(key, known) or '.'} "
-                f'Accepted with topology.graph = "{name}": {", ".join(sorted(known))}.'
-            )
+    known = sorted(["file", "graph", *defaults(cls)])
+    require_known("topology", rest, known, f' with topology.graph = "{name}"')
     kind = cls(**rest)
     return name, kind

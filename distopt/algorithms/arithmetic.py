@@ -26,7 +26,7 @@ from distopt.fixedpoint.arithmetic import decode, encode, rounding_key
 from distopt.fixedpoint.format import Codes, Format
 from distopt.fixedpoint.place import Place, place_of
 from distopt.memory import Replicas
-from distopt.parameters import Field, field_names, nearest, parameters
+from distopt.parameters import Field, field_names, parameters, require_known
 from distopt.randomness import kernel
 
 # Sites of rounding.
@@ -73,13 +73,7 @@ def arithmetic_of(given: Any) -> Any:
     """Make the arithmetic of the section [arithmetic]."""
     if not isinstance(given, dict):
         return given
-    known = field_names(Arithmetic)
-    for key in given:
-        if key not in known:
-            raise ConfigError(
-                f"arithmetic.{key} is not known{nearest(key, known) or '.'} Accepted: "
-                f"{', '.join(known)}."
-            )
+    require_known("arithmetic", given, field_names(Arithmetic))
     return Arithmetic(**given)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from distopt.errors import ConfigError
 from distopt.fixedpoint.arithmetic import Mode, Rounding
 from distopt.fixedpoint.format import Format
-from distopt.parameters import Field, field_names, nearest, parameters, show
+from distopt.parameters import Field, field_names, parameters, require_known
 
 
 @parameters("place")
@@ -22,16 +22,14 @@ class Place:
     eps: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of SR_eps and signed_SR_eps only
 
     def __post_init__(self) -> None:
-        if self.eps and self.mode not in {"SR_eps", "signed_SR_eps"}:
-            raise ConfigError(
-                f'place.eps = {self.eps:g} means nothing with place.mode = "{self.mode}"; '
-                'accepted with "SR_eps" and "signed_SR_eps".'
-            )
-        if self.format is not None:
-            try:
-                Format.parse(self.format)
-            except ConfigError as error:
-                raise ConfigError(f"place.{error}") from None
+        try:
+            self.rounding  # noqa: B018
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("rounding.", "place.")) from None
+        try:
+            self.numbers  # noqa: B018
+        except ConfigError as error:
+            raise ConfigError(f"place.{error}") from None
 
     @property
     def rounding(self) -> Rounding:
@@ -50,22 +48,10 @@ def place_of(section: str) -> Callable[[Any], Any]:
     def validate(given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        known = field_names(Place)
-        for key in given:
-            if key not in known:
-                raise ConfigError(
-                    f"{section}.{key} is not known{nearest(key, known) or '.'} "
-                    f"Accepted: {', '.join(known)}."
-                )
+        require_known(section, given, field_names(Place))
         try:
             return Place(**given)
         except ConfigError as error:
             raise ConfigError(str(error).replace("place.", f"{section}.")) from None
 
     return validate
-
-
-def refuse_mode(place: Place, section: str, mode: str, reason: str) -> None:
-    """Raise if a place has a mode that it cannot have."""
-    if place.mode == mode:
-        raise ConfigError(f"{section}.mode = {show(mode)} {reason}; accepted: the other modes.")
