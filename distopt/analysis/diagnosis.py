@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from distopt.analysis.history import read_history
-from distopt.analysis.pl_star import DENSE, Report, curvature_bound, diagnose, tangent_kernel
+from distopt.analysis.pl_star import DENSE, Report, curvature_bound, diagnose
 from distopt.arrays import F64
 from distopt.config import Config, load_config, to_toml
 from distopt.costs.networks.family import Network
@@ -68,6 +68,8 @@ class Diagnosis:
     Attributes
     ----------
     config : Config
+    start : float64[d]
+        The mean of the agents' start points.
     rows : list of dict
         The quantities at each point, by iteration; the start is first.
     told : list of str
@@ -84,6 +86,7 @@ class Diagnosis:
     """
 
     config: Config
+    start: F64
     rows: list[dict[str, float]] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     curve: tuple[F64, F64] = (np.empty(0), np.empty(0))
@@ -228,14 +231,15 @@ def measure(
     """Measure all quantities at some points, the start first."""
     family, seed = network(config), config.problem.seed
     other = family.held_out(request.held_out, seed)
-    found, start = Diagnosis(config), points[0][1]
+    start = points[0][1]
+    found = Diagnosis(config, start)
     for iteration, w in points:
         report = diagnose(cost, w, start, request.outputs, request.dense)
+        if len(points) == 1:
+            found.spectrum = report.kernel.spectrum
         found.rows.append(row(iteration, report, other.nmse(w), bound(cost, w, report, request)))
         found.told.append(str(report.kernel))
     found.curve = (found.series("iteration"), found.series("nmse"))
-    if len(points) == 1 and cost.X.size <= request.dense:
-        found.spectrum = np.asarray(np.linalg.eigvalsh(tangent_kernel(cost, start)), np.float64)
     found.pictures = pictures(cost, other, points[-1][1])
     return found
 

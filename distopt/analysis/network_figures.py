@@ -27,6 +27,28 @@ def title(found: Diagnosis) -> str:
     )
 
 
+# What `along_run` draws beside the NMSE: titles, and the quantities under them.
+ALONG = {
+    "Tangent kernel K = J J'": {
+        "kernel_largest": "largest eigenvalue of K",
+        "pl_ratio": "PL ratio r'Kr / r'r",
+        "kernel_smallest": "smallest eigenvalue of K",
+        "kernel_resolution": "rounding errors in it",
+    },
+    "Norms of Hessians": {
+        "loss_curvature": "of the loss",
+        "sample_curvature": "of a sample's outputs",
+        "output_curvature": "of single outputs",
+        "curvature_bound": "explicit bound for a sample",
+    },
+    "Distances": {
+        "moved": "distance moved from the start",
+        "allowed_radius": "radius that the condition allows",
+        "needed_radius": "radius that descent is known to need",
+    },
+}
+
+
 def along_run(found: Diagnosis) -> Figure:
     """Draw NMSE with the PL* rate, eigenvalues, curvature and radii against iterations."""
     at = found.series("iteration")
@@ -38,29 +60,9 @@ def along_run(found: Diagnosis) -> Figure:
             label = f"PL* rate, exp(-eta mu t), mu = {q.small(found.rate)}"
             curve(axes[0], iterations, found.bound(iterations), label=label, color=INK, ls="--")
         finish(axes[0], "NMSE")
-        named = {
-            "kernel_largest": "largest eigenvalue of K",
-            "pl_ratio": "PL ratio r'Kr / r'r",
-            "kernel_smallest": "smallest eigenvalue of K",
-            "kernel_resolution": "rounding errors in it",
-        }
-        several(axes[1], at, found, named)
-        finish(axes[1], "Tangent kernel K = J J'")
-        named = {
-            "loss_curvature": "of the loss",
-            "sample_curvature": "of a sample's outputs",
-            "output_curvature": "of single outputs",
-            "curvature_bound": "explicit bound for a sample",
-        }
-        several(axes[2], at, found, named)
-        finish(axes[2], "Norms of Hessians")
-        named = {
-            "moved": "distance moved from the start",
-            "allowed_radius": "radius that the condition allows",
-            "needed_radius": "radius that descent is known to need",
-        }
-        several(axes[3], at, found, named)
-        finish(axes[3], "Distances")
+        for axis, (words, names) in zip(axes[1:], ALONG.items(), strict=True):
+            several(axis, at, found, names)
+            finish(axis, words)
         figure.suptitle(title(found), x=0.01, ha="left", fontsize=10.5)
     return figure
 
@@ -95,7 +97,7 @@ def at_start(found: Diagnosis) -> Figure:
         bars(
             axes[2],
             {
-                "norm of the weights": float(np.linalg.norm(start(found))),
+                "norm of the weights": float(np.linalg.norm(found.start)),
                 "radius allowed": row["allowed_radius"],
                 "radius needed": row["needed_radius"],
             },
@@ -103,12 +105,6 @@ def at_start(found: Diagnosis) -> Figure:
         axes[2].set_title("Sufficient condition")
         figure.suptitle(f"{title(found)}, at the start", x=0.01, ha="left", fontsize=10.5)
     return figure
-
-
-def start(found: Diagnosis) -> F64:
-    """Return the start weights."""
-    f = network(found.config)
-    return f.layout.start(found.config.problem.seed, f.gain, f.threshold)
 
 
 def recovered(found: Diagnosis) -> Figure:

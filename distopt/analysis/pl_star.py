@@ -7,7 +7,7 @@ is about one cost; for a whole problem take the family's cost of a single agent,
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -35,6 +35,7 @@ class Extremes:
     size: int
     method: str  # "dense" or "lanczos"
     residual: float  # of the eigenvector of `smallest`; 0 for "dense"
+    spectrum: F64 = field(default_factory=lambda: np.empty(0), repr=False, compare=False)  # "dense"
 
     @property
     def resolution(self) -> float:
@@ -99,8 +100,9 @@ def kernel_extremes(
     """
     size = cost.X.size
     if size <= dense:
-        eigenvalues = np.linalg.eigvalsh(tangent_kernel(cost, w))
-        return Extremes(float(eigenvalues[0]), float(eigenvalues[-1]), size, "dense", 0.0)
+        eigenvalues = np.asarray(np.linalg.eigvalsh(tangent_kernel(cost, w)), np.float64)
+        ends = float(eigenvalues[0]), float(eigenvalues[-1])
+        return Extremes(*ends, size, "dense", 0.0, eigenvalues)
     pulled = np.empty(cost.dimension)
 
     def apply(v: F64) -> F64:

@@ -244,13 +244,7 @@ class Results:
             file.attrs["settings"] = self.sweep.text
             file.attrs["target"] = self.sweep.settings.target
             columns(file.create_group("trials"), [trial_row(t) for t in self.trials.values()])
-            columns(
-                file.create_group("starts"),
-                [
-                    {"network": label, "m": m, "seed": seed} | row
-                    for (label, m, seed), row in self.starts.items()
-                ],
-            )
+            columns(file.create_group("starts"), self.start_rows())
 
     def add(self, done: "Trial | Start") -> None:
         """Take in one finished job."""
@@ -299,14 +293,17 @@ class Results:
                         "trials": [trial_row(t) for t in self.of(label, m)],
                     }
                 )
-        starts = [
+        return {
+            "target": s.target, "epochs": s.epochs, "thresholds": found, "starts": self.start_rows(),
+            "file": str(self.path),
+        }  # fmt: skip
+
+    def start_rows(self) -> list[dict[str, Any]]:
+        """Describe all start points by plain numbers."""
+        return [
             {"network": label, "m": m, "seed": seed} | row
             for (label, m, seed), row in self.starts.items()
         ]
-        return {
-            "target": s.target, "epochs": s.epochs, "thresholds": found, "starts": starts,
-            "file": str(self.path),
-        }  # fmt: skip
 
 
 def trial_row(t: Trial) -> dict[str, Any]:
