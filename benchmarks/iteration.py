@@ -25,9 +25,9 @@ import numpy as np
 
 from distopt.config import make_config
 from distopt.engine.driver import iterate
-from distopt.engine.launcher import find_mpirun, this_rank
-from distopt.engine.run import open_transport
-from distopt.engine.session import Session
+from distopt.engine.launcher import find_mpirun
+from distopt.engine.run import open_transport, set_up
+from distopt.rank import this_rank
 
 RANKS = 4
 TARGETS = {100: 0.25, 1_000_000: 120.0}  # ms an iteration
@@ -47,14 +47,6 @@ def configuration(d, agents=RANKS):
         },
         Path(),
     )
-
-
-def begin(config, transport):
-    session = Session(
-        config.problem, config.algorithm, config.compressor, config.run, transport, None, None
-    )
-    session.begin(None, 0)
-    return session
 
 
 class Ours:
@@ -140,7 +132,7 @@ def check(config, session, iterations):
     """Demand that the timed ranks compute what one process computes."""
     from distopt.transport.local import LocalTransport
 
-    alone = Ours(begin(config, LocalTransport(config.problem.topology)))
+    alone = Ours(set_up(config, LocalTransport(config.problem.topology)))
     alone.run(iterations)
     mine = session.hosted[0]
     assert (mine.state.x == alone.session.hosted[mine.agent.index].state.x).all()
@@ -151,7 +143,7 @@ def measure(comm, d, rounds):
     with open_transport(
         "mpi", config.problem, config.algorithm, config.compressor, config.run, comm
     ) as transport:
-        session = begin(config, transport)
+        session = set_up(config, transport)
         ours = Ours(session)
         ours.run(3)
         if d <= 10_000:
@@ -181,7 +173,7 @@ def simulated(rounds):
     from distopt.transport.local import LocalTransport
 
     config = configuration(100, agents=100)
-    ours = Ours(begin(config, LocalTransport(config.problem.topology)))
+    ours = Ours(set_up(config, LocalTransport(config.problem.topology)))
     ours.run(5)
     rates = []
     for _ in range(rounds):
@@ -196,15 +188,28 @@ def verdict(value, bound, smaller=True):
     return f"target {bound:g}: {'reached' if good else 'MISSED'}"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def become_rank(program, about):
+    """Read the command line, and start this program over under mpirun; in a rank return --short."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="only show that it runs")
     short = parser.parse_args().short
     if this_rank() is None:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
-        line = find_mpirun().start(RANKS, [sys.executable, __file__, *["--short"] * short])
+        line = find_mpirun().start(RANKS, [sys.executable, program, *["--short"] * short])
         os.execvp(line[0], line)
+    return short
+
+
+def leave(comm):
+    """Wait for the other ranks asleep: a busy barrier would take rank 0's core."""
+    done = comm.Ibarrier()
+    while not done.Test():
+        sleep(0.01)
+
+
+def main():
+    short = become_rank(__file__, __doc__)
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD
@@ -227,9 +232,7 @@ def main():
         rate = simulated(rounds)
         tell(f"simulate, 100 agents, d = 100: {rate:.0f} iterations/s  "
              f"{verdict(rate, SIMULATED, smaller=False)}")  # fmt: skip
-    done = comm.Ibarrier()  # sleeping: a busy barrier would take rank 0's core
-    while not done.Test():
-        sleep(0.01)
+    leave(comm)
 
 
 if __name__ == "__main__":

@@ -62,20 +62,22 @@ def table(comparison: dict) -> list[str]:
     ]
     for variant in comparison["variants"]:
         cells = [variant["variant"], variant["converged"] or variant["status"]]
-        for at in variant["accuracies"]:
-            if not at["reached"]:
-                cells.append("not reached")
-                continue
-            share, best = at["to_baseline"], at["to_uncompressed"]
-            some = "" if at["reached"] == at["runs"] else f" ({at['reached']} of {at['runs']})"
-            cells.append(
-                f"{at['iterations']:.0f}, {at['bytes_per_agent']:.0f} B, {percent(share)}, "
-                f"{percent(best)}{some}"
-            )
+        cells += [cell(at) for at in variant["accuracies"]]
         bits = variant["bits_per_coordinate"]
         cells += [f"{bits:.3g}" if bits else "-", str(variant["ball_violations"])]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def cell(at: dict) -> str:
+    """Write what one accuracy took: iterations, bytes, share of gt, of the best uncompressed."""
+    if not at["reached"]:
+        return "not reached"
+    some = "" if at["reached"] == at["runs"] else f" ({at['reached']} of {at['runs']})"
+    return (
+        f"{at['iterations']:.0f}, {at['bytes_per_agent']:.0f} B, {percent(at['to_baseline'])}, "
+        f"{percent(at['to_uncompressed'])}{some}"
+    )
 
 
 def percent(share: float | None) -> str:

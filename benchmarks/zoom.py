@@ -15,7 +15,7 @@ import platform
 from math import log2
 from statistics import median
 
-from results import ROOT, compare, percent
+from results import ROOT, cell, compare, percent
 
 LIMITED = ("zoom_pl", "zoom_logistic", "zoom_breast_cancer")  # suites that limits were set for
 SUITES = (*LIMITED, "zoom_digits", "zoom_lista", "zoom_ffnn", "zoom_batch")
@@ -61,15 +61,7 @@ def table(comparison):
     ]
     for variant in comparison["variants"]:
         cells = [variant["variant"], variant["converged"] or variant["status"]]
-        for at in variant["accuracies"]:
-            if not at["reached"]:
-                cells.append("not reached")
-                continue
-            some = "" if at["reached"] == at["runs"] else f" ({at['reached']} of {at['runs']})"
-            cells.append(
-                f"{at['iterations']:.0f}, {at['bytes_per_agent']:.0f} B, "
-                f"{percent(at['to_baseline'])}, {percent(at['to_uncompressed'])}{some}"
-            )
+        cells += [cell(at) for at in variant["accuracies"]]
         end = variant["stationarity"]
         cells += ["-" if end is None else f"{end:.2g}", rate(variant, accuracies)]
         lines.append("| " + " | ".join(cells) + " |")

@@ -8,20 +8,16 @@ block. The limit set beforehand: at d = 1,000,000 an iteration of zed takes at m
 exact_diffusion.
 """
 
-import argparse
 import os
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from time import sleep
 
 import numpy as np
-from iteration import RANKS, Ours, begin, milliseconds
+from iteration import RANKS, Ours, become_rank, leave, milliseconds
 
 from distopt.config import make_config
-from distopt.engine.launcher import find_mpirun, this_rank
-from distopt.engine.run import open_transport
+from distopt.engine.run import open_transport, set_up
 
 NAMES = ("exact_diffusion", "zed", "zed1")
 BLOCKS = {10_000: 50, 1_000_000: 4}  # iterations per round
@@ -49,7 +45,7 @@ def measure(comm, d, rounds):
             transport = stack.enter_context(
                 open_transport("mpi", c.problem, c.algorithm, c.compressor, c.run, comm)
             )
-            rivals[name] = Ours(begin(c, transport))
+            rivals[name] = Ours(set_up(c, transport))
             rivals[name].run(10)
         times = {name: [] for name in NAMES}
         nbytes, phases = {}, {}
@@ -68,14 +64,7 @@ def measure(comm, d, rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--short", action="store_true", help="only show that it runs")
-    short = parser.parse_args().short
-    if this_rank() is None:
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ.setdefault(name, "1")
-        line = find_mpirun().start(RANKS, [sys.executable, __file__, *["--short"] * short])
-        os.execvp(line[0], line)
+    short = become_rank(__file__, __doc__)
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD
@@ -94,9 +83,7 @@ def main():
             tell(
                 f"\nzed at d = 1,000,000: limit {LIMIT:g}, {'reached' if ratio <= LIMIT else 'MISSED'}"
             )
-    done = comm.Ibarrier()  # sleeping: a busy barrier would take rank 0's core
-    while not done.Test():
-        sleep(0.01)
+    leave(comm)
 
 
 if __name__ == "__main__":

@@ -90,17 +90,9 @@ class Zed(Algorithm):
         received = yield agent.pack(k, z=s.e)
         agent.mix(received, s.hx, alpha=self.alpha)
         mix_exactly(
-            s.z,
-            s.e,
-            s.hx.sent,
-            s.hx.mixed,
-            agent.weight_sum,
-            self.c0,
-            self.c1 / eta,
-            s.x,
-            s.D,
-            s.nu,
-        )
+            s.z, s.e, s.hx.sent, s.hx.mixed, agent.weight_sum, self.c0, self.c1 / eta,
+            s.x, s.D, s.nu,
+        )  # fmt: skip
         if self.restarts and s.trial.goes_on and (yield from s.trial.fails(s.e)):
             self.begin_again(agent, s)
         agent.gradient(s.x, out=s.g)

@@ -135,6 +135,19 @@ def resume(
     return raise_signal(result) if signals else result
 
 
+def set_up(config: Config, transport: Transport, settings: RunConfig | None = None) -> Session:
+    """Set up the agents of a transport at iteration 0, to be iterated by hand; nothing is written.
+
+    `settings` take the place of the configuration's [run].
+    """
+    session = Session(
+        config.problem, config.algorithm, config.compressor, settings or config.run, transport,
+        None, None,
+    )  # fmt: skip
+    session.begin(None, 0)
+    return session
+
+
 def raise_signal(result: Result) -> Result:
     """Let the SIGINT or SIGTERM that ended a run end the program as well; else return the result."""
     if result.signal in {signal.SIGINT, signal.SIGTERM}:

@@ -23,8 +23,7 @@ from distopt.commands import How
 from distopt.config import Config, load_config, read_toml
 from distopt.engine.driver import iterate
 from distopt.engine.launcher import limit_threads
-from distopt.engine.run import open_transport, run
-from distopt.engine.session import Session
+from distopt.engine.run import open_transport, run, set_up
 from distopt.errors import ConfigError, DistoptError
 from distopt.measure.link import Link, parse_links
 from distopt.measure.model import MEASURED, Iteration, Network, bare_points, fit
@@ -204,10 +203,7 @@ def computing_seconds(config: Config) -> float:
         ) as transport,
         threadpool_limits(1),
     ):
-        session = Session(
-            config.problem, config.algorithm, config.compressor, config.run, transport, None, None
-        )
-        session.begin(None, 0)
+        session = set_up(config, transport)
         spent: list[float] = []
         while len(spent) < 3 or (sum(spent) < CPU_SECONDS and len(spent) < config.run.iterations):
             began = thread_time()

@@ -18,7 +18,7 @@ from distopt.agent import Seconds
 from distopt.analysis.history import History
 from distopt.config import Config
 from distopt.engine.driver import iterate
-from distopt.engine.run import open_transport
+from distopt.engine.run import open_transport, set_up
 from distopt.engine.session import Session
 from distopt.errors import TransportError
 from distopt.measure.exchange import RawExchange, meet, time_exchanges
@@ -112,10 +112,7 @@ def time_run(
         threadpool_limits(settings.threads),
         np.errstate(over="ignore", invalid="ignore"),
     ):
-        session = Session(
-            config.problem, config.algorithm, config.compressor, settings, transport, None, None
-        )
-        session.begin(None, 0)
+        session = set_up(config, transport, settings)
         agent = session.hosted[0].agent
         place = find_place(transport, agent.neighbours, interfaces)
         limit()
@@ -135,7 +132,8 @@ def time_run(
             for a, m in zip(accuracies, marks, strict=True)
         ]
         result |= {"iterations": last, "wanted": wanted}
-        result["bare"] = bare(transport, place, agent.neighbours, result)
+        calls = after.seconds.encodings - before.seconds.encodings
+        result["bare"] = bare(transport, place, agent.neighbours, result, calls)
         began = perf_counter()
         row = session.diagnostics.row(last, session.seconds, session.diagnostics_seconds)
         result["record_seconds"] = perf_counter() - began
@@ -300,10 +298,13 @@ def reached(accuracy: float, mark: Any, clock: Any, history: History) -> dict[st
 
 
 def bare(
-    transport: Transport, place: Place, neighbours: Sequence[int], result: dict[str, Any]
+    transport: Transport,
+    place: Place,
+    neighbours: Sequence[int],
+    result: dict[str, Any],
+    calls: int,
 ) -> dict[str, Any] | None:
-    """Time the bare exchange of a message of the mean size, by MPI and by raw sockets."""
-    calls = result["phases"][3]["calls"]
+    """Time the bare exchange of a message of the mean size of `calls`, by MPI and by raw sockets."""
     size = round(result["bytes_per_agent"] / max(calls, 1))
     told: list[tuple[int, bool]] = transport.share((size, place.elsewhere == len(neighbours)))
     if not all(alone for _, alone in told):

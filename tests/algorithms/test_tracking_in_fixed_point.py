@@ -7,7 +7,7 @@ import pytest
 
 from distopt.config import make_config
 from distopt.engine.driver import iterate
-from distopt.engine.session import Session
+from distopt.engine.run import set_up
 from distopt.errors import ConfigError
 from distopt.fixedpoint import Format
 from distopt.transport.local import LocalTransport
@@ -50,12 +50,7 @@ def configure(name, mode, arithmetic=None, problem=None, **parameters):
 
 
 def begun(config):
-    transport = LocalTransport(config.problem.topology)
-    session = Session(
-        config.problem, config.algorithm, config.compressor, config.run, transport, None, None
-    )
-    session.begin(None, 0)
-    return session
+    return set_up(config, LocalTransport(config.problem.topology))
 
 
 def sums(session):

@@ -10,7 +10,7 @@ from run_table import PAIRS, configure
 
 from distopt.config import make_config
 from distopt.engine.driver import iterate
-from distopt.engine.session import Session
+from distopt.engine.run import set_up
 from distopt.transport.local import LocalTransport
 
 DIMENSION = 5000
@@ -22,12 +22,7 @@ def begun(algorithm, message):
     if algorithm.endswith("-x0"):
         problem["start"] = "zeros"  # the same for all; the file's point is shorter
     config = configure(algorithm, message, problem=problem)
-    transport = LocalTransport(config.problem.topology)
-    session = Session(
-        config.problem, config.algorithm, config.compressor, config.run, transport, None, None
-    )
-    session.begin(None, 0)
-    return session, transport
+    return set_up(config, LocalTransport(config.problem.topology))
 
 
 def compiled(work):
@@ -52,11 +47,13 @@ def allocated(work):
 
 @pytest.mark.parametrize(("algorithm", "message"), PAIRS)
 def test_second_iteration_compiles_and_allocates_nothing(algorithm, message):
-    session, transport = begun(algorithm, message)
+    assert_iterations_are_hot(begun(algorithm, message))
 
+
+def assert_iterations_are_hot(session):
     def iterations(first, last):
         for k in range(first, last):
-            iterate(session.algorithm, session.hosted, transport, k)
+            iterate(session.algorithm, session.hosted, session.transport, k)
 
     iterations(0, 2)
     assert compiled(lambda: iterations(2, 5)) == 0
@@ -81,25 +78,11 @@ def test_mini_batches_and_blocks_allocate_and_compile_nothing(problem):
         "run": {"batch": 4},
     }
     config = make_config(tables, Path())
-    transport = LocalTransport(config.problem.topology)
-    session = Session(
-        config.problem, config.algorithm, config.compressor, config.run, transport, None, None
-    )
-    session.begin(None, 0)
-
-    def iterations(first, last):
-        for k in range(first, last):
-            iterate(session.algorithm, session.hosted, transport, k)
-
-    iterations(0, 2)
-    assert compiled(lambda: iterations(2, 5)) == 0
-    kept, most = allocated(lambda: iterations(5, 12))
-    assert most < VECTOR / 4
-    assert kept < VECTOR / 8
+    assert_iterations_are_hot(set_up(config, LocalTransport(config.problem.topology)))
 
 
 def test_records_allocate_and_compile_nothing_that_stays():
-    session, _ = begun("cgt1", "quantize")
+    session = begun("cgt1", "quantize")
     session.record()
     assert compiled(session.record) == 0
     kept, most = allocated(session.record)

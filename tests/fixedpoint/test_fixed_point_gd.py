@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from distopt.config import make_config
-from distopt.engine.run import run
-from distopt.engine.session import Session
+from distopt.engine.run import run, set_up
 from distopt.errors import ConfigError, DataError
 from distopt.fixedpoint import Format, Rounding, encode
 from distopt.fixedpoint.descent import FixedPointDescent
@@ -32,11 +31,7 @@ def configure(problem=None, algorithm=None, graph="ring", **settings):
 
 def play(config):
     """Run in this process; return the session, whose states hold the codes, and the result."""
-    transport = LocalTransport(config.problem.topology)
-    session = Session(
-        config.problem, config.algorithm, config.compressor, config.run, transport, None, None
-    )
-    session.begin(None, 0)
+    session = set_up(config, LocalTransport(config.problem.topology))
     return session, session.iterate()
 
 
