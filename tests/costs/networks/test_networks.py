@@ -195,14 +195,18 @@ def test_evaluations_allocate_nothing_that_grows(cls, tied):
     for _ in range(2):  # the first call compiles
         cost.value(x)
         cost.gradient(x, out)
+    peaks = []
     tracemalloc.start()
     try:
-        cost.value(x)
-        cost.gradient(x, out)
-        peak = tracemalloc.get_traced_memory()[1]
+        for _ in range(3):  # a thread of the test runner may allocate during one of them
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            cost.value(x)
+            cost.gradient(x, out)
+            peaks.append(tracemalloc.get_traced_memory()[1] - before)
     finally:
         tracemalloc.stop()
-    assert peak < 8000  # views of the matrices; samples x m has 48000 bytes
+    assert min(peaks) < 8000  # views of the matrices; samples x m has 48000 bytes
 
 
 def test_weights_that_are_not_finite_are_not_hidden():
