@@ -183,7 +183,7 @@ def make_algorithm(table: dict[str, Any], arithmetic: dict[str, Any]) -> Algorit
                 f'[arithmetic] does not go with algorithm.name = "{name}", which computes in its own '
                 "numbers; accepted: gt, cgt1, cgt2, cgt3."
             )
-        table = table | {"arithmetic": arithmetic}
+        return make_member(ALGORITHMS, table, arithmetic=arithmetic)  # type: ignore[no-any-return]
     return make_member(ALGORITHMS, table)  # type: ignore[no-any-return]
 
 
@@ -207,17 +207,20 @@ def make_section(model: type[M], section: str, table: Mapping[str, Any]) -> M:
         raise ConfigError(explain(error, section, model.model_fields)) from None
 
 
-def make_member(registry: Registry, table: dict[str, Any]) -> Any:
-    """Make the object that a section describes: its ``name`` picks the class, the rest are arguments."""
+def make_member(registry: Registry, table: dict[str, Any], **others: Any) -> Any:
+    """Make the object that a section describes: its ``name`` picks the class, the rest are arguments.
+
+    So are `others`, which come from other sections.
+    """
     arguments = dict(table)
     section, name = registry.section, arguments.pop("name", None)
     if not isinstance(name, str):
         given = "is missing" if name is None else f"= {show(name)} is no text in quotes"
         raise ConfigError(f"{section}.name {given}. Known: {', '.join(registry)}.")
     cls = registry.get(name)
-    known = sorted(["name", *field_names(cls)])
+    known = sorted({"name", *field_names(cls)} - set(SECTIONS))
     require_known(section, arguments, known, f' with {section}.name = "{name}"')
-    return cls(**arguments)
+    return cls(**arguments, **others)
 
 
 def named(registry: Registry, member: object) -> dict[str, Any]:

@@ -21,9 +21,10 @@ NAMES = {"lista": "LISTA", "admm_csnet": "ADMM-CSNet", "ffnn": "fully connected"
 def title(found: Diagnosis) -> str:
     """Say which network it is."""
     f = network(found.config)
+    samples = {"patches": "patches", "synthetic": "synthetic samples"}[f.data]
     return (
         f"{NAMES.get(found.name, found.name)}, m = {f.m}, n = {f.n}, {f.layers} layers, "
-        f"T = {f.samples} {f.data} samples, {found.config.problem.agents} agents"
+        f"T = {f.samples} {samples}, {found.config.problem.agents} agents"
     )
 
 
