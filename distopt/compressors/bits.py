@@ -120,10 +120,11 @@ def pack(codes: U16, count: int, width: int, out: U8, at: int, end: int) -> None
     while 8 * group + 8 <= count and at + store <= end:
         low = np.uint64(0)
         high = np.uint64(0)
+        first = np.uint64(8 * group)
         for j in range(4):
             shift = w * np.uint64(j)
-            low |= np.uint64(codes[8 * group + j]) << shift
-            high |= np.uint64(codes[8 * group + 4 + j]) << shift
+            low |= np.uint64(codes[first + np.uint64(j)]) << shift
+            high |= np.uint64(codes[first + np.uint64(4 + j)]) << shift
         if width <= 8:
             store_u64(out, at, low | high << half)
         elif width < 16:
@@ -162,10 +163,11 @@ def unpack(payload: U8, at: int, count: int, width: int, codes: U16) -> None:
     while 8 * group + 8 <= count and at + reach <= payload.size:
         low = load_u64(payload, at)
         high = low >> half if width <= 8 else load_u64(payload, at + second) >> offset
+        first = np.uint64(8 * group)
         for j in range(4):
             shift = w * np.uint64(j)
-            codes[8 * group + j] = (low >> shift) & mask
-            codes[8 * group + 4 + j] = (high >> shift) & mask
+            codes[first + np.uint64(j)] = (low >> shift) & mask
+            codes[first + np.uint64(4 + j)] = (high >> shift) & mask
         at += width
         group += 1
     buffer = np.uint64(0)
@@ -195,15 +197,18 @@ def above_half(payload: U8, at: int, count: int, width: int) -> bool:
     for j in range(lanes):
         lower |= ((np.uint64(1) << np.uint64(width - 1)) - np.uint64(1)) << np.uint64(j * width)
     found = np.uint64(0)
-    whole = count // lanes
-    for chunk in range(whole):
-        word = load_bits(payload, 8 * at + chunk * lanes * width)
+    bit, end = 8 * at, 8 * at + count * width
+    step = lanes * width
+    while bit + step <= end and (bit >> 3) + 8 <= payload.size:
+        word = load_u64(payload, bit >> 3) >> np.uint64(bit & 7)
         found |= ((word & lower) + lower) & word & highest
-    rest = (count - whole * lanes) * width
-    if rest > 0:
-        word = load_bits(payload, 8 * at + whole * lanes * width)
-        word &= (np.uint64(1) << np.uint64(rest)) - np.uint64(1)
+        bit += step
+    while bit < end:
+        word = load_bits(payload, bit)
+        if bit + step > end:
+            word &= (np.uint64(1) << np.uint64(end - bit)) - np.uint64(1)
         found |= ((word & lower) + lower) & word & highest
+        bit += step
     return bool(found != 0)
 
 
