@@ -88,6 +88,8 @@ class MpiTransport(Transport):
         self._diagnostics = comm.Dup()
         self._alarms = comm.Dup()
         self._neighbours = topology.neighbours(comm.rank)
+        # Next agent first, so that on a ring every host hears one neighbour at a time.
+        self._order = sorted(self._neighbours, key=lambda j: (j - comm.rank) % comm.size)
         self._hosts = self._diagnostics.allgather(socket.gethostname())
         self._spin_seconds = 0.0 if self._crowded() else SPIN_SECONDS
         self._statuses = [MPI.Status() for _ in range(2 * len(self._neighbours))]
@@ -119,7 +121,7 @@ class MpiTransport(Transport):
         turn, self._turn = self._turn, self._turn ^ 1
         message = [payload, payload.size, MPI.BYTE]
         requests: list[MPI.Request] = [*self._receives[turn]]
-        requests += [self._comm.Isend(message, dest=j, tag=TAG) for j in self._neighbours]
+        requests += [self._comm.Isend(message, dest=j, tag=TAG) for j in self._order]
         self.count(payload, len(self._neighbours))
         self._wait(requests, self._statuses)
         received = [
@@ -175,7 +177,7 @@ class MpiTransport(Transport):
         silent = [j for j, late in zip(self._neighbours, pending, strict=False) if late]
         stuck = [
             j
-            for j, late in zip(self._neighbours, pending[len(self._neighbours) :], strict=False)
+            for j, late in zip(self._order, pending[len(self._neighbours) :], strict=False)
             if late
         ]
         who = " and ".join(f"agent {j} (host {self._hosts[j]})" for j in silent or stuck)
