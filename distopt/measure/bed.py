@@ -38,7 +38,7 @@ MOST = 200  # hosts
 # A bucket holds a millisecond of traffic, at least a few packets. The more it holds, the more a host
 # may send above its rate after a pause, and iterations are full of pauses.
 BURST_SECONDS = 1e-3
-BURST_BYTES = 6_000
+BURST_BYTES = 1_600
 QUEUE_BYTES = 64 * 2**20  # nothing is lost in the queue of a link
 
 NEEDED = {"ip": "iproute2", "tc": "iproute2", "unshare": "util-linux", "mount": "mount"}
