@@ -330,9 +330,15 @@ def plan(
         ),
     ] = None,
     share: Annotated[
-        float,
-        typer.Option("--per-core", metavar="A", min=1, help="Agents that share a core there."),
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            "--per-core",
+            metavar="A",
+            min=1,
+            help="Agents that share a core there, all cores being busy.",
+            show_default="each has a host of its own",
+        ),
+    ] = None,
     settings: Settings = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per variant, the last lines.")

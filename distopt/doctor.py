@@ -13,7 +13,13 @@ from typing import NamedTuple
 from rich.markup import escape
 
 from distopt.console import output
-from distopt.engine.launcher import INSTALL, find_mpirun, mpi_library, prepare_numba_cache
+from distopt.engine.launcher import (
+    INSTALL,
+    find_mpirun,
+    mpi_library,
+    prepare_numba_cache,
+    usable_cores,
+)
 from distopt.errors import DistoptError
 
 MESSAGE_SECONDS = 60
@@ -107,8 +113,7 @@ def byte_order() -> Finding:
 
 def cores() -> Finding:
     """Count the cores that this process may use."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Finding("cores", True, f"{usable} usable of {os.cpu_count()}")
+    return Finding("cores", True, f"{usable_cores()} usable of {os.cpu_count()}")
 
 
 def blas() -> str:

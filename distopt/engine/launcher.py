@@ -65,6 +65,13 @@ def limit_threads(config: Path, settings: Sequence[str] = ()) -> None:
         os.environ[name] = str(threads) if str(threads).isdigit() else "1"
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def prepare_numba_cache() -> Path | None:
     """Make sure that compiled kernels can be kept on disk; return the folder if one had to be chosen.
 

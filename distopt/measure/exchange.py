@@ -17,7 +17,7 @@ from distopt.errors import TransportError
 from distopt.transport.base import Transport
 
 PATIENCE_SECONDS = 60.0
-BLOCK_SECONDS = 0.05  # of exchanges between two meetings of the ranks
+BLOCK_SECONDS = 0.2  # of exchanges between two meetings of the ranks
 
 
 class RawExchange:
@@ -50,7 +50,8 @@ class RawExchange:
                 raise TransportError(
                     f"Raw sockets between the hosts cannot be opened: {error}."
                 ) from None
-        self.links = [links[j] for j in neighbours]
+        order = sorted(neighbours, key=lambda j: (j - me) % transport.agents)  # as MpiTransport's
+        self.links = [links[j] for j in order]
         for link in self.links:
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             link.setblocking(False)
@@ -122,7 +123,8 @@ def time_exchanges(
 def time_exchange(transport: Transport, raw: RawExchange, size: int, seconds: float) -> Bare:
     """Time exchanges of one size: blocks of one kind and the other in turn, all ranks starting together.
 
-    A block is long enough for the unequal start of the ranks not to matter.
+    A block is long enough for the unequal start of the ranks not to matter, and has two exchanges at
+    least: as in a run, the next one may begin while a slower neighbour ends the last.
     """
     payload = np.zeros(size, np.uint8)
     buffers = [np.empty(size, np.uint8) for _ in raw.links]
@@ -143,8 +145,8 @@ def time_exchange(transport: Transport, raw: RawExchange, size: int, seconds: fl
         times.append(transport.collect(spent).max(axis=0) / block)
         if len(times) == 2 and block == 1:  # these two were to find out how long it takes
             whole = transport.collect(np.array([[(perf_counter() - began) / 2]])).max()
-            block = int(min(max(BLOCK_SECONDS / whole, 1), 200))
-            rounds = 2 + int(min(max(seconds / (block * whole), 2), 40))
+            block = int(min(max(2 * BLOCK_SECONDS / whole, 2), 1000))
+            rounds = 2 + int(min(max(seconds / (block * whole), 3), 40))
     kept = np.median(times[2:], axis=0)
     return Bare(size, float(kept[0]), float(kept[1]))
 

@@ -1,13 +1,13 @@
 """Seconds of an exchange and of an iteration from bytes and rate: the alpha-beta model, fitted.
 
-An exchange of messages in which a host sends w bytes in all (one message to each neighbour) over
-links of R bit/s takes
+An exchange in which a host sends a message of m bytes to each of c neighbours over links of R bit/s takes
 
-    t = alpha + beta w + 8 sigma w / R
+    t = alpha + beta c m + 8 sigma c w(m) / R
 
-alpha: what every exchange costs (s), beta: what the hosts' own work costs (s per byte), sigma: how much
-longer than its bytes alone a message occupies the link (headers, acknowledgements, both ways at once).
-An iteration takes its computing and its exchanges; nothing overlaps.
+alpha: what every exchange costs (s), beta: what the hosts' own work costs (s per byte), w(m): what the
+link carries for the message, with headers and acknowledgements (`overhead.on_link`), sigma: how much
+longer than that it is occupied (both ways at once; 1 at best). An iteration takes its computing and its
+exchanges; nothing overlaps.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
+
+from distopt.measure.overhead import on_link
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,10 @@ class Network:
     beta: float  # s per byte
     sigma: float  # 1
 
-    def exchange(self, nbytes: float, rate: float | None) -> float:
-        """Return the seconds of one exchange in which each host sends so many bytes."""
-        return self.alpha + self.beta * nbytes + (8 * self.sigma * nbytes / rate if rate else 0.0)
+    def exchange(self, message: float, copies: float, rate: float | None) -> float:
+        """Return the seconds of one exchange in which each host sends a message so many times."""
+        transfer = 8 * self.sigma * copies * on_link(message) / rate if rate else 0.0
+        return self.alpha + self.beta * copies * message + transfer
 
 
 # Measured on the test bed (docs: measured), where two agents share a core; a real network's alpha is
@@ -38,10 +41,11 @@ MEASURED = Network(alpha=3e-4, beta=2e-9, sigma=1.2)
 
 @dataclass(frozen=True)
 class Bare:
-    """One measured exchange: bytes that a host sent, rate (None: no limit), seconds."""
+    """One measured exchange: bytes of a message, how often a host sent it, rate, seconds."""
 
-    nbytes: float
-    rate: float | None
+    message: float
+    copies: float
+    rate: float | None  # None: no limit
     seconds: float
 
 
@@ -50,7 +54,10 @@ def fit(points: Sequence[Bare]) -> Network:
 
     Needs points of different sizes and rates; what they cannot tell apart comes out as 0.
     """
-    rows = [[1.0, p.nbytes, 8 * p.nbytes / p.rate if p.rate else 0.0] for p in points]
+    rows = [
+        [1.0, p.copies * p.message, 8 * p.copies * on_link(p.message) / p.rate if p.rate else 0.0]
+        for p in points
+    ]
     seconds = np.array([p.seconds for p in points])
     relative = np.array(rows) / seconds[:, None]
     scales = relative.max(axis=0)
@@ -66,12 +73,13 @@ class Iteration:
 
     computing: float  # s, gradient, compression and the rest
     exchanges: float  # per iteration
-    nbytes: float  # that a host sends in one exchange, every copy
+    message: float  # bytes
+    copies: float  # of each message: the neighbours of a host
     iterations: float = 1.0  # to the accuracy wanted
 
     def seconds(self, network: Network, rate: float | None) -> float:
         """Return the seconds to the accuracy wanted."""
-        exchange = self.exchanges * network.exchange(self.nbytes, rate)
+        exchange = self.exchanges * network.exchange(self.message, self.copies, rate)
         return self.iterations * (self.computing + exchange)
 
 
@@ -89,7 +97,8 @@ def break_even(one: Iteration, other: Iteration, network: Network) -> float:
 
 def transfer(one: Iteration, network: Network) -> float:
     """Return the bits on the link to the accuracy wanted, headers included: b of a + b / R."""
-    return 8 * network.sigma * one.iterations * one.exchanges * one.nbytes
+    on_one_link = one.copies * on_link(one.message)
+    return 8 * network.sigma * one.iterations * one.exchanges * on_one_link
 
 
 def crossing(rates: Sequence[float], one: Sequence[float], other: Sequence[float]) -> float | None:
@@ -110,15 +119,17 @@ def crossing(rates: Sequence[float], one: Sequence[float], other: Sequence[float
 def bare_points(variants: Sequence[dict[str, Any]]) -> list[Bare]:
     """Take the bare exchanges out of what `distopt measure` has written."""
     return [
-        Bare(
-            e["bytes_on_wire"] / e["bare"]["exchanges"] / v["agents"],
-            e["rate"],
-            e["bare"]["seconds"],
-        )
+        Bare(e["bare"]["nbytes"], copies(v, e), e["rate"], e["bare"]["seconds"])
         for v in variants
         for e in v["links"]
         if e["bare"]
     ]
+
+
+def copies(variant: dict[str, Any], entry: dict[str, Any]) -> float:
+    """Return how often a host sends each message, on average."""
+    sent = entry["bytes_on_wire"] / entry["bare"]["exchanges"] / variant["agents"]
+    return float(round(sent / max(entry["bare"]["nbytes"], 1), 1))
 
 
 def iteration(variant: dict[str, Any], entry: dict[str, Any], iterations: float = 1.0) -> Iteration:
@@ -127,6 +138,7 @@ def iteration(variant: dict[str, Any], entry: dict[str, Any], iterations: float 
     return Iteration(
         computing=s["gradient"] + s["compression"] + s["rest"],
         exchanges=exchanges,
-        nbytes=entry["bytes_on_wire"] / exchanges / variant["agents"],
+        message=entry["bare"]["nbytes"],
+        copies=copies(variant, entry),
         iterations=iterations,
     )

@@ -79,19 +79,24 @@ def at_interface(nbytes: float) -> float:
     return nbytes + MPI_MESSAGE + 2 * packets * PACKET
 
 
-def on_ethernet(nbytes: float) -> float:
-    """Predict what the cable of an Ethernet with 1500-byte frames carries for one message.
+def on_link(nbytes: float, beside: int = 0) -> float:
+    """Predict what a link that takes 1500 bytes a packet carries for one message, in bytes.
 
-    Full frames, and an acknowledgement for every second one on the way back. In bytes, with preamble,
-    checksum and the pause between frames: they take time like bytes.
+    Full frames, and an acknowledgement for every second one on the way back; that of a message in one
+    frame rides on an answer. `beside`: bytes to each frame that no counter shows.
+    """
+    frames = ceil((nbytes + MPI_MESSAGE) / FULL)
+    return nbytes + MPI_MESSAGE + (frames + frames // 2) * (PACKET + beside)
+
+
+def on_ethernet(nbytes: float) -> float:
+    """Predict what the cable of an Ethernet carries for one message, in bytes.
+
+    With preamble, checksum and the pause between frames: they take time like bytes.
 
     >>> round(on_ethernet(1_000_000) / 1_000_000, 3)
     1.093
     >>> round(on_ethernet(10), 0)
     124
     """
-    frames = ceil((nbytes + MPI_MESSAGE) / FULL)
-    answers = frames // 2
-    smallest = 64 - 4 + CABLE  # a frame has at least 64 bytes
-    last = max(nbytes + MPI_MESSAGE - (frames - 1) * FULL + PACKET + CABLE, smallest)
-    return (frames - 1) * (FULL + PACKET + CABLE) + last + answers * (PACKET + CABLE)
+    return on_link(nbytes, CABLE)

@@ -10,21 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, isfinite, log
 from pathlib import Path
-from statistics import median
-from time import thread_time
 from typing import Any
 
 from rich.table import Table
-from threadpoolctl import threadpool_limits
 
 from distopt import quantities as q
 from distopt.analysis.suite import load_suite
 from distopt.commands import How
 from distopt.config import Config, load_config, read_toml
-from distopt.engine.driver import iterate
 from distopt.engine.launcher import limit_threads
-from distopt.engine.run import open_transport, run, set_up
+from distopt.engine.run import run
 from distopt.errors import ConfigError, DistoptError
+from distopt.measure.computing import Core, core
 from distopt.measure.link import Link, parse_links
 from distopt.measure.model import MEASURED, Iteration, Network, bare_points, fit
 from distopt.rank import this_rank
@@ -43,8 +40,6 @@ CANDIDATES: tuple[dict[str, Any], ...] = (
     {"name": "one_bit"},
 )
 
-CPU_SECONDS = 1.0  # of iterations, to see how long one takes
-
 
 @dataclass(frozen=True)
 class Needs:
@@ -57,7 +52,7 @@ class Needs:
     seconds: float  # to simulate one variant
     network: Path | None  # measured.json of `distopt measure`
     latency: float | None  # ms, instead of the measured alpha
-    share: float  # agents that share a core there
+    share: float | None  # agents that share a core there; None: each has a host of its own
 
 
 def plan(needs: Needs, how: How) -> None:
@@ -75,10 +70,11 @@ def plan(needs: Needs, how: How) -> None:
     if needs.agents is not None:
         settings.append(f"problem.agents={needs.agents}")
     variants = []
-    for label, config in candidates(needs.config, settings):
-        if not how.quiet:
-            console.say(f"simulating {label}")
-        variants.append(predict(label, config, needs, links, network))
+    with core(busy=needs.share is not None) as computing:
+        for label, config in candidates(needs.config, settings):
+            if not how.quiet:
+                console.say(f"simulating {label}")
+            variants.append(predict(label, config, needs, links, network, computing))
     if not how.quiet and not how.as_json:
         console.output().print(table(variants, links, needs, network))
         for link in links:
@@ -143,7 +139,12 @@ def describe(compressor: dict[str, Any]) -> str:
 
 
 def predict(
-    label: str, config: Config, needs: Needs, links: Sequence[Link], network: Network
+    label: str,
+    config: Config,
+    needs: Needs,
+    links: Sequence[Link],
+    network: Network,
+    computing: Core,
 ) -> dict[str, Any]:
     """Simulate one variant and say what it will take on every link."""
     variant: dict[str, Any] = {"variant": label, "problem": None, "links": []}
@@ -160,9 +161,10 @@ def predict(
     exchanges = summary["messages_per_agent"] / k / (sum(degrees) / n)
     nbytes = summary["bytes_per_agent"] / k  # of one agent in one iteration, a broadcast once
     one = Iteration(
-        computing=needs.share * computing_seconds(config),
+        computing=(needs.share or 1) * computing(config),
         exchanges=exchanges,
-        nbytes=nbytes / exchanges * max(degrees),  # the busiest host decides
+        message=nbytes / exchanges,
+        copies=max(degrees),  # the busiest host decides
         iterations=iterations if iterations is not None else 1.0,
     )
     known = iterations is not None
@@ -178,7 +180,7 @@ def predict(
         "problem": None if known else "does not come nearer to this accuracy",
         "bytes_per_agent": nbytes * iterations if iterations is not None else None,
         "bytes_per_iteration": nbytes,
-        "message_bytes": nbytes / exchanges,
+        "message_bytes": one.message,
         "computing_seconds": one.computing,
         "links": [
             {
@@ -190,26 +192,6 @@ def predict(
             for link in links
         ],
     }
-
-
-def computing_seconds(config: Config) -> float:
-    """Return what a core of this machine computes for one agent in one iteration, in s.
-
-    Processor time, so that others who use the machine matter little.
-    """
-    with (
-        open_transport(
-            "simulate", config.problem, config.algorithm, config.compressor, config.run
-        ) as transport,
-        threadpool_limits(1),
-    ):
-        session = set_up(config, transport)
-        spent: list[float] = []
-        while len(spent) < 3 or (sum(spent) < CPU_SECONDS and len(spent) < config.run.iterations):
-            began = thread_time()
-            iterate(session.algorithm, session.hosted, transport, len(spent))
-            spent.append(thread_time() - began)
-    return median(spent[1:]) / len(session.hosted)
 
 
 def iterations_to(accuracy: float, rows: Sequence[dict[str, float]]) -> tuple[float | None, bool]:
@@ -238,7 +220,7 @@ def table(
     """Draw the predictions."""
     title = (
         f"predicted to P ≤ {q.power(needs.accuracy)}; an exchange takes {q.seconds(network.alpha)} + "
-        f"{network.beta * 1e9:.2g} ns a byte + {network.sigma:.2f} times its bytes on the link"
+        f"{network.beta * 1e9:.2g} ns a byte + {network.sigma:.2f} times its packets on the link"
     )
     drawn = Table(title=title, title_justify="left")
     for name in ("variant", "iterations", "message", "sent per agent", "computing",

@@ -144,5 +144,5 @@ def network_sentence(network: Network | Mapping[str, float]) -> str:
     n = network if isinstance(network, Network) else Network(**network)
     return (
         f"An exchange takes {q.seconds(n.alpha)} + {n.beta * 1e9:.2g} ns a byte + {n.sigma:.2f} times "
-        "what its bytes take at the link's rate (fitted)."
+        "what its packets take at the link's rate (fitted)."
     )

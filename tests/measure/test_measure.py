@@ -15,6 +15,7 @@ from distopt.analysis.suite import load_suite
 from distopt.cli import app
 from distopt.errors import ConfigError, TransportError
 from distopt.measure import plan, summary, verdict
+from distopt.measure.computing import core
 from distopt.measure.items import make_items, require_hosts
 from distopt.measure.link import parse_links
 from distopt.measure.timing import require_same
@@ -158,6 +159,14 @@ def test_a_plan_counts_what_a_simulation_counts(suite_file: Path) -> None:
     least = gt["iterations"] * 2 * gt["message_bytes"] * 8 / 1e6
     assert slow > least > fast
     assert signs["links"][0]["seconds"] < slow
+
+
+@pytest.mark.slow
+def test_processes_on_all_cores_measure_together(suite_file: Path) -> None:
+    config = plan.candidates(suite_file, [])[0][1]
+    with core(busy=False) as alone, core(busy=True) as beside_others:
+        times = alone(config), beside_others(config)
+    assert 0.2 < times[1] / times[0] < 20  # on a core's own threads more than 1, elsewhere less
 
 
 def test_a_plan_of_a_configuration_tries_other_compressors(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ RATES = (1e7, 1e8, 1e9, None)
 
 
 def test_a_fit_gives_back_the_constants_of_exact_times() -> None:
-    points = [Bare(w, r, NETWORK.exchange(w, r)) for w in (64, 5e3, 1e5, 3e6) for r in RATES]
+    points = [Bare(m, 2, r, NETWORK.exchange(m, 2, r)) for m in (64, 5e3, 1e5, 3e6) for r in RATES]
     found = fit(points)
     assert found.alpha == pytest.approx(NETWORK.alpha, rel=1e-6)
     assert found.beta == pytest.approx(NETWORK.beta, rel=1e-6)
@@ -21,20 +21,28 @@ def test_a_fit_gives_back_the_constants_of_exact_times() -> None:
 def test_a_fit_to_noisy_times_is_near_and_never_negative() -> None:
     rng = np.random.default_rng(5)
     points = [
-        Bare(w, r, NETWORK.exchange(w, r) * rng.uniform(0.9, 1.1))
-        for w in (64, 5e3, 1e5, 3e6)
+        Bare(m, 2, r, NETWORK.exchange(m, 2, r) * rng.uniform(0.9, 1.1))
+        for m in (64, 5e3, 1e5, 3e6)
         for r in RATES
         for _ in range(5)
     ]
     found = fit(points)
     assert found.sigma == pytest.approx(NETWORK.sigma, rel=0.05)
     assert min(found.alpha, found.beta, found.sigma) >= 0
-    assert fit([Bare(100, None, 1e-3), Bare(200, None, 1e-3)]).sigma == 0.0
+    assert fit([Bare(100, 2, None, 1e-3), Bare(200, 2, None, 1e-3)]).sigma == 0.0
+
+
+def test_headers_are_most_of_what_a_link_carries_for_a_few_bytes() -> None:
+    small, none = (NETWORK.exchange(m, 2, 1e6) - NETWORK.exchange(m, 2, None) for m in (8, 0))
+    assert none == pytest.approx(8 * 1.15 * 2 * (24 + 66) / 1e6)
+    assert small - none == pytest.approx(8 * 1.15 * 2 * 8 / 1e6)
+    full = NETWORK.exchange(1_448_000, 1, 1e6) - NETWORK.exchange(1_448_000, 1, None)
+    assert full == pytest.approx(8 * 1.15 * 1.4480e6 * (1 + 1.5 * 66 / 1448) / 1e6, rel=1e-3)
 
 
 def test_at_the_break_even_rate_both_take_equally_long() -> None:
-    plain = Iteration(computing=0.010, exchanges=1, nbytes=3_200_000, iterations=100)
-    packed = Iteration(computing=0.030, exchanges=1, nbytes=60_000, iterations=150)
+    plain = Iteration(computing=0.010, exchanges=1, message=1_600_000, copies=2, iterations=100)
+    packed = Iteration(computing=0.030, exchanges=1, message=30_000, copies=2, iterations=150)
     rate = break_even(packed, plain, NETWORK)
     assert packed.seconds(NETWORK, rate) == pytest.approx(plain.seconds(NETWORK, rate))
     assert packed.seconds(NETWORK, rate / 2) < plain.seconds(NETWORK, rate / 2)
@@ -42,9 +50,9 @@ def test_at_the_break_even_rate_both_take_equally_long() -> None:
 
 
 def test_what_is_never_or_always_faster_has_no_break_even() -> None:
-    plain = Iteration(0.010, 1, 1000, 100)
-    assert break_even(Iteration(0.005, 1, 100, 100), plain, NETWORK) == float("inf")
-    assert break_even(Iteration(0.020, 1, 2000, 100), plain, NETWORK) == 0.0
+    plain = Iteration(0.010, 1, 1000, 2, 100)
+    assert break_even(Iteration(0.005, 1, 100, 2, 100), plain, NETWORK) == float("inf")
+    assert break_even(Iteration(0.020, 1, 2000, 2, 100), plain, NETWORK) == 0.0
 
 
 def test_measured_times_cross_where_their_lines_in_1_over_r_do() -> None:
