@@ -47,7 +47,7 @@ STEP = 32  # what a symbol adds to its count
 DIGIT_LIMIT = 1 << 10  # the same for a flag or digit, which adds 1
 
 # Interval arithmetic is in uint64; numba makes floats of it where a Python integer takes part.
-_0, _1, _4, _16, _32, _64 = (np.uint64(n) for n in (0, 1, 4, 16, 32, 64))
+_0, _1, _2, _3, _4, _16, _32 = (np.uint64(n) for n in (0, 1, 2, 3, 4, 16, 32))
 _WHOLE = np.uint64(0xFFFFFFFFFFFFFFFF)
 _SMALL = np.uint64(1 << 32)
 _PLAIN = np.uint64(65535)  # the first symbol: one of 2^16 parts says that the codes follow uncoded
@@ -201,7 +201,7 @@ def emit(out: U8, at: int, low: np.uint64) -> int:
     """Write the highest 32 bits, unless they do not fit; return the place after them."""
     if at + 4 <= out.size:
         for i in range(4):
-            out[at + i] = np.uint8(low >> np.uint64(56 - 8 * i))
+            out[np.uint64(at + i)] = np.uint8(low >> np.uint64(56 - 8 * i))
     return at + 4
 
 
@@ -244,7 +244,7 @@ def load_be(payload: U8, at: int, count: int) -> np.uint64:
     word = _0
     if at + count <= payload.size:
         for i in range(count):
-            word = word << np.uint64(8) | np.uint64(payload[at + i])
+            word = word << np.uint64(8) | np.uint64(payload[np.uint64(at + i)])
         return word
     for i in range(count):
         byte = np.uint64(payload[at + i]) if at + i < payload.size else _0
@@ -317,7 +317,7 @@ def encode_range(
             unit, first = width >> _16, table[place]
             before = low
             low += unit * first
-            width = unit * (table[place + 1] - first)
+            width = unit * (table[np.uint64(place) + _1] - first)
             if low < before:
                 carry(out, at)
             if width < _SMALL:
@@ -431,16 +431,16 @@ def decode_codes(
         for i in range(part.size):
             places[i] = context(past[i])
         for i in range(part.size):
-            row = places[i]
+            row = np.uint64(places[i])
             unit = width >> _16
-            t1, t2, t3 = unit * table[row + 1], unit * table[row + 2], unit * table[row + 3]
+            t1, t2, t3 = unit * table[row + _1], unit * table[row + _2], unit * table[row + _3]
             low = t1 if offset >= t1 else _0
             high = t2 if offset >= t1 else t1
             low = t2 if offset >= t2 else low
             high = t3 if offset >= t2 else high
             symbol = np.uint8(offset >= t1) + np.uint8(offset >= t2)
             if offset >= t3:
-                t4 = unit * table[row + 4]
+                t4 = unit * table[row + _4]
                 low = t4 if offset >= t4 else t3
                 high = unit << _16 if offset >= t4 else t4
                 symbol = np.uint8(4) if offset >= t4 else np.uint8(3)
@@ -450,7 +450,7 @@ def decode_codes(
                 offset = offset << _32 | load_be(payload, at, 4)
                 at += 4
                 width <<= _32
-            place = np.uint8(row + symbol)
+            place = np.uint8(row + np.uint64(symbol))
             symbols[place] += np.uint32(STEP)
             places[i] = place
             if symbol > 2:

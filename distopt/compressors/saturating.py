@@ -77,12 +77,12 @@ def encode_saturating(x: F64, bits: int, codes: U16, out: U8) -> int:
     levels = np.float64(1 << (bits - 1))
     nbytes = packed_nbytes(x.size, bits)
     for start in range(0, x.size, TILE):
-        count = min(TILE, x.size - start)
-        for i in range(count):
+        part = x[start : start + TILE]
+        for i in range(part.size):
             # Clipping comes first, so that the conversion below cannot overflow; x L is exact.
-            level = min(max(x[start + i] * levels, -levels), levels - 1.0)
+            level = min(max(part[i] * levels, -levels), levels - 1.0)
             codes[i] = np.int32(np.floor(level) + levels)
-        pack(codes, count, bits, out, packed_nbytes(start, bits), nbytes)
+        pack(codes, part.size, bits, out, packed_nbytes(start, bits), nbytes)
     return nbytes
 
 
@@ -97,10 +97,10 @@ def decode_saturating(payload: U8, bits: int, codes: U16, weight: float, acc: F6
     step = 1.0 / np.float64(1 << (bits - 1))
     lowest = 0.5 * step - 1.0
     for start in range(0, acc.size, TILE):
-        count = min(TILE, acc.size - start)
-        unpack(payload, packed_nbytes(start, bits), count, bits, codes)
-        for i in range(count):
-            acc[start + i] += weight * (np.float64(np.int32(codes[i])) * step + lowest)
+        part = acc[start : start + TILE]
+        unpack(payload, packed_nbytes(start, bits), part.size, bits, codes)
+        for i in range(part.size):
+            part[i] += weight * (np.float64(np.int32(codes[i])) * step + lowest)
     return nbytes
 
 

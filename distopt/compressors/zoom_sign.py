@@ -28,6 +28,7 @@ from distopt.randomness import kernel
 
 EIGHTHS = powers(8, 8)
 LARGEST = 8000  # of |eighths|: 1000 octaves
+_3, _7 = np.uint64(3), np.uint64(7)  # signed indices would cost a look at their signs
 
 
 @parameters("compressor")
@@ -101,19 +102,23 @@ def add_steps(bits: U8, bounds: I64, levels: I64, eighths: U16, weight: float, a
     for b in range(levels.size):
         if levels[b] == UNSET:
             continue
-        for i in range(bounds[b], bounds[b + 1]):
+        for i in range(np.uint64(bounds[b]), np.uint64(bounds[b + 1])):
             level = np.int64(eighths[i])
-            negative = np.uint64(bits[i >> 3] >> np.uint8(i & 7)) << np.uint64(63)
+            negative = np.uint64(bits[i >> _3]) >> (i & _7) << np.uint64(63)
             # The sign and the exponent of +-2^(level // 8 - 1).
             word = np.uint64(((level >> 3) + 1022) << 52) | negative
-            acc[i] += weight * (EIGHTHS[level & 7] * np.uint64(word).view(np.float64))
+            acc[i] += weight * (EIGHTHS[np.uint64(level) & _7] * np.uint64(word).view(np.float64))
 
 
 @kernel
 def advance_signs(bits: U8, grow: int, shrink: int, eighths: U16, last: U8) -> None:
     """eighths_i += grow if bit i is the last one of this coordinate, else -shrink."""
-    for i in range(eighths.size):
-        now = np.uint8(1) + (bits[i >> 3] >> np.uint8(i & 7) & np.uint8(1))
-        level = int(eighths[i]) + (grow if last[i] == now else -shrink)
-        eighths[i] = min(max(level, -LARGEST), LARGEST)
-        last[i] = now
+    up, down = np.int32(grow), np.int32(-shrink)
+    for first in range(0, eighths.size, 8):
+        byte = np.uint32(bits[first >> 3])
+        steps, signs = eighths[first : first + 8], last[first : first + 8]
+        for j in range(steps.size):
+            now = np.uint8(np.uint32(1) + (byte >> np.uint32(j) & np.uint32(1)))
+            level = np.int32(steps[j]) + (up if signs[j] == now else down)
+            steps[j] = min(max(level, np.int32(-LARGEST)), np.int32(LARGEST))
+            signs[j] = now
