@@ -3,8 +3,12 @@
     python benchmarks/tune.py pl | logistic | logistic_bc | zoom_pl | ...  [--only LABEL]... [--quick]
     python benchmarks/tune.py pl --check                   (the shipped suite, its own seeds)
 
-Every grid is small and the same for all seeds; the winner is the setting of fewest bytes (median over
-the tuning seeds) among those that reach the target on every one of them, without ball violations.
+Every grid is small and the same for all seeds; the winner is the setting that reaches the target on most
+tuning seeds without ball violations, and of those the one of fewest bytes (median over the seeds). zed and
+zed1, whose failures are rare and late, have ten seeds in place of three (five on networks), and go on to
+1e-20 on the suites that limits were set for. Of theirs, a
+step is charged with the failures of the next larger one too, so that none at the edge is chosen.
+Percentages are of the first row with the same target.
 """
 
 import argparse
@@ -22,6 +26,7 @@ from distopt.errors import DistoptError
 
 EXPERIMENTS = Path(__file__).parent.parent / "launch" / "experiments"
 TUNING_SEEDS = (100, 101, 102)
+MORE_SEEDS = tuple(range(100, 110))  # of zed and zed1; five of them on networks
 DITHERED = {"dithered": True}
 
 PROBLEMS = {
@@ -51,30 +56,45 @@ PROBLEMS = {
 # The suites of docs/zooming.md.
 LOGISTIC = {"name": "logistic", "agents": 20, "split": "sorted"}
 DIGITS = {"dataset": "digits", "agents": 10, "sorted_fraction": 0.8, "lam": 0.1}
+NETWORK = {"agents": 4, "m": 16, "n": 6, "layers": 3, "samples": 16}
 for name, problem, graph, target in (
     ("pl", {"name": "pl", "agents": 10, "dimension": 50, "condition": 2.0}, "ring", 1e-10),
     ("logistic", LOGISTIC | {"dataset": "synthetic", "sorted_fraction": 0.8}, "geometric", 1e-10),
     ("breast_cancer", LOGISTIC | {"dataset": "breast_cancer", "lam": 0.05}, "geometric", 1e-10),
     ("digits", LOGISTIC | DIGITS, "geometric", 1e-10),
-    ("lista", {"name": "lista", "agents": 4, "m": 16, "n": 6, "layers": 3, "samples": 16}, "ring", 1e-4),
+    ("lista", NETWORK | {"name": "lista"}, "ring", 1e-4),
+    ("ffnn", NETWORK | {"name": "ffnn"}, "ring", 1e-4),
 ):  # fmt: skip
     PROBLEMS[f"zoom_{name}"] = {
         "problem": problem,
         "topology": {"graph": graph},
-        "run": {"iterations": 600, "record_every": 5, "stop": {"stationarity": target}},
+        "run": {
+            "iterations": 600 if target == 1e-10 else 1500,
+            "record_every": 5,
+            "stop": {"stationarity": target},
+        },
     }
+
+LAST = {"zoom_pl": 1e-20, "zoom_logistic": 1e-20, "zoom_breast_cancer": 1e-20}  # for zed and zed1
 
 # Unit of eta: 0.01 on pl, whose local L is about 50; L is 0.9 on synthetic and up to 8 on breast_cancer.
 UNIT = {"pl": 0.01, "logistic": 1.0, "logistic_bc": 1.0}
 
 # Where the grids of eta of the zoom suites are centred, found by a few trials on seed 100.
+METHODS = ("gt", "momentum", "exact", "lead", "zed", "zed1")
 CENTRES = {
-    "zoom_pl": {"gt": 0.006, "momentum": 0.01, "exact": 0.0175, "lead": 0.02, "zed": 0.016},
-    "zoom_breast_cancer": {"gt": 0.375, "momentum": 0.75, "exact": 1.1, "lead": 0.6, "zed": 1.2},
-    "zoom_logistic": {"gt": 1.0, "momentum": 1.8, "exact": 3.0, "lead": 2.5, "zed": 2.3},
-    "zoom_digits": {"gt": 0.2, "momentum": 0.4, "exact": 0.45, "lead": 0.4, "zed": 0.5},
-    "zoom_lista": {"gt": 1.6, "momentum": 3.0, "exact": 4.0, "lead": 2.0, "zed": 4.0},
+    suite: dict(zip(METHODS, centres, strict=True))
+    for suite, centres in (
+        ("zoom_pl", (0.006, 0.01, 0.0175, 0.02, 0.016, 0.017)),
+        ("zoom_breast_cancer", (0.375, 0.75, 1.1, 0.6, 1.2, 0.9)),
+        ("zoom_logistic", (1.0, 1.8, 3.0, 2.5, 2.3, 2.3)),
+        ("zoom_digits", (0.2, 0.4, 0.45, 0.4, 0.5, 0.35)),
+        ("zoom_lista", (1.6, 3.0, 4.0, 2.0, 4.0, 0.7)),
+        ("zoom_ffnn", (2.0, 4.0, 4.0, 2.0, 3.0, 1.4)),
+    )
 }
+# Constants of zoom beside its own, one moved at a time.
+NEAR = {"activity": (0.42, 0.46, 0.48, 0.5), "rounding": (0.5, 0.6), "offset": (0.0, 0.1)}
 SMALL, MEDIUM = (0.25, 0.4, 0.6), (0.4, 0.6, 0.8)
 
 
@@ -108,8 +128,11 @@ def zoom_variants(suite):
             grid("cgt3", scale=("zoom",), eta=[1.4 * e for e in few["gt"]], gamma=(0.85, 1.0)),
             {"name": "zoom_sign"},
         ),
-        "zed1": (grid("zed1", eta=steps["zed"]), {"name": "zoom_sign"}),
+        "zed1": (grid("zed1", eta=steps["zed1"]), {"name": "zoom_sign"}),
         "zed": (grid("zed", eta=steps["zed"]), {"name": "zoom"}),
+    } | {
+        f"zed, {field} {value:g}": (grid("zed", eta=steps["zed"]), {"name": "zoom", field: value})
+        for field, values in NEAR.items() for value in values
     }  # fmt: skip
 
 
@@ -215,26 +238,38 @@ def measure(config):
     return s["iterations"], s["bytes_per_agent"]
 
 
-def median(results):
-    """Median (bytes, iterations) over seeds; None unless all of them converged."""
-    if None in results:
+def score(results, failures):
+    """Return (failures, bytes, iterations), medians of the seeds that converged; less is better.
+
+    `failures` is the least number to be charged with.
+    """
+    found = [r for r in results if r]
+    if not found:
         return None
-    return float(np.median([b for _, b in results])), float(np.median([k for k, _ in results]))
+    nbytes, iterations = np.median([b for _, b in found]), np.median([k for k, _ in found])
+    return max(failures, len(results) - len(found)), float(nbytes), float(iterations)
 
 
 def tune(suite, only, quick):
-    base = PROBLEMS[suite]
-    reference = None
+    first = {}  # bytes of the first row that goes to the same accuracy
     for label, (algorithms, compressor) in variants(suite).items():
-        if only and label not in only and label != "gt":
+        if only and label not in only:
             continue
+        base, seeds, allowed, margin = PROBLEMS[suite], TUNING_SEEDS, 0, 0
+        if label.startswith("zed"):
+            seeds = MORE_SEEDS if base["problem"]["name"] in ("pl", "logistic") else MORE_SEEDS[:5]
+            allowed = len(seeds) - 1
+            margin = 0 if quick else len(seeds)  # of the largest step, nothing is known above it
+            algorithms = algorithms[::-1]
+            stop = {"stationarity": LAST.get(suite, base["run"]["stop"]["stationarity"])}
+            base = base | {"run": base["run"] | {"stop": stop}}
         best = None
         for algorithm in algorithms[:1] if quick else algorithms:
             results = []
             limit = base["run"]["iterations"]
-            if best is not None:  # much slower ones need not be run to their end
-                limit = min(limit, int(1.3 * best[0][1]) + 20)
-            for seed in TUNING_SEEDS[:1] if quick else TUNING_SEEDS:
+            if best is not None and best[0][0] == 0:  # much slower ones need not end
+                limit = min(limit, int(1.3 * best[0][2]) + 20)
+            for seed in seeds[:1] if quick else seeds:
                 tables = {section: dict(table) for section, table in base.items()}
                 tables["problem"]["seed"] = tables["run"]["seed"] = seed
                 tables["run"]["iterations"] = limit
@@ -242,19 +277,22 @@ def tune(suite, only, quick):
                     tables | {"algorithm": algorithm, "compressor": compressor}, EXPERIMENTS
                 )
                 results.append(measure(config))
-                if results[-1] is None:
+                if results.count(None) > (allowed if best is None else best[0][0]):
                     break
-            found = median(results)
-            if found is not None and (best is None or found < best[0]):
-                best = (found, algorithm)
+            else:
+                found = score(results, margin)
+                if found is not None and (best is None or found < best[0]):
+                    best = (found, algorithm)
+            margin = results.count(None) if allowed else 0
         if best is None:
             print(f"{label:28} {len(algorithms):4} tried: none reaches the target", flush=True)
             continue
-        (nbytes, iterations), algorithm = best
-        reference = reference or nbytes
+        (lost, nbytes, iterations), algorithm = best
+        reference = first.setdefault(base["run"]["stop"]["stationarity"], nbytes)
+        some = f"  {lost} of {len(seeds)} seeds lost" if lost else ""
         print(
             f"{label:28} {len(algorithms):4} tried: {iterations:6.0f} iterations {nbytes:9.0f} bytes "
-            f"{100 * nbytes / reference:6.2f} %  {algorithm}",
+            f"{100 * nbytes / reference:6.2f} %  {algorithm}{some}",
             flush=True,
         )
 
