@@ -49,7 +49,7 @@ class Zoom(PerBlock):
     what the messages before have taught (docs: compressors/entropy).
     """  # noqa: D205
 
-    activity: Annotated[float, Field(gt=0, lt=6)] = 0.5  # mean of min(|q|, 6) to zoom in on
+    activity: Annotated[float, Field(gt=0, lt=6)] = 0.44  # mean of min(|q|, 6) to zoom in on
     rounding: Annotated[float, Field(ge=0.5, lt=1)] = 0.55  # 0.5 is to the nearest
     offset: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # of a decoded magnitude
     entropy: Literal["auto", "range", "fast"] = "auto"  # the coder of the codes

@@ -216,7 +216,7 @@ class IntegerCodes:
             q = np.sign(e) * np.floor(np.abs(e) / step + 0.55)
             Q[i] = np.sign(q) * (np.abs(q) + 0.05) * step
             total = int(np.minimum(np.abs(q), 6).sum())
-            self.level[i] += total * 65536 // e.size - 32768
+            self.level[i] += total * 65536 // e.size - round(0.44 * 65536)
         return Q
 
 
