@@ -205,21 +205,23 @@ def exchange_table(all_found: list[dict]) -> list[str]:
 def plan_table(found: dict, predicted: dict) -> list[str]:
     """Write predicted against measured seconds of an iteration."""
     lines = ["| variant | link | measured | predicted | error |", "|---" * 5 + "|"]
-    errors = []
+    errors: dict[str, list[float]] = {}
     for v in found["variants"]:
         for e in v["links"]:
             p = predicted.get((v["variant"], e["link"]))
             if p is None:
                 continue
             m = e["seconds_per_iteration"]["total"]
-            errors.append(abs(p / m - 1))
+            errors.setdefault(e["link"], []).append(abs(p / m - 1))
             lines.append(
                 f"| {v['variant']} | {e['link']} | {1e3 * m:.3g} ms | {1e3 * p:.3g} ms | "
                 f"{100 * (p / m - 1):+.0f} % |"
             )
-    good = sum(e <= PREDICTED for e in errors)
-    share = f"{good} of {len(errors)} within {100 * PREDICTED:.0f} %"
-    return [*lines, "", f"{share}; the largest error is {100 * max(errors, default=0):.0f} %."]
+    lines += ["", f"Within {100 * PREDICTED:.0f} %, and the largest error:", ""]
+    return lines + [
+        f"* {link}: {sum(e <= PREDICTED for e in there)} of {len(there)}, {100 * max(there):.0f} %"
+        for link, there in errors.items()
+    ]
 
 
 def headline(found: dict) -> list[str]:

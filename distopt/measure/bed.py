@@ -35,13 +35,16 @@ INTERFACE = "eth0"  # of every host
 SWITCH = "switch"  # the namespace of the bridge, where mpirun runs
 MOST = 200  # hosts
 
-# A bucket holds a millisecond of traffic, at least a few packets. The more it holds, the more a host
+# A bucket holds a millisecond of traffic, at least one packet. The more it holds, the more a host
 # may send above its rate after a pause, and iterations are full of pauses.
 BURST_SECONDS = 1e-3
 BURST_BYTES = 1_600
 QUEUE_BYTES = 64 * 2**20  # nothing is lost in the queue of a link
 
-NEEDED = {"ip": "iproute2", "tc": "iproute2", "unshare": "util-linux", "mount": "mount"}
+NEEDED = {
+    "ip": "iproute2", "tc": "iproute2", "unshare": "util-linux", "taskset": "util-linux",
+    "mount": "mount",
+}  # fmt: skip
 ELSEWHERE = (
     "`distopt compare` and --simulate work without it, and `distopt measure` without --hosts measures "
     "between real hosts."
@@ -187,7 +190,8 @@ def build(hosts: int, link: Link = UNLIMITED) -> None:
         do("ip", *line.split())
     set_rate(hosts, link)
     agent = FOLDER / "agent"
-    write_file(agent, AGENT)
+    cores = " ".join(str(n) for n in sorted(os.sched_getaffinity(0)))
+    write_file(agent, AGENT.replace("CORES", cores))
     agent.chmod(0o755)
     write_file(FOLDER / "hosts", "\n".join(f"{host(i)} slots=1" for i in range(hosts)))
     write_file(FOLDER / "hosts.mpich", "\n".join(host(i) for i in range(hosts)))
@@ -209,7 +213,8 @@ QUIET = """for all in /proc/sys/net/ipv6/conf/*/disable_ipv6; do
 done
 """
 
-# What takes the place of ssh: options, then the host, then the command. Every host has its own name.
+# What takes the place of ssh: options, then the host, then the command. Every host has its own name, and
+# keeps to one core: left to themselves four ranks often had three on one core and one on the other.
 AGENT = """#!/bin/sh
 while :; do
     case $1 in
@@ -220,8 +225,11 @@ while :; do
 done
 host=$1
 shift
-exec unshare --uts sh -c 'echo "$0" >/proc/sys/kernel/hostname; exec ip netns exec "$0" sh -c "$1"' \\
-    "$host" "$*"
+command=$*
+set -- CORES
+shift $(((${host#h} - 1) % $#))
+exec taskset -c "$1" unshare --uts sh -c \\
+    'echo "$0" >/proc/sys/kernel/hostname; exec ip netns exec "$0" sh -c "$1"' "$host" "$command"
 """
 
 OPEN_MPI = (

@@ -23,11 +23,12 @@ from distopt.engine.run import open_transport, set_up
 from distopt.errors import TransportError
 
 CPU_SECONDS = 1.0  # of iterations, to see how long one takes
+REPEATS = 20  # of short runs, at most
 PATIENCE_SECONDS = 600.0  # for the other processes to be set up
 
 
-# Tells the processor seconds of one agent in one iteration of a configuration.
-Core: TypeAlias = Callable[[Config], float]
+# Tells the processor seconds of one agent in one of the first so many iterations of a configuration.
+Core: TypeAlias = Callable[[Config, int], float]
 
 
 @contextmanager
@@ -41,8 +42,9 @@ def core(busy: bool) -> Iterator[Core]:
     barrier = context.Barrier(count)
     with ProcessPoolExecutor(count, context, initializer=join, initargs=(barrier,)) as pool:
 
-        def together(config: Config) -> float:
-            told = [pool.submit(beside_others, config.tables, config.folder) for _ in range(count)]
+        def together(config: Config, iterations: int) -> float:
+            what = config.tables, config.folder, iterations
+            told = [pool.submit(beside_others, *what) for _ in range(count)]
             try:
                 return median(each.result() for each in told)
             except (BrokenProcessPool, BrokenBarrierError):
@@ -54,22 +56,31 @@ def core(busy: bool) -> Iterator[Core]:
         yield together
 
 
-def computing_seconds(config: Config) -> float:
-    """Return what a core computes for one agent in one iteration, in s of processor time."""
+def computing_seconds(config: Config, iterations: int) -> float:
+    """Return what a core computes for one agent in one iteration, in s of processor time.
+
+    Of the first `iterations`, which may take longer than those near the end (the sine of a small number
+    is a quick one), and of as many again where they are over soon.
+    """
+    spent: list[float] = []
     with (
         open_transport(
             "simulate", config.problem, config.algorithm, config.compressor, config.run
         ) as transport,
         threadpool_limits(1),
     ):
-        session = set_up(config, transport)
-        if _others is not None:
-            _others.wait(PATIENCE_SECONDS)
-        spent: list[float] = []
-        while len(spent) < 3 or (sum(spent) < CPU_SECONDS and len(spent) < config.run.iterations):
-            began = thread_time()
-            iterate(session.algorithm, session.hosted, transport, len(spent))
-            spent.append(thread_time() - began)
+        for repeat in range(REPEATS):
+            session = set_up(config, transport)
+            if _others is not None and repeat == 0:
+                _others.wait(PATIENCE_SECONDS)
+            for k in range(max(iterations, 3)):
+                began = thread_time()
+                iterate(session.algorithm, session.hosted, transport, k)
+                spent.append(thread_time() - began)
+                if sum(spent) > CPU_SECONDS:
+                    break
+            if sum(spent) > CPU_SECONDS / 2:
+                break
     return median(spent[1:]) / len(session.hosted)
 
 
@@ -84,10 +95,10 @@ def join(barrier: Any) -> None:
     _others = barrier
 
 
-def beside_others(tables: dict[str, Any], folder: Path) -> float:
+def beside_others(tables: dict[str, Any], folder: Path, iterations: int) -> float:
     """Measure a configuration at the same time as the other processes."""
     try:
-        return computing_seconds(make_config(tables, folder))
+        return computing_seconds(make_config(tables, folder), iterations)
     except BaseException:
         _others.abort()
         raise

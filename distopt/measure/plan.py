@@ -7,7 +7,7 @@ exchange is a model's (`distopt.measure.model`).
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, isfinite, log
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,8 @@ def known_network(needs: Needs) -> Network:
     if needs.network is not None:
         try:
             found = json.loads(needs.network.read_text(encoding="utf-8"))["variants"]
-            network = fit(bare_points(found))
+            points = bare_points(found)
+            network = replace(fit(points), measured=tuple(points))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"--network {needs.network} is no measured.json of `distopt measure`: {error}."
@@ -161,7 +162,7 @@ def predict(
     exchanges = summary["messages_per_agent"] / k / (sum(degrees) / n)
     nbytes = summary["bytes_per_agent"] / k  # of one agent in one iteration, a broadcast once
     one = Iteration(
-        computing=(needs.share or 1) * computing(config),
+        computing=(needs.share or 1) * computing(config, k),
         exchanges=exchanges,
         message=nbytes / exchanges,
         copies=max(degrees),  # the busiest host decides

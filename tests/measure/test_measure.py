@@ -165,7 +165,7 @@ def test_a_plan_counts_what_a_simulation_counts(suite_file: Path) -> None:
 def test_processes_on_all_cores_measure_together(suite_file: Path) -> None:
     config = plan.candidates(suite_file, [])[0][1]
     with core(busy=False) as alone, core(busy=True) as beside_others:
-        times = alone(config), beside_others(config)
+        times = alone(config, 30), beside_others(config, 30)
     assert 0.2 < times[1] / times[0] < 20  # on a core's own threads more than 1, elsewhere less
 
 

@@ -1,5 +1,7 @@
 """The alpha-beta model: what it is fitted to it gives back; where two variants are equally fast."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,15 @@ def test_a_fit_to_noisy_times_is_near_and_never_negative() -> None:
     assert found.sigma == pytest.approx(NETWORK.sigma, rel=0.05)
     assert min(found.alpha, found.beta, found.sigma) >= 0
     assert fit([Bare(100, 2, None, 1e-3), Bare(200, 2, None, 1e-3)]).sigma == 0.0
+
+
+def test_at_a_measured_rate_the_models_error_is_made_good() -> None:
+    off = {1e3: 1.0, 1e5: 1.3}  # what the model misses for large messages
+    points = [Bare(m, 2, 1e8, f * NETWORK.exchange(m, 2, 1e8)) for m, f in off.items()]
+    better = replace(NETWORK, measured=tuple(points))
+    for m, f in [*off.items(), (1e4, 1.15), (1e7, 1.3)]:
+        assert better.exchange(m, 2, 1e8) == pytest.approx(f * NETWORK.exchange(m, 2, 1e8))
+    assert better.exchange(1e5, 2, 1e9) == NETWORK.exchange(1e5, 2, 1e9)  # not measured there
 
 
 def test_headers_are_most_of_what_a_link_carries_for_a_few_bytes() -> None:
