@@ -26,7 +26,6 @@ CPU_SECONDS = 1.0  # of iterations, to see how long one takes
 REPEATS = 20  # of short runs, at most
 PATIENCE_SECONDS = 600.0  # for the other processes to be set up
 
-
 # Tells the processor seconds of one agent in one of the first so many iterations of a configuration.
 Core: TypeAlias = Callable[[Config, int], float]
 
@@ -60,9 +59,10 @@ def computing_seconds(config: Config, iterations: int) -> float:
     """Return what a core computes for one agent in one iteration, in s of processor time.
 
     Of the first `iterations`, which may take longer than those near the end (the sine of a small number
-    is a quick one), and of as many again where they are over soon.
+    is a quick one), and of the same again where they are soon over.
     """
     spent: list[float] = []
+    total = 0.0
     with (
         open_transport(
             "simulate", config.problem, config.algorithm, config.compressor, config.run
@@ -77,9 +77,10 @@ def computing_seconds(config: Config, iterations: int) -> float:
                 began = thread_time()
                 iterate(session.algorithm, session.hosted, transport, k)
                 spent.append(thread_time() - began)
-                if sum(spent) > CPU_SECONDS:
+                total += spent[-1]
+                if total > CPU_SECONDS:
                     break
-            if sum(spent) > CPU_SECONDS / 2:
+            if total > CPU_SECONDS / 2:
                 break
     return median(spent[1:]) / len(session.hosted)
 
