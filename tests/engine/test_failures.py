@@ -238,7 +238,7 @@ def test_signal_to_one_rank_stops_all(act, who, tmp_path):
     assert assert_stopped(run) >= 22
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, slow(signal.SIGINT)])
 def test_signal_to_the_command(number, tmp_path):
     run = Run(tmp_path, "slow", iterations=10**6, record_every=500).start()
     run.wait_for(30)
@@ -247,7 +247,7 @@ def test_signal_to_the_command(number, tmp_path):
     assert_resumes(run)
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM, slow(signal.SIGINT)])
 def test_signal_to_mpirun(number, tmp_path):
     """MPICH's mpirun forwards all three; Open MPI's only SIGUSR1, and kills the ranks on the others."""
     settings = {"iterations": 10**6, "record_every": 500, "checkpoint_every": 20}
