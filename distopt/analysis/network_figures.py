@@ -21,7 +21,7 @@ NAMES = {"lista": "LISTA", "admm_csnet": "ADMM-CSNet", "ffnn": "fully connected"
 def title(found: Diagnosis) -> str:
     """Say which network it is."""
     f = network(found.config)
-    samples = {"patches": "patches", "synthetic": "synthetic samples"}[f.data]
+    samples = "patches" if f.data == "patches" else f"{f.data} samples"
     return (
         f"{NAMES.get(found.name, found.name)}, m = {f.m}, n = {f.n}, {f.layers} layers, "
         f"T = {f.samples} {samples}, {found.config.problem.agents} agents"

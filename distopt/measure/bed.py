@@ -190,14 +190,12 @@ def build(hosts: int, link: Link = UNLIMITED) -> None:
         do("ip", *line.split())
     set_rate(hosts, link)
     agent = FOLDER / "agent"
-    cores = " ".join(str(n) for n in sorted(os.sched_getaffinity(0)))
-    write_file(agent, AGENT.replace("CORES", cores))
+    cores = sorted(os.sched_getaffinity(0))
+    write_file(agent, AGENT.replace("CORES", " ".join(map(str, cores))))
     agent.chmod(0o755)
     write_file(FOLDER / "hosts", "\n".join(f"{host(i)} slots=1" for i in range(hosts)))
     write_file(FOLDER / "hosts.mpich", "\n".join(host(i) for i in range(hosts)))
-    if hosts > (
-        os.cpu_count() or 1
-    ):  # a rank that spins would keep its neighbours from their cores
+    if hosts > len(cores):  # a rank that spins would keep its neighbours from their cores
         os.environ.setdefault("DISTOPT_BUSY_WAIT", "0")
     mpirun = find_mpirun()
     flags = OPEN_MPI if mpirun.maker == "Open MPI" else MPICH

@@ -14,7 +14,7 @@ import numpy as np
 
 from distopt.arrays import F64, U8
 from distopt.errors import TransportError
-from distopt.transport.base import Transport
+from distopt.transport.base import Transport, send_order
 
 PATIENCE_SECONDS = 60.0
 BLOCK_SECONDS = 0.2  # of exchanges between two meetings of the ranks
@@ -50,8 +50,7 @@ class RawExchange:
                 raise TransportError(
                     f"Raw sockets between the hosts cannot be opened: {error}."
                 ) from None
-        order = sorted(neighbours, key=lambda j: (j - me) % transport.agents)  # as MpiTransport's
-        self.links = [links[j] for j in order]
+        self.links = [links[j] for j in send_order(me, neighbours, transport.agents)]
         for link in self.links:
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             link.setblocking(False)

@@ -27,27 +27,9 @@ class Network:
     alpha: float  # s
     beta: float  # s per byte
     sigma: float  # 1
-    measured: tuple["Bare", ...] = ()  # exchanges that are nearer than the model
 
     def exchange(self, message: float, copies: float, rate: float | None) -> float:
-        """Return the seconds of one exchange in which each host sends a message so many times.
-
-        Where exchanges were measured at this very rate, what the model was off by there, interpolated
-        over the logarithm of the message's size, is made good.
-        """
-        there = [p for p in self.measured if p.rate == rate]
-        seconds = self.modelled(message, copies, rate)
-        if not there:
-            return seconds
-        sizes = sorted({p.message for p in there})
-        off = [
-            np.mean([p.seconds / self.modelled(*p.sent) for p in there if p.message == size])
-            for size in sizes
-        ]
-        return seconds * float(np.interp(np.log(max(message, 1)), np.log(sizes), off))
-
-    def modelled(self, message: float, copies: float, rate: float | None) -> float:
-        """Return the seconds of one exchange by the three constants alone."""
+        """Return the seconds of one exchange in which each host sends a message so many times."""
         transfer = 8 * self.sigma * copies * on_link(message) / rate if rate else 0.0
         return self.alpha + self.beta * copies * message + transfer
 
@@ -70,6 +52,30 @@ class Bare:
     def sent(self) -> tuple[float, float, float | None]:
         """Message, copies and rate."""
         return self.message, self.copies, self.rate
+
+
+@dataclass(frozen=True)
+class Corrected(Network):
+    """The model, and what it is off by at the rates at which exchanges were measured."""
+
+    measured: tuple[Bare, ...]
+
+    def exchange(self, message: float, copies: float, rate: float | None) -> float:
+        """Return the seconds of one exchange, like `Network.exchange`.
+
+        What the model was off by at this very rate is interpolated over the logarithm of the message's
+        size, and made good.
+        """
+        model = super().exchange
+        seconds = model(message, copies, rate)
+        there = [p for p in self.measured if p.rate == rate]
+        if not there:
+            return seconds
+        sizes = sorted({p.message for p in there})
+        off = [
+            np.mean([p.seconds / model(*p.sent) for p in there if p.message == m]) for m in sizes
+        ]
+        return seconds * float(np.interp(np.log(max(message, 1)), np.log(sizes), off))
 
 
 def fit(points: Sequence[Bare]) -> Network:

@@ -7,7 +7,7 @@ exchange is a model's (`distopt.measure.model`).
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import exp, isfinite, log
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from distopt.engine.run import run
 from distopt.errors import ConfigError, DistoptError
 from distopt.measure.computing import Core, core
 from distopt.measure.link import Link, parse_links
-from distopt.measure.model import MEASURED, Iteration, Network, bare_points, fit
+from distopt.measure.model import MEASURED, Corrected, Iteration, Network, bare_points, fit
 from distopt.rank import this_rank
 
 # What a plan for one configuration compares, where its algorithm takes it.
@@ -91,7 +91,7 @@ def known_network(needs: Needs) -> Network:
         try:
             found = json.loads(needs.network.read_text(encoding="utf-8"))["variants"]
             points = bare_points(found)
-            network = replace(fit(points), measured=tuple(points))
+            network = Corrected(**vars(fit(points)), measured=tuple(points))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"--network {needs.network} is no measured.json of `distopt measure`: {error}."

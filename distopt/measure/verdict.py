@@ -141,7 +141,7 @@ def projected(variant: Variant, accuracy: float) -> set[float]:
 
 def network_sentence(network: Network | Mapping[str, float]) -> str:
     """Say what an exchange takes by the model."""
-    n = network if isinstance(network, Network) else Network(**network)  # type: ignore[arg-type]
+    n = network if isinstance(network, Network) else Network(**network)
     return (
         f"An exchange takes {q.seconds(n.alpha)} + {n.beta * 1e9:.2g} ns a byte + {n.sigma:.2f} times "
         "what its packets take at the link's rate (fitted)."

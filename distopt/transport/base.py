@@ -25,6 +25,15 @@ class Traffic:
     seconds: float = 0.0  # in `exchange`, waiting included
 
 
+def send_order(me: int, neighbours: Sequence[int], agents: int) -> list[int]:
+    """Sort neighbours from the next agent on, so that on a ring every host hears one at a time.
+
+    >>> [send_order(me, [(me - 1) % 4, (me + 1) % 4], 4) for me in range(4)]
+    [[1, 3], [2, 0], [3, 1], [0, 2]]
+    """
+    return sorted(neighbours, key=lambda j: (j - me) % agents)
+
+
 class Transport(ABC):
     """Moves messages between agents.
 

@@ -17,7 +17,7 @@ from mpi4py import MPI
 from distopt.arrays import F64, U8
 from distopt.errors import ConfigError, DistoptError, TransportError
 from distopt.topology import Topology
-from distopt.transport.base import Traffic, Transport
+from distopt.transport.base import Traffic, Transport, send_order
 
 TAG = 1
 SPIN_SECONDS = 2e-3  # poll this long before sleeping between polls, where every rank has a core
@@ -88,8 +88,7 @@ class MpiTransport(Transport):
         self._diagnostics = comm.Dup()
         self._alarms = comm.Dup()
         self._neighbours = topology.neighbours(comm.rank)
-        # Next agent first, so that on a ring every host hears one neighbour at a time.
-        self._order = sorted(self._neighbours, key=lambda j: (j - comm.rank) % comm.size)
+        self._order = send_order(comm.rank, self._neighbours, comm.size)
         self._hosts = self._diagnostics.allgather(socket.gethostname())
         self._spin_seconds = 0.0 if self._crowded() else SPIN_SECONDS
         self._statuses = [MPI.Status() for _ in range(2 * len(self._neighbours))]

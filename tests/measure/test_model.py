@@ -1,11 +1,9 @@
 """The alpha-beta model: what it is fitted to it gives back; where two variants are equally fast."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from distopt.measure.model import Bare, Iteration, Network, break_even, crossing, fit
+from distopt.measure.model import Bare, Corrected, Iteration, Network, break_even, crossing, fit
 from distopt.measure.plan import iterations_to
 
 NETWORK = Network(alpha=2e-4, beta=3e-9, sigma=1.15)
@@ -37,7 +35,7 @@ def test_a_fit_to_noisy_times_is_near_and_never_negative() -> None:
 def test_at_a_measured_rate_the_models_error_is_made_good() -> None:
     off = {1e3: 1.0, 1e5: 1.3}  # what the model misses for large messages
     points = [Bare(m, 2, 1e8, f * NETWORK.exchange(m, 2, 1e8)) for m, f in off.items()]
-    better = replace(NETWORK, measured=tuple(points))
+    better = Corrected(**vars(NETWORK), measured=tuple(points))
     for m, f in [*off.items(), (1e4, 1.15), (1e7, 1.3)]:
         assert better.exchange(m, 2, 1e8) == pytest.approx(f * NETWORK.exchange(m, 2, 1e8))
     assert better.exchange(1e5, 2, 1e9) == NETWORK.exchange(1e5, 2, 1e9)  # not measured there
