@@ -13,9 +13,9 @@ import sys
 import warnings
 from pathlib import Path
 
-from distopt.config import make_config
+from distopt.config.build import make_config
+from distopt.core.errors import DistoptError
 from distopt.engine.run import run
-from distopt.errors import DistoptError
 
 AGENTS, LIMIT = 8, 5000
 PROBLEMS = {

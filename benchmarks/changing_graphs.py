@@ -30,10 +30,10 @@ from statistics import median
 import numpy as np
 
 from distopt.algorithms.zed import Zed
-from distopt.analysis.suite import load_suite
-from distopt.errors import DivergedError, MessageError
-from distopt.problem import Problem
-from distopt.randomness import STREAM_SHARED, make_key, uniform
+from distopt.core.errors import DivergedError, MessageError
+from distopt.core.randomness import STREAM_SHARED, make_key, uniform
+from distopt.problems.problem import Problem
+from distopt.studies.suite import load_suite
 
 EXPERIMENTS = Path(__file__).parent.parent / "launch" / "experiments"
 SUITES = {"PL, ring of 10, d = 50": "zoom_pl", "logistic, 20 agents, d = 50": "zoom_logistic"}

@@ -17,10 +17,10 @@ from time import thread_time
 import numpy as np
 from compressors import machine
 
-from distopt.compressors.bits import flush_bits
-from distopt.compressors.entropy import FastCoder, RangeCoder
-from distopt.compressors.gamma import MAX_BITS, read_gamma, write_gamma
-from distopt.randomness import make_key, uniform
+from distopt.compressors.coders.bits import flush_bits
+from distopt.compressors.coders.entropy import FastCoder, RangeCoder
+from distopt.compressors.coders.gamma import MAX_BITS, read_gamma, write_gamma
+from distopt.core.randomness import make_key, uniform
 
 LARGE = 0.003  # of the codes are beyond +-1
 

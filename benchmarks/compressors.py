@@ -30,7 +30,7 @@ from distopt.compressors.ternary import Ternary
 from distopt.compressors.top_k import TopK
 from distopt.compressors.unbiased_rand_k import UnbiasedRandK
 from distopt.compressors.uniform import Uniform
-from distopt.randomness import make_key, normal
+from distopt.core.randomness import make_key, normal
 
 ROWS = {
     "identity": Identity(),

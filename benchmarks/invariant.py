@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from distopt.config import make_config
+from distopt.config.build import make_config
 from distopt.engine.run import run
 
 BOUND = 1e-12

@@ -23,11 +23,11 @@ from time import perf_counter, sleep
 
 import numpy as np
 
-from distopt.config import make_config
+from distopt.config.build import make_config
+from distopt.core.rank import this_rank
 from distopt.engine.driver import iterate
-from distopt.engine.launcher import find_mpirun
 from distopt.engine.run import open_transport, set_up
-from distopt.rank import this_rank
+from distopt.mpirun.launcher import find_mpirun
 
 RANKS = 4
 TARGETS = {100: 0.25, 1_000_000: 120.0}  # ms an iteration

@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-from distopt import quantities as q
-from distopt.measure.overhead import SMALL
-from distopt.measure.verdict import network_sentence, rate_text
+from distopt.core import units as q
+from distopt.studies.measure.overhead import SMALL
+from distopt.studies.measure.verdict import network_sentence, rate_text
 
 ROOT = Path(__file__).parent.parent
 MARK = "<!-- written by benchmarks/measured.py -->\n"

@@ -14,7 +14,11 @@ from time import perf_counter
 
 import numpy as np
 
-from distopt.analysis.pl_star import (
+from distopt.problems.costs.networks.admm_csnet import ADMMCSNet
+from distopt.problems.costs.networks.ffnn import FFNN
+from distopt.problems.costs.networks.lista import LISTA
+from distopt.studies.threshold import descend, threshold, trial
+from distopt.theory.pl_star import (
     condition,
     curvature_bound,
     kernel_extremes,
@@ -22,10 +26,6 @@ from distopt.analysis.pl_star import (
     output_curvature,
     sample_curvature,
 )
-from distopt.analysis.threshold import descend, threshold, trial
-from distopt.costs.networks.admm_csnet import ADMMCSNet
-from distopt.costs.networks.ffnn import FFNN
-from distopt.costs.networks.lista import LISTA
 
 
 def products(cost, w):

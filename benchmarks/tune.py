@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from distopt.analysis.suite import load_suite
-from distopt.config import make_config
+from distopt.config.build import make_config
+from distopt.core.errors import DistoptError
 from distopt.engine.run import run
-from distopt.errors import DistoptError
+from distopt.studies.suite import load_suite
 
 EXPERIMENTS = Path(__file__).parent.parent / "launch" / "experiments"
 TUNING_SEEDS = (100, 101, 102)

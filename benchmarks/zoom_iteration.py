@@ -16,7 +16,7 @@ from statistics import median
 import numpy as np
 from iteration import RANKS, Ours, become_rank, leave, milliseconds
 
-from distopt.config import make_config
+from distopt.config.build import make_config
 from distopt.engine.run import open_transport, set_up
 
 NAMES = ("exact_diffusion", "zed", "zed1")

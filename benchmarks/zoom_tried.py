@@ -16,13 +16,13 @@ import numpy as np
 from tune import EXPERIMENTS, PROBLEMS
 
 from distopt.compressors.base import scratch
-from distopt.compressors.range_coder import CONTEXTS, ROW, STEP, context
+from distopt.compressors.coders.range_coder import CONTEXTS, ROW, STEP, context
 from distopt.compressors.zoom import CAP, HIGHEST, Zoom
 from distopt.compressors.zooming import UNSET, power_of_two, quantise, write_first_scales, zoom
-from distopt.config import make_config
+from distopt.config.build import make_config
+from distopt.core.errors import DistoptError
+from distopt.core.parameters import Field, parameters
 from distopt.engine.run import run
-from distopt.errors import DistoptError
-from distopt.parameters import Field, parameters
 
 SEEDS = (100, 101, 102, 103, 104)
 ETA = {"zoom_pl": 0.016, "zoom_logistic": 2.5, "zoom_breast_cancer": 1.26}

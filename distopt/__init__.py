@@ -23,36 +23,36 @@ if TYPE_CHECKING:
     from distopt.algorithms.zed import Zed as Zed
     from distopt.algorithms.zed1 import Zed1 as Zed1
     from distopt.compressors.base import Compressor as Compressor
-    from distopt.config import Config as Config
-    from distopt.config import load_config as load_config
-    from distopt.config import make_config as make_config
-    from distopt.costs.base import Cost as Cost
+    from distopt.config.build import Config as Config
+    from distopt.config.build import load_config as load_config
+    from distopt.config.build import make_config as make_config
+    from distopt.core.errors import DistoptError as DistoptError
+    from distopt.engine.interface import minimize as minimize
+    from distopt.engine.interface import simulate as simulate
     from distopt.engine.run import resume as resume
     from distopt.engine.run import run as run
     from distopt.engine.session import Result as Result
-    from distopt.errors import DistoptError as DistoptError
-    from distopt.interface import minimize as minimize
-    from distopt.interface import simulate as simulate
-    from distopt.problem import Problem as Problem
-    from distopt.topology import Topology as Topology
+    from distopt.problems.costs.base import Cost as Cost
+    from distopt.problems.problem import Problem as Problem
+    from distopt.problems.topology import Topology as Topology
 
 __version__ = "0.1.0"
 
 _PLACES = {
     "Algorithm": "distopt.algorithms.base",
     "Compressor": "distopt.compressors.base",
-    "Config": "distopt.config",
-    "Cost": "distopt.costs.base",
-    "DistoptError": "distopt.errors",
-    "Problem": "distopt.problem",
+    "Config": "distopt.config.build",
+    "Cost": "distopt.problems.costs.base",
+    "DistoptError": "distopt.core.errors",
+    "Problem": "distopt.problems.problem",
     "Result": "distopt.engine.session",
-    "Topology": "distopt.topology",
-    "load_config": "distopt.config",
-    "make_config": "distopt.config",
-    "minimize": "distopt.interface",
+    "Topology": "distopt.problems.topology",
+    "load_config": "distopt.config.build",
+    "make_config": "distopt.config.build",
+    "minimize": "distopt.engine.interface",
     "resume": "distopt.engine.run",
     "run": "distopt.engine.run",
-    "simulate": "distopt.interface",
+    "simulate": "distopt.engine.interface",
 }
 
 

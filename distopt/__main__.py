@@ -1,6 +1,6 @@
 """``python -m distopt`` is the command ``distopt``."""
 
-from distopt.cli import main
+from distopt.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -8,7 +8,7 @@ import numpy as np
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Adaptive, Relative
-from distopt.config import Config, make_config, make_member
+from distopt.config.build import Config, make_config, make_member
 from distopt.engine.agreement import together
 from distopt.engine.run import open_transport, prepare_folder
 from distopt.engine.session import Result, Session

@@ -7,12 +7,12 @@ import pytest
 from run_table import assert_equal_states, comparable, play, states
 from scipy.stats import chi2
 
-from distopt.batches import Batches
-from distopt.config import make_config
+from distopt.config.build import make_config
+from distopt.core.errors import ConfigError
 from distopt.engine.driver import iterate
 from distopt.engine.run import resume, run
-from distopt.errors import ConfigError
-from distopt.problem import build_problem
+from distopt.problems.batches import Batches
+from distopt.problems.problem import build_problem
 
 PROBLEMS = {
     "lista": {"name": "lista", "m": 10, "n": 4, "layers": 3, "samples": 23},

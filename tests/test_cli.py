@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from distopt import __version__, console
-from distopt.cli import LISTED, app
-from distopt.engine import launcher
+from distopt import __version__
+from distopt.cli.app import LISTED, app
+from distopt.core.errors import TransportError
 from distopt.engine.session import Session
-from distopt.errors import TransportError
+from distopt.mpirun import launcher
+from distopt.show import console
 
 try:
     MPIRUN = launcher.find_mpirun()
@@ -114,7 +115,7 @@ def refused(result, words, code=1):
 
 def test_help_is_quick_and_imports_nothing_heavy():
     script = (
-        "import sys\nfrom distopt.cli import main\n"
+        "import sys\nfrom distopt.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit: pass\n"
         "heavy = {'numpy', 'numba', 'h5py', 'mpi4py', 'matplotlib', 'pydantic', 'scipy'}\n"
         "print(sorted(heavy & set(sys.modules)))"
@@ -462,7 +463,7 @@ def test_doctor_exchanges_a_message():
 
 
 def test_doctor_without_mpi_says_what_to_do(monkeypatch):
-    from distopt import doctor
+    from distopt.cli import doctor
 
     def missing():
         raise TransportError(f"mpi4py is not installed. {launcher.INSTALL}")
@@ -531,7 +532,7 @@ def test_documented_commands_and_options_exist():
 
 
 def test_documented_suite_is_valid():
-    from distopt.analysis.suite import load_suite
+    from distopt.studies.suite import load_suite
 
     page = Path(__file__).parents[1] / "docs" / "cli.md"
     (text,) = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)

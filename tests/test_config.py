@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distopt.config import (
+from distopt.config.build import (
     RunConfig,
     apply_settings,
     load_config,
@@ -14,7 +14,7 @@ from distopt.config import (
     make_run,
     parse_value,
 )
-from distopt.errors import ConfigError, DistoptError
+from distopt.core.errors import ConfigError, DistoptError
 
 BASE = {
     "problem": {"name": "quadratic", "agents": 4, "dimension": 6},

@@ -9,8 +9,8 @@ import pytest
 
 import distopt.algorithms
 import distopt.compressors
-import distopt.costs
-from distopt.config import make_config
+import distopt.problems.costs
+from distopt.config.build import make_config
 from distopt.engine.run import run
 
 PAGE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
@@ -19,7 +19,7 @@ FILES = {path: text for path, text in BLOCKS if path.endswith(".py")}
 REGISTRATIONS = {kind: text for kind, text in BLOCKS if not kind.endswith(".py")}
 TABLES = {
     "compressors": distopt.compressors.REGISTRY,
-    "costs": distopt.costs.REGISTRY,
+    "costs": distopt.problems.costs.REGISTRY,
     "algorithms": distopt.algorithms.REGISTRY,
 }
 
@@ -50,7 +50,7 @@ def test_examples_keep_the_laws(examples):
 
     for d in (1, 7, 8, 9, 100):
         check_compressor(distopt.compressors.REGISTRY.get("mean_sign")(), d)
-    check_cost(distopt.costs.REGISTRY.get("cauchy")().cost(0, 4, seed=1))
+    check_cost(distopt.problems.costs.REGISTRY.get("cauchy")().cost(0, 4, seed=1))
     check_algorithm(distopt.algorithms.REGISTRY.get("extra")(eta=0.01))
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from distopt.engine import job as jobs
-from distopt.engine import launcher
-from distopt.engine.job import Job, Noise, Outcome
-from distopt.engine.launcher import Mpirun, find_mpirun, maker_of, require_equal
-from distopt.errors import ConfigError, DistoptError, TransportError
-from distopt.rank import this_rank
+from distopt.core.errors import ConfigError, DistoptError, TransportError
+from distopt.core.rank import this_rank
+from distopt.mpirun import job as jobs
+from distopt.mpirun import launcher
+from distopt.mpirun.job import Job, Noise, Outcome
+from distopt.mpirun.launcher import Mpirun, find_mpirun, maker_of, require_equal
 
 RANKS = {
     "shell": ({}, None),
@@ -397,7 +397,7 @@ def test_outside_a_job_errors_pass_through() -> None:
 def test_rank_without_mpi_speaks_once(tmp_path: Path) -> None:
     script = (
         "import sys; sys.modules['mpi4py'] = None\n"
-        "from distopt.engine.launcher import failing_together\n"
+        "from distopt.mpirun.launcher import failing_together\n"
         "with failing_together(): pass\n"
     )
     for rank, words in (("0", "mpi4py cannot be used in this MPI job"), ("1", "")):

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import numpy as np
 import pytest
 
-from distopt.errors import ConfigError
-from distopt.parameters import Field, defaults, nearest, parameters
+from distopt.core.errors import ConfigError
+from distopt.core.parameters import Field, defaults, nearest, parameters
 
 
 @parameters("thing")

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tomli_w
 
-from distopt.costs.base import Family
-from distopt.errors import ConfigError, DataError
-from distopt.problem import MeanCost, Problem, build_problem, reference_minimum
-from distopt.topology import Topology
+from distopt.core.errors import ConfigError, DataError
+from distopt.problems.costs.base import Family
+from distopt.problems.problem import MeanCost, Problem, build_problem, reference_minimum
+from distopt.problems.topology import Topology
 
 EXAMPLE = Path(__file__).parents[1] / "launch" / "experiments" / "mycost.py"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from distopt.randomness import BLOCKS, TILE, fill_tile, make_key, normal, uniform, words
+from distopt.core.randomness import BLOCKS, TILE, fill_tile, make_key, normal, uniform, words
 
 # Counter, key and output of philox4x32 with 10 rounds, from the file kat_vectors of Random123.
 KNOWN = [

@@ -4,9 +4,9 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from distopt import registry
-from distopt.errors import ConfigError
-from distopt.registry import Registry
+from distopt.core import registry
+from distopt.core.errors import ConfigError
+from distopt.core.registry import Registry
 
 TABLE = Registry(
     "things", "thing",

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distopt import topology as topology_module
-from distopt.errors import ConfigError, DataError
-from distopt.topologies import REGISTRY
-from distopt.topology import Topology, build_topology
+from distopt.core.errors import ConfigError, DataError
+from distopt.problems import topology as topology_module
+from distopt.problems.topologies import REGISTRY
+from distopt.problems.topology import Topology, build_topology
 
 GRAPHS = {  # a new graph adds one line: sizes that it has
     "ring": [1, 2, 3, 8, 9],
@@ -198,8 +198,8 @@ def test_custom_edges_are_checked():
 
 def test_imports_stay_light():
     code = (
-        "import sys, distopt.problem, distopt.costs.pl, distopt.costs.logistic;"
-        "import distopt.costs.python, distopt.costs.quadratic;"
+        "import sys, distopt.problems.problem, distopt.problems.costs.pl, distopt.problems.costs.logistic;"
+        "import distopt.problems.costs.python, distopt.problems.costs.quadratic;"
         "heavy = {'sklearn', 'matplotlib', 'mpi4py', 'networkx', 'pandas'} & set(sys.modules);"
         "assert not heavy, heavy"
     )

@@ -1,6 +1,6 @@
 """Algorithms: what one agent does in one iteration (see `base`)."""
 
-from distopt.registry import Registry
+from distopt.core.registry import Registry
 
 REGISTRY = Registry(
     "algorithms",

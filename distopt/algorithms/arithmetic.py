@@ -16,18 +16,18 @@ from typing import Annotated, Any, Protocol
 import numpy as np
 from pydantic import BeforeValidator
 
-from distopt.agent import Agent
+from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import State
+from distopt.algorithms.memory import Replicas
 from distopt.algorithms.updates import descend, track
-from distopt.arrays import F64, I64
 from distopt.compressors.base import scratch
-from distopt.errors import ConfigError, DataError
+from distopt.core.arrays import F64, I64
+from distopt.core.errors import ConfigError, DataError
+from distopt.core.parameters import Field, field_names, parameters, require_known
+from distopt.core.randomness import kernel
 from distopt.fixedpoint.arithmetic import decode, encode, rounding_key
 from distopt.fixedpoint.format import Codes, Format
 from distopt.fixedpoint.place import Place, place_of
-from distopt.memory import Replicas
-from distopt.parameters import Field, field_names, parameters, require_known
-from distopt.randomness import kernel
 
 # Sites of rounding.
 GRADIENT = 8

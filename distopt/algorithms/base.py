@@ -25,12 +25,12 @@ from typing import (
 
 import numpy as np
 
-from distopt.agent import Agent
-from distopt.arrays import F64, I64, U8
+from distopt.algorithms.agent import Agent
+from distopt.algorithms.memory import MemoryStart
 from distopt.compressors.base import Absolute, Adaptive, Compressor, Guarantee, Local, Relative
-from distopt.errors import ConfigError
-from distopt.memory import MemoryStart
-from distopt.parameters import Field
+from distopt.core.arrays import F64, I64, U8
+from distopt.core.errors import ConfigError
+from distopt.core.parameters import Field
 
 Step: TypeAlias = Generator[U8, Sequence[U8], None]
 
@@ -294,7 +294,7 @@ class Algorithm(ABC):
         return {}
 
     def observe(self, s: State) -> dict[str, float]:
-        """Return further series of the record (`distopt.engine.series`); sums over agents are kept."""
+        """Return further series of the record (`distopt.record.series`); sums over agents are kept."""
         counted = s.__dict__.get("saturations")  # of fixed-point arithmetic
         return {} if counted is None else {"saturations": float(counted.sum())}
 

@@ -4,13 +4,13 @@ from typing import Self
 
 import numpy as np
 
-from distopt.agent import Agent
+from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
+from distopt.algorithms.memory import MemoryKind, MemoryStart, make_memory
 from distopt.algorithms.updates import descend, track
-from distopt.analysis.rules import lag_at_one, mixing_step, tracking_step
-from distopt.arrays import F64
-from distopt.memory import MemoryKind, MemoryStart, make_memory
-from distopt.parameters import parameters
+from distopt.core.arrays import F64
+from distopt.core.parameters import parameters
+from distopt.theory.rules import lag_at_one, mixing_step, tracking_step
 
 
 @parameters("algorithm")

@@ -4,15 +4,15 @@ from typing import Annotated, ClassVar, Self
 
 import numpy as np
 
-from distopt.agent import Agent
+from distopt.algorithms.agent import Agent
 from distopt.algorithms.arithmetic import ArithmeticField, make_numbers, refuse_in_fixed_point
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, Rate, State, Step
+from distopt.algorithms.memory import MemoryKind, make_memory
 from distopt.algorithms.updates import difference
-from distopt.analysis.rules import mixing_step, scale_factor, tracking_step
-from distopt.arrays import F64
 from distopt.compressors.base import Absolute, Guarantee
-from distopt.memory import MemoryKind, make_memory
-from distopt.parameters import Field, parameters
+from distopt.core.arrays import F64
+from distopt.core.parameters import Field, parameters
+from distopt.theory.rules import mixing_step, scale_factor, tracking_step
 
 
 @parameters("algorithm")

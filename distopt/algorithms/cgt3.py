@@ -4,16 +4,16 @@ from typing import Literal, Self
 
 import numpy as np
 
-from distopt.agent import Agent
+from distopt.algorithms.agent import Agent
 from distopt.algorithms.arithmetic import refuse_in_fixed_point
 from distopt.algorithms.base import AUTO, Facts, State, Step
 from distopt.algorithms.cgt2 import CompressedTracking2
-from distopt.analysis.rules import mixing_step, tracking_step
-from distopt.arrays import F64, I64
 from distopt.compressors.base import Adaptive, Compressor, Guarantee, Local
 from distopt.compressors.zoom_sign import ZoomSign
-from distopt.errors import ConfigError
-from distopt.parameters import parameters
+from distopt.core.arrays import F64, I64
+from distopt.core.errors import ConfigError
+from distopt.core.parameters import parameters
+from distopt.theory.rules import mixing_step, tracking_step
 
 
 @parameters("algorithm")

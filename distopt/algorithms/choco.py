@@ -4,12 +4,12 @@ from typing import Annotated, Self
 
 import numpy as np
 
-from distopt.agent import Agent
+from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
-from distopt.analysis.rules import lag_at_one, mixing_step, untracked_step
-from distopt.arrays import F64
-from distopt.memory import MemoryKind, MemoryStart, make_memory
-from distopt.parameters import Field, parameters
+from distopt.algorithms.memory import MemoryKind, MemoryStart, make_memory
+from distopt.core.arrays import F64
+from distopt.core.parameters import Field, parameters
+from distopt.theory.rules import lag_at_one, mixing_step, untracked_step
 
 
 @parameters("algorithm")

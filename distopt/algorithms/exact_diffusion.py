@@ -4,11 +4,11 @@ from typing import Annotated, Self
 
 import numpy as np
 
-from distopt.agent import Agent
+from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Positive, State, Step
 from distopt.algorithms.updates import accumulate, correct, descend_both
-from distopt.arrays import F64
-from distopt.parameters import Field, parameters
+from distopt.core.arrays import F64
+from distopt.core.parameters import Field, parameters
 
 
 @parameters("algorithm")

@@ -10,9 +10,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from distopt.agent import Agent
-from distopt.arrays import I64, U8
-from distopt.errors import MessageError
+from distopt.algorithms.agent import Agent
+from distopt.core.arrays import I64, U8
+from distopt.core.errors import MessageError
 
 Sum: TypeAlias = Generator[U8, Sequence[U8], None]
 

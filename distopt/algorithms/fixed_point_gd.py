@@ -5,17 +5,17 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BeforeValidator
 
-from distopt.agent import Agent
+from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import Algorithm, Facts, State, Step
 from distopt.algorithms.exact_sum import SpanningTree
-from distopt.arrays import F64
 from distopt.compressors.base import Compressor
-from distopt.errors import ConfigError, DataError
+from distopt.core.arrays import F64
+from distopt.core.errors import ConfigError, DataError
+from distopt.core.parameters import Field, parameters
 from distopt.fixedpoint.arithmetic import decode, encode
 from distopt.fixedpoint.descent import FixedPointDescent, Iteration
 from distopt.fixedpoint.format import Format
 from distopt.fixedpoint.place import Place, place_of
-from distopt.parameters import Field, parameters
 
 
 @parameters("algorithm")

@@ -4,13 +4,13 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 
-from distopt.agent import Agent
+from distopt.algorithms.agent import Agent
 from distopt.algorithms.arithmetic import ArithmeticField, make_numbers, refuse_in_fixed_point
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
 from distopt.algorithms.updates import accumulate
-from distopt.analysis.rules import mixing_step, tracking_step
-from distopt.arrays import F64
-from distopt.parameters import Field, parameters
+from distopt.core.arrays import F64
+from distopt.core.parameters import Field, parameters
+from distopt.theory.rules import mixing_step, tracking_step
 
 
 @parameters("algorithm")

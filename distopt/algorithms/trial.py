@@ -5,7 +5,7 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from distopt.arrays import F64, U8
+from distopt.core.arrays import F64, U8
 
 Verdict: TypeAlias = Generator[U8, Sequence[U8], bool]
 

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from distopt.agent import Agent
+from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import (
     AUTO,
     Algorithm,
@@ -16,12 +16,12 @@ from distopt.algorithms.base import (
     State,
     Step,
 )
+from distopt.algorithms.memory import MemoryKind, MemoryStart, make_memory
 from distopt.algorithms.trial import Trial
 from distopt.algorithms.updates import aim, mix_exactly
-from distopt.arrays import F64
 from distopt.compressors.base import Adaptive, Guarantee
-from distopt.memory import MemoryKind, MemoryStart, make_memory
-from distopt.parameters import parameters
+from distopt.core.arrays import F64
+from distopt.core.parameters import parameters
 
 
 @parameters("algorithm")

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from distopt.algorithms.zed import Zed
-from distopt.parameters import parameters
+from distopt.core.parameters import parameters
 
 
 @parameters("algorithm")

@@ -1,6 +1,6 @@
 """Compressors: maps from vectors to the bytes that are really sent, and back (see `base`)."""
 
-from distopt.registry import Registry
+from distopt.core.registry import Registry
 
 REGISTRY = Registry(
     "compressors",

@@ -24,8 +24,8 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from distopt.arrays import F64, I64, U8, U32
-from distopt.randomness import make_key
+from distopt.core.arrays import F64, I64, U8, U32
+from distopt.core.randomness import make_key
 
 # The adaptive state of one end of one stream, such as a coder's models; {} for most compressors.
 CodecState: TypeAlias = dict[str, np.ndarray]

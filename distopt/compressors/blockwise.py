@@ -21,13 +21,13 @@ from distopt.compressors.base import (
     Relative,
     scratch,
 )
-from distopt.compressors.bits import padding_is_zero
+from distopt.compressors.coders.bits import padding_is_zero
+from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
 from distopt.compressors.quantize import Quantize
 from distopt.compressors.scales import max_abs
 from distopt.compressors.sparse import make_compressor
-from distopt.compressors.wire import PADDING, TOO_SHORT, accepted
-from distopt.errors import ConfigError
-from distopt.parameters import Field, parameters
+from distopt.core.errors import ConfigError
+from distopt.core.parameters import Field, parameters
 
 MOST_BLOCKS = 1 << 15
 FIRST_STREAM, STREAMS = 4 << 16, 1 << 16  # block b has the vector's stream + FIRST + b STREAMS

@@ -14,7 +14,7 @@ from distopt.compressors.base import (
     Local,
     Relative,
 )
-from distopt.compressors.wire import (
+from distopt.compressors.coders.wire import (
     NOT_FINITE,
     TOO_SHORT,
     accepted,
@@ -23,9 +23,9 @@ from distopt.compressors.wire import (
     store_u16,
     store_u32,
 )
-from distopt.errors import DivergedError
-from distopt.parameters import parameters
-from distopt.randomness import kernel
+from distopt.core.errors import DivergedError
+from distopt.core.parameters import parameters
+from distopt.core.randomness import kernel
 
 _MANTISSA = {"float32": 23, "bfloat16": 7, "float16": 10}  # stored bits
 _LOWEST = {"float32": -126, "bfloat16": -126, "float16": -14}  # exponent of the least normal number

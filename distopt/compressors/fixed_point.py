@@ -17,9 +17,8 @@ from distopt.compressors.base import (
     Relative,
     scratch,
 )
-from distopt.compressors.bits import U16, pack, packed_nbytes, padding_is_zero, unpack
-from distopt.compressors.scales import max_abs
-from distopt.compressors.wire import (
+from distopt.compressors.coders.bits import U16, pack, packed_nbytes, padding_is_zero, unpack
+from distopt.compressors.coders.wire import (
     INVALID_CODE,
     INVALID_SCALE,
     PADDING,
@@ -28,12 +27,13 @@ from distopt.compressors.wire import (
     load_u16,
     store_u16,
 )
-from distopt.errors import ConfigError, DivergedError
+from distopt.compressors.scales import max_abs
+from distopt.core.errors import ConfigError, DivergedError
+from distopt.core.parameters import Field, parameters
+from distopt.core.randomness import TILE, kernel
 from distopt.fixedpoint import kernels
 from distopt.fixedpoint.arithmetic import Rounding
 from distopt.fixedpoint.format import Format
-from distopt.parameters import Field, parameters
-from distopt.randomness import TILE, kernel
 
 _SMALLEST, _LARGEST = -1000, 1000  # exponents of a unit
 

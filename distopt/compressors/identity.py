@@ -13,8 +13,8 @@ from distopt.compressors.base import (
     Local,
     Relative,
 )
-from distopt.compressors.wire import accepted, add_f64
-from distopt.parameters import parameters
+from distopt.compressors.coders.wire import accepted, add_f64
+from distopt.core.parameters import parameters
 
 
 @parameters("compressor")

@@ -15,8 +15,8 @@ from distopt.compressors.base import (
     Local,
     Relative,
 )
-from distopt.errors import DivergedError, MessageError
-from distopt.randomness import make_key, normal, words
+from distopt.core.errors import DivergedError, MessageError
+from distopt.core.randomness import make_key, normal, words
 
 GUARD = 64  # bytes or numbers around a buffer that must stay as they are
 EPS = float(np.finfo(np.float64).eps)

@@ -13,7 +13,8 @@ from distopt.compressors.base import (
     Relative,
     scratch,
 )
-from distopt.compressors.bits import FLAGS, add_signs, pack_signs, padding_is_zero
+from distopt.compressors.coders.bits import FLAGS, add_signs, pack_signs, padding_is_zero
+from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
 from distopt.compressors.scales import (
     MAX_NBYTES,
     SLACK,
@@ -23,9 +24,8 @@ from distopt.compressors.scales import (
     round_scale,
     store_scale,
 )
-from distopt.compressors.wire import PADDING, TOO_SHORT, accepted
-from distopt.parameters import parameters
-from distopt.randomness import kernel
+from distopt.core.parameters import parameters
+from distopt.core.randomness import kernel
 
 
 @parameters("compressor")

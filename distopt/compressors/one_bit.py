@@ -12,10 +12,10 @@ from distopt.compressors.base import (
     Local,
     scratch,
 )
-from distopt.compressors.bits import FLAGS, add_signs, pack_signs, padding_is_zero
-from distopt.compressors.wire import PADDING, TOO_SHORT, accepted
-from distopt.parameters import parameters
-from distopt.randomness import kernel
+from distopt.compressors.coders.bits import FLAGS, add_signs, pack_signs, padding_is_zero
+from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
+from distopt.core.parameters import parameters
+from distopt.core.randomness import kernel
 
 
 @parameters("compressor")

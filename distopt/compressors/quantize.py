@@ -13,9 +13,17 @@ from distopt.compressors.base import (
     Relative,
     scratch,
 )
-from distopt.compressors.bits import U16, above_half, pack, packed_nbytes, padding_is_zero, unpack
 from distopt.compressors.coded import Coded, Entropy
-from distopt.compressors.range_coder import Codes
+from distopt.compressors.coders.bits import (
+    U16,
+    above_half,
+    pack,
+    packed_nbytes,
+    padding_is_zero,
+    unpack,
+)
+from distopt.compressors.coders.range_coder import Codes
+from distopt.compressors.coders.wire import INVALID_CODE, PADDING, TOO_SHORT, accepted
 from distopt.compressors.scales import (
     MAX_NBYTES,
     SLACK,
@@ -26,10 +34,9 @@ from distopt.compressors.scales import (
     store_scale,
     two_norm,
 )
-from distopt.compressors.wire import INVALID_CODE, PADDING, TOO_SHORT, accepted
-from distopt.errors import ConfigError, DivergedError
-from distopt.parameters import Field, parameters
-from distopt.randomness import TILE, fill_tile, kernel
+from distopt.core.errors import ConfigError, DivergedError
+from distopt.core.parameters import Field, parameters
+from distopt.core.randomness import TILE, fill_tile, kernel
 
 
 @parameters("compressor")

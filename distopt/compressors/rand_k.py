@@ -3,10 +3,10 @@
 import numpy as np
 
 from distopt.compressors.base import F64, I64, U8, U32, scratch
-from distopt.compressors.bits import trailing_zeros
+from distopt.compressors.coders.bits import trailing_zeros
 from distopt.compressors.sparse import Sparsifier
-from distopt.parameters import parameters
-from distopt.randomness import TILE, fill_tile, kernel
+from distopt.core.parameters import parameters
+from distopt.core.randomness import TILE, fill_tile, kernel
 
 
 @parameters("compressor")

@@ -12,12 +12,12 @@ from distopt.compressors.base import (
     Local,
     scratch,
 )
-from distopt.compressors.bits import U16, pack, packed_nbytes, padding_is_zero, unpack
 from distopt.compressors.coded import Coded, Entropy
-from distopt.compressors.range_coder import Codes
-from distopt.compressors.wire import PADDING, TOO_SHORT, accepted
-from distopt.parameters import Field, parameters
-from distopt.randomness import TILE, kernel
+from distopt.compressors.coders.bits import U16, pack, packed_nbytes, padding_is_zero, unpack
+from distopt.compressors.coders.range_coder import Codes
+from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
+from distopt.core.parameters import Field, parameters
+from distopt.core.randomness import TILE, kernel
 
 
 @parameters("compressor")

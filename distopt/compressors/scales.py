@@ -13,8 +13,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from distopt.arrays import F64, U8
-from distopt.compressors.wire import (
+from distopt.compressors.coders.wire import (
     INVALID_SCALE,
     TOO_SHORT,
     load_f32,
@@ -24,7 +23,8 @@ from distopt.compressors.wire import (
     store_f64,
     store_u32,
 )
-from distopt.randomness import kernel
+from distopt.core.arrays import F64, U8
+from distopt.core.randomness import kernel
 
 ScaleType: TypeAlias = Literal["float32", "float64"]
 

@@ -21,12 +21,12 @@ from distopt.compressors.base import (
     Relative,
     scratch,
 )
+from distopt.compressors.coders.wire import NOT_FINITE, accepted
 from distopt.compressors.identity import Identity
 from distopt.compressors.scales import max_abs
-from distopt.compressors.wire import NOT_FINITE, accepted
-from distopt.errors import ConfigError
-from distopt.parameters import Field, parameters
-from distopt.randomness import kernel
+from distopt.core.errors import ConfigError
+from distopt.core.parameters import Field, parameters
+from distopt.core.randomness import kernel
 
 VALUES_STREAM = 1 << 12  # added to the stream of the key for the compressor of the values
 

@@ -9,10 +9,11 @@ from distopt.compressors.base import (
     Guarantee,
     scratch,
 )
-from distopt.compressors.bits import U16
 from distopt.compressors.coded import Coded, Entropy
+from distopt.compressors.coders.bits import U16
+from distopt.compressors.coders.range_coder import Codes
+from distopt.compressors.coders.wire import INVALID_CODE, PADDING, TOO_SHORT, accepted
 from distopt.compressors.quantize import Quantize, round_levels
-from distopt.compressors.range_coder import Codes
 from distopt.compressors.scales import (
     MAX_NBYTES,
     ScaleType,
@@ -21,9 +22,8 @@ from distopt.compressors.scales import (
     round_scale,
     store_scale,
 )
-from distopt.compressors.wire import INVALID_CODE, PADDING, TOO_SHORT, accepted
-from distopt.parameters import parameters
-from distopt.randomness import TILE, fill_tile, kernel
+from distopt.core.parameters import parameters
+from distopt.core.randomness import TILE, fill_tile, kernel
 
 
 @parameters("compressor")

@@ -1,7 +1,7 @@
 """Unbiased rand-k: d/k times k coordinates drawn at random from a stream that both ends know."""
 
 from distopt.compressors.rand_k import RandK
-from distopt.parameters import parameters
+from distopt.core.parameters import parameters
 
 
 @parameters("compressor")

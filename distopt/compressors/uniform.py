@@ -14,14 +14,14 @@ from distopt.compressors.base import (
     Local,
     scratch,
 )
-from distopt.compressors.bits import flush_bits, padding_is_zero
 from distopt.compressors.coded import Coded, Entropy
-from distopt.compressors.gamma import MAX_BITS, read_gamma, write_gamma
-from distopt.compressors.range_coder import Codes
-from distopt.compressors.wire import PADDING, accepted
-from distopt.errors import DivergedError
-from distopt.parameters import Field, parameters
-from distopt.randomness import TILE, fill_tile, kernel
+from distopt.compressors.coders.bits import flush_bits, padding_is_zero
+from distopt.compressors.coders.gamma import MAX_BITS, read_gamma, write_gamma
+from distopt.compressors.coders.range_coder import Codes
+from distopt.compressors.coders.wire import PADDING, accepted
+from distopt.core.errors import DivergedError
+from distopt.core.parameters import Field, parameters
+from distopt.core.randomness import TILE, fill_tile, kernel
 
 
 @parameters("compressor")

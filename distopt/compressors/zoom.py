@@ -11,8 +11,8 @@ from distopt.compressors.base import (
     CodecState,
     scratch,
 )
-from distopt.compressors.entropy import Coder, FastCoder, RangeCoder
-from distopt.compressors.wire import accepted
+from distopt.compressors.coders.entropy import Coder, FastCoder, RangeCoder
+from distopt.compressors.coders.wire import accepted
 from distopt.compressors.zooming import (
     OCTAVE,
     PerBlock,
@@ -23,7 +23,7 @@ from distopt.compressors.zooming import (
     write_first_scales,
     zoom,
 )
-from distopt.parameters import Field, parameters
+from distopt.core.parameters import Field, parameters
 
 HIGHEST = 32767  # of |q|; a larger one saturates, and the step grows
 CAP = 6  # of |q| in the mean that moves the step

@@ -12,8 +12,8 @@ from distopt.compressors.base import (
     CodecState,
     scratch,
 )
-from distopt.compressors.bits import FLAGS, U16, pack_signs, padding_is_zero
-from distopt.compressors.wire import PADDING, TOO_SHORT, accepted
+from distopt.compressors.coders.bits import FLAGS, U16, pack_signs, padding_is_zero
+from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
 from distopt.compressors.zooming import (
     OCTAVE,
     UNSET,
@@ -23,8 +23,8 @@ from distopt.compressors.zooming import (
     read_first_scales,
     write_first_scales,
 )
-from distopt.parameters import Field, parameters
-from distopt.randomness import kernel
+from distopt.core.parameters import Field, parameters
+from distopt.core.randomness import kernel
 
 EIGHTHS = powers(8, 8)
 LARGEST = 8000  # of |eighths|: 1000 octaves

@@ -16,11 +16,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from distopt.arrays import F64, I64, U8
 from distopt.compressors.base import Adaptive, CodecState, Compressor, Guarantee
-from distopt.compressors.wire import TOO_SHORT
-from distopt.errors import ConfigError
-from distopt.randomness import kernel
+from distopt.compressors.coders.wire import TOO_SHORT
+from distopt.core.arrays import F64, I64, U8
+from distopt.core.errors import ConfigError
+from distopt.core.randomness import kernel
 
 Codes: TypeAlias = NDArray[Any]  # integers
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from distopt.errors import DistoptError
+from distopt.core.errors import DistoptError
 from distopt.transport.base import Transport
 
 T = TypeVar("T")

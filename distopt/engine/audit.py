@@ -10,10 +10,10 @@ from zlib import crc32
 
 import numpy as np
 
+from distopt.algorithms.memory import Memory
+from distopt.core.errors import AuditError
 from distopt.engine.agreement import SharedError
 from distopt.engine.driver import Hosted
-from distopt.errors import AuditError
-from distopt.memory import Memory
 from distopt.transport.base import Transport
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from distopt.algorithms.base import Algorithm
-from distopt.analysis.lyapunov import Lyapunov
-from distopt.arrays import F64
+from distopt.core.arrays import F64
 from distopt.engine.driver import Hosted
-from distopt.engine.series import SERIES
+from distopt.record.series import SERIES
+from distopt.theory.lyapunov import Lyapunov
 from distopt.transport.base import Transport
 
 # Per-agent numbers, in the order in which they are collected.

@@ -7,9 +7,9 @@ which algorithm nor which transport it drives.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distopt.agent import Agent
+from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import Algorithm, State, Step
-from distopt.arrays import U8
+from distopt.core.arrays import U8
 from distopt.transport.base import Transport
 
 

@@ -5,14 +5,14 @@ from dataclasses import FrozenInstanceError, fields
 
 import numpy as np
 
-from distopt.agent import Agent
+from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import Algorithm, Facts
 from distopt.compressors.base import Compressor
-from distopt.costs.base import Cost
-from distopt.costs.quadratic import QuadraticCost
+from distopt.core.randomness import make_key, normal
 from distopt.engine.driver import Hosted, iterate, run_to_end
-from distopt.randomness import make_key, normal
-from distopt.topology import Topology
+from distopt.problems.costs.base import Cost
+from distopt.problems.costs.quadratic import QuadraticCost
+from distopt.problems.topology import Topology
 from distopt.transport.local import LocalTransport
 
 

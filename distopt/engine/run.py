@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from distopt.algorithms.base import Algorithm
 from distopt.compressors.base import Compressor
-from distopt.config import (
+from distopt.config.build import (
     Config,
     RunConfig,
     apply_settings,
@@ -23,10 +23,10 @@ from distopt.config import (
     make_config,
     read_toml,
 )
-from distopt.engine import checkpoint
+from distopt.core.errors import CheckpointError, ConfigError
 from distopt.engine.agreement import SharedError, together
 from distopt.engine.session import ProblemLike, Progress, Result, Session, StopRequest
-from distopt.errors import CheckpointError, ConfigError
+from distopt.record import checkpoint
 from distopt.transport.base import Transport
 from distopt.transport.local import LocalTransport
 

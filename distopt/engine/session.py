@@ -15,25 +15,25 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from distopt.agent import Agent
 from distopt.algorithms import REGISTRY as ALGORITHMS
+from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts
-from distopt.analysis.lyapunov import lyapunov
-from distopt.analysis.rules import estimate_flattest, estimate_smoothness
-from distopt.arrays import F64
-from distopt.batches import require_batches
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor
-from distopt.config import RunConfig, named, to_toml
-from distopt.costs.base import Cost
-from distopt.engine import checkpoint
+from distopt.config.build import RunConfig, named, to_toml
+from distopt.core.arrays import F64
+from distopt.core.errors import ConfigError, DataError, DistoptError, DivergedError
 from distopt.engine.agreement import SharedError, together
 from distopt.engine.audit import audit, checksum
 from distopt.engine.diagnostics import Diagnostics
 from distopt.engine.driver import Hosted, iterate, run_to_end
-from distopt.engine.recorder import Recorder
-from distopt.errors import ConfigError, DataError, DistoptError, DivergedError
-from distopt.topology import Topology
+from distopt.problems.batches import require_batches
+from distopt.problems.costs.base import Cost
+from distopt.problems.topology import Topology
+from distopt.record import checkpoint
+from distopt.record.recorder import Recorder
+from distopt.theory.lyapunov import lyapunov
+from distopt.theory.rules import estimate_flattest, estimate_smoothness
 from distopt.transport.base import Transport
 from distopt.transport.local import LocalTransport
 
@@ -44,7 +44,7 @@ GROWN = 100.0  # a run that ends with P this many times its first value is calle
 
 
 class ProblemLike(Protocol):
-    """What a run needs of a problem: `distopt.problem.Problem`, or costs given in Python."""
+    """What a run needs of a problem: `distopt.problems.problem.Problem`, or costs given in Python."""
 
     topology: Topology
 

@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from distopt.arrays import F64, I64, U32
-from distopt.errors import ConfigError, DataError
+from distopt.core.arrays import F64, I64, U32
+from distopt.core.errors import ConfigError, DataError
+from distopt.core.parameters import Field, parameters
+from distopt.core.randomness import TILE, make_key
 from distopt.fixedpoint import kernels
 from distopt.fixedpoint.format import Codes, Format
-from distopt.parameters import Field, parameters
-from distopt.randomness import TILE, make_key
 
 Integers: TypeAlias = NDArray[np.signedinteger]
 Mode: TypeAlias = Literal["RN", "RD", "RU", "RZ", "SR", "SR_eps", "signed_SR_eps"]

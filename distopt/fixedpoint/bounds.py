@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from distopt.arrays import F64
+from distopt.core.arrays import F64
 
 NEAREST = 0.5  # c1, the largest error of a gradient's entry in units of u, where RN rounds it
 STOCHASTIC = 1.0  # c1, where SR or SR_eps rounds it

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distopt.arrays import F64, I64
-from distopt.errors import ConfigError
+from distopt.core.arrays import F64, I64
+from distopt.core.errors import ConfigError
+from distopt.core.parameters import parameters
+from distopt.core.randomness import kernel
 from distopt.fixedpoint.arithmetic import (
     Rounding,
     decode,
@@ -15,8 +17,6 @@ from distopt.fixedpoint.arithmetic import (
 )
 from distopt.fixedpoint.format import Codes, Format
 from distopt.fixedpoint.problems import IntegerProblem
-from distopt.parameters import parameters
-from distopt.randomness import kernel
 
 GRADIENT, STEP, SUBTRACTION = 0, 1, 2  # sites of rounding
 

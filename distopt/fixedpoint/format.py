@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from distopt.errors import ConfigError
-from distopt.parameters import Field, parameters
+from distopt.core.errors import ConfigError
+from distopt.core.parameters import Field, parameters
 
 Codes: TypeAlias = NDArray[np.signedinteger]  # int8, int16 or int32, as `Format.dtype` says
 

@@ -2,7 +2,7 @@
 
 Random bits belong to the *global* index of a value: value g of a stream takes 16 bits, half ``g % 2048``
 of tile ``g // 2048``, or where 16 do not suffice one word, word ``g % 1024`` of tile ``g // 1024``
-(`distopt.randomness`). So any slice of a vector, on any rank, rounds to the same codes.
+(`distopt.core.randomness`). So any slice of a vector, on any rank, rounds to the same codes.
 
 A mode is a constant of its kernel, so that the compiler removes the choice. The closures hold that
 number only: a compiled kernel in a closure would change the name under which numba caches it.
@@ -17,8 +17,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from distopt.arrays import F64, I64, U32
-from distopt.randomness import TILE, fill_blocks, fill_tile, kernel
+from distopt.core.arrays import F64, I64, U32
+from distopt.core.randomness import TILE, fill_blocks, fill_tile, kernel
 
 HALVES = 2 * TILE  # values that a tile of random words serves with 16 bits each
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from distopt.errors import ConfigError
+from distopt.core.errors import ConfigError
+from distopt.core.parameters import Field, field_names, parameters, require_known
 from distopt.fixedpoint.arithmetic import Mode, Rounding
 from distopt.fixedpoint.format import Format
-from distopt.parameters import Field, field_names, parameters, require_known
 
 
 @parameters("place")

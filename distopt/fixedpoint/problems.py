@@ -9,10 +9,10 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from distopt.arrays import F64, I64
-from distopt.errors import ConfigError
+from distopt.core.arrays import F64, I64
+from distopt.core.errors import ConfigError
+from distopt.core.randomness import kernel
 from distopt.fixedpoint.format import Codes, Format
-from distopt.randomness import kernel
 
 
 class IntegerProblem(ABC):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from distopt.arrays import F64, U8
+from distopt.core.arrays import F64, U8
 
 
 @dataclass

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from distopt.arrays import F64, U8
-from distopt.topology import Topology
+from distopt.core.arrays import F64, U8
+from distopt.problems.topology import Topology
 from distopt.transport.base import Traffic, Transport
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from distopt.arrays import F64, U8
-from distopt.errors import ConfigError, DistoptError, TransportError
-from distopt.topology import Topology
+from distopt.core.arrays import F64, U8
+from distopt.core.errors import ConfigError, DistoptError, TransportError
+from distopt.problems.topology import Topology
 from distopt.transport.base import Traffic, Transport, send_order
 
 TAG = 1

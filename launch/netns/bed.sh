@@ -12,4 +12,4 @@ if [ -x "$here/.venv/bin/python" ]; then
     PATH=$here/.venv/bin:$PATH
     export PATH
 fi
-exec python3 -m distopt.measure.bed "$@"
+exec python3 -m distopt.studies.measure.bed "$@"

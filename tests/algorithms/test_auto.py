@@ -7,15 +7,15 @@ import pytest
 
 import distopt
 from distopt.algorithms import REGISTRY
-from distopt.analysis.rules import estimate_flattest, estimate_smoothness, following
 from distopt.compressors.identity import Identity
 from distopt.compressors.norm_sign import NormSign
 from distopt.compressors.rand_k import RandK
 from distopt.compressors.unbiased_rand_k import UnbiasedRandK
-from distopt.config import make_config
+from distopt.config.build import make_config
+from distopt.core.errors import ConfigError
+from distopt.core.parameters import defaults
 from distopt.engine.run import run
-from distopt.errors import ConfigError
-from distopt.parameters import defaults
+from distopt.theory.rules import estimate_flattest, estimate_smoothness, following
 
 PL = {"name": "pl", "agents": 8, "dimension": 20}
 QUADRATIC = {"name": "quadratic", "agents": 8, "dimension": 20}

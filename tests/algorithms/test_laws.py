@@ -8,7 +8,7 @@ import pytest
 import distopt
 from distopt.algorithms import REGISTRY
 from distopt.algorithms.base import Algorithm, State
-from distopt.problem import build_problem
+from distopt.problems.problem import build_problem
 from distopt.testing import check_algorithm
 
 ALGORITHMS = {

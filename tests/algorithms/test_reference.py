@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from algorithms import reference as ref
 
-from distopt.config import make_config
+from distopt.config.build import make_config
+from distopt.core.errors import ConfigError
 from distopt.engine.run import run
-from distopt.errors import ConfigError
 
 PROBLEM = {"name": "quadratic", "agents": 6, "dimension": 9, "condition": 5.0, "start": "normal"}
 PL = {"name": "pl", "agents": 10, "dimension": 20, "start": "normal"}

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distopt.config import make_config
+from distopt.config.build import make_config
+from distopt.core.errors import ConfigError
 from distopt.engine.driver import iterate
 from distopt.engine.run import set_up
-from distopt.errors import ConfigError
 from distopt.fixedpoint import Format
 from distopt.transport.local import LocalTransport
 

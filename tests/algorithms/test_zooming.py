@@ -11,10 +11,10 @@ from distopt.compressors.base import compress
 from distopt.compressors.zoom import Zoom
 from distopt.compressors.zoom_sign import ZoomSign
 from distopt.compressors.zooming import LARGEST, OCTAVE, first_byte, power_of_two
-from distopt.config import make_config
+from distopt.config.build import make_config
+from distopt.core.errors import ConfigError, DivergedError, MessageError
+from distopt.core.randomness import make_key, normal
 from distopt.engine.run import run
-from distopt.errors import ConfigError, DivergedError, MessageError
-from distopt.randomness import make_key, normal
 
 KEY = make_key(0, 0, 0)
 

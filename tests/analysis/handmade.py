@@ -6,8 +6,8 @@ import numpy as np
 import tomli_w
 
 from distopt.engine.diagnostics import OBSERVED
-from distopt.engine.recorder import Recorder
-from distopt.engine.series import SERIES
+from distopt.record.recorder import Recorder
+from distopt.record.series import SERIES
 
 LYAPUNOV = ("gap", "memory_x", "memory_y", "consensus", "tracking")
 

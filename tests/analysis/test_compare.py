@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from handmade import write_run
 
-from distopt.analysis.compare import Entry, compare, entries_of_runs
-from distopt.analysis.history import read_history
-from distopt.analysis.summary import (
+from distopt.core.errors import ConfigError
+from distopt.record.history import read_history
+from distopt.show.summary import (
     cells,
     failures,
     header,
@@ -16,7 +16,7 @@ from distopt.analysis.summary import (
     rich_tables,
     write_comparison,
 )
-from distopt.errors import ConfigError
+from distopt.studies.compare import Entry, compare, entries_of_runs
 
 
 def entry(folder: Path, label: str, seed=None, failure=None, **options) -> Entry:

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from distopt.analysis.diagnosis import (
+from distopt.cli.app import app
+from distopt.config.build import load_config
+from distopt.core.errors import CheckpointError, ConfigError
+from distopt.engine.run import run
+from distopt.record.history import read_history
+from distopt.studies.diagnosis import (
     QUANTITIES,
     Request,
     diagnose_along,
     diagnose_run,
     diagnose_start,
 )
-from distopt.analysis.history import read_history
-from distopt.analysis.pl_star import curvature_bound, diagnose, tangent_kernel
-from distopt.cli import app
-from distopt.config import load_config
-from distopt.engine.run import run
-from distopt.errors import CheckpointError, ConfigError
+from distopt.theory.pl_star import curvature_bound, diagnose, tangent_kernel
 
 CONFIG = """
 [problem]

@@ -8,8 +8,10 @@ import pytest
 import tomli_w
 from handmade import write_run
 
-from distopt.analysis.compare import Entry, compare
-from distopt.analysis.figures import (
+from distopt.problems.topologies import REGISTRY
+from distopt.problems.topology import build_topology
+from distopt.record.history import History, read_history
+from distopt.show.figures import (
     COLOURS,
     DASHES,
     comparison_bars,
@@ -19,9 +21,7 @@ from distopt.analysis.figures import (
     positions,
     topology,
 )
-from distopt.analysis.history import History, read_history
-from distopt.topologies import REGISTRY
-from distopt.topology import build_topology
+from distopt.studies.compare import Entry, compare
 
 
 @pytest.mark.parametrize("agents", [1, 16, 256])

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from handmade import write_run
 
-from distopt.analysis.history import read_history
-from distopt.engine.recorder import Recorder
-from distopt.errors import CheckpointError
+from distopt.core.errors import CheckpointError
+from distopt.record.history import read_history
+from distopt.record.recorder import Recorder
 
 
 def test_series_meta_and_matrix(tmp_path):

@@ -10,13 +10,13 @@ from distopt.algorithms.base import Facts
 from distopt.algorithms.beer import Beer
 from distopt.algorithms.cgt1 import CompressedTracking1
 from distopt.algorithms.cgt2 import CompressedTracking2
-from distopt.analysis.lyapunov import ALL, LAST_TWO, Inequalities, largest_steps, lyapunov
 from distopt.compressors.identity import Identity
 from distopt.compressors.norm_sign import NormSign
 from distopt.compressors.top_k import TopK
 from distopt.compressors.uniform import Uniform
-from distopt.config import make_config
+from distopt.config.build import make_config
 from distopt.engine.run import run
+from distopt.theory.lyapunov import ALL, LAST_TWO, Inequalities, largest_steps, lyapunov
 
 TOP_K = {"name": "top_k", "k": 10}
 PL = {"name": "pl", "agents": 6, "dimension": 20}

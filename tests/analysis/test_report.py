@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 import pytest
 from handmade import write_run
 
-from distopt.analysis import figures
-from distopt.analysis.report import write_report
-from distopt.errors import CheckpointError
+from distopt.core.errors import CheckpointError
+from distopt.show import figures
+from distopt.show.report import write_report
 
 FIGURES = ["convergence", "objective", "errors", "compression", "invariant", "lyapunov", "topology"]
 

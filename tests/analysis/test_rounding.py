@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distopt.analysis.compare import Entry, compare
-from distopt.analysis.history import read_history
-from distopt.analysis.rounding import all_gaps, bounds_of, gaps_of, table
-from distopt.analysis.rounding_figures import bounded, regimes, runs
-from distopt.analysis.summary import rich_tables
-from distopt.config import make_config
+from distopt.config.build import make_config
 from distopt.engine.run import run
+from distopt.record.history import read_history
+from distopt.show.rounding_figures import bounded, regimes, runs
+from distopt.show.summary import rich_tables
+from distopt.studies.compare import Entry, compare
+from distopt.studies.rounding import all_gaps, bounds_of, gaps_of, table
 
 SR, SR_EPS = {"mode": "SR"}, {"mode": "SR_eps", "eps": 0.25}
 VARIANTS = {  # step, gradient, which bounds apply

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from distopt.analysis.history import read_history
-from distopt.analysis.suite import load_suite, slug
-from distopt.engine.batch import run_in_turn
-from distopt.errors import ConfigError
+from distopt.core.errors import ConfigError
+from distopt.record.history import read_history
+from distopt.studies.batch import run_in_turn
+from distopt.studies.suite import load_suite, slug
 
 BASE = """
 [problem]

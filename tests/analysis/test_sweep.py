@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from distopt.analysis import sweep as sweeps
-from distopt.analysis.sweep import Results, farm, load_sweep
-from distopt.analysis.threshold import threshold, trial
-from distopt.cli import app
-from distopt.errors import CheckpointError, ConfigError
+from distopt.cli.app import app
+from distopt.core.errors import CheckpointError, ConfigError
+from distopt.studies import sweep as sweeps
+from distopt.studies.sweep import Results, farm, load_sweep
+from distopt.studies.threshold import threshold, trial
 
 SWEEP = """
 [threshold]

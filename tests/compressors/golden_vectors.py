@@ -3,7 +3,7 @@
 import numpy as np
 
 from distopt.compressors.base import compress
-from distopt.randomness import make_key, words
+from distopt.core.randomness import make_key, words
 
 KEY = make_key(seed=2024, agent=3, stream=1, iteration=17)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distopt.compressors.bits import (
+from distopt.compressors.coders.bits import (
     FLAGS,
     above_half,
     add_signs,
@@ -20,10 +20,10 @@ from distopt.compressors.bits import (
     trailing_zeros,
     unpack,
 )
-from distopt.compressors.gamma import read_gamma, write_gamma
-from distopt.compressors.indices import indices_nbytes, read_indices, write_indices
-from distopt.compressors.wire import INVALID_CODE, INVALID_INDEX, PADDING, TOO_SHORT
-from distopt.randomness import make_key, words
+from distopt.compressors.coders.gamma import read_gamma, write_gamma
+from distopt.compressors.coders.indices import indices_nbytes, read_indices, write_indices
+from distopt.compressors.coders.wire import INVALID_CODE, INVALID_INDEX, PADDING, TOO_SHORT
+from distopt.core.randomness import make_key, words
 
 SIZES = [1, 7, 8, 9, 40, 100, 1000, 1024]
 

@@ -16,11 +16,11 @@ from distopt.compressors.quantize import Quantize
 from distopt.compressors.ternary import Ternary
 from distopt.compressors.top_k import TopK
 from distopt.compressors.uniform import Uniform
-from distopt.config import make_config, to_toml
-from distopt.costs.networks.lista import LISTA
+from distopt.config.build import make_config, to_toml
+from distopt.core.errors import ConfigError, MessageError
+from distopt.core.randomness import make_key, normal
 from distopt.engine.run import run
-from distopt.errors import ConfigError, MessageError
-from distopt.randomness import make_key, normal
+from distopt.problems.costs.networks.lista import LISTA
 
 FAMILY = LISTA(m=10, n=4, layers=3, samples=20)
 SIZES = (40, 100) * 3  # W1 and W2 of each layer

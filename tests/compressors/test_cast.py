@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from distopt.compressors.base import compress
 from distopt.compressors.cast import Cast
-from distopt.errors import DivergedError, MessageError
-from distopt.randomness import make_key, normal
+from distopt.core.errors import DivergedError, MessageError
+from distopt.core.randomness import make_key, normal
 
 
 def bfloat16(x):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from distopt.compressors import REGISTRY
 from distopt.compressors.base import Absolute, Compressor, Local, Relative, compress
 from distopt.compressors.laws import check_guarantees, is_random, vectors
-from distopt.errors import ConfigError, MessageError
-from distopt.randomness import make_key, normal
+from distopt.core.errors import ConfigError, MessageError
+from distopt.core.randomness import make_key, normal
 from distopt.testing import check_compressor
 
 RANDOM = [row for row, compressor in COMPRESSORS.items() if is_random(compressor, 50)]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from range_twin import Twin
 
-from distopt.compressors.entropy import FastCoder, RangeCoder
-from distopt.errors import MessageError
-from distopt.randomness import make_key, normal, words
+from distopt.compressors.coders.entropy import FastCoder, RangeCoder
+from distopt.core.errors import MessageError
+from distopt.core.randomness import make_key, normal, words
 
 CODERS = {"range": RangeCoder, "fast": FastCoder}
 SIZES = [1, 2, 50, 700, 5000]

@@ -10,8 +10,8 @@ from distopt.compressors.norm_sign import NormSign
 from distopt.compressors.one_bit import OneBit
 from distopt.compressors.saturating import Saturating
 from distopt.compressors.uniform import Uniform
-from distopt.errors import DivergedError
-from distopt.randomness import make_key, normal, words
+from distopt.core.errors import DivergedError
+from distopt.core.randomness import make_key, normal, words
 
 moderate = st.lists(st.floats(-300, 300), min_size=1, max_size=50)
 

@@ -9,8 +9,8 @@ from distopt.compressors.base import Local, Relative, compress
 from distopt.compressors.quantize import Quantize
 from distopt.compressors.scales import max_abs, round_scale, two_norm
 from distopt.compressors.ternary import Ternary
-from distopt.errors import MessageError
-from distopt.randomness import make_key, normal, words
+from distopt.core.errors import MessageError
+from distopt.core.randomness import make_key, normal, words
 
 KEY = make_key(11, 2, 1, iteration=5)
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from distopt.compressors.coders.wire import INVALID_SCALE, TOO_SHORT
 from distopt.compressors.norm_sign import NormSign
 from distopt.compressors.quantize import Quantize
 from distopt.compressors.scales import (
@@ -17,9 +18,8 @@ from distopt.compressors.scales import (
     store_scale,
     two_norm,
 )
-from distopt.compressors.wire import INVALID_SCALE, TOO_SHORT
-from distopt.errors import DivergedError, MessageError
-from distopt.randomness import make_key, normal
+from distopt.core.errors import DivergedError, MessageError
+from distopt.core.randomness import make_key, normal
 
 positive = st.floats(0, allow_infinity=False, allow_nan=False)
 LARGEST = float(np.finfo(np.float32).max)

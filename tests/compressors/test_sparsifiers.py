@@ -5,8 +5,8 @@ import pytest
 
 from distopt.compressors.base import Absolute, Local, Relative, compress
 from distopt.compressors.cast import Cast
+from distopt.compressors.coders.indices import indices_nbytes
 from distopt.compressors.identity import Identity
-from distopt.compressors.indices import indices_nbytes
 from distopt.compressors.norm_sign import NormSign
 from distopt.compressors.quantize import Quantize
 from distopt.compressors.rand_k import RandK, sample
@@ -14,8 +14,8 @@ from distopt.compressors.sparse import VALUES_STREAM
 from distopt.compressors.top_k import TopK
 from distopt.compressors.unbiased_rand_k import UnbiasedRandK
 from distopt.compressors.uniform import Uniform
-from distopt.errors import ConfigError, MessageError
-from distopt.randomness import make_key, normal, words
+from distopt.core.errors import ConfigError, MessageError
+from distopt.core.randomness import make_key, normal, words
 
 
 def largest(x, k):

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distopt.costs import REGISTRY
-from distopt.costs.laws import check_cost
-from distopt.problem import build_problem
+from distopt.problems.costs import REGISTRY
+from distopt.problems.costs.laws import check_cost
+from distopt.problems.problem import build_problem
 
 AGENTS = 3
 EXAMPLE = Path(__file__).parents[2] / "launch" / "experiments" / "mycost.py"

@@ -5,10 +5,10 @@ import os
 import numpy as np
 import pytest
 
-from distopt.costs.libsvm import Libsvm
-from distopt.costs.logistic import Logistic, LogisticCost
-from distopt.costs.tables import Sparse
-from distopt.errors import DataError
+from distopt.core.errors import DataError
+from distopt.problems.costs.libsvm import Libsvm
+from distopt.problems.costs.logistic import Logistic, LogisticCost
+from distopt.problems.costs.tables import Sparse
 
 TEXT = "+1 1:0.5 3:-2\n# a comment\n\n-1 2:1e-3  4:7 # more\n+1\n-1 1:1 2:2 3:3 4:4\n"
 TABLE = [[0.5, 0, -2, 0], [0, 1e-3, 0, 7], [0, 0, 0, 0], [1, 2, 3, 4]]

@@ -3,10 +3,10 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.metrics import log_loss
 
-from distopt.costs.data import Synthetic
-from distopt.costs.logistic import Logistic, LogisticCost, signs
-from distopt.errors import DataError
-from distopt.problem import MeanCost
+from distopt.core.errors import DataError
+from distopt.problems.costs.data import Synthetic
+from distopt.problems.costs.logistic import Logistic, LogisticCost, signs
+from distopt.problems.problem import MeanCost
 
 
 def test_average_over_one_agent_is_scikit_learns_log_loss():

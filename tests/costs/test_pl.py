@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from distopt.costs.pl import PL, share
-from distopt.errors import ConfigError
-from distopt.problem import MeanCost
+from distopt.core.errors import ConfigError
+from distopt.problems.costs.pl import PL, share
+from distopt.problems.problem import MeanCost
 
 SEEDS = [0, 1, 2**40]
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from distopt.costs.laws import check_cost
-from distopt.errors import ConfigError, DataError
-from distopt.problem import build_problem
+from distopt.core.errors import ConfigError, DataError
+from distopt.problems.costs.laws import check_cost
+from distopt.problems.problem import build_problem
 
 GOOD = """
 import numpy as np

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from distopt.costs.quadratic import Quadratic, QuadraticCost
+from distopt.problems.costs.quadratic import Quadratic, QuadraticCost
 
 
 @pytest.mark.parametrize("basis", ["dense", "diagonal"])

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from distopt.costs.data import deal, dirichlet
-from distopt.errors import DataError
-from distopt.randomness import make_key, uniform
+from distopt.core.errors import DataError
+from distopt.core.randomness import make_key, uniform
+from distopt.problems.costs.data import deal, dirichlet
 
 SPLITS = ["sorted", "iid", "dirichlet"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distopt.agent import Agent
+from distopt.algorithms.agent import Agent
 
 pack = Agent.pack
 

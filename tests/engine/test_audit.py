@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from run_table import configure, play
 
+from distopt.core.errors import AuditError
 from distopt.engine.agreement import SharedError
 from distopt.engine.audit import audit
-from distopt.errors import AuditError
 
 
 def audited(job):

@@ -16,8 +16,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-from distopt.engine.launcher import find_mpirun
-from distopt.errors import TransportError
+from distopt.core.errors import TransportError
+from distopt.mpirun.launcher import find_mpirun
 
 AGENTS = 4
 BOUND = 90.0  # seconds that a job may take on a busy machine; normally 5 to 10

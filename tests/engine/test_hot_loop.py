@@ -8,7 +8,7 @@ import pytest
 from numba.core import event
 from run_table import PAIRS, configure
 
-from distopt.config import make_config
+from distopt.config.build import make_config
 from distopt.engine.driver import iterate
 from distopt.engine.run import set_up
 from distopt.transport.local import LocalTransport

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from run_table import configure, play
 
-from distopt.analysis.suite import load_suite
-from distopt.config import make_config
-from distopt.console import ProgressView
-from distopt.engine.batch import run_in_turn
-from distopt.errors import ConfigError
+from distopt.config.build import make_config
+from distopt.core.errors import ConfigError
+from distopt.show.console import ProgressView
+from distopt.studies.batch import run_in_turn
+from distopt.studies.suite import load_suite
 
 NETWORK = {"name": "lista", "m": 10, "n": 4, "layers": 3, "samples": 8, "agents": 4}
 ALGORITHM = {"name": "gt", "eta": 1.0, "gamma": 0.5}

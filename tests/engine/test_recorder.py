@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from run_table import configure
 
-from distopt.engine.recorder import Recorder, read_metrics
+from distopt.core.errors import CheckpointError
 from distopt.engine.run import resume, run
-from distopt.engine.series import SERIES
-from distopt.errors import CheckpointError
+from distopt.record.recorder import Recorder, read_metrics
+from distopt.record.series import SERIES
 
 # Children that are forked here only write files and end; newer Pythons warn if pytest has threads.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -95,7 +95,7 @@ import sys
 import numpy as np
 sys.path[:0] = {paths!r}
 from test_recorder import NAMES, row
-from distopt.engine.recorder import Recorder
+from distopt.record.recorder import Recorder
 recorder = Recorder(sys.argv[1], NAMES, {{}}, np.eye(4))
 k = 0
 print("ready", flush=True)
@@ -187,7 +187,7 @@ from pathlib import Path
 sys.path[:0] = {paths!r}
 from run_table import configure
 from distopt.engine.run import run
-from distopt.errors import DistoptError
+from distopt.core.errors import DistoptError
 config = configure("cgt1", "quantize", iterations=10**6, checkpoint_every=50, {settings})
 try:
     run(config, engine="simulate", out=Path(sys.argv[1]))

@@ -16,10 +16,10 @@ from run_table import (
     states,
 )
 
-from distopt.engine import checkpoint
-from distopt.engine.recorder import read_metrics
+from distopt.core.errors import CheckpointError, ConfigError
 from distopt.engine.run import prepare_folder, resume, run
-from distopt.errors import CheckpointError, ConfigError
+from distopt.record import checkpoint
+from distopt.record.recorder import read_metrics
 
 ITERATIONS = 60
 CLOCKS = {"agent_gradient", "agent_encoding", "agent_mixing"}  # seconds of the agents

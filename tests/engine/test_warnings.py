@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from distopt.config import make_config
+from distopt.config.build import make_config
+from distopt.core.errors import DivergedError
 from distopt.engine.run import run
-from distopt.errors import DivergedError
 
 
 @pytest.mark.parametrize(("eta", "warned"), [(1e4, True), (0.1, False)])

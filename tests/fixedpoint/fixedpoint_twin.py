@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from distopt.core.randomness import TILE, words
 from distopt.fixedpoint import Format, Rounding
-from distopt.randomness import TILE, words
 
 
 def random_bits(key, first, count, width):

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distopt.errors import ConfigError, DataError
+from distopt.core.errors import ConfigError, DataError
+from distopt.core.randomness import normal, words
 from distopt.fixedpoint import (
     Format,
     Rounding,
@@ -23,7 +24,6 @@ from distopt.fixedpoint import (
     sigmoid,
     sigmoid_table,
 )
-from distopt.randomness import normal, words
 
 ROUNDINGS = {
     "RN": Rounding("RN"),

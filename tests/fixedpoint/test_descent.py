@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from distopt.errors import ConfigError
+from distopt.core.errors import ConfigError
+from distopt.core.randomness import uniform
 from distopt.fixedpoint import Format, Rounding, bounds, decode, encode, rounding_key
 from distopt.fixedpoint.descent import FixedPointDescent, step_code
 from distopt.fixedpoint.problems import DiagonalQuadratic, Himmelblau, Rosenbrock
-from distopt.randomness import uniform
 
 N = 100
 RN, SR = Rounding("RN"), Rounding("SR")

@@ -5,9 +5,9 @@ import pytest
 
 from distopt.compressors.base import Local, Relative, compress
 from distopt.compressors.fixed_point import FixedPoint
-from distopt.errors import ConfigError, DivergedError, MessageError
+from distopt.core.errors import ConfigError, DivergedError, MessageError
+from distopt.core.randomness import make_key, normal
 from distopt.fixedpoint import Format, Rounding, decode, encode
-from distopt.randomness import make_key, normal
 from distopt.testing import check_compressor
 
 

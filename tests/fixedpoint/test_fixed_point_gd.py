@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distopt.config import make_config
+from distopt.config.build import make_config
+from distopt.core.errors import ConfigError, DataError
 from distopt.engine.run import run, set_up
-from distopt.errors import ConfigError, DataError
 from distopt.fixedpoint import Format, Rounding, encode
 from distopt.fixedpoint.descent import FixedPointDescent
 from distopt.transport.local import LocalTransport

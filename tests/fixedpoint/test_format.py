@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from distopt.errors import ConfigError
+from distopt.core.errors import ConfigError
 from distopt.fixedpoint import Format, Rounding
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from distopt.costs.integer_logistic import FEATURES, MARGINS, reciprocal
-from distopt.costs.integer_network import residual_table, tanh_table
-from distopt.errors import ConfigError, DataError
+from distopt.core.errors import ConfigError, DataError
+from distopt.core.randomness import make_key, normal
 from distopt.fixedpoint import Format, decode, encode
-from distopt.problem import build_problem
-from distopt.randomness import make_key, normal
+from distopt.problems.costs.integer_logistic import FEATURES, MARGINS, reciprocal
+from distopt.problems.costs.integer_network import residual_table, tanh_table
+from distopt.problems.problem import build_problem
 
 Q = Format(5, 11)
 SMALL = {"name": "integer_network", "hidden": (6, 5, 4), "images": 101}

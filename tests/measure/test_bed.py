@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from distopt.errors import ConfigError, TransportError
-from distopt.measure import bed
-from distopt.measure.link import parse_link, parse_links
+from distopt.core.errors import ConfigError, TransportError
+from distopt.studies.measure import bed
+from distopt.studies.measure.link import parse_link, parse_links
 
-BED = [sys.executable, "-m", "distopt.measure.bed"]
+BED = [sys.executable, "-m", "distopt.studies.measure.bed"]
 MINE = {"DISTOPT_BED_TEST": str(os.getpid())}  # in the environment of all that these tests start
 
 

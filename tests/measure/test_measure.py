@@ -11,14 +11,15 @@ import pytest
 from measure_table import bare_entry, entry, variant
 from typer.testing import CliRunner
 
-from distopt.analysis.suite import load_suite
-from distopt.cli import app
-from distopt.errors import ConfigError, TransportError
-from distopt.measure import plan, summary, verdict
-from distopt.measure.computing import core
-from distopt.measure.items import make_items, require_hosts
-from distopt.measure.link import parse_links
-from distopt.measure.timing import require_same
+from distopt.cli.app import app
+from distopt.core.errors import ConfigError, TransportError
+from distopt.show import measured as summary
+from distopt.studies.measure import plan, verdict
+from distopt.studies.measure.computing import core
+from distopt.studies.measure.items import make_items, require_hosts
+from distopt.studies.measure.link import parse_links
+from distopt.studies.measure.timing import require_same
+from distopt.studies.suite import load_suite
 
 SUITE = """
 [problem]

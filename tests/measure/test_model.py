@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
-from distopt.measure.model import Bare, Corrected, Iteration, Network, break_even, crossing, fit
-from distopt.measure.plan import iterations_to
+from distopt.studies.measure.model import (
+    Bare,
+    Corrected,
+    Iteration,
+    Network,
+    break_even,
+    crossing,
+    fit,
+)
+from distopt.studies.measure.plan import iterations_to
 
 NETWORK = Network(alpha=2e-4, beta=3e-9, sigma=1.15)
 RATES = (1e7, 1e8, 1e9, None)

@@ -4,10 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from distopt.errors import TransportError
-from distopt.measure.interface import Counters, addresses, read_counters, retransmissions, towards
-from distopt.measure.overhead import PACKET, Accounting, at_interface, on_ethernet
-from distopt.measure.timing import account
+from distopt.core.errors import TransportError
+from distopt.studies.measure.interface import (
+    Counters,
+    addresses,
+    read_counters,
+    retransmissions,
+    towards,
+)
+from distopt.studies.measure.overhead import PACKET, Accounting, at_interface, on_ethernet
+from distopt.studies.measure.timing import account
 
 DEVICES = """Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed

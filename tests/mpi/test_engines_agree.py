@@ -8,11 +8,11 @@ import pytest
 from run_table import PAIRS, assert_equal_states, comparable, configure, play, play_mpi, states
 
 import distopt
-from distopt.config import make_config
+from distopt.config.build import make_config
+from distopt.core.errors import DataError
 from distopt.engine.agreement import SharedError
 from distopt.engine.audit import audit
 from distopt.engine.run import open_transport
-from distopt.errors import DataError
 
 pytestmark = pytest.mark.mpi(min_size=4)
 

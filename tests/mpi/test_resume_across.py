@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from run_table import assert_equal_states, comparable, configure, play, states
 
-from distopt.engine.checkpoint import load
-from distopt.engine.recorder import read_metrics
 from distopt.engine.run import resume, run
+from distopt.record.checkpoint import load
+from distopt.record.recorder import read_metrics
 
 pytestmark = pytest.mark.mpi(min_size=4)
 

@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from distopt.errors import ConfigError
-from distopt.topology import Topology, build_topology
+from distopt.core.errors import ConfigError
+from distopt.problems.topology import Topology, build_topology
 from distopt.transport.local import LocalTransport
 from distopt.transport.mpi import MpiTransport, require_ranks
 

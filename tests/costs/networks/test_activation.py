@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from distopt.costs.networks.activation import SoftThreshold
+from distopt.problems.costs.networks.activation import SoftThreshold
 
 FORMS = ("softplus", "root")
 POINTS = np.concatenate([np.linspace(-40, 40, 2001), np.logspace(-300, 2.8, 500)])

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distopt.costs.networks import data
-from distopt.costs.networks.lista import LISTA
-from distopt.errors import ConfigError, DataError
-from distopt.problem import build_problem
+from distopt.core.errors import ConfigError, DataError
+from distopt.problems.costs.networks import data
+from distopt.problems.costs.networks.lista import LISTA
+from distopt.problems.problem import build_problem
 
 INDEX = np.arange(2000)
 

@@ -6,7 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distopt.analysis.pl_star import (
+from distopt.core.errors import ConfigError
+from distopt.problems.costs.networks.admm_csnet import ADMMCSNet
+from distopt.problems.costs.networks.ffnn import FFNN
+from distopt.problems.costs.networks.lista import LISTA
+from distopt.theory.pl_star import (
     Extremes,
     condition,
     curvature_bound,
@@ -19,10 +23,6 @@ from distopt.analysis.pl_star import (
     sample_curvature,
     tangent_kernel,
 )
-from distopt.costs.networks.admm_csnet import ADMMCSNet
-from distopt.costs.networks.ffnn import FFNN
-from distopt.costs.networks.lista import LISTA
-from distopt.errors import ConfigError
 
 NETWORKS = (LISTA, ADMMCSNet, FFNN)
 SMALL = {"m": 6, "n": 3, "layers": 3, "samples": 4, "threshold": 0.8}

@@ -1,0 +1,319 @@
+"""One agent: what it knows, how it packs a message, and how it mixes what it receives."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from distopt.algorithms.memory import Memory
+from distopt.compressors.base import CodecState, Compressor
+from distopt.core.arrays import F64, I64, U8
+from distopt.core.errors import DataError, DivergedError, MessageError
+from distopt.core.randomness import kernel, make_key
+from distopt.fixedpoint.format import Codes
+from distopt.fixedpoint.problems import IntegerProblem
+from distopt.problems.batches import Batches
+from distopt.problems.costs.base import Cost
+
+MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)  # all bits of a float64 but its sign
+INFINITY = np.int64(0x7FF0000000000000)
+
+
+@dataclass
+class Seconds:
+    """Seconds that one agent spent in each phase of its own computing, and how often it did."""
+
+    gradient: float = 0.0
+    encoding: float = 0.0
+    mixing: float = 0.0  # decoding included
+    gradients: int = 0
+    encodings: int = 0  # messages
+    mixings: int = 0
+
+    @property
+    def compression(self) -> float:
+        """Encoding, decoding and mixing."""
+        return self.encoding + self.mixing
+
+
+class Agent:
+    """What agent i knows: its cost, its neighbours and their weights, its compressor, its key.
+
+    Parameters
+    ----------
+    index : int
+        i, in 0 .. agents - 1.
+    cost : Cost
+        f_i; no other agent's cost is reachable from here.
+    neighbours : Sequence[int]
+        Ascending. Received payloads come in this order.
+    weights : Sequence[float]
+        W_ij for j in `neighbours`, bit-identical at both ends of an edge.
+    compressor : Compressor
+    seed : int
+        Of the run; random bits depend on (seed, agent, iteration, stream, index) only.
+    vectors : int
+        How many vectors a message holds at most.
+    remedy : str
+        What may help where it diverges.
+    batch : int
+        Samples of a gradient, drawn anew for each; 0: all, the exact gradient.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        cost: Cost,
+        neighbours: Sequence[int],
+        weights: Sequence[float],
+        compressor: Compressor,
+        seed: int,
+        vectors: int = 2,
+        batch: int = 0,
+        remedy: str = "a smaller algorithm.eta may help",
+    ) -> None:
+        self.index = index
+        self.cost = cost
+        self.dimension = cost.dimension
+        self.neighbours = tuple(neighbours)
+        self.weights = tuple(float(w) for w in weights)
+        self.weight_sum = float(sum(self.weights))
+        self.compressor = compressor
+        self.seed = seed
+        self.remedy = remedy
+        self.iteration = 0
+        self.batches = Batches(cost.samples, batch, seed, index) if batch else None  # type: ignore[attr-defined]
+        self.seconds = Seconds()
+        members = (index, *self.neighbours)
+        self._keys = [[make_key(seed, j, v) for v in range(vectors)] for j in members]
+        self.max_nbytes = vectors * max(compressor.max_nbytes(self.dimension), 8)
+        # Two send buffers in turn: in one process a neighbour may read the previous message while
+        # this agent packs the next one of the same iteration.
+        self._buffers = [np.zeros(self.max_nbytes, np.uint8) for _ in range(2)]
+        self._turn = 0
+        self._packed: U8 = self._buffers[0][:0]
+        # Adaptive compressors: the sender's state per vector, and one per vector and member for decoding.
+        d = self.dimension
+        self._names = [f"vector {v}" for v in range(vectors)]
+        self._encoders = [compressor.new_state(d) for _ in range(vectors)]
+        self._decoders = [[compressor.new_state(d) for _ in range(vectors)] for _ in members]
+
+    def begin(self, k: int) -> None:
+        """Go to iteration k; the driver calls it before the step."""
+        self.iteration = k
+        if self.batches:
+            self.batches.begin(k + 1)
+
+    def gradient(self, x: F64, out: F64) -> None:
+        """Out = gradient of f_i at x, or of a batch of its samples; `DivergedError` if not finite."""
+        began = perf_counter()
+        try:
+            if self.batches:
+                self.cost.batch_gradient(x, self.batches.draw(), out)  # type: ignore[attr-defined]
+            else:
+                self.cost.gradient(x, out)
+        except DataError as error:
+            raise self.blame(error) from None
+        self.require_finite("gradient", out)
+        self.seconds.gradient += perf_counter() - began
+        self.seconds.gradients += 1
+
+    def integer_gradient(self, problem: IntegerProblem, x: Codes, out: I64) -> None:
+        """Out = the agent's part of the gradient at each row of x, exact."""
+        began = perf_counter()
+        problem.gradient(x, out)
+        self.seconds.gradient += perf_counter() - began
+        self.seconds.gradients += 1
+
+    def value(self, x: F64) -> float:
+        """Return f_i(x)."""
+        try:
+            return self.cost.value(x)
+        except DataError as error:
+            raise self.blame(error) from None
+
+    def values(self, x: F64, out: F64) -> None:
+        """Out = f_i at each row of x : float64[repeats, d], or at x : float64[d]."""
+        together = getattr(self.cost, "values", None)
+        if x.ndim == 2 and together is not None:
+            together(x, out)
+        else:
+            for r, row in enumerate(x.reshape(-1, self.dimension)):
+                out[r] = self.value(row)
+
+    def gradients(self, x: F64, out: F64) -> None:
+        """Out = gradients of f_i, a row for each row of x; for the record, not for a step."""
+        together = getattr(self.cost, "gradients", None)
+        if x.ndim == 2 and together is not None:
+            together(x, out)
+        else:
+            rows = zip(x.reshape(-1, self.dimension), out.reshape(-1, self.dimension), strict=True)
+            for row, target in rows:
+                self.cost.gradient(row, target)
+
+    def blame(self, error: DataError) -> DataError:
+        """Add agent and iteration to what a user's cost complains of."""
+        return DataError(f"Agent {self.index} at iteration {self.iteration}: {error}")
+
+    def require_finite(self, name: str, vector: F64) -> None:
+        """Raise `DivergedError` naming agent, iteration, vector and entry unless all are finite."""
+        at = first_nonfinite(vector)
+        if at >= 0:
+            raise DivergedError(
+                f"Agent {self.index} diverged at iteration {self.iteration}: {name}[{at}] is "
+                f"{vector[at]}; {self.remedy}."
+            )
+
+    def pack(self, k: int, first: int = 0, /, **vectors: F64) -> U8:
+        """Encode vectors one after the other into one buffer; return the bytes to send.
+
+        Parameters
+        ----------
+        k : int
+            Iteration, part of the key of every random bit.
+        first : int
+            Number of the first vector's stream; not 0 only in the second exchange of an iteration.
+        **vectors : float64[d]
+            In the order in which the receivers take them; the names appear in error messages.
+
+        Returns
+        -------
+        uint8[:]
+            A view, valid until the second next call.
+        """
+        began = perf_counter()
+        self.iteration = k
+        self._turn ^= 1
+        buffer = self._buffers[self._turn]
+        used = 0
+        for stream, (name, vector) in enumerate(vectors.items(), start=first):
+            self.require_finite(name, vector)
+            self._names[stream] = name
+            key = self._keys[0][stream]
+            key[2] = k
+            try:
+                used += self.compressor.encode(vector, buffer[used:], key, self._encoders[stream])
+            except DivergedError as error:
+                raise DivergedError(
+                    f"Agent {self.index} cannot send {name} at iteration {k}: {error}"
+                ) from None
+        self._packed = buffer[:used]
+        self.seconds.encoding += perf_counter() - began
+        self.seconds.encodings += 1
+        return self._packed
+
+    def mix(
+        self,
+        received: Sequence[U8],
+        *memories: Memory,
+        scales: Sequence[float] = (1.0, 1.0),
+        alpha: float = 1.0,
+    ) -> None:
+        """Take in what this agent sent and received; each memory's `mixed` is ready afterwards.
+
+        With q_j = scale C(.) of agent j and hat_j = h_j + q_j, what the network knows of j now:
+
+            mixed = sum_j W_ij (hat_j - hat_i),     h_j += alpha q_j
+
+        Parameters
+        ----------
+        received : Sequence[uint8[:]]
+            The neighbours' messages, in the order of `neighbours`.
+        *memories : Memory
+            One per packed vector, in the same order.
+        scales : Sequence[float]
+            One per memory.
+        alpha : float
+            Memory step.
+
+        Raises
+        ------
+        MessageError
+            Naming receiver, sender and iteration.
+        """
+        began = perf_counter()
+        messages = [self._packed, *received]
+        for stream, (memory, scale) in enumerate(zip(memories, scales, strict=False)):
+            for member, message in enumerate(messages):
+                weight, acc = memory.target(member, scale, alpha)
+                used = self._decode_add(member, stream, message, weight, acc)
+                messages[member] = message[used:]
+            memory.settle(alpha)
+        self._require_empty(messages)
+        self.seconds.mixing += perf_counter() - began
+        self.seconds.mixings += 1
+
+    def average(self, received: Sequence[U8], *pairs: tuple[F64, F64], first: int = 0) -> None:
+        """For each pair (v, out): out = sum_j W_ij (C(v_j) - v_i), without any memory."""
+        began = perf_counter()
+        messages = [self._packed[:0], *received]
+        for stream, (vector, out) in enumerate(pairs, start=first):
+            np.multiply(vector, -self.weight_sum, out=out)
+            for member in range(1, len(messages)):
+                message, weight = messages[member], self.weights[member - 1]
+                used = self._decode_add(member, stream, message, weight, out)
+                messages[member] = message[used:]
+        self._require_empty(messages)
+        self.seconds.mixing += perf_counter() - began
+        self.seconds.mixings += 1
+
+    def _decode_add(self, member: int, stream: int, payload: U8, weight: float, acc: F64) -> int:
+        key, state = self._keys[member][stream], self._decoders[member][stream]
+        key[2] = self.iteration
+        try:
+            return self.compressor.decode_add(payload, weight, acc, key, state)
+        except MessageError as error:
+            raise self._message_error(member, str(error)) from None
+
+    def _require_empty(self, rests: Sequence[U8]) -> None:
+        for member, rest in enumerate(rests):
+            if rest.size:
+                raise self._message_error(member, f"{rest.size} bytes are left over")
+
+    def _message_error(self, member: int, reason: str) -> MessageError:
+        """Make the error that names receiver, sender and iteration (member 0 is this agent)."""
+        sender = (self.index, *self.neighbours)[member]
+        return MessageError(
+            f"Agent {self.index} cannot read the message of agent {sender} at iteration "
+            f"{self.iteration}: {reason}."
+        )
+
+    def forget(self) -> None:
+        """Put all adaptive compressor states back to the start, as both ends of every edge must."""
+        fresh = self.compressor.new_state(self.dimension)
+        for state in [*self._encoders, *(state for states in self._decoders for state in states)]:
+            for name, array in state.items():
+                array[:] = fresh[name]
+
+    def codec_states(self, member: int) -> dict[str, CodecState]:
+        """Map vectors to the adaptive states with which a member's messages are read; 0: made."""
+        states = self._decoders[member] if member else self._encoders
+        return dict(zip(self._names, states, strict=True))
+
+    def codec_arrays(self) -> dict[str, np.ndarray]:
+        """Name the arrays of all adaptive compressor states, for the checkpoint."""
+        arrays: dict[str, np.ndarray] = {}
+        for stream, state in enumerate(self._encoders):
+            arrays |= {f"encoder.{stream}.{name}": a for name, a in state.items()}
+        for member, states in zip((self.index, *self.neighbours), self._decoders, strict=True):
+            for stream, state in enumerate(states):
+                arrays |= {f"decoder.{member}.{stream}.{name}": a for name, a in state.items()}
+        return arrays
+
+
+@kernel
+def first_nonfinite(x: F64) -> int:
+    """Return the first index at which x is nan or infinite, -1 where there is none."""
+    # Without signs, the bits of floats are ordered as integers, with infinity and nan on top; and an
+    # integer maximum vectorises.
+    bits = x.view(np.int64)
+    largest = np.int64(0)
+    for i in range(bits.size):
+        largest = max(largest, bits[i] & MAGNITUDE)
+    if largest < INFINITY:
+        return -1
+    for i in range(x.size):
+        if not np.isfinite(x[i]):
+            return i
+    return -1

@@ -1,0 +1,205 @@
+"""What the network believes of a vector: the memory h of an agent and of its neighbours.
+
+Every compressed method here sends differences to a memory h that sender and receivers advance alike,
+from the decoded bytes alone. Two layouts hold the neighbours' memories (docs: theory, memory):
+
+* `Replicas`: one h per neighbour. The terms of an edge, W_ij (h_j - h_i), cancel exactly between its
+  two ends, so the mean of the trackers does not drift. Costs (1 + degree) d numbers a vector.
+* `RunningSum`: one sum m = sum_j W_ij h_j. Costs 2 d numbers whatever the degree, but its rounding
+  errors accumulate in the mean (about 1e-15 an iteration).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from distopt.compressors.base import scratch
+from distopt.core.arrays import F64
+from distopt.core.randomness import kernel
+
+MemoryKind: TypeAlias = Literal["replicas", "sum"]
+MemoryStart: TypeAlias = Literal["zeros", "x0"]
+
+
+class Memory(ABC):
+    """The memory of one vector. Member 0 is the agent itself, then its neighbours in order.
+
+    Attributes
+    ----------
+    own : float64[d]
+        h_i, what the neighbours know of this agent's vector.
+    mixed : float64[d]
+        sum_j W_ij (hat_j - hat_i), filled by `settle`.
+    """
+
+    own: F64
+    mixed: F64
+
+    @abstractmethod
+    def start_at(self, point: F64) -> None:
+        """Put h of all members to `point` : float64[d], which all agents hold equal to the bit."""
+
+    @abstractmethod
+    def target(self, member: int, scale: float, alpha: float) -> tuple[float, F64]:
+        """Say where the member's message goes: `acc` += `weight` C(.), as (weight, acc)."""
+
+    @abstractmethod
+    def settle(self, alpha: float) -> None:
+        """Once all members' messages went to their targets: compute `mixed`, advance h by alpha q."""
+
+    @property
+    @abstractmethod
+    def sent(self) -> F64:
+        """What the network decoded of the agent's own message, times its scale: float64[d].
+
+        Only of the memory that was mixed last, with alpha < 1, and until the next one is mixed.
+        """
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Name the arrays that must be kept between iterations."""
+
+    def replica(self, member: int) -> F64 | None:
+        """Return h of a member, equal to the bit wherever it is held; None where there is none."""
+        return None
+
+
+class Replicas(Memory):
+    """One memory per member: h : float64[1 + degree, d]."""
+
+    def __init__(self, weights: Sequence[float], d: int) -> None:
+        self.weights = np.array([0.0, *weights])
+        self.h = np.zeros((1 + len(weights), d))
+        self.own = self.h[0]
+        self.mixed = np.zeros(d)
+
+    def start_at(self, point: F64) -> None:
+        self.h[:] = point
+
+    def target(self, member: int, scale: float, alpha: float) -> tuple[float, F64]:
+        """With alpha = 1 the message goes straight into h, which then is the hat."""
+        if alpha == 1:
+            return scale, self.h[member]
+        q = self._q()[member]
+        q.fill(0.0)
+        return scale, q
+
+    def settle(self, alpha: float) -> None:
+        if alpha == 1:
+            weighted_differences(self.h, self.weights, self.mixed)
+        else:
+            mix_and_remember(self.h, self._q(), self.weights, alpha, self.mixed)
+
+    @property
+    def sent(self) -> F64:
+        return self._q()[0]  # type: ignore[no-any-return]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"h": self.h}
+
+    def replica(self, member: int) -> F64 | None:
+        return self.h[member]  # type: ignore[no-any-return]
+
+    def _q(self) -> F64:
+        return scratch("memory", self.h.size, np.float64)[: self.h.size].reshape(self.h.shape)
+
+
+class RunningSum(Memory):
+    """h_i and m = sum_j W_ij h_j (own term included), each float64[d]."""
+
+    def __init__(self, weights: Sequence[float], d: int) -> None:
+        self.weights = [1.0 - float(sum(weights)), *weights]
+        self.own = np.zeros(d)
+        self.sum = np.zeros(d)
+        self.mixed = np.zeros(d)
+
+    def start_at(self, point: F64) -> None:
+        """The sum is `point` as well, because a row of W sums to one."""
+        self.own[:] = point
+        self.sum[:] = point
+
+    def target(self, member: int, scale: float, alpha: float) -> tuple[float, F64]:
+        """The own message is kept apart as q; all neighbours' go into one weighted sum."""
+        q, weighted = self._work()
+        if member == 0:
+            q.fill(0.0)
+            weighted.fill(0.0)
+            return scale, q
+        return self.weights[member] * scale, weighted
+
+    def settle(self, alpha: float) -> None:
+        q, weighted = self._work()
+        sum_and_remember(self.own, self.sum, q, weighted, self.weights[0], alpha, self.mixed)
+
+    @property
+    def sent(self) -> F64:
+        return self._work()[0]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"h": self.own, "sum": self.sum}
+
+    def _work(self) -> tuple[F64, F64]:
+        d = self.own.size
+        work = scratch("memory", 2 * d, np.float64)
+        return work[:d], work[d : 2 * d]
+
+
+def make_memory(kind: MemoryKind, weights: Sequence[float], d: int) -> Memory:
+    """Make a zero memory of the named layout for an agent with these edge weights."""
+    return Replicas(weights, d) if kind == "replicas" else RunningSum(weights, d)
+
+
+TILE = 2048  # coordinates that stay in the first-level cache over all members
+
+
+@kernel
+def weighted_differences(h: F64, weights: F64, mixed: F64) -> None:
+    """mixed = sum_j W_ij (h_j - h_i); h : float64[1 + degree, d], row 0 is agent i."""
+    members, d = h.shape
+    for start in range(0, d, TILE):
+        # One-dimensional slices: indexing h[m, k] in the inner loop kept it from vectorising.
+        own = h[0, start : start + TILE]
+        out = mixed[start : start + TILE]
+        if members == 1:
+            out[:] = 0.0
+        for m in range(1, members):
+            w, other = weights[m], h[m, start : start + TILE]
+            if m == 1:
+                for k in range(own.size):
+                    out[k] = w * (other[k] - own[k])
+            else:
+                for k in range(own.size):
+                    out[k] += w * (other[k] - own[k])
+
+
+@kernel
+def mix_and_remember(h: F64, q: F64, weights: F64, alpha: float, mixed: F64) -> None:
+    """mixed = sum_j W_ij ((h_j + q_j) - (h_i + q_i)); h_j += alpha q_j for all members j."""
+    members, d = h.shape
+    for start in range(0, d, TILE):
+        own, own_q = h[0, start : start + TILE], q[0, start : start + TILE]
+        out = mixed[start : start + TILE]
+        out[:] = 0.0
+        for m in range(1, members):
+            w = weights[m]
+            other, other_q = h[m, start : start + TILE], q[m, start : start + TILE]
+            for k in range(own.size):
+                out[k] += w * ((other[k] + other_q[k]) - (own[k] + own_q[k]))
+            for k in range(own.size):
+                other[k] += alpha * other_q[k]
+        for k in range(own.size):
+            own[k] += alpha * own_q[k]
+
+
+@kernel
+def sum_and_remember(
+    h: F64, m: F64, q: F64, weighted: F64, own_weight: float, alpha: float, mixed: F64
+) -> None:
+    """With w = W_ii q + weighted: mixed = (m + w) - (h + q); h += alpha q; m += alpha w."""
+    for k in range(h.size):
+        w = own_weight * q[k] + weighted[k]
+        mixed[k] = (m[k] + w) - (h[k] + q[k])
+        h[k] += alpha * q[k]
+        m[k] += alpha * w

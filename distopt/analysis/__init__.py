@@ -1,1 +1,0 @@
-"""Theory and reports: Lyapunov functions, parameter rules, tables and figures."""

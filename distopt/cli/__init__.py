@@ -1,0 +1,1 @@
+"""The command distopt, one file a command."""

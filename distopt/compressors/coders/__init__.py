@@ -1,0 +1,1 @@
+"""Codes as bits: packing, indices, universal codes, entropy coders."""

@@ -1,0 +1,135 @@
+"""Numbers as little-endian bytes, readable at any offset.
+
+Payloads follow each other without padding, so nothing is aligned. Bytes are put together by shifts;
+LLVM turns that into one load, vectorised where there are many (measured: as fast as an aligned
+array). That needs unsigned indices: of a signed one numba asks whether it counts from the end.
+"""
+
+import numpy as np
+
+from distopt.core.arrays import F64, U8
+from distopt.core.errors import MessageError
+from distopt.core.randomness import kernel
+
+# What decoding kernels return, before their first write, instead of a byte count.
+TOO_SHORT = -1
+INVALID_SCALE = -2
+INVALID_CODE = -3
+INVALID_INDEX = -4
+PADDING = -5
+NOT_FINITE = -6
+
+_REASONS = {
+    TOO_SHORT: "the payload is too short",
+    INVALID_SCALE: "a scale is negative or not finite",
+    INVALID_CODE: "a code is none that the sender can produce",
+    INVALID_INDEX: "an index is not below the dimension",
+    PADDING: "padding bits are not zero",
+    NOT_FINITE: "a number is not finite",
+}
+
+
+@kernel
+def load_u16(payload: U8, at: int) -> np.uint16:
+    """Return the uint16 in payload[at:at + 2]."""
+    first = np.uint64(at)
+    low, high = payload[first], payload[first + np.uint64(1)]
+    return np.uint16(np.uint16(low) | np.uint16(high) << np.uint16(8))
+
+
+@kernel
+def load_u32(payload: U8, at: int) -> np.uint32:
+    """Return the uint32 in payload[at:at + 4]."""
+    first = np.uint64(at)
+    word = np.uint32(0)
+    for i in range(4):
+        word |= np.uint32(payload[first + np.uint64(i)]) << np.uint32(8 * i)
+    return word
+
+
+@kernel
+def load_u64(payload: U8, at: int) -> np.uint64:
+    """Return the uint64 in payload[at:at + 8]."""
+    first = np.uint64(at)
+    word = np.uint64(0)
+    for i in range(8):
+        word |= np.uint64(payload[first + np.uint64(i)]) << np.uint64(8 * i)
+    return word
+
+
+@kernel
+def store_u16(out: U8, at: int, value: np.uint16) -> None:
+    """out[at:at + 2] = value."""
+    first = np.uint64(at)
+    out[first] = np.uint8(value & np.uint16(0xFF))
+    out[first + np.uint64(1)] = np.uint8(value >> np.uint16(8))
+
+
+@kernel
+def store_u32(out: U8, at: int, value: np.uint32) -> None:
+    """out[at:at + 4] = value."""
+    first = np.uint64(at)
+    for i in range(4):
+        out[first + np.uint64(i)] = np.uint8(value >> np.uint32(8 * i))
+
+
+@kernel
+def store_u64(out: U8, at: int, value: np.uint64) -> None:
+    """out[at:at + 8] = value."""
+    first = np.uint64(at)
+    for i in range(8):
+        out[first + np.uint64(i)] = np.uint8(value >> np.uint64(8 * i))
+
+
+@kernel
+def load_f32(payload: U8, at: int) -> float:
+    """Return the float32 in payload[at:at + 4], widened to float64."""
+    return np.float64(np.uint32(load_u32(payload, at)).view(np.float32))
+
+
+@kernel
+def load_f64(payload: U8, at: int) -> float:
+    """Return the float64 in payload[at:at + 8]."""
+    return np.uint64(load_u64(payload, at)).view(np.float64)  # type: ignore[no-any-return]
+
+
+@kernel
+def store_f32(out: U8, at: int, value: float) -> None:
+    """out[at:at + 4] = value, rounded to float32."""
+    store_u32(out, at, np.float32(value).view(np.uint32))
+
+
+@kernel
+def store_f64(out: U8, at: int, value: float) -> None:
+    """out[at:at + 8] = value."""
+    store_u64(out, at, np.float64(value).view(np.uint64))
+
+
+@kernel
+def add_f64(payload: U8, weight: float, acc: F64) -> int:
+    """Add weight v to acc for the v : float64[d] at the start; return the bytes or a status."""
+    nbytes = 8 * acc.size
+    if nbytes > payload.size:
+        return TOO_SHORT
+    # The magnitudes' bits are ordered as integers, whose maxima vectorise; infinity and nan are on top.
+    largest = np.uint64(0)
+    for i in range(acc.size):
+        largest = max(largest, load_u64(payload, 8 * i) & np.uint64(0x7FFFFFFFFFFFFFFF))
+    if largest >= np.uint64(0x7FF0000000000000):
+        return NOT_FINITE
+    for i in range(acc.size):
+        acc[i] += weight * load_f64(payload, 8 * i)
+    return nbytes
+
+
+def accepted(status: int, payload: U8, d: int) -> int:
+    """Return the byte count of a decoding kernel, or raise for its negative status.
+
+    Raises
+    ------
+    MessageError
+        A sentence without its end: `Agent` puts receiver, sender and iteration before it.
+    """
+    if status >= 0:
+        return status
+    raise MessageError(f"{_REASONS[status]} ({payload.size} bytes for {d} coordinates)")

@@ -1,0 +1,1 @@
+"""Configurations: TOML files, --set and Python tables, all through one model."""

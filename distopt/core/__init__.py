@@ -1,0 +1,1 @@
+"""What everything rests on: errors, parameters, names, random words, units, files."""

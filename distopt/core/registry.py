@@ -1,0 +1,72 @@
+"""Names of algorithms, compressors, costs and topologies, imported only when they are used.
+
+A package lists its members in one table, ``REGISTRY = Registry(kind, {...})``, whose values are
+``"module:Name"``. Other distributions add theirs through the entry-point group
+``distopt.<kind>`` (``distopt.compressors``, ...); a name of ours cannot be taken over.
+"""
+
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from distopt.core.errors import ConfigError
+from distopt.core.parameters import nearest
+
+
+class Registry:
+    """A table of names and the places where they are defined.
+
+    Parameters
+    ----------
+    kind : str
+        Plural noun, as in the command ``distopt list KIND``.
+    section : str
+        The configuration section whose ``name`` is looked up here; used in error messages.
+    members : dict[str, str]
+        ``{"top_k": "distopt.compressors.top_k:TopK", ...}``.
+    key : str
+        The key of that section which holds the name.
+    """
+
+    def __init__(self, kind: str, section: str, members: dict[str, str], key: str = "name") -> None:
+        self.kind = kind
+        self.section = section
+        self.key = key
+        self._members = members
+
+    def members(self) -> dict[str, str]:
+        """Map every name to its ``module:Name``, plugins included."""
+        plugins = {p.name: p.value for p in entry_points(group=f"distopt.{self.kind}")}
+        return plugins | self._members
+
+    def names(self) -> list[str]:
+        """List the known names, sorted."""
+        return sorted(self.members())
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the known names."""
+        return iter(self.names())
+
+    def get(self, name: str) -> Any:
+        """Import and return what a name stands for.
+
+        Raises
+        ------
+        ConfigError
+            If the name is not known; the message suggests the nearest one.
+        """
+        members = self.members()
+        if name not in members:
+            hint = nearest(name, members) or "."
+            known = ", ".join(sorted(members))
+            raise ConfigError(
+                f'{self.section}.{self.key} = "{name}" is not known{hint} Known: {known}.'
+            )
+        module, _, attribute = members[name].partition(":")
+        return getattr(import_module(module), attribute)
+
+    def name_of(self, cls: type) -> str:
+        """Return the name under which a class is registered (its class name where it is not)."""
+        place = f"{cls.__module__}:{cls.__qualname__}"
+        return next((n for n, value in self.members().items() if value == place), cls.__name__)

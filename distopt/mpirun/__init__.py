@@ -1,0 +1,1 @@
+"""MPI jobs from outside: find mpirun, start it, listen to its ranks."""

@@ -1,0 +1,307 @@
+"""A running mpirun: hear its ranks, forward signals, keep its noise from burying a sentence."""
+
+import ctypes
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import IO, Any
+
+from distopt.core.errors import TransportError
+from distopt.mpirun.launcher import MARK, PARENT, debugging
+
+START_SECONDS = 300.0  # a job none of whose ranks has spoken by then has failed to start
+ASK_SECONDS = 10.0  # ranks that were asked to stop and go on are asked again
+END_SECONDS = 15.0  # mpirun may take so long to end after its ranks have
+
+
+@dataclass
+class Outcome:
+    """How a job ended."""
+
+    code: int
+    sentences: list[str]  # what the ranks complained of, without "distopt: "
+
+
+def write_output(line: str) -> None:
+    """Print a line to standard output."""
+    sys.stdout.write(line + "\n")
+
+
+class Job:
+    """A running mpirun and what comes out of it.
+
+    Parameters
+    ----------
+    command : Sequence[str]
+    on_event : callable
+        Called with every message that rank 0 sends by `tell`.
+    on_line : callable
+        Called with every other line of the ranks' standard error, except mpirun's own noise.
+    on_output : callable
+        Called with every line of their standard output, except the same.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        on_event: Callable[[dict[str, Any]], None],
+        on_line: Callable[[str], None],
+        on_output: Callable[[str], None] = write_output,
+    ) -> None:
+        self.on_event, self.on_line, self.on_output = on_event, on_line, on_output
+        self.noise, self.output_noise = Noise(), Noise()
+        self.sentences: list[str] = []
+        self.spoken = False  # a rank has
+        self.over: float | None = None  # when the ranks had nothing more to do
+        self.stopped = ""  # by which signal
+        self.asked = 0.0  # when the ranks were last asked to stop
+        self.heard = False  # something else than our own messages
+        # A session of its own: Ctrl-C in the terminal must reach this process only, which asks the
+        # ranks to stop in an orderly way; mpirun itself would kill them.
+        self.process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {PARENT: "1", "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+            preexec_fn=end_with_parent(),
+        )
+
+    def wait(self) -> Outcome:
+        """Listen until the job ends; the usual signals ask the ranks to save and stop."""
+        handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+        before = {number: signal.signal(number, self.stop) for number in handled}
+        try:
+            self.listen()
+            code = self.end()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            if self.process.poll() is None:
+                self.kill()
+            for stream in (self.process.stdout, self.process.stderr):
+                stream.close()  # type: ignore[union-attr]
+        return Outcome(code, self.sentences)
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """Forward a signal: first as a request to save and stop, then as an order."""
+        if self.process.poll() is not None:
+            return
+        if self.spoken and not self.stopped:
+            self.ask()
+        else:
+            self.process.terminate()
+        self.stopped = signal.Signals(number).name
+
+    def ask(self) -> None:
+        """Ask the ranks to save and stop; every MPI forwards SIGUSR1, which they take like SIGTERM."""
+        self.asked = time.monotonic()
+        self.process.send_signal(signal.SIGUSR1)
+
+    def ask_again(self) -> None:
+        """Repeat the request to ranks that go on: one that came while they started may be lost."""
+        if self.stopped and time.monotonic() - self.asked > ASK_SECONDS:
+            self.ask()
+
+    def listen(self) -> None:
+        """Read what the job writes to the end, or for a while after its ranks' last word."""
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        streams: dict[IO[bytes], Lines] = {
+            self.process.stdout: Lines(self.take_output),
+            self.process.stderr: Lines(self.take),
+        }
+        began = time.monotonic()
+        while streams:
+            ready, _, _ = select.select(list(streams), [], [], 0.5)
+            for stream in ready:
+                chunk = os.read(stream.fileno(), 65536)
+                streams[stream].feed(chunk)
+                if not chunk:
+                    del streams[stream]
+            if not ready and self.process.poll() is not None:
+                break  # a grandchild may still hold the pipes
+            now = time.monotonic()
+            if not self.spoken and now - began > START_SECONDS:
+                self.kill()
+                raise TransportError(
+                    f"No rank has started within {START_SECONDS:.0f} s, so mpirun was stopped; "
+                    "`distopt doctor` checks the MPI installation."
+                )
+            if self.over is not None and now - self.over > END_SECONDS:
+                break
+        for lines in streams.values():
+            lines.feed(b"")
+        for line in self.noise.end():
+            self.pass_on(line)
+        for line in self.output_noise.end():
+            self.on_output(line)
+
+    def take_output(self, line: str) -> None:
+        """Handle one line of standard output, where MPICH's mpirun complains."""
+        for kept in [line] if debugging() else self.output_noise.filter(line):
+            self.on_output(kept)
+
+    def take(self, line: str) -> None:
+        """Handle one line of standard error."""
+        # Open MPI puts a zero byte behind its banner, where another rank's line goes on.
+        line, mark, message = line.replace("\0", "").partition(MARK)
+        if mark:
+            self.spoken = True
+            event = json.loads(message)
+            if event["event"] == "over":
+                self.over = time.monotonic()
+            else:
+                if event["event"] == "show":
+                    self.ask_again()
+                self.on_event(event)
+        if line.startswith("distopt: "):
+            self.spoken = True
+            self.over = time.monotonic()  # a rank that complains ends the job
+            self.sentences.append(line.removeprefix("distopt: "))
+        elif line or not mark:
+            for kept in [line] if debugging() else self.noise.filter(line):
+                self.pass_on(kept)
+
+    def pass_on(self, line: str) -> None:
+        """Hand over a line that is not ours to read."""
+        if line.strip():
+            self.heard = True
+        self.on_line(line)
+
+    def end(self) -> int:
+        """Wait for mpirun itself; one that hangs after its ranks are done is ended."""
+        try:
+            code = self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            code = 1 if self.sentences else 0
+        self.sentences = list(dict.fromkeys(self.sentences))
+        if code and not self.sentences:
+            self.sentences += self.explain(code)
+        return 1 if code < 0 else code
+
+    def explain(self, code: int) -> list[str]:
+        """Say why a job failed none of whose ranks gave a reason."""
+        if self.stopped:
+            return [f"Stopped by {self.stopped} before there was anything to save."]
+        reason = self.noise.reason() or self.output_noise.reason()
+        if reason:
+            return [reason]
+        return (
+            [] if self.heard else [f"The MPI job ended with exit code {code} and without a word."]
+        )
+
+    def kill(self) -> None:
+        """End mpirun and, through it, its ranks; by force if it does not obey."""
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def end_with_parent() -> Callable[[], None] | None:
+    """Return what makes a child get SIGTERM when its parent dies, even by SIGKILL (on Linux)."""
+    try:
+        prctl = ctypes.CDLL(None).prctl
+    except (OSError, AttributeError):
+        return None
+    return lambda: prctl(1, signal.SIGTERM)
+
+
+class Lines:
+    """Cuts chunks of bytes into lines and hands them over."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        self.take = take
+        self.rest = b""
+
+    def feed(self, chunk: bytes) -> None:
+        """Add a chunk; an empty one is the end."""
+        *lines, self.rest = (self.rest + chunk).split(b"\n")
+        if not chunk and self.rest:
+            lines, self.rest = [self.rest], b""
+        for line in lines:
+            self.take(line.decode(errors="replace"))
+
+
+class Noise:
+    """Tells mpirun's standard complaints about a job that ended early from what a user must read."""
+
+    LONGEST = 40  # lines of a block; more between two rules is somebody else's
+    RULE = re.compile(r"^[-=]{60,}\s*$")
+    KNOWN = re.compile(
+        r"MPI_ABORT was invoked|exited due to process rank|exited with non-zero status"
+        r"|noticed that process rank|BAD TERMINATION OF ONE OF YOUR|detected that one or more"
+        r"|Primary job  terminated normally|There are not enough slots available"
+        r"|A daemon failed to report back after being spawned"
+    )
+    LINE = re.compile(
+        r"^Abort\(\d+\) on node|^YOUR APPLICATION TERMINATED WITH|^This typically refers to a problem"
+        r"|^Please see the FAQ page for|^\[warn\] Epoll|^\[mpiexec@[^]]*\] (Sending Ctrl-C|Press Ctrl-C)"
+        r"|^\[[^]]*\] plm:ssh: Warning: setpgid"
+    )
+
+    def __init__(self) -> None:
+        self.block: list[str] | None = None
+        self.withheld: list[str] = []
+
+    def filter(self, line: str) -> list[str]:
+        """Return the lines that may be shown now that this one has come."""
+        if self.block is not None:
+            self.block.append(line)
+            return self.end() if self.RULE.match(line) or len(self.block) > self.LONGEST else []
+        if self.RULE.match(line):
+            self.block = [line]
+            return []
+        if self.LINE.match(line) or not line.strip():
+            self.withheld.append(line)
+            return []
+        return [line]
+
+    def end(self) -> list[str]:
+        """Close a block; return it unless it is a known one."""
+        block, self.block = self.block or [], None
+        if any(self.KNOWN.search(line) for line in block):
+            self.withheld += block
+            return []
+        return block
+
+    def reason(self) -> str:
+        """Say why the job ended, if mpirun told so: a rank killed, too few slots, a host out of reach."""
+        text = "\n".join(self.withheld)
+        found = re.search(
+            r"rank (\d+) .*?on node (\S+) exited on\s+signal (\d+ \([^)]*\))", text, re.DOTALL
+        )
+        if found:
+            rank, host, name = found.groups()
+            return f"Rank {rank} (host {host}) was ended by signal {name}, and the job with it."
+        found = re.search(r"EXIT STRING: (.*)", text)
+        if found:
+            return f"A rank was ended ({found[1].strip()}), and the job with it."
+        found = re.search(r"not enough slots available in the system to satisfy the (\d+)", text)
+        if found:
+            return (
+                f"The hosts have fewer slots than the {found[1]} ranks, one for each agent. Ask Slurm for "
+                f"--ntasks={found[1]}, or write more slots into the hostfile (`host slots=2`); "
+                '--mpirun-args "--oversubscribe" lets ranks share cores.'
+            )
+        found = re.search(r"Local host:\s+(\S+)\s+Remote host:\s+(\S+)", text)
+        if found:
+            here, there = found.groups()
+            return (
+                f"mpirun on host {here} cannot start ranks on host {there}: `ssh {there} true` must work "
+                f"from there without a password, and {sys.executable} must be on that host as well."
+            )
+        return ""

@@ -1,0 +1,1 @@
+"""Problems: costs, data, graphs, and who starts where."""

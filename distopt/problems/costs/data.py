@@ -1,0 +1,216 @@
+"""Labelled samples and how they are dealt out to the agents.
+
+A source knows the labels of all samples (the split needs them) but hands out the features of the
+asked rows only, so a rank never holds another agent's data.
+"""
+
+from functools import lru_cache
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from distopt.core.arrays import F64, I64
+from distopt.core.errors import DataError
+from distopt.core.randomness import STREAM_SHARED, STREAM_START, make_key, normal, uniform
+from distopt.problems.costs.spectrum import permutation
+
+Split: TypeAlias = Literal["sorted", "iid", "dirichlet"]
+
+STREAM_SAMPLES = STREAM_START + 4
+STREAM_SPLIT = STREAM_SHARED + 2
+STREAM_TEACHER = STREAM_SHARED + 3
+
+
+class Source(Protocol):
+    """Labelled samples.
+
+    Attributes
+    ----------
+    labels : float64[N]
+        As they stand in the data.
+    features : int
+    """
+
+    @property
+    def labels(self) -> F64:
+        """Labels of all samples."""
+        ...
+
+    @property
+    def features(self) -> int:
+        """Number of features of a sample."""
+        ...
+
+    def rows(self, index: I64) -> Any:
+        """Return the features of some samples: float64[len(index), features], or CSR if sparse."""
+        ...
+
+    def moments(self) -> tuple[F64, F64]:
+        """Return mean and standard deviation of each feature over all samples."""
+        ...
+
+
+class Shipped:
+    """A data set that comes with scikit-learn: ``breast_cancer`` or ``digits``."""
+
+    NAMES = ("breast_cancer", "digits")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        table, labels = self._load()
+        self.labels = labels.astype(np.float64)
+        self.features = table.shape[1]
+
+    def rows(self, index: I64) -> F64:
+        """Return a copy of the asked rows; the table that they come from is dropped."""
+        return self._load()[0][index]
+
+    def moments(self) -> tuple[F64, F64]:
+        """Return mean and standard deviation of each feature."""
+        table, _ = self._load()
+        return table.mean(axis=0), table.std(axis=0)
+
+    def _load(self) -> tuple[F64, Any]:
+        from sklearn import datasets
+
+        loader = getattr(datasets, f"load_{self.name}")
+        table, labels = loader(return_X_y=True)
+        return np.ascontiguousarray(table, np.float64), labels
+
+
+class Synthetic:
+    """Normal features and labels drawn from a logistic model with a normal weight vector.
+
+    Sample s belongs to block s // `samples`, whose rows are a pure function of (seed, block), so
+    any host makes any row. Features are independent standard normal; the label is 1 with
+    probability 1 / (1 + exp(-a'w)), else -1, where w is normal with E ||w||^2 = 9.
+    """
+
+    def __init__(self, blocks: int, samples: int, features: int, seed: int) -> None:
+        self.blocks = blocks
+        self.samples = samples
+        self.features = features
+        self.seed = seed
+
+    @property
+    def labels(self) -> F64:
+        """Labels of all samples."""
+        return synthetic_labels(self.blocks, self.samples, self.features, self.seed)
+
+    def rows(self, index: I64) -> F64:
+        """Make the asked rows, a block at a time."""
+        out = np.empty((index.size, self.features))
+        block = index // self.samples
+        for b in np.unique(block):
+            mine = block == b
+            out[mine] = synthetic_block(int(b), self.samples, self.features, self.seed)[
+                index[mine] % self.samples
+            ]
+        return out
+
+    def moments(self) -> tuple[F64, F64]:
+        """Return the moments of the distribution: zero and one."""
+        return np.zeros(self.features), np.ones(self.features)
+
+
+def synthetic_block(block: int, samples: int, features: int, seed: int) -> F64:
+    """Return the features of one block, float64[samples, features]."""
+    key = make_key(seed, block, STREAM_SAMPLES, 0)
+    return normal(key, samples * features).reshape(samples, features)
+
+
+@lru_cache(maxsize=4)
+def synthetic_labels(blocks: int, samples: int, features: int, seed: int) -> F64:
+    """Return all labels, float64[blocks * samples]; one block's features at a time."""
+    w = 3 / np.sqrt(features) * normal(make_key(seed, 0, STREAM_TEACHER), features)
+    labels = np.empty((blocks, samples))
+    for b in range(blocks):
+        margin = synthetic_block(b, samples, features, seed) @ w
+        dice = uniform(make_key(seed, b, STREAM_SAMPLES, 1), samples)
+        labels[b] = np.where(dice < 1 / (1 + np.exp(-margin)), 1.0, -1.0)
+    labels.setflags(write=False)
+    return labels.ravel()
+
+
+def deal(
+    labels: F64, agents: int, split: Split, seed: int, sorted_fraction: float, concentration: float
+) -> list[I64]:
+    """Deal samples out to agents; every sample goes to exactly one.
+
+    Parameters
+    ----------
+    labels : float64[N]
+    agents : int
+    split : str
+        ``"sorted"``: the share `sorted_fraction` of the samples, ordered by label, in contiguous
+        parts, the others at random. ``"iid"``: all at random. Both give parts whose sizes differ by
+        at most one. ``"dirichlet"``: each class falls to the agents in proportions drawn from a
+        symmetric Dirichlet distribution with `concentration`; sizes differ.
+    seed : int
+        ``problem.seed``.
+
+    Raises
+    ------
+    DataError
+        If an agent gets no sample.
+    """
+    if split == "dirichlet":
+        parts = deal_dirichlet(labels, agents, seed, concentration)
+    else:
+        count = round(labels.size * sorted_fraction) if split == "sorted" else 0
+        parts = deal_sorted(labels, agents, seed, count)
+    for agent, part in enumerate(parts):
+        if part.size == 0:
+            advice = (
+                "raise problem.concentration, lower problem.agents or try another problem.seed"
+                if split == "dirichlet"
+                else f"accepted here: problem.agents <= {labels.size}"
+            )
+            raise DataError(
+                f"Agent {agent} of {agents} gets none of the {labels.size} samples with "
+                f'problem.split = "{split}"; {advice}.'
+            )
+    return parts
+
+
+def deal_sorted(labels: F64, agents: int, seed: int, count: int) -> list[I64]:
+    """Deal `count` samples in the order of their labels and the others at random."""
+    order = permutation(make_key(seed, 0, STREAM_SPLIT), labels.size)
+    ordered = np.sort(order[:count])
+    ordered = ordered[np.argsort(labels[ordered], kind="stable")]
+    # The larger parts come first among the ordered and last among the others, so that the sums
+    # differ by at most one.
+    first = np.array_split(ordered, agents)
+    last = np.array_split(order[count:], agents)
+    sizes = [part.size for part in reversed(last)]
+    others = np.split(order[count:], np.cumsum(sizes)[:-1])
+    return [np.concatenate(pair) for pair in zip(first, others, strict=True)]
+
+
+def deal_dirichlet(labels: F64, agents: int, seed: int, concentration: float) -> list[I64]:
+    """Deal each class in random proportions."""
+    parts: list[list[I64]] = [[] for _ in range(agents)]
+    for number, label in enumerate(np.unique(labels)):
+        members = np.flatnonzero(labels == label)
+        members = members[
+            permutation(make_key(seed, 0, STREAM_SPLIT, 2 * number + 1), members.size)
+        ]
+        shares = dirichlet(
+            uniform(make_key(seed, 0, STREAM_SPLIT, 2 * number + 2), 2 * agents), concentration
+        )
+        ends = np.rint(np.cumsum(shares)[:-1] * members.size).astype(np.int64)
+        for part, piece in zip(parts, np.split(members, ends), strict=True):
+            part.append(piece)
+    return [np.concatenate(part) for part in parts]
+
+
+def dirichlet(u: F64, concentration: float) -> F64:
+    """Turn 2 n uniform numbers into one draw of a symmetric Dirichlet distribution, float64[n]."""
+    from scipy.special import gammaincinv
+
+    # Gamma(c) = Gamma(c + 1) U^(1/c), in logarithms: for small c nearly all of them underflow.
+    n = u.size // 2
+    logs = np.log(gammaincinv(concentration + 1, 1 - u[:n])) + np.log1p(-u[n:]) / concentration
+    weights: F64 = np.exp(logs - logs.max())
+    weights /= weights.sum()
+    return weights

@@ -1,0 +1,173 @@
+"""What every cost must obey; for the tests of this package and of users' own costs."""
+
+from typing import Any
+
+import numpy as np
+
+from distopt.core.arrays import F64
+from distopt.core.randomness import make_key, normal
+from distopt.problems.costs.base import Cost
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+def check_cost(cost: Cost, points: int = 5, scale: float = 1.0, seed: int = 0) -> None:
+    """Raise `AssertionError` with a sentence unless a cost keeps the contract of `Cost`.
+
+    At seeded normal points: x is never written, results repeat to the bit, `out` is overwritten and
+    not added to, the gradient agrees with central differences of the value, `hvp` with those of the
+    gradient and is symmetric, `smoothness` and `lower_bound` hold, batches average to the gradient.
+
+    Parameters
+    ----------
+    cost : Cost
+    points : int
+        How many points are tried.
+    scale : float
+        Standard deviation of their entries.
+    seed : int
+        Of the points.
+
+    Examples
+    --------
+    >>> from distopt.problems.costs.quadratic import QuadraticCost
+    >>> check_cost(QuadraticCost(np.array([1.0, 4.0]), np.zeros(2)))
+    """
+    d = cost.dimension
+    assert isinstance(d, int), f"dimension is a {type(d).__name__}; it must be an int"
+    assert d >= 1, f"dimension = {d}; it must be at least 1"
+    draws = [
+        [scale * normal(make_key(seed, point, part), d) for part in range(2)]
+        for point in range(points)
+    ]
+    start = getattr(cost, "start", None)
+    if start is not None:
+        assert np.shape(start) == (d,), f"start has shape {np.shape(start)}, not ({d},)"
+        draws[0][0] = np.array(start, dtype=np.float64)
+    for x, other in draws:
+        check_purity(cost, x)
+        check_gradient(cost, x, other)
+        check_constants(cost, x, other)
+        if hasattr(cost, "hvp"):
+            check_hvp(cost, x, other)
+        if hasattr(cost, "batch_gradient"):
+            check_batches(cost, x)
+
+
+def gradient(cost: Cost, x: F64) -> F64:
+    """Return the gradient in a new array."""
+    out = np.full(x.size, np.nan)
+    cost.gradient(x, out)
+    return out
+
+
+def check_purity(cost: Cost, x: F64) -> None:
+    """No call changes x, out is overwritten whatever it held, repeating gives the same bits."""
+    given = x.copy()
+    values = [cost.value(x) for _ in range(2)]
+    gradients = [gradient(cost, x) for _ in range(2)]
+    assert np.array_equal(x, given), "value or gradient changed x"
+    assert isinstance(values[0], float), f"value returned a {type(values[0]).__name__}, not a float"
+    assert values[0] == values[1], f"value gave {values[0]!r}, then {values[1]!r} at the same x"
+    filled = np.ones(x.size)
+    cost.gradient(x, filled)
+    for again in (gradients[1], filled):
+        assert np.isfinite(again).all(), "gradient left entries of out unwritten or not finite"
+        assert np.array_equal(gradients[0], again), (
+            "gradient depends on what out held, or differs from call to call"
+        )
+
+
+def check_gradient(cost: Cost, x: F64, direction: F64) -> None:
+    """The slope along a direction agrees with central differences of the value."""
+    g = gradient(cost, x)
+    for v in (direction / np.linalg.norm(direction), unit(x.size, int(np.argmax(abs(g))))):
+        slope = float(g @ v)
+        errors, bounds = [], []
+        # The error is h^2 f'''/6 + eps |f| / h, and the best step h is not known. For one of
+        # these it must be small against the gradient plus the cancellation in the difference.
+        for h in (1e-3, 1e-4, 1e-5, 1e-6):
+            up, down = cost.value(x + h * v), cost.value(x - h * v)
+            errors.append(abs((up - down) / (2 * h) - slope))
+            bounds.append(1e-6 * float(np.linalg.norm(g)) + 100 * EPS * (abs(up) + abs(down)) / h)
+        assert any(error <= bound for error, bound in zip(errors, bounds, strict=True)), (
+            f"gradient says slope {slope:.9g} along a direction; central differences of value are "
+            f"off by {min(errors):.3g} at best"
+        )
+
+
+def check_hvp(cost: Any, x: F64, direction: F64) -> None:
+    """Hessian times vector agrees with central differences of the gradient and is symmetric."""
+    v = direction / np.linalg.norm(direction)
+    w = unit(x.size, 0)
+    given = x.copy(), v.copy()
+    Hv, Hw = np.full(x.size, np.nan), np.full(x.size, np.nan)
+    cost.hvp(x, v, Hv)
+    cost.hvp(x, w, Hw)
+    assert np.array_equal(x, given[0]), "hvp changed x"
+    assert np.array_equal(v, given[1]), "hvp changed v"
+    size = float(np.linalg.norm(Hv)) + float(np.linalg.norm(Hw))
+    skew = abs(float(Hv @ w) - float(Hw @ v))
+    assert skew <= 1e-9 * size, f"hvp is not symmetric: off by {skew:.3g}"
+    errors, bounds = [], []
+    for h in (1e-3, 1e-4, 1e-5, 1e-6):
+        up, down = gradient(cost, x + h * v), gradient(cost, x - h * v)
+        errors.append(float(np.linalg.norm((up - down) / (2 * h) - Hv)))
+        rounding = 100 * EPS * float(np.linalg.norm(up) + np.linalg.norm(down)) / h
+        bounds.append(1e-6 * size + rounding)
+    assert any(error <= bound for error, bound in zip(errors, bounds, strict=True)), (
+        f"hvp is off from central differences of gradient by {min(errors):.3g} at best"
+    )
+
+
+def check_batches(cost: Any, x: F64) -> None:
+    """Gradients of single samples average to that of a batch, and to the gradient."""
+    m, given = int(cost.samples), x.copy()
+    singles = np.full((m, x.size), np.nan)
+    for s in range(m):
+        cost.batch_gradient(x, np.array([s]), singles[s])
+    few = np.arange(0, m, 2)
+    for index in (np.arange(m), few, few[-1:]):
+        kept, out = index.copy(), np.full(x.size, np.nan)
+        cost.batch_gradient(x, index, out)
+        assert np.array_equal(index, kept), "batch_gradient changed the index"
+        error = float(np.linalg.norm(out - singles[index].mean(axis=0)))
+        size = float(np.linalg.norm(singles[index], axis=1).max())
+        assert error <= 1e-11 * size, (
+            f"batch_gradient of {index.size} samples is off from the mean of theirs by {error:.3g}"
+        )
+    error = float(np.linalg.norm(gradient(cost, x) - singles.mean(axis=0)))
+    size = float(np.linalg.norm(singles, axis=1).max())
+    assert error <= 1e-11 * size, (
+        f"the samples' gradients average to the gradient but for {error:.3g}"
+    )
+    assert np.array_equal(x, given), "batch_gradient changed x"
+
+
+def check_constants(cost: Cost, x: F64, other: F64) -> None:
+    """`smoothness` bounds the gradient's change, near and far, and `lower_bound` the value."""
+    smoothness = getattr(cost, "smoothness", None)
+    if smoothness is not None:
+        g = gradient(cost, x)
+        for step in (1.0, 1e-3):
+            moved = x + step * (other - x)
+            change = float(np.linalg.norm(gradient(cost, moved) - g))
+            apart = float(np.linalg.norm(moved - x))
+            rounding = 1e-9 * float(np.linalg.norm(g))
+            assert change <= smoothness * apart * (1 + 1e-9) + rounding, (
+                f"smoothness = {smoothness:.6g}, but the gradient changed by {change / apart:.6g} "
+                "per unit of distance"
+            )
+    bound = getattr(cost, "lower_bound", None)
+    if bound is not None:
+        value = cost.value(x)
+        assert value >= bound - 1e-12 * abs(bound), (
+            f"value {value!r} is below lower_bound {bound!r}"
+        )
+
+
+def unit(d: int, k: int) -> F64:
+    """Return the k-th unit vector of R^d."""
+    e = np.zeros(d)
+    e[k] = 1.0
+    return e

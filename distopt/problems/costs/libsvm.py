@@ -1,0 +1,166 @@
+"""LIBSVM text files, read in two passes: labels and sizes first, then the asked rows only.
+
+A line is ``label index:value index:value ...`` with ascending indices from 1; ``#`` starts a
+comment. Files may be compressed (.gz, .bz2).
+"""
+
+import bz2
+import gzip
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distopt.core.arrays import F64, I64
+from distopt.core.errors import DataError
+from distopt.core.files import reason
+
+SPARSE = 0.1  # share of stored entries below which rows stay sparse
+
+
+class Scan(NamedTuple):
+    """What the first pass keeps: one number or two per sample, no features."""
+
+    labels: F64
+    lines: I64  # line number of each sample, from 1
+    features: int  # largest index
+
+
+class Libsvm:
+    """The samples of a LIBSVM file.
+
+    Parameters
+    ----------
+    path : Path
+    features : int, optional
+        Number of features, where it is more than the largest index in the file.
+    """
+
+    def __init__(self, path: Path, features: int | None = None) -> None:
+        self.path = path
+        scanned = scan(path, *stamp(path))
+        self.labels = scanned.labels
+        self.features = features or scanned.features
+        if self.features < scanned.features:
+            raise DataError(
+                f"problem.features = {features} is too small for {path}, whose largest index is "
+                f"{scanned.features}; accepted: at least that."
+            )
+
+    def rows(self, index: I64) -> Any:
+        """Parse the asked samples: float64[len(index), features], or a CSR array if sparse."""
+        from scipy.sparse import csr_array
+
+        columns, values, ends = self._parse(index)
+        shape = (index.size, self.features)
+        table = csr_array((values, columns, ends), shape=shape)
+        if values.size < SPARSE * shape[0] * shape[1]:
+            return table
+        return np.ascontiguousarray(table.toarray())
+
+    def moments(self) -> tuple[F64, F64]:
+        """Return mean and standard deviation of each feature over all samples."""
+        return moments(self.path, self.features, *stamp(self.path))
+
+    def _parse(self, index: I64) -> tuple[I64, F64, I64]:
+        """Return the columns and values of the samples, one after the other, and their ends."""
+        wanted = set(scan(self.path, *stamp(self.path)).lines[index].tolist())
+        found: dict[int, tuple[list[int], list[float]]] = {}
+        for number, text in samples(self.path):
+            if number in wanted:
+                found[number] = parse_features(self.path, number, text)
+                if len(found) == len(wanted):
+                    break
+        ordered = [found[n] for n in scan(self.path, *stamp(self.path)).lines[index].tolist()]
+        ends = np.cumsum([0, *(len(columns) for columns, _ in ordered)])
+        columns = np.array([c for columns, _ in ordered for c in columns], np.int64)
+        values = np.array([v for _, values in ordered for v in values], np.float64)
+        return columns, values, ends
+
+
+@lru_cache(maxsize=4)
+def scan(path: Path, size: int, changed: int) -> Scan:
+    """Read labels and largest index; `size` and `changed` tell the file's versions apart."""
+    labels, lines, features = [], [], 0
+    for number, text in samples(path):
+        label, _, rest = text.partition(" ")
+        try:
+            value = float(label)
+        except ValueError:
+            value = np.nan
+        if not np.isfinite(value):
+            raise wrong(path, number, f'the label "{label[:40]}" is not a finite number')
+        last = rest.rpartition(" ")[2]
+        if last:
+            # Indices ascend, so the last one is the largest; the other entries are left for later.
+            columns, _ = parse_features(path, number, f"0 {last}")
+            features = max(features, columns[-1] + 1)
+        labels.append(value)
+        lines.append(number)
+    if not labels:
+        raise DataError(f'{path} holds no sample; accepted: lines such as "+1 3:0.5 7:1".')
+    return Scan(np.array(labels), np.array(lines, np.int64), features)
+
+
+@lru_cache(maxsize=4)
+def moments(path: Path, features: int, size: int, changed: int) -> tuple[F64, F64]:
+    """Accumulate mean and standard deviation of the features in one pass, two vectors of memory."""
+    total, square, count = np.zeros(features), np.zeros(features), 0
+    for number, text in samples(path):
+        columns, values = parse_features(path, number, text)
+        total[columns] += values
+        square[columns] += np.square(values)
+        count += 1
+    mean = total / count
+    return mean, np.sqrt(np.maximum(square / count - mean**2, 0))
+
+
+def samples(path: Path) -> Iterator[tuple[int, str]]:
+    """Iterate over the lines that hold a sample: (line number, text with single spaces)."""
+    opener: Any = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix, open)
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                text = " ".join(line.partition("#")[0].split())
+                if text:
+                    yield number, text
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a LIBSVM file: {reason(error)}.") from None
+
+
+def parse_features(path: Path, number: int, text: str) -> tuple[list[int], list[float]]:
+    """Read the ``index:value`` entries of a line: columns from 0, ascending, and values."""
+    columns: list[int] = []
+    values: list[float] = []
+    for entry in text.split(" ")[1:]:
+        index, colon, value = entry.partition(":")
+        try:
+            column, read = int(index) - 1, float(value)
+        except ValueError:
+            colon = ""
+            column, read = 0, 0.0
+        if not colon or not np.isfinite(read):
+            raise wrong(path, number, f'"{entry[:40]}" is not index:value with finite numbers')
+        if column < 0:
+            raise wrong(path, number, f"the index {index} is below 1")
+        if columns and column <= columns[-1]:
+            raise wrong(path, number, f"the index {index} does not ascend")
+        columns.append(column)
+        values.append(read)
+    return columns, values
+
+
+def wrong(path: Path, number: int, what: str) -> DataError:
+    """Make the error that names file and line."""
+    return DataError(f'{path}, line {number}: {what}; accepted: lines such as "+1 3:0.5 7:1".')
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Return size and time of change of a file."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(f'problem.dataset = "{path}" cannot be read: {reason(error)}.') from None
+    return status.st_size, status.st_mtime_ns

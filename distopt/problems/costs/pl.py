@@ -1,0 +1,172 @@
+"""Nonconvex costs whose average is PL (Polyak-Lojasiewicz) and has a known minimum."""
+
+import numpy as np
+
+from distopt.core.arrays import F64, I64
+from distopt.core.parameters import Field, parameters
+from distopt.core.randomness import STREAM_SHARED, STREAM_START, kernel, make_key, uniform
+from distopt.problems.costs.base import Family
+from distopt.problems.costs.spectrum import Basis, orthogonal, require_dense, singular_values
+
+GRID = 2.0**-40  # coefficients are whole multiples of it, so that they add up without rounding
+STREAM_COEFFICIENTS = STREAM_START + 1
+STREAM_BASIS = STREAM_SHARED + 1
+
+
+@parameters("problem")
+class PL(Family):
+    """f_i(x) = sum_l (1 + a_il) z_l^2 + 3 (1 + b_il) sin^2 z_l + c_il sin z_l + e_il z_l, z = U x.
+
+    The coefficients sum to zero over the agents, exactly, so that (docs: costs, pl)
+
+        f(x) = (1/n) sum_i f_i(x) = sum_l z_l^2 + 3 sin^2 z_l,   min f = f(0) = 0 (exact).
+
+    f is nonconvex but PL with the constant smallest singular value of U squared over 32 (exact for
+    the scalar function by Karimi, Nutini and Schmidt, hence a bound here): 1/32, as the singular
+    values of U run from 1 to `condition`. The f_i are nonconvex and their minimisers differ.
+    """
+
+    dimension: int = Field(default=20, ge=1)
+    condition: float = Field(default=2.0, ge=1)
+    basis: Basis = "dense"
+    a: float = Field(default=0.5, ge=0)
+    b: float = Field(default=0.5, ge=0)
+    c: float = Field(default=2.0, ge=0)
+    e: float = Field(default=2.0, ge=0)
+
+    def cost(self, agent: int, agents: int, seed: int) -> "PLCost":
+        """Build one agent's cost: O(agents dimension) work, O(dimension) memory, besides U."""
+        return PLCost(self._map(seed), self._coefficients(agent, agents, seed))
+
+    def dimension_for(self, agents: int, seed: int) -> int:
+        return self.dimension
+
+    def minimum(self, agents: int, seed: int) -> float:
+        return 0.0
+
+    def _map(self, seed: int) -> F64:
+        """U = Q1 diag(s) Q2 with orthogonal Q, float64[d, d], or s alone, float64[d]."""
+        d = self.dimension
+        s = singular_values(d, self.condition)
+        if self.basis == "diagonal":
+            return s
+        require_dense(d)
+        left = orthogonal(make_key(seed, 0, STREAM_BASIS, 0), d)
+        right = orthogonal(make_key(seed, 0, STREAM_BASIS, 1), d)
+        return np.ascontiguousarray((left * s) @ right)
+
+    def _coefficients(self, agent: int, agents: int, seed: int) -> F64:
+        """Return the rows a_i, b_i, c_i, e_i of one agent, float64[4, d]."""
+        rows = np.empty((4, self.dimension))
+        for kind, size in enumerate((self.a, self.b, self.c, self.e)):
+            total = np.zeros(self.dimension, np.int64)
+            for other in range(agents):
+                total += self._draw(kind, size, other, seed)
+            own = self._draw(kind, size, agent, seed)
+            rows[kind] = (own - share(total, agent, agents)) * GRID
+        return rows
+
+    def _draw(self, kind: int, size: float, agent: int, seed: int) -> I64:
+        """Uniform numbers in [-size, size] in units of `GRID`, int64[d]."""
+        key = make_key(seed, agent, STREAM_COEFFICIENTS, kind)
+        return np.rint((2 * uniform(key, self.dimension) - 1) * (size / GRID)).astype(np.int64)
+
+
+def share(total: I64, agent: int, agents: int) -> I64:
+    """Split whole numbers into `agents` whole parts that differ by at most one; return one part."""
+    part, rest = np.divmod(total, agents)
+    return part + (agent < rest)
+
+
+class PLCost:
+    """One agent's f_i of `PL`.
+
+    Gradient: U' h(z) with h_l = 2 (1 + a_l) z_l + 3 (1 + b_l) sin 2 z_l + c_l cos z_l + e_l.
+    Constants: `smoothness` is a bound, ||U||^2 max_l (|2 (1 + a_l)| + 6 |1 + b_l| + |c_l|);
+    `lower_bound` is a bound, there where all 1 + a_l > 0. `start` is the vector of ones, because
+    zero is the minimiser of the average.
+
+    Parameters
+    ----------
+    U : float64[d, d] or float64[d]
+        The linear map, or its diagonal.
+    coefficients : float64[4, d]
+        Rows a, b, c, e.
+    """
+
+    def __init__(self, U: F64, coefficients: F64) -> None:
+        self.U = U
+        self.coefficients = coefficients
+        a, b, c, e = coefficients
+        d = self.dimension = a.size
+        self.start = np.ones(d)
+        largest = float(np.abs(U).max()) if U.ndim == 1 else float(np.linalg.norm(U, 2))
+        self.smoothness = largest**2 * float((2 * abs(1 + a) + 6 * abs(1 + b) + abs(c)).max())
+        if (a > -1).all():
+            # Each term at its lowest: a parabola, 3 (1 + b) sin^2, c sin.
+            lowest = -(e**2) / (4 * (1 + a)) + np.minimum(3 * (1 + b), 0) - abs(c)
+            self.lower_bound = float(lowest.sum())
+        self._z = np.empty(d)
+        self._w = np.empty(d)
+
+    def value(self, x: F64) -> float:
+        return float(pl_value(self._forward(x), self.coefficients))
+
+    def gradient(self, x: F64, out: F64) -> None:
+        if self.U.ndim == 1:
+            pl_gradient_diagonal(x, self.U, self.coefficients, out)
+            return
+        pl_slope(self._forward(x), self.coefficients, self._w)
+        np.dot(self._w, self.U, out=out)
+
+    def hvp(self, x: F64, v: F64, out: F64) -> None:
+        curvature = pl_curvature(self._forward(x), self.coefficients, self._w)
+        if self.U.ndim == 1:
+            np.multiply(curvature, self.U**2 * v, out=out)
+        else:
+            np.dot(curvature * (self.U @ v), self.U, out=out)
+
+    def _forward(self, x: F64) -> F64:
+        """Return z = U x, in the work array."""
+        if self.U.ndim == 1:
+            return np.multiply(self.U, x, out=self._z)
+        return np.dot(self.U, x, out=self._z)
+
+
+@kernel
+def pl_value(z: F64, coefficients: F64) -> float:
+    """sum_l (1 + a_l) z_l^2 + 3 (1 + b_l) sin^2 z_l + c_l sin z_l + e_l z_l."""
+    total = 0.0
+    for k in range(z.size):
+        s = np.sin(z[k])
+        a, b, c, e = coefficients[0, k], coefficients[1, k], coefficients[2, k], coefficients[3, k]
+        total += ((1 + a) * z[k] + e) * z[k] + (3 * (1 + b) * s + c) * s
+    return total
+
+
+@kernel
+def pl_slope(z: F64, coefficients: F64, out: F64) -> None:
+    """out_l = 2 (1 + a_l) z_l + 3 (1 + b_l) sin 2 z_l + c_l cos z_l + e_l."""
+    for k in range(z.size):
+        s, co = np.sin(z[k]), np.cos(z[k])
+        a, b, c, e = coefficients[0, k], coefficients[1, k], coefficients[2, k], coefficients[3, k]
+        out[k] = 2 * (1 + a) * z[k] + (6 * (1 + b) * s + c) * co + e
+
+
+@kernel
+def pl_gradient_diagonal(x: F64, u: F64, coefficients: F64, out: F64) -> None:
+    """out_l = u_l h_l(u_l x_l), with h as in `pl_slope`, in one pass."""
+    for k in range(x.size):
+        z = u[k] * x[k]
+        s, co = np.sin(z), np.cos(z)
+        a, b, c, e = coefficients[0, k], coefficients[1, k], coefficients[2, k], coefficients[3, k]
+        out[k] = u[k] * (2 * (1 + a) * z + (6 * (1 + b) * s + c) * co + e)
+
+
+@kernel
+def pl_curvature(z: F64, coefficients: F64, out: F64) -> F64:
+    """out_l = 2 (1 + a_l) + 6 (1 + b_l) cos 2 z_l - c_l sin z_l; return out."""
+    for k in range(z.size):
+        a, b, c = coefficients[0, k], coefficients[1, k], coefficients[2, k]
+        out[k] = 2 * (1 + a) + 6 * (1 + b) * np.cos(2 * z[k]) - c * np.sin(z[k])
+    return out

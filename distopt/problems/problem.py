@@ -1,0 +1,286 @@
+"""A problem: the costs of all agents, who talks with whom, and where they start."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from distopt.core.arrays import F64
+from distopt.core.errors import ConfigError, DataError
+from distopt.core.files import locate, reason, sha256
+from distopt.core.parameters import explain, field_names, nearest, require_known, show
+from distopt.core.randomness import STREAM_START, make_key, normal
+from distopt.problems.costs import REGISTRY
+from distopt.problems.costs.base import Cost, Family
+from distopt.problems.topologies.edge_file import EdgeFile
+from distopt.problems.topology import Topology, graph_kind
+
+
+class ProblemConfig(BaseModel):
+    """The keys of ``[problem]`` that every family of costs has; the family adds its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(description="the family of costs")]
+    agents: Annotated[int, Field(ge=1, description="how many agents share the problem")]
+    seed: Annotated[
+        int, Field(ge=0, lt=2**64, description="key of data, splits and start vectors")
+    ] = 0
+    start: Annotated[
+        str,
+        Field(description='"zeros", "normal" (seeded, differs by agent), or a .npy or .txt file'),
+    ] = "zeros"
+
+
+class Problem:
+    """n private costs, a topology and a rule for the start points.
+
+    Parameters
+    ----------
+    family : Family
+        Makes the costs.
+    topology : Topology
+        Its `agents` is n.
+    seed : int
+        Of data, splits and start vectors (not of the run's random bits).
+    start : str
+        ``"zeros"``: a cost's own `start` where it has one, else 0. ``"normal"``: independent
+        standard normal entries, a pure function of (seed, agent). Else a file: one vector
+        float64[d] for all agents, or float64[n, d] with a row for each.
+    topology_table : dict
+        What `build_problem` was given, defaults written out.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        topology: Topology,
+        seed: int = 0,
+        start: str = "zeros",
+        topology_table: dict[str, Any] | None = None,
+    ) -> None:
+        self.family = family
+        self.topology = topology
+        self.agents = topology.agents
+        self.seed = seed
+        self.start = start
+        self._topology_table = topology_table or {"graph": topology.name}
+
+    @property
+    def name(self) -> str:
+        """Name of the family of costs."""
+        return REGISTRY.name_of(type(self.family))
+
+    @cached_property
+    def dimension(self) -> int:
+        """Number of unknowns d."""
+        return int(self.family.dimension_for(self.agents, self.seed))
+
+    @cached_property
+    def blocks(self) -> list[int] | None:
+        """Boundaries of the named parts (layers) of x, where the costs have any."""
+        return self.family.blocks_for(self.agents, self.seed)
+
+    @cached_property
+    def minimum(self) -> float | None:
+        """Smallest value of the average cost where it is known, else None."""
+        return self.family.minimum(self.agents, self.seed)
+
+    def cost(self, i: int) -> Cost:
+        """Build f_i, and nothing of the other agents."""
+        cost = self.family.cost(i, self.agents, self.seed)
+        if cost.dimension != self.dimension:
+            raise DataError(
+                f"The cost of agent {i} has dimension {cost.dimension}, but the problem has "
+                f"{self.dimension}; all agents need the same."
+            )
+        return cost
+
+    def start_point(self, i: int, cost: Cost) -> F64:
+        """Return x_i at iteration 0 in a new array, float64[d]."""
+        d = cost.dimension
+        if self.start == "zeros":
+            natural = getattr(cost, "start", None)
+            return np.zeros(d) if natural is None else np.array(natural, dtype=np.float64)
+        if self.start == "normal":
+            return normal(make_key(self.seed, i, STREAM_START), d)
+        rows = read_start(Path(self.start))
+        if rows.shape not in {(d,), (self.agents, d)}:
+            raise DataError(
+                f'problem.start = "{self.start}" holds an array of shape {rows.shape}; accepted: '
+                f"({d},) for all agents, or ({self.agents}, {d}) with a row for each."
+            )
+        return np.array(rows if rows.ndim == 1 else rows[i])
+
+    def table(self) -> dict[str, Any]:
+        """Return ``[problem]`` with all defaults written out and files as absolute paths."""
+        common = {
+            "name": self.name,
+            "agents": self.agents,
+            "seed": self.seed,
+            "start": self.start,
+        }
+        return common | plain(self.family)
+
+    def topology_table(self) -> dict[str, Any]:
+        """Return ``[topology]`` with all defaults written out and files as absolute paths."""
+        return dict(self._topology_table)
+
+    def fingerprint(self) -> str:
+        """Return a text that is equal for equal problems: keys, content of files, edges.
+
+        Where files lie is left out, so it is the same on all hosts.
+        """
+        files = [*self.family.files()]
+        if self.start not in {"zeros", "normal"}:
+            files.append(Path(self.start))
+        names = {str(path): f"{path.name} sha256 {sha256(path)}" for path in files}
+        table = {key: names.get(str(value), value) for key, value in self.table().items()}
+        edges = hashlib.sha256(repr((self.agents, self.topology.edges)).encode()).hexdigest()
+        return json.dumps({"problem": table, "edges": edges}, sort_keys=True, default=str)
+
+
+def build_problem(problem: dict[str, Any], topology: dict[str, Any], folder: Path) -> Problem:
+    """Make the problem that ``[problem]`` and ``[topology]`` describe.
+
+    Parameters
+    ----------
+    problem, topology : dict
+        The two sections, as read from TOML.
+    folder : Path
+        Relative files are looked for there first, then in the current folder.
+
+    Raises
+    ------
+    ConfigError, DataError
+        A sentence about the key, or about the file that it names.
+    """
+    name = problem.get("name")
+    if not isinstance(name, str):
+        raise ConfigError(f"problem.name is missing or not a text. Known: {', '.join(REGISTRY)}.")
+    cls = REGISTRY.get(name)
+    common, own = list(ProblemConfig.model_fields), field_names(cls)
+    require_known("problem", problem, sorted([*common, *own]), f' with problem.name = "{name}"')
+    try:
+        config = ProblemConfig(**{key: problem[key] for key in common if key in problem})
+    except pydantic.ValidationError as error:
+        raise ConfigError(explain(error, "problem", common)) from None
+    family = cls(**{key: value for key, value in problem.items() if key in own}).located(folder)
+    start = check_start(config.start, folder)
+    graph, kind = graph_kind(topology, folder)
+    shape = plain(kind) if isinstance(kind, EdgeFile) else {"graph": graph} | plain(kind)
+    made = Topology.from_graph(kind.graph(config.agents), graph)
+    return Problem(family, made, config.seed, start, shape)
+
+
+def check_start(start: str, folder: Path) -> str:
+    """Return ``problem.start`` with a file as its absolute path; the file must be readable."""
+    if start in {"zeros", "normal"}:
+        return start
+    path = locate(start, folder)
+    if path.suffix not in {".npy", ".txt"}:
+        raise ConfigError(
+            f"problem.start = {show(start)} is not acceptable{nearest(start, ['zeros', 'normal'])} "
+            'Accepted: "zeros", "normal", or a .npy or .txt file.'
+        )
+    read_start(path)
+    return str(path)
+
+
+def read_start(path: Path) -> F64:
+    """Read a start file: .npy, or .txt with one vector or one row per agent."""
+    try:
+        rows = np.load(path) if path.suffix == ".npy" else np.loadtxt(path)
+        rows = np.asarray(rows, dtype=np.float64)
+    except (OSError, ValueError) as error:
+        raise DataError(f'problem.start = "{path}" cannot be read: {reason(error)}.') from None
+    if not np.isfinite(rows).all():
+        raise DataError(f'problem.start = "{path}" holds numbers that are not finite.')
+    return np.atleast_1d(rows)
+
+
+def plain(member: object) -> dict[str, Any]:
+    """Return the fields of a parameter object as TOML values, without those that are None."""
+    if not is_dataclass(member):
+        return {}
+    pairs = [(field.name, getattr(member, field.name)) for field in fields(member)]
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in pairs
+        if value is not None
+    }
+
+
+def reference_minimum(problem: Problem, starts: int = 4) -> tuple[float, F64]:
+    """Search the smallest value of the average cost, with all agents' data in this process.
+
+    L-BFGS from the agents' mean start and from seeded normal points, then a Newton-CG polish of
+    the best end where the costs have `hvp`. For a nonconvex cost it is the best point found, not
+    a proof.
+
+    Returns
+    -------
+    value : float
+        Of the average cost.
+    point : float64[d]
+    """
+    from scipy.optimize import minimize
+
+    costs = [problem.cost(i) for i in range(problem.agents)]
+    mean = MeanCost(costs)
+    points = [np.mean([problem.start_point(i, cost) for i, cost in enumerate(costs)], axis=0)]
+    # Agent numbers from n on are nobody's, so these points do not repeat any agent's start.
+    keys = [make_key(problem.seed, problem.agents + j, STREAM_START) for j in range(1, starts)]
+    points += [normal(key, problem.dimension) for key in keys]
+    found = [
+        minimize(mean.value, x, jac=mean.slope, method="L-BFGS-B", options=_LBFGS) for x in points
+    ]
+    best = min(found, key=lambda end: float(end.fun)).x
+    if all(hasattr(cost, "hvp") for cost in costs):
+        end = minimize(
+            mean.value, best, jac=mean.slope, hessp=mean.hvp, method="Newton-CG", options=_NEWTON
+        )
+        if end.fun <= mean.value(best):
+            best = end.x
+    return mean.value(best), best
+
+
+_LBFGS = {"maxiter": 20_000, "maxfun": 100_000, "gtol": 1e-12, "ftol": 1e-16, "maxcor": 20}
+_NEWTON = {"maxiter": 50, "xtol": 1e-14}
+
+
+class MeanCost:
+    """f = (1/n) sum_i f_i, in the form that scipy takes: gradients in new arrays."""
+
+    def __init__(self, costs: Sequence[Cost]) -> None:
+        self.costs = costs
+        self._out = np.empty(costs[0].dimension)
+
+    def value(self, x: F64) -> float:
+        """Return f(x)."""
+        return sum(cost.value(x) for cost in self.costs) / len(self.costs)
+
+    def slope(self, x: F64) -> F64:
+        """Return the gradient of f at x."""
+        total = np.zeros(x.size)
+        for cost in self.costs:
+            cost.gradient(x, self._out)
+            total += self._out
+        return total / len(self.costs)
+
+    def hvp(self, x: F64, v: F64) -> F64:
+        """Return the Hessian of f at x times v."""
+        total = np.zeros(x.size)
+        for cost in self.costs:
+            cost.hvp(x, v, self._out)  # type: ignore[attr-defined]
+            total += self._out
+        return total / len(self.costs)

@@ -1,0 +1,230 @@
+"""Who talks with whom, and with which weights (docs: topologies).
+
+Metropolis weights: W_ij = 1 / (1 + max(deg_i, deg_j)) on an edge, W_ii = 1 - sum_j W_ij. Each is
+computed from two integers by one formula, so both ends of an edge hold the same bits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distopt.core.arrays import F64
+from distopt.core.errors import ConfigError
+from distopt.core.files import locate
+from distopt.core.parameters import defaults, require_known, show
+from distopt.problems.topologies import REGISTRY
+from distopt.problems.topologies.base import GraphKind
+from distopt.problems.topologies.edge_file import EdgeFile
+
+if TYPE_CHECKING:
+    import networkx
+
+DENSE = 2000  # agents up to which eigenvalues come from the dense matrix
+
+
+class Topology:
+    """A connected undirected graph of agents with Metropolis weights.
+
+    Parameters
+    ----------
+    agents : int
+        n >= 1.
+    edges : Iterable[tuple[int, int]]
+        Pairs of different agents; order and repetitions do not matter.
+    name : str
+        As in reports.
+    positions : float64[n, 2], optional
+        Where to draw the agents.
+
+    Examples
+    --------
+    >>> path = Topology(3, [(0, 1), (1, 2)])
+    >>> path.neighbours(1), path.degree(1)
+    ((0, 2), 2)
+    >>> round(path.gap, 3)
+    0.333
+    """
+
+    def __init__(
+        self,
+        agents: int,
+        edges: Iterable[tuple[int, int]],
+        name: str = "custom",
+        positions: F64 | None = None,
+    ) -> None:
+        if agents < 1:
+            raise ConfigError(f"A topology needs at least one agent, not {agents}.")
+        self.agents = agents
+        self.name = name
+        self.positions = positions
+        self.edges = tuple(sorted({(min(i, j), max(i, j)) for i, j in edges}))
+        linked: list[list[int]] = [[] for _ in range(agents)]
+        for i, j in self.edges:
+            if i == j or i < 0 or j >= agents:
+                raise ConfigError(
+                    f"The edge ({i}, {j}) is not possible; accepted: two different agents "
+                    f"of 0 to {agents - 1}."
+                )
+            linked[i].append(j)
+            linked[j].append(i)
+        self._neighbours = tuple(tuple(sorted(members)) for members in linked)
+        self._require_connected()
+
+    @classmethod
+    def from_graph(cls, graph: networkx.Graph, name: str = "custom") -> Topology:
+        """Take a networkx graph with nodes 0 .. n - 1 (and ``pos`` where known)."""
+        places = graph.nodes(data="pos")
+        drawn = all(place is not None for _, place in places)
+        positions = np.array([places[i] for i in range(len(graph))]) if drawn else None
+        return cls(len(graph), graph.edges, name, positions)
+
+    def neighbours(self, i: int) -> tuple[int, ...]:
+        """List the neighbours of agent i, ascending."""
+        return self._neighbours[i]
+
+    def degree(self, i: int) -> int:
+        """Count the neighbours of agent i."""
+        return len(self._neighbours[i])
+
+    def weights(self, i: int) -> tuple[float, ...]:
+        """List W_ij for j in `neighbours(i)`, in that order."""
+        return tuple(self.weight(i, j) for j in self._neighbours[i])
+
+    def weight(self, i: int, j: int) -> float:
+        """Return W_ij of an edge."""
+        return 1.0 / (1 + max(self.degree(i), self.degree(j)))
+
+    def matrix(self) -> F64:
+        """Return the mixing matrix W, float64[n, n]: symmetric, rows sum to one."""
+        W = np.zeros((self.agents, self.agents))
+        for i, j in self.edges:
+            W[i, j] = W[j, i] = self.weight(i, j)
+        W[np.diag_indices(self.agents)] = [self._own_weight(i) for i in range(self.agents)]
+        return W
+
+    @cached_property
+    def gap(self) -> float:
+        """Spectral gap delta = 1 - ||W - 11'/n||_2, in (0, 1]."""
+        lowest, second = self._eigenvalues
+        return 1.0 - max(second, -lowest)
+
+    @cached_property
+    def kappa(self) -> float:
+        """||W - I||_2 = 1 - the smallest eigenvalue of W, at most 2."""
+        return 1.0 - self._eigenvalues[0]
+
+    @cached_property
+    def diameter(self) -> int:
+        """Largest number of edges between two agents."""
+        return max(max(self._distances(i)) for i in range(self.agents))
+
+    @cached_property
+    def _eigenvalues(self) -> tuple[float, float]:
+        """The smallest and the second largest eigenvalue of W (of one agent: 1 and 0)."""
+        if self.agents == 1:
+            return 1.0, 0.0
+        if self.agents <= DENSE:
+            values = np.linalg.eigvalsh(self.matrix())
+            return float(values[0]), float(values[-2])
+        return extreme_eigenvalues(self._sparse())
+
+    def _own_weight(self, i: int) -> float:
+        return 1.0 - sum(self.weights(i))
+
+    def _sparse(self) -> Any:
+        from scipy.sparse import csr_array
+
+        i, j = np.array(self.edges).T
+        w = np.array([self.weight(*edge) for edge in self.edges])
+        own = list(range(self.agents))
+        values = np.concatenate([w, w, [self._own_weight(k) for k in own]])
+        places = (np.concatenate([i, j, own]), np.concatenate([j, i, own]))
+        return csr_array((values, places), shape=(self.agents, self.agents))
+
+    def _distances(self, start: int) -> list[int]:
+        """Count the edges from `start` to each agent; -1 where no path leads."""
+        found = [-1] * self.agents
+        found[start] = 0
+        queue = deque([start])
+        while queue:
+            i = queue.popleft()
+            for j in self._neighbours[i]:
+                if found[j] < 0:
+                    found[j] = found[i] + 1
+                    queue.append(j)
+        return found
+
+    def _require_connected(self) -> None:
+        part = [-1] * self.agents
+        parts = 0
+        for i in range(self.agents):
+            if part[i] < 0:
+                for j, distance in enumerate(self._distances(i)):
+                    if distance >= 0:
+                        part[j] = parts
+                parts += 1
+        if parts > 1:
+            raise ConfigError(
+                f"The {self.name} graph of {self.agents} agents falls into {parts} components (no "
+                f"path leads from agent 0 to agent {part.index(1)}); add edges between them."
+            )
+
+
+def extreme_eigenvalues(W: Any) -> tuple[float, float]:
+    """Return the smallest and the second largest eigenvalue of a large sparse mixing matrix."""
+    from scipy.sparse import csc_array
+    from scipy.sparse.linalg import eigsh
+
+    # A fixed start vector makes the answer the same at every call. Near 1 the eigenvalues of long
+    # graphs crowd together; inverting about a point just above 1 pulls them apart.
+    v0 = np.cos(np.arange(W.shape[0], dtype=np.float64))
+    largest = eigsh(csc_array(W), k=2, sigma=1 + 1e-6, which="LM", v0=v0, return_eigenvectors=False)
+    lowest = eigsh(W, k=1, which="SA", v0=v0, tol=1e-9, return_eigenvectors=False)
+    return float(lowest[0]), float(min(largest))
+
+
+def build_topology(section: dict[str, Any], agents: int, folder: Path) -> Topology:
+    """Make the topology that ``[topology]`` describes.
+
+    Parameters
+    ----------
+    section : dict
+        The keys of ``[topology]``: ``graph`` and its own keys, or ``file``.
+    agents : int
+        ``problem.agents``.
+    folder : Path
+        Where a relative ``file`` is looked for first (then the current folder).
+    """
+    name, kind = graph_kind(section, folder)
+    return Topology.from_graph(kind.graph(agents), name)
+
+
+def graph_kind(section: dict[str, Any], folder: Path) -> tuple[str, GraphKind]:
+    """Read ``[topology]``: the name of the graph and the object that makes it."""
+    rest = dict(section)
+    name = rest.pop("graph", None)
+    if "file" in rest:
+        if name is not None:
+            raise ConfigError(
+                f"topology.graph = {show(name)} and topology.file = {show(rest['file'])} exclude "
+                "each other; keep one of them."
+            )
+        kind = EdgeFile(**rest)
+        return "file", EdgeFile(file=str(locate(kind.file, folder)))
+    if name is None:
+        name = "ring"
+    if not isinstance(name, str):
+        raise ConfigError(
+            f"topology.graph = {show(name)} is not acceptable; accepted: a text in quotes."
+        )
+    cls = REGISTRY.get(name)
+    known = sorted(["file", "graph", *defaults(cls)])
+    require_known("topology", rest, known, f' with topology.graph = "{name}"')
+    kind = cls(**rest)
+    return name, kind

@@ -1,0 +1,1 @@
+"""Records and checkpoints of a run: the only room that knows HDF5."""

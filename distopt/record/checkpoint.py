@@ -1,0 +1,222 @@
+"""Checkpoints: one shard per agent, and a manifest that makes them valid.
+
+    checkpoints/000500/rank-0000.h5 ... manifest.json
+
+A shard is written to a temporary name, flushed to disk and renamed; the manifest, with the SHA-256
+of every shard, comes last. A folder without a valid manifest is no checkpoint. A shard holds one agent,
+whichever process it lived in, so a run may resume under another engine.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from distopt.core.errors import CheckpointError
+from distopt.engine.driver import Hosted
+from distopt.record.disk import Patient, unwritable
+from distopt.transport.base import Transport
+
+FORMAT = 1
+
+
+def save(
+    folder: Path,
+    iteration: int,
+    hosted: Sequence[Hosted],
+    numbers: Mapping[str, float],
+    transport: Transport,
+    keep: int,
+) -> Path:
+    """Write one checkpoint; all processes call this together.
+
+    Parameters
+    ----------
+    folder : Path
+        ``checkpoints`` of the run directory, visible to all hosts.
+    iteration : int
+        Iterations done.
+    hosted : Sequence[Hosted]
+        This process's agents.
+    numbers : Mapping[str, float]
+        This process's counters and clocks; stored with the first of its agents.
+    transport : Transport
+    keep : int
+        How many of the newest checkpoints stay.
+    """
+    place = folder / f"{iteration:06d}"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(place, error) from None
+    written = {}
+    for position, h in enumerate(hosted):
+        name = shard_name(h.agent.index)
+        attributes = dict(numbers) if position == 0 else {}
+        attributes |= {f"agent_{k}": v for k, v in vars(h.agent.seconds).items()}
+        write_shard(place / name, h.state.arrays() | h.agent.codec_arrays(), attributes)
+        written[name] = checksum(place / name)
+    shards: dict[str, str] = {}
+    for part in transport.share(written):
+        shards |= part
+    if transport.root:
+        manifest = {"format": FORMAT, "iteration": iteration, "shards": shards}
+        write_durably(place / "manifest.json", json.dumps(manifest, indent=1).encode())
+        prune(folder, iteration, keep)
+    return place
+
+
+def prune(folder: Path, iteration: int, keep: int) -> None:
+    """Remove all but the `keep` newest checkpoints up to `iteration`.
+
+    Later ones were left by a run that was resumed from before them (they were damaged, or will be
+    made again); folders without a manifest are remains of a crash.
+    """
+    complete = [p for p in newest(folder) if (p / "manifest.json").is_file()]
+    kept = [p for p in complete if int(p.name) <= iteration][:keep]
+    for old in newest(folder):
+        if old not in kept:
+            (old / "manifest.json").unlink(missing_ok=True)  # invalid first, then gone
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def load(place: Path, hosted: Sequence[Hosted]) -> dict[str, float]:
+    """Fill the states of this process's agents in place; return the sum of the saved numbers.
+
+    Raises
+    ------
+    CheckpointError
+        If a shard is missing, damaged, or holds other arrays than this algorithm and compressor.
+    """
+    numbers: dict[str, float] = {}
+    for h in hosted:
+        path = place / shard_name(h.agent.index)
+        targets = h.state.arrays() | h.agent.codec_arrays()
+        with h5py.File(path, "r") as file:
+            if set(file) != set(targets):
+                raise CheckpointError(
+                    f"{path} holds {sorted(file)}, but this run needs {sorted(targets)}; it belongs "
+                    "to another configuration."
+                )
+            for name, target in targets.items():
+                data = file[name]
+                if data.shape != target.shape or data.dtype != target.dtype:
+                    raise CheckpointError(
+                        f"{path}: {name} is {data.dtype}{list(data.shape)}, expected "
+                        f"{target.dtype}{list(target.shape)}; it belongs to another configuration."
+                    )
+                data.read_direct(target)
+            h.state.restored()
+            for name, value in file.attrs.items():
+                if name.startswith("agent_"):
+                    setattr(h.agent.seconds, name.removeprefix("agent_"), float(value))
+                else:
+                    numbers[name] = numbers.get(name, 0) + value.item()
+    return numbers
+
+
+def latest(folder: Path, agents: int) -> tuple[Path, int, list[str]]:
+    """Find the newest valid checkpoint.
+
+    Returns
+    -------
+    place : Path
+    iteration : int
+    damaged : list of str
+        A sentence for every newer checkpoint that had to be passed over.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none; says what is wrong with those that exist.
+    """
+    damaged: list[str] = []
+    for place in newest(folder):
+        reason = invalid(place, agents)
+        if reason is None:
+            manifest = json.loads((place / "manifest.json").read_text())
+            return place, int(manifest["iteration"]), damaged
+        damaged.append(f"Checkpoint {place} is not usable: {reason}.")
+    raise CheckpointError(" ".join([f"There is no valid checkpoint in {folder}.", *damaged]))
+
+
+def invalid(place: Path, agents: int) -> str | None:
+    """Say why a checkpoint cannot be used, None if it can."""
+    try:
+        manifest = json.loads((place / "manifest.json").read_text())
+        shards = manifest["shards"]
+        if manifest["format"] != FORMAT:
+            return f"it has format {manifest['format']}, this version reads {FORMAT}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its manifest.json is missing or damaged"
+    if set(shards) != {shard_name(i) for i in range(agents)}:
+        return f"it holds {len(shards)} agents, the run has {agents}"
+    for name, digest in shards.items():
+        path = place / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if checksum(path) != digest:
+            return f"{name} does not match its checksum"
+    return None
+
+
+def newest(folder: Path) -> list[Path]:
+    """List the checkpoint folders, newest first, valid or not."""
+    if not folder.is_dir():
+        return []
+    return sorted((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: -int(p.name))
+
+
+def shard_name(agent: int) -> str:
+    """Name the file of one agent."""
+    return f"rank-{agent:04d}.h5"
+
+
+def write_shard(
+    path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+) -> None:
+    """Write named arrays and attributes, durably, under a temporary name that is then replaced."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with Patient(temporary) as target:
+            with h5py.File(target, "w") as file:
+                for name, array in arrays.items():
+                    file.create_dataset(name, data=array)
+                file.attrs.update(attributes)
+            if target.refused:
+                raise target.refused
+            os.fsync(target.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from None
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a small file so that after a crash it is there whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal text."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,130 @@
+"""Read what a run recorded: series, meta, configuration; nothing is ever written."""
+
+import json
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distopt.algorithms import REGISTRY as ALGORITHMS
+from distopt.core.arrays import F64
+from distopt.core.errors import CheckpointError, ConfigError
+from distopt.record.recorder import read_metrics
+
+
+class Reach(NamedTuple):
+    """The first record at which a run was as accurate as asked."""
+
+    iterations: float
+    bytes_per_agent: float
+    bytes_on_wire: float
+    seconds: float
+    held: bool  # it stayed that small to the end of the run
+
+
+@dataclass(frozen=True)
+class History:
+    """The records of one run.
+
+    Attributes
+    ----------
+    place : Path
+        The run directory.
+    meta : dict
+        The attributes of /meta; those that hold JSON are parsed.
+    matrix : float64[n, n]
+        W.
+    series : dict[str, float64[rows]]
+        Those that exist for the run's algorithm, in the order of `SERIES`; those by run are
+        float64[rows, repeats].
+    """
+
+    place: Path
+    meta: dict[str, Any]
+    matrix: F64
+    series: dict[str, F64]
+
+    def __getitem__(self, name: str) -> F64:
+        """Return one series."""
+        return self.series[name]
+
+    def last(self, name: str, default: float = np.nan) -> float:
+        """Return the last value of a series, `default` where it does not exist."""
+        return float(self.series[name][-1]) if name in self.series else default
+
+    @property
+    def name(self) -> str:
+        """Name of the run directory."""
+        return self.place.resolve().name
+
+    @property
+    def uncompressed(self) -> bool:
+        """Whether vectors were sent as they are."""
+        return bool(self.meta["compressor"] == "identity")
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration, as tables."""
+        return tomllib.loads(self.meta["config"])
+
+    @cached_property
+    def bits(self) -> float:
+        """Bits per coordinate and message, over the whole run; nan for an unknown algorithm."""
+        try:
+            vectors = ALGORITHMS.get(self.meta["algorithm"]).vectors
+        except ConfigError:
+            return np.nan
+        vectors *= int(self.meta.get("repeats", 1))
+        coordinates = self.last("iteration") * vectors * int(self.meta["dimension"])
+        return 8 * self.last("bytes_per_agent") / coordinates if coordinates else np.nan
+
+    def reach(self, accuracy: float, measure: str = "stationarity") -> Reach | None:
+        """Return the first record where a series is <= `accuracy`, None where there is none."""
+        if measure not in self.series:
+            return None
+        good = self[measure] <= accuracy
+        if not good.any():
+            return None
+        row = int(np.argmax(good))
+        return Reach(
+            float(self["iteration"][row]),
+            float(self["bytes_per_agent"][row]),
+            float(self["bytes_on_wire"][row]),
+            float(self["seconds"][row]),
+            held=bool(good[row:].all()),
+        )
+
+
+def read_history(place: Path) -> History:
+    """Read a run directory, of a finished, running or interrupted run.
+
+    Raises
+    ------
+    CheckpointError
+        If it holds no record, a damaged one, or one of an unknown format.
+    """
+    path = place / "metrics.h5"
+    if not path.is_file():
+        what = "has no metrics.h5" if place.is_dir() else "does not exist"
+        raise CheckpointError(f"{place} is not a run directory: it {what}.")
+    found = read_metrics(path)
+    if not len(found.series["iteration"]):
+        raise CheckpointError(f"{path} holds no record yet.")
+    meta = {key: parsed(value) for key, value in found.meta.items()}
+    series = {name: column.astype(np.float64) for name, column in found.series.items()}
+    return History(place, meta, found.matrix, series)
+
+
+def parsed(value: Any) -> Any:
+    """Turn an attribute into a plain Python value."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, str) and value[:1] in {"{", "["}:
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value  # a TOML text may begin with [
+    return value

@@ -1,0 +1,187 @@
+"""metrics.h5: one dataset per series, readable with h5py alone, whole after a crash.
+
+The file is written in HDF5's single-writer mode: all datasets and attributes exist before the first
+row, rows are flushed before the counter ``/series.attrs["rows"]``, and a reader trusts the counter
+only. A file whose writer died opens with ``h5py.File(path, "r", swmr=True)``; `Recorder.reopen`
+rewrites such a file to a clean one, by temporary name and rename.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import h5py
+import numpy as np
+
+from distopt.core.arrays import F64
+from distopt.core.errors import CheckpointError
+from distopt.record.disk import REFUSED, abandon, unwritable
+from distopt.record.series import SERIES
+
+FORMAT = 1
+CHUNK = 512
+
+
+class Recorder:
+    """Writes rows to metrics.h5; call `flush` before anything that must not be lost.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file; its folder exists.
+    names : Sequence[str]
+        Series to record, keys of `SERIES`.
+    meta : Mapping[str, Any]
+        Attributes of ``/meta``: texts, numbers, booleans; anything else is stored as JSON. "repeats"
+        is how many runs the series by run are of, 1 by default.
+    matrix : float64[n, n]
+        The mixing matrix, ``/meta/W``.
+    rows : Sequence[Mapping[str, Any]]
+        Rows of an earlier part of the run; a series by run has a list in the place of a number.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        names: Sequence[str],
+        meta: Mapping[str, Any],
+        matrix: F64,
+        rows: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self.path = path
+        self.names = list(names)
+        self.kept = [dict(row) for row in rows]
+        self._pending: list[Mapping[str, Any]] = list(rows)
+        self._rows = 0
+        temporary = path.with_name(path.name + ".tmp")
+        repeats = int(meta.get("repeats", 1))
+        with h5py.File(temporary, "w", libver="latest") as file:
+            series = file.create_group("series")
+            series.attrs["rows"] = np.int64(0)
+            for name in self.names:
+                known = SERIES[name]
+                width = (repeats,) if known.by_run else ()
+                data = series.create_dataset(
+                    name, (0, *width), known.dtype, maxshape=(None, *width), chunks=(CHUNK, *width)
+                )
+                data.attrs["units"], data.attrs["description"] = known.units, known.description
+            group = file.create_group("meta")
+            group.attrs["format"] = FORMAT
+            for key, value in (dict(meta) | {"status": "running", "stop_reason": ""}).items():
+                plain = isinstance(value, str | bool | int | float | np.generic)
+                group.attrs[key] = value if plain else json.dumps(value)
+            group.create_dataset("W", data=matrix)
+        temporary.replace(path)
+        self._open()
+        self.flush()
+
+    def _open(self) -> None:
+        self._file = h5py.File(self.path, "r+", libver="latest")
+        self._file.swmr_mode = True
+        self._series = {name: self._file["series"][name] for name in self.names}
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one row; it is on disk after the next `flush`."""
+        self._pending.append(row)
+
+    def flush(self) -> None:
+        """Write all pending rows, then the counter."""
+        if not self._pending:
+            return
+        end = self._rows + len(self._pending)
+        try:
+            for name, data in self._series.items():
+                data.resize(end, axis=0)
+                data[self._rows :] = [row[name] for row in self._pending]
+                data.flush()
+            self._file["series"].attrs.modify("rows", np.int64(end))
+            self._file.flush()
+        except REFUSED as error:
+            self._pending = []
+            self._series.clear()
+            abandon(self._file)
+            raise unwritable(self.path, error) from None
+        self._rows, self._pending = end, []
+
+    def finish(self, status: str, stop_reason: str) -> None:
+        """Flush, close, and say how the run ended ("finished" or "stopped")."""
+        self.flush()
+        self._file.close()
+        with h5py.File(self.path, "r+", libver="latest") as file:
+            file["meta"].attrs["status"] = status
+            file["meta"].attrs["stop_reason"] = stop_reason
+
+    def close(self) -> None:
+        """Keep what was recorded, as far as possible, after a failure; the status stays "running"."""
+        with suppress(CheckpointError):
+            self.flush()
+        self._file.close()
+
+    @classmethod
+    def reopen(cls, path: Path, keep: Callable[[int], bool], changes: Mapping[str, Any]) -> Self:
+        """Continue an earlier file, rewritten cleanly.
+
+        Parameters
+        ----------
+        path : Path
+        keep : callable
+            Whether the row of an iteration stays: those after the checkpoint will be made again.
+        changes : Mapping[str, Any]
+            New values of attributes of ``/meta``.
+        """
+        found = read_metrics(path)
+        meta = {k: v for k, v in found.meta.items() if k not in {"format", "status", "stop_reason"}}
+        kept = [row for row in found.rows() if keep(int(row["iteration"]))]
+        return cls(path, list(found.series), meta | dict(changes), found.matrix, kept)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What a metrics file holds.
+
+    Attributes
+    ----------
+    meta : dict
+        The attributes of ``/meta`` as they are stored.
+    matrix : float64[n, n]
+        The mixing matrix W.
+    series : dict[str, ndarray[rows]]
+        The valid rows, in the order of `SERIES`, each with the type that is stored.
+    """
+
+    meta: dict[str, Any]
+    matrix: F64
+    series: dict[str, np.ndarray]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the records one by one."""
+        columns = [column.tolist() for column in self.series.values()]
+        return [dict(zip(self.series, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def read_metrics(path: Path) -> Metrics:
+    """Read a metrics file of a finished, running or interrupted run.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, damaged, or of an unknown format.
+    """
+    try:
+        # Single-writer mode opens files that are being written or whose writer died as well.
+        with h5py.File(path, "r", libver="latest", swmr=True) as file:
+            meta = dict(file["meta"].attrs)
+            if meta.get("format") != FORMAT:
+                raise CheckpointError(
+                    f"{path} has format {meta.get('format')}, but this version of distopt reads "
+                    f"format {FORMAT}."
+                )
+            found = file["series"]
+            count = int(found.attrs["rows"])
+            series = {name: found[name][:count] for name in SERIES if name in found}
+            return Metrics(meta, file["meta"]["W"][:], series)
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} cannot be read as the record of a run: {error}.") from None

@@ -1,0 +1,259 @@
+"""What a user sees in the terminal: progress on standard error, results on standard output."""
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.markup import escape
+
+from distopt.core import units as q
+from distopt.core.rank import this_rank
+from distopt.mpirun.launcher import PARENT, tell
+
+if TYPE_CHECKING:
+    from distopt.engine.session import Progress
+
+LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
+PLAIN_WIDTH = 160  # of tables that do not go to a terminal
+
+
+def output() -> Console:
+    """Return the console of results; as wide as its tables need where it is no terminal."""
+    console = Console(highlight=False, soft_wrap=False)
+    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+
+
+def say(sentence: str) -> None:
+    """Print one line to standard error, marked as ours."""
+    sys.stderr.write(f"distopt: {sentence}\n")
+    sys.stderr.flush()
+
+
+def write_json(item: Mapping[str, Any]) -> None:
+    """Print one JSON object as one line of standard output; numbers that are not finite are null."""
+    sys.stdout.write(json.dumps(finite(item), allow_nan=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def finite(item: Any) -> Any:
+    """Replace numbers that JSON does not know by None, at any depth."""
+    if isinstance(item, Mapping):
+        return {key: finite(value) for key, value in item.items()}
+    if isinstance(item, list | tuple):
+        return [finite(value) for value in item]
+    if isinstance(item, float) and not math.isfinite(item):
+        return None
+    return item
+
+
+class ProgressView:
+    """Shows how far runs are: a bar on a terminal, a line every ten seconds elsewhere.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.label = ""
+        self._bar: Any = None
+        self._task: Any = None
+        self._printed: float | None = None
+
+    def __enter__(self) -> Self:
+        """Start; the bar appears with the first `show`."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bar away."""
+        self.clear()
+
+    def begin(self, label: str) -> None:
+        """Name the run that `show` will report on."""
+        self.clear()
+        self.label = label
+        self._printed = None
+
+    def show(self, iteration: int, iterations: int, stationarity: float, seconds: float) -> None:
+        """Report on the present run."""
+        if self.quiet:
+            return
+        if not sys.stderr.isatty():
+            now = time.monotonic()
+            self._printed = self._printed or now
+            if now - self._printed >= LINE_SECONDS:
+                self._printed = now
+                name = f"{self.label}: " if self.label else ""
+                say(
+                    f"{name}iteration {iteration} of {iterations}, "
+                    f"P = {q.small(stationarity)}, {q.seconds(seconds)}"
+                )
+            return
+        if self._bar is None:
+            self._bar = make_bar()
+            self._task = self._bar.add_task(self.label or "running", total=iterations, P="")
+            self._bar.start()
+        self._bar.update(self._task, completed=iteration, P=f"P = {q.small(stationarity)}")
+
+    def report(self, progress: "Progress") -> None:
+        """Report on the present run, as an engine does."""
+        self.show(**vars(progress))
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Do what a `Relay` has passed on."""
+        method: dict[str, Callable[..., None]] = {
+            "begin": self.begin,
+            "show": self.show,
+            "done": self.done,
+            "failed": self.failed,
+        }
+        kind = event.pop("event")
+        if kind in method:
+            method[kind](**event)
+
+    def done(self, label: str, line: str) -> None:
+        """Say how a run of several ended."""
+        self.clear()
+        if not self.quiet:
+            say(f"{label}: {line}")
+
+    def failed(self, label: str, reason: str) -> None:
+        """Say why a run of several failed."""
+        self.done(label, f"failed. {reason}")
+
+    def pass_on(self, line: str) -> None:
+        """Print somebody else's line to standard error, above the bar if there is one."""
+        if self._bar is None:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+        else:
+            self._bar.console.print(line, highlight=False, markup=False)
+
+    def clear(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+class Relay(ProgressView):
+    """Passes everything on to the parent of this MPI job, which shows it."""
+
+    def begin(self, label: str) -> None:
+        """Name the run that `show` will report on."""
+        tell("begin", label=label)
+
+    def show(self, iteration: int, iterations: int, stationarity: float, seconds: float) -> None:
+        """Report on the present run."""
+        tell(
+            "show", iteration=iteration, iterations=iterations, stationarity=stationarity,
+            seconds=seconds,
+        )  # fmt: skip
+
+    def done(self, label: str, line: str) -> None:
+        """Say how a run of several ended."""
+        tell("done", label=label, line=line)
+
+    def failed(self, label: str, reason: str) -> None:
+        """Say why a run of several failed."""
+        tell("failed", label=label, reason=reason)
+
+
+def make_view(quiet: bool) -> ProgressView:
+    """Make the view of this process: its own, its parent's, or none where rank 0 has one."""
+    if PARENT in os.environ:
+        return Relay()
+    return ProgressView(quiet or this_rank() not in {None, 0})
+
+
+def make_bar() -> Any:
+    """Make the bar of one run."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[P]}"),
+        TimeElapsedColumn(),
+        TextColumn("[dim]left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+STOPPED = {
+    "iterations": "all iterations done",
+    "stop.stationarity": "run.stop.stationarity reached",
+    "stop.nmse": "run.stop.nmse reached",
+    "stop.seconds": "run.stop.seconds used up",
+    "signal": "stopped by a signal",
+}
+
+
+def show_summary(summary: Mapping[str, Any], warnings: Sequence[str], hint: str | None) -> None:
+    """Print what a run came to."""
+    s = summary
+    spent = s["seconds"]
+    lines = {
+        "result": f"{s['iterations']} iterations, {STOPPED.get(s['stop_reason'], s['stop_reason'])}",
+        "parameters": parameters_line(s["parameters"]),
+        "P": f"{q.small(s['stationarity'], 3)}   (consensus error "
+        f"{q.small(s['consensus_error'], 3)}, gradient norm {q.small(s['gradient_norm'], 3)})",
+        "objective": f"{s['objective']:.10g}",
+        "sent": f"{q.nbytes(s['bytes_per_agent'])} per agent, {q.nbytes(s['bytes_on_wire'])} on wire; "
+        f"{s['bits_per_coordinate']:.3g} bits per coordinate and message",
+        "time": f"{q.seconds(spent['algorithm'])} (communication "
+        f"{q.seconds(spent['communication'])}), diagnostics {q.seconds(spent['diagnostics'])}",
+    }
+    if s.get("lyapunov") is not None:
+        certified = "certified" if s["certified"] else "practical weights, not certified"
+        lines["Lyapunov"] = f"{q.small(s['lyapunov'], 3)} ({certified})"
+    if s.get("ball_violations"):
+        lines["outside ball"] = f"{s['ball_violations']:.0f} arguments"
+    if s.get("run_dir"):
+        lines["kept in"] = s["run_dir"]
+    title = f"{s['algorithm']} with {s['compressor']}, {s['agents']} agents, d = {s['dimension']}"
+    console = output()
+    console.print(f"[bold]{title}")
+    for name, text in lines.items():
+        console.print(f"  [cyan]{name:<12}[/]  {escape(text)}")
+    show_warnings(warnings, hint)
+
+
+def parameters_line(parameters: Mapping[str, Any]) -> str:
+    """Write an algorithm's parameters, which may have come from ``"auto"``, to four digits."""
+    return ", ".join(
+        f"{key} = {value:.4g}" if isinstance(value, float) else f"{key} = {value}"
+        for key, value in parameters.items()
+        if key != "name"
+    )
+
+
+def show_warnings(warnings: Sequence[str], hint: str | None = None) -> None:
+    """Print what a user should know besides the result."""
+    for sentence in warnings:
+        say(f"warning: {sentence}")
+    if hint:
+        say(hint)

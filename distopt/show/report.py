@@ -1,0 +1,209 @@
+"""``distopt report``: one run as a self-contained page and PNG figures."""
+
+from pathlib import Path
+
+import numpy as np
+
+from distopt.core import units as q
+from distopt.core.errors import DistoptError
+from distopt.record.history import History, read_history
+from distopt.show import page
+from distopt.show.figures import figures_of_run, png, topology
+from distopt.show.rounding_figures import regimes
+
+WIDE = {"convergence", "lyapunov"}
+GRAPH = "Who talks with whom; edges are as wide as their weights."
+REGIMES = (
+    "Shares of the coordinates of all repeats with a step eta |g_i| of at least the gap u, between u/2 and "
+    "u, up to u/2, and zero."
+)
+STATUS = {
+    "running": "still running or interrupted",
+    "stopped": "stopped, can be resumed",
+    "finished": "finished",
+}
+REASONS = {
+    "iterations": "all iterations done",
+    "stop.stationarity": "stop.stationarity reached",
+    "stop.nmse": "stop.nmse reached",
+    "stop.seconds": "stop.seconds used up",
+    "signal": "by a signal",
+}
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write report.html and its figures into a run directory; return the page's path.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no readable record.
+    DistoptError
+        If the directory cannot be written.
+    """
+    history = read_history(run_dir)
+    drawn = [("topology", GRAPH, png(topology(history)))]
+    drawn += [(name, caption, png(figure)) for name, caption, figure in figures_of_run(history)]
+    if "regime_large" in history.series:
+        drawn.append(("regimes", REGIMES, png(regimes(history))))
+    text = report_page(history, drawn)
+    path = run_dir / "report.html"
+    try:
+        for name, _, content in drawn:
+            (run_dir / f"{name}.png").write_bytes(content)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DistoptError(f"{run_dir} cannot be written: {error.strerror}.") from None
+    return path
+
+
+def report_page(history: History, drawn: list[tuple[str, str, bytes]]) -> str:
+    """Compose the page of one run; `drawn` are its figures, the topology first."""
+    meta = history.meta
+    (graph_name, graph_caption, graph_image), *rest = drawn
+    title = f"{meta['algorithm']} with {meta['compressor']}"
+    problem, graph = history.config.get("problem", {}), history.config.get("topology", {})
+    lead = ", ".join(
+        [
+            str(problem.get("name", "")),
+            str(problem.get("dataset", "")),
+            f"{meta['agents']} agents on a {graph.get('graph', 'given')} graph",
+            f"{meta['dimension']} unknowns",
+            f"{'simulated' if meta['engine'] == 'simulate' else 'MPI'} on {meta['host']}",
+        ]
+    ).replace(", ,", ",")
+    reason = REASONS.get(meta["stop_reason"], meta["stop_reason"])
+    state = STATUS.get(meta["status"], meta["status"]) + (f" ({reason})" if reason else "")
+    bits = f"{history.bits:.3g}" if np.isfinite(history.bits) else "-"
+    parts = [
+        page.head(title, f"{lead}. Run {history.name}, {state}."),
+        page.cards(
+            {
+                "P at the end": q.small(history.last("stationarity"), 3),
+                "consensus error": q.small(history.last("consensus_error"), 3),
+                "objective f(x̄)": f"{history.last('objective'):.6g}",
+                "iterations": f"{history.last('iteration'):.0f}",
+                "sent per agent": q.nbytes(history.last("bytes_per_agent")),
+                "bits per coordinate": bits,
+                "algorithm time": q.seconds(history.last("seconds")),
+            }
+        ),
+        *notes(history),
+        page.section(
+            "Figures",
+            page.figures(
+                page.figure(name, content, caption, name in WIDE) for name, caption, content in rest
+            ),
+        ),
+        page.columns(
+            page.section("Topology", page.figure(graph_name, graph_image, graph_caption)),
+            page.section("Constants", constants_table(history)),
+        ),
+        page.section("Bytes by kind", bytes_table(history)),
+        page.section("Seconds by phase", seconds_table(history)),
+        page.columns(
+            page.section("Configuration, resolved", page.code(meta["config"])),
+            page.section("Versions", page.code(listed(meta["versions"]))),
+        ),
+    ]
+    return page.page(f"{title}: {history.name}", parts)
+
+
+def notes(history: History) -> list[str]:
+    """Say what must be known before the numbers are believed."""
+    meta, found = history.meta, []
+    if meta["lyapunov"]:
+        found.append(page.note(certificate(history)))
+    violations = history.last("ball_violations", 0)
+    if violations:
+        found.append(
+            page.note(
+                f"{violations:.0f} compressed arguments were outside the unit ball, so this run has "
+                "left the theory of cgt3; larger s0x, s0y or mu keep it inside.",
+                warning=True,
+            )
+        )
+    if meta["status"] == "running":
+        found.append(
+            page.note("The run has not ended: these are its records so far.", warning=True)
+        )
+    return found
+
+
+def certificate(history: History) -> str:
+    """Say what the flag ``certified`` of this run means."""
+    name = history.meta["lyapunov"]
+    if history.meta["certified"]:
+        return (
+            f"certified = true: the weights of {name} solve the inequalities of the theory for the "
+            "steps of this run, so its expected value is proven not to increase."
+        )
+    return (
+        f"certified = false: no weights are proven for the steps of this run, which is normal in "
+        f"practice; {name} is recorded with practical weights. It shows how the errors move, it "
+        "proves nothing."
+    )
+
+
+def bytes_table(history: History) -> str:
+    """Tabulate what was sent."""
+    last, agents = history.last, int(history.meta["agents"])
+    messages = last("messages_per_agent")
+    on_wire, overhead = last("bytes_on_wire"), last("diagnostics_bytes")
+    size = on_wire / (messages * agents) if messages else np.nan
+    rows = [
+        ("algorithm, per agent\na broadcast to all neighbours counted once",
+         q.nbytes(last("bytes_per_agent")), f"{last('bytes_per_agent'):,.0f}"),
+        ("algorithm, on wire\nevery copy of every agent", q.nbytes(on_wire), f"{on_wire:,.0f}"),
+        ("messages per agent\ncopies handed to the transport", f"{messages:,.0f}",
+         f"mean size {q.nbytes(size)}"),
+        ("diagnostics, all agents\nfor these records; in none of the above", q.nbytes(overhead),
+         f"{overhead:,.0f}"),
+    ]  # fmt: skip
+    return page.table(("kind", "amount", "exactly"), rows)
+
+
+def seconds_table(history: History) -> str:
+    """Tabulate where the time went."""
+    total = history.last("seconds")
+    # In one process the agents take turns, so the means over agents add up n times.
+    share = int(history.meta["agents"]) if history.meta["engine"] == "simulate" else 1
+    phases = {
+        "gradients": share * history.last("seconds_gradient"),
+        "compression\nencoding, decoding, mixing": share * history.last("seconds_compression"),
+        "communication\nwaiting included": share * history.last("seconds_communication"),
+    }
+    phases["other\nupdates and the loop"] = max(total - sum(phases.values()), 0.0)
+    rows = [
+        (name, q.seconds(spent), q.share(spent / total if total else None))
+        for name, spent in phases.items()
+    ]
+    rows.append(("algorithm, in total", q.seconds(total), q.share(1.0)))
+    spent = share * history.last("seconds_diagnostics")
+    rows.append(("diagnostics\nrecords and checkpoints, apart", q.seconds(spent), ""))
+    return page.table(("phase", "time", "share"), rows)
+
+
+def constants_table(history: History) -> str:
+    """Tabulate the constants that the theory knows."""
+    meta = history.meta
+    guarantee = meta["guarantee"] or {}
+    numbers = ", ".join(f"{k} = {v:.4g}" for k, v in guarantee.items() if k != "class")
+    known = meta["smoothness"] if np.isfinite(meta["smoothness"]) else None
+    rows = [
+        ("spectral gap of the graph", f"{meta['spectral_gap']:.6g}"),
+        ("kappa = ‖W - I‖", f"{meta['kappa']:.6g}"),
+        ("smoothness L, largest of any agent", "unknown" if known is None else f"{known:.6g}"),
+        (f"minimum of f ({meta['minimum_kind']})", f"{meta['minimum']:.10g}"),
+        ("compressor's class", f"{guarantee.get('class', 'none')} {numbers}".strip()),
+    ]
+    if meta["lyapunov_weights"]:
+        weights = meta["lyapunov_weights"].items()
+        rows += [(f"weight of {name} in {meta['lyapunov']}", f"{w:.4g}") for name, w in weights]
+    return page.table(("constant", "value"), rows)
+
+
+def listed(versions: dict[str, str]) -> str:
+    """Write names and versions, aligned."""
+    width = max(map(len, versions), default=0)
+    return "\n".join(f"{name:<{width}}  {version}" for name, version in versions.items())

@@ -1,0 +1,1 @@
+"""Several runs and what they say together: suites, comparisons, sweeps, measurements, plans."""

@@ -1,0 +1,203 @@
+"""Run the cases of a suite, one after the other or side by side; a failure ends its case only."""
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from distopt.config.build import make_config
+from distopt.core import units as q
+from distopt.core.errors import CheckpointError, ConfigError, DistoptError, TransportError
+from distopt.engine.run import Engine, run
+from distopt.engine.session import Result
+from distopt.mpirun.job import Job
+from distopt.record.history import History, read_history
+
+if TYPE_CHECKING:
+    from distopt.show.console import ProgressView
+    from distopt.studies.suite import Case
+
+NOT_RUN = "not run, because the suite was stopped"
+
+
+class Named(Protocol):
+    """What a job of several parts calls each of them."""
+
+    @property
+    def name(self) -> str:
+        """Different for every part."""
+        ...
+
+
+Part = TypeVar("Part", bound=Named)
+
+
+def choose(cases: Sequence["Case"], *, reuse: bool, overwrite: bool) -> list["Case"]:
+    """Return the cases that must be run.
+
+    Raises
+    ------
+    ConfigError
+        If a run directory exists that may be neither reused nor replaced.
+    """
+    needed = [case for case in cases if not (reuse and is_finished(case))]
+    present = [case for case in needed if (case.place / "config.toml").exists()]
+    if present and not (overwrite or reuse):
+        others = f" (and {len(present) - 1} more)" if len(present) > 1 else ""
+        raise ConfigError(
+            f"{present[0].place} already holds a run{others}; --reuse keeps finished runs, "
+            "--overwrite replaces them, --out takes another folder."
+        )
+    return needed
+
+
+def is_finished(case: "Case") -> bool:
+    """Whether the case's directory holds a finished run of the same configuration."""
+    try:
+        history = read_history(case.place)
+    except CheckpointError:
+        return False
+    return bool(history.meta["status"] == "finished") and same(history, case)
+
+
+def same(history: History, case: "Case") -> bool:
+    """Whether a run has the case's configuration; ``"auto"`` stands for any number."""
+    return all(
+        history.config.get(section, {}).get(key) == value or value == "auto"
+        for section, table in case.config.resolved().items()
+        for key, value in table.items()
+    )
+
+
+def run_in_turn(cases: Sequence["Case"], engine: Engine, view: "ProgressView") -> dict[str, str]:
+    """Run cases in this process (under MPI: as one rank of many); return the failures by name."""
+    failures: dict[str, str] = {}
+    for number, case in enumerate(cases):
+        view.begin(case.name)
+        try:
+            result = run(
+                case.config, engine=engine, out=case.place, overwrite=True, progress=view.report,
+                signals=False,
+            )  # fmt: skip
+        except DistoptError as error:
+            failures[case.name] = str(error)
+            view.failed(case.name, str(error))
+            continue
+        view.done(case.name, in_short(result))
+        if result.summary["stop_reason"] == "signal":
+            return failures | {c.name: NOT_RUN for c in cases[number + 1 :]}
+    return failures
+
+
+def in_short(result: Result) -> str:
+    """Describe a run in one line."""
+    s = result.summary
+    return (
+        f"{s['iterations']} iterations, P = {q.small(s['stationarity'])}, "
+        f"{q.nbytes(s['bytes_per_agent'])} per agent, {q.seconds(s['seconds']['algorithm'])}"
+    )
+
+
+def run_side_by_side(cases: Sequence["Case"], jobs: int, view: "ProgressView") -> dict[str, str]:
+    """Simulate cases in so many processes; return the failures by name."""
+    failures: dict[str, str] = {}
+    context = multiprocessing.get_context("spawn")  # no fork: numba and BLAS have threads
+    with ProcessPoolExecutor(min(jobs, len(cases)), mp_context=context) as pool:
+        waiting = {
+            pool.submit(run_case, case.config.tables, case.config.folder, case.place): case
+            for case in cases
+        }
+        try:
+            for future in as_completed(waiting):
+                case = waiting[future]
+                line, reason = future.result()
+                if reason:
+                    failures[case.name] = reason
+                    view.failed(case.name, reason)
+                else:
+                    view.done(case.name, line)
+        except BrokenProcessPool:
+            raise TransportError(
+                "A process of --jobs was ended from outside (out of memory?); fewer --jobs may help."
+            ) from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return failures
+
+
+def run_case(tables: dict[str, Any], folder: Path, place: Path) -> tuple[str, str]:
+    """Run one case in a process of its own; return a line about it, or why it failed."""
+    try:
+        config = make_config(tables, folder)
+        return in_short(run(config, engine="simulate", out=place, overwrite=True)), ""
+    except DistoptError as error:
+        return "", str(error)
+
+
+def run_in_jobs(
+    cases: Sequence[Part],
+    command: Callable[[Sequence[Part]], list[str]],
+    view: "ProgressView",
+) -> dict[str, str]:
+    """Run cases in one MPI job; whenever one brings the job down, start another for the rest.
+
+    Parameters
+    ----------
+    cases : Sequence[Case], or of anything else that has a name
+    command : callable
+        Makes the mpirun command that runs the given cases.
+    view : ProgressView
+
+    Returns
+    -------
+    dict
+        The failures by name.
+
+    Raises
+    ------
+    TransportError
+        If a job ends before any case has begun.
+    """
+    failures: dict[str, str] = {}
+    remaining = list(cases)
+    while remaining:
+        log = Log(view)
+        job = Job(command(remaining), log.take, view.pass_on)
+        outcome = job.wait()
+        failures |= log.failures
+        view.clear()
+        remaining = remaining[len(log.ended) :]
+        if job.stopped:
+            return failures | {c.name: f"{NOT_RUN} by {job.stopped}" for c in remaining}
+        if not remaining:
+            break
+        reason = " ".join(outcome.sentences) or f"the job ended with exit code {outcome.code}"
+        if log.present != remaining[0].name:
+            raise TransportError(reason)
+        failures[remaining[0].name] = reason
+        view.failed(remaining[0].name, reason)
+        remaining = remaining[1:]
+    return failures
+
+
+class Log:
+    """Keeps what an MPI job says of its cases, which it runs in the order given."""
+
+    def __init__(self, view: "ProgressView") -> None:
+        self.view = view
+        self.present = ""
+        self.ended: list[str] = []
+        self.failures: dict[str, str] = {}
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Note an event, then show it."""
+        if event["event"] == "begin":
+            self.present = event["label"]
+        elif event["event"] in {"done", "failed"}:
+            self.ended.append(event["label"])
+            if event["event"] == "failed":
+                self.failures[event["label"]] = event["reason"]
+        self.view.take(event)

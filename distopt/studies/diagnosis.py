@@ -1,0 +1,307 @@
+"""`distopt diagnose`: the PL* quantities of a network at its start and along a run.
+
+Everything is measured at the mean of the agents' models, for the loss of all samples, in one process: the
+samples of a network are a function of the seed, so a run need not be disturbed for it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from distopt.config.build import Config, load_config, to_toml
+from distopt.core.arrays import F64
+from distopt.core.errors import CheckpointError, ConfigError, DataError
+from distopt.core.files import replaced
+from distopt.engine.run import resume, run
+from distopt.problems.costs.networks.family import Network
+from distopt.problems.costs.networks.network import NetworkCost
+from distopt.record import checkpoint
+from distopt.record.history import read_history
+from distopt.record.series import Series
+from distopt.theory.pl_star import DENSE, Report, curvature_bound, diagnose
+
+FORMAT = 1
+
+QUANTITIES: dict[str, Series] = {
+    "iteration": Series("1", "iterations done", "i8"),
+    "nmse": Series("1", "sum ||F - X||^2 / sum ||X||^2 over the training samples"),
+    "nmse_held_out": Series("1", "the same over samples that no agent trains on"),
+    "gradient_norm": Series("1", "||grad f||_2 of the mean loss f of all samples"),
+    "pl_ratio": Series(
+        "1", "T ||grad f||^2 / (2 f); lies between the kernel's extreme eigenvalues"
+    ),
+    "kernel_smallest": Series("1", "smallest eigenvalue of the tangent kernel K = J J'"),
+    "kernel_largest": Series("1", "largest eigenvalue of the tangent kernel"),
+    "kernel_resolution": Series("1", "rounding errors in an eigenvalue"),
+    "kernel_residual": Series("1", "residual of the smallest eigenvalue (Lanczos; 0: dense)"),
+    "kernel_reliable": Series("1", "1 if the smallest eigenvalue is settled to ten percent", "i8"),
+    "pl_constant": Series("1", "mu = smallest eigenvalue / T: (1/2) ||grad f||^2 >= mu f here"),
+    "loss_curvature": Series("1", "norm of the Hessian of f, by power iteration (a lower bound)"),
+    "output_curvature": Series("1", "largest norm of the Hessian of a single output looked at"),
+    "sample_curvature": Series("1", "norm of the Hessian of one sample's outputs together"),
+    "curvature_bound": Series("1", "explicit bound of the line above, in the ball asked for"),
+    "moved": Series("1", "||w - w0||_2"),
+    "allowed_radius": Series("1", "radius that the sufficient condition allows around this point"),
+    "needed_radius": Series("1", "radius that gradient descent is known to need"),
+    "condition_holds": Series("1", "1 if the needed radius is within the allowed one", "i8"),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure at each point."""
+
+    held_out: int = 1000  # samples that no agent trains on
+    outputs: int = 6  # single outputs whose Hessians are measured
+    dense: int = DENSE  # size of a kernel up to which all its eigenvalues are computed
+    radius: float = 0.0  # of the ball that the explicit bound is for
+
+
+@dataclass
+class Diagnosis:
+    """What was found.
+
+    Attributes
+    ----------
+    config : Config
+    start : float64[d]
+        The mean of the agents' start points.
+    rows : list of dict
+        The quantities at each point, by iteration; the start is first.
+    told : list of str
+        How far the smallest eigenvalues are to be believed, by point.
+    curve : (float64[records], float64[records])
+        Iterations and NMSE of all records of the run; of the points alone where there is no run.
+    eta : float
+        Step size of the run; nan without one.
+    spectrum : float64[kernel size]
+        All eigenvalues at the start, ascending; empty where they were not computed.
+    pictures : dict of float64[samples, m]
+        Targets and what the network makes of them at the last point: of each kind of samples a few
+        with the most energy.
+    """
+
+    config: Config
+    start: F64
+    rows: list[dict[str, float]] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    curve: tuple[F64, F64] = (np.empty(0), np.empty(0))
+    eta: float = float("nan")
+    spectrum: F64 = field(default_factory=lambda: np.empty(0))
+    pictures: dict[str, F64] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The network."""
+        return self.config.problem.name
+
+    @property
+    def samples(self) -> int:
+        """T, of all agents together."""
+        return int(self.config.problem.table()["samples"])
+
+    def series(self, name: str) -> F64:
+        """Return one quantity at all points."""
+        return np.array([row[name] for row in self.rows])
+
+    @property
+    def rate(self) -> float:
+        """mu = the smallest of the measured lambda_min / T, of the bound f(0) exp(-eta mu t)."""
+        return float(max(self.series("pl_constant").min(), 0.0))
+
+    def bound(self, iterations: F64) -> F64:
+        """Return NMSE(0) exp(-eta mu t), the rate of gradient descent under PL*."""
+        bound: F64 = self.rows[0]["nmse"] * np.exp(-self.eta * self.rate * iterations)
+        return bound
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but pictures and spectrum."""
+        return {
+            "problem": self.config.problem.table(),
+            "eta": self.eta,
+            "rate": self.rate,
+            "points": self.rows,
+            "reliability": self.told,
+        }
+
+
+def network(config: Config) -> Network:
+    """Return the family of a configuration, which must be a network."""
+    family = config.problem.family
+    if not isinstance(family, Network):
+        raise ConfigError(
+            f'problem.name = "{config.problem.name}" is no network; diagnose measures lista, '
+            "admm_csnet and ffnn."
+        )
+    return family
+
+
+def whole(config: Config) -> NetworkCost:
+    """Return the loss of all samples together."""
+    return network(config).cost(0, 1, config.problem.seed)
+
+
+def start_point(config: Config, cost: NetworkCost) -> F64:
+    """Return the mean of the agents' start points."""
+    points = [config.problem.start_point(i, cost) for i in range(config.problem.agents)]
+    mean: F64 = np.mean(points, axis=0)
+    return mean
+
+
+def diagnose_start(config: Config, request: Request) -> Diagnosis:
+    """Measure the start point alone."""
+    cost = whole(config)
+    return measure(config, cost, [(0, start_point(config, cost))], request)
+
+
+def diagnose_along(
+    config: Config, iterations: Sequence[int], out: Path, request: Request
+) -> Diagnosis:
+    """Run a configuration in this process and measure at the given iterations, and at the start.
+
+    The run directory is `out`/run: a run like any other, whose record has the whole curve.
+    """
+    network(config)
+    last = config.run.iterations
+    wanted = sorted(set(iterations) - {0})
+    beyond = [k for k in wanted if k < 0 or k > last]
+    if beyond:
+        raise ConfigError(f"--at {beyond[0]} is not within the run; accepted: 0 to {last}.")
+    cost, place = whole(config), out / "run"
+    points = [(0, start_point(config, cost))]
+    for number, k in enumerate(wanted):
+        if number == 0:
+            first = config.with_settings([f"run.iterations={k}"])
+            result = run(first, engine="simulate", out=place, overwrite=True)
+        else:
+            result = resume(place, engine="simulate", iterations=k)
+        reached = int(result.summary["iterations"])
+        if reached > points[-1][0]:
+            points.append((reached, np.mean(result.x, axis=0)))
+        if reached < k:  # a stopping test has ended the run
+            break
+    found = measure(config, cost, points, request)
+    return with_curve(found, place, cost) if wanted else found
+
+
+def diagnose_run(place: Path, request: Request) -> Diagnosis:
+    """Measure the start and all checkpoints that a run directory holds."""
+    if not (place / "config.toml").is_file():
+        raise CheckpointError(f"{place} is not a run directory: it has no config.toml.")
+    config = load_config(place / "config.toml")
+    cost = whole(config)
+    points = [(0, start_point(config, cost))]
+    for folder in reversed(checkpoint.newest(place / "checkpoints")):
+        if checkpoint.invalid(folder, config.problem.agents) is None and int(folder.name) > 0:
+            points.append((int(folder.name), mean_model(folder, config)))  # noqa: PERF401
+    if len(points) == 1:
+        raise CheckpointError(
+            f"{place} holds no checkpoint to measure; run.checkpoint_every and run.keep say which are "
+            "kept. `distopt diagnose CONFIG` measures the start alone."
+        )
+    return with_curve(measure(config, cost, points, request), place, cost)
+
+
+def mean_model(folder: Path, config: Config) -> F64:
+    """Return the mean of the agents' models in a checkpoint."""
+    total = np.zeros(config.problem.dimension)
+    for i in range(config.problem.agents):
+        with h5py.File(folder / checkpoint.shard_name(i), "r") as file:
+            if "x" not in file:
+                raise DataError(f"{folder} holds no models x; it cannot be measured.")
+            total += file["x"][()]
+    return total / config.problem.agents
+
+
+def with_curve(found: Diagnosis, place: Path, cost: NetworkCost) -> Diagnosis:
+    """Add what the record of the run knows."""
+    history = read_history(place)
+    found.curve = (history["iteration"], history["objective"] / cost.energy)
+    found.eta = float(history.config.get("algorithm", {}).get("eta", np.nan))
+    return found
+
+
+def measure(
+    config: Config, cost: NetworkCost, points: Sequence[tuple[int, F64]], request: Request
+) -> Diagnosis:
+    """Measure all quantities at some points, the start first."""
+    family, seed = network(config), config.problem.seed
+    other = family.held_out(request.held_out, seed)
+    start = points[0][1]
+    found = Diagnosis(config, start)
+    for iteration, w in points:
+        report = diagnose(cost, w, start, request.outputs, request.dense)
+        if len(points) == 1:
+            found.spectrum = report.kernel.spectrum
+        found.rows.append(row(iteration, report, other.nmse(w), bound(cost, w, report, request)))
+        found.told.append(str(report.kernel))
+    found.curve = (found.series("iteration"), found.series("nmse"))
+    found.pictures = pictures(cost, other, points[-1][1])
+    return found
+
+
+def pictures(cost: NetworkCost, other: NetworkCost, w: F64, most: int = 4) -> dict[str, F64]:
+    """Return the targets of most energy, which decide the NMSE, and what the network makes of them."""
+    few = min(most, cost.samples, other.samples)
+    found = {}
+    for name, some in (("training", cost), ("other", other)):
+        strong = np.sort(np.argsort(-np.linalg.norm(some.X, axis=1), kind="stable")[:few])
+        found[f"{name}, target"] = some.X[strong]
+        found[f"{name}, network"] = some.predict(w, some.Y[strong]).copy()
+    return found
+
+
+def bound(cost: NetworkCost, w: F64, report: Report, request: Request) -> float:
+    """Return the explicit bound of the Hessian in the ball asked for; nan where none is derived."""
+    if report.curvature_bound is None:
+        return float("nan")
+    return curvature_bound(cost, w, request.radius) if request.radius else report.curvature_bound
+
+
+def row(iteration: int, r: Report, held_out: float, limit: float) -> dict[str, float]:
+    """Describe a point by the numbers of `QUANTITIES`."""
+    return {
+        "iteration": iteration,
+        "nmse": r.nmse,
+        "nmse_held_out": held_out,
+        "gradient_norm": r.gradient_norm,
+        "pl_ratio": r.pl_ratio,
+        "kernel_smallest": r.kernel.smallest,
+        "kernel_largest": r.kernel.largest,
+        "kernel_resolution": r.kernel.resolution,
+        "kernel_residual": r.kernel.residual,
+        "kernel_reliable": int(r.kernel.reliable),
+        "pl_constant": r.pl_constant,
+        "loss_curvature": r.loss_curvature.value,
+        "output_curvature": r.output_curvature,
+        "sample_curvature": r.sample_curvature,
+        "curvature_bound": limit,
+        "moved": r.moved,
+        "allowed_radius": r.condition.allowed_radius,
+        "needed_radius": r.condition.needed_radius,
+        "condition_holds": int(r.condition.holds),
+    }
+
+
+def write_diagnosis(found: Diagnosis, path: Path) -> None:
+    """Write all numbers into an HDF5 file, readable without distopt."""
+    c = found.config
+    with replaced(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["config"] = to_toml(c.problem, c.algorithm, c.compressor, c.run)
+        file.attrs["eta"], file.attrs["rate"] = found.eta, found.rate
+        group = file.create_group("points")
+        for name, series in QUANTITIES.items():
+            data = group.create_dataset(name, data=found.series(name).astype(series.dtype))
+            data.attrs["units"], data.attrs["description"] = series.units, series.description
+        curve = file.create_group("curve")
+        curve["iteration"], curve["nmse"] = found.curve
+        if found.spectrum.size:
+            file["spectrum"] = found.spectrum
+        pictures = file.create_group("pictures")
+        for name, rows in found.pictures.items():
+            pictures[name] = rows

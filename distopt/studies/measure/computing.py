@@ -1,0 +1,105 @@
+"""What a core of this machine computes for one agent in one iteration: alone, or while all cores work.
+
+The second is mostly longer: cores share caches, memory and, as threads of one core, even more.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from threading import BrokenBarrierError
+from time import thread_time
+from typing import Any, TypeAlias
+
+from threadpoolctl import threadpool_limits
+
+from distopt.config.build import Config, make_config
+from distopt.core.errors import TransportError
+from distopt.engine.driver import iterate
+from distopt.engine.run import open_transport, set_up
+from distopt.mpirun.launcher import usable_cores
+
+CPU_SECONDS = 1.0  # of iterations, to see how long one takes
+REPEATS = 20  # of short runs, at most
+PATIENCE_SECONDS = 600.0  # for the other processes to be set up
+
+# Tells the processor seconds of one agent in one of the first so many iterations of a configuration.
+Core: TypeAlias = Callable[[Config, int], float]
+
+
+@contextmanager
+def core(busy: bool) -> Iterator[Core]:
+    """Give what measures a configuration; `busy`: a process on every core does the same meanwhile."""
+    if not busy:
+        yield computing_seconds
+        return
+    count = usable_cores()
+    context = multiprocessing.get_context("spawn")  # no fork: numba and BLAS have threads
+    barrier = context.Barrier(count)
+    with ProcessPoolExecutor(count, context, initializer=join, initargs=(barrier,)) as pool:
+
+        def together(config: Config, iterations: int) -> float:
+            what = config.tables, config.folder, iterations
+            told = [pool.submit(beside_others, *what) for _ in range(count)]
+            try:
+                return median(each.result() for each in told)
+            except (BrokenProcessPool, BrokenBarrierError):
+                raise TransportError(
+                    "A process of those that measure together ended or hung (out of memory?); "
+                    "without --per-core one measures alone."
+                ) from None
+
+        yield together
+
+
+def computing_seconds(config: Config, iterations: int) -> float:
+    """Return what a core computes for one agent in one iteration, in s of processor time.
+
+    Of the first `iterations`, which may take longer than those near the end (the sine of a small number
+    is a quick one), and of the same again where they are soon over.
+    """
+    spent: list[float] = []
+    total = 0.0
+    with (
+        open_transport(
+            "simulate", config.problem, config.algorithm, config.compressor, config.run
+        ) as transport,
+        threadpool_limits(1),
+    ):
+        for repeat in range(REPEATS):
+            session = set_up(config, transport)
+            if _others is not None and repeat == 0:
+                _others.wait(PATIENCE_SECONDS)
+            for k in range(max(iterations, 3)):
+                began = thread_time()
+                iterate(session.algorithm, session.hosted, transport, k)
+                spent.append(thread_time() - began)
+                total += spent[-1]
+                if total > CPU_SECONDS:
+                    break
+            if total > CPU_SECONDS / 2:
+                break
+    return median(spent[1:]) / len(session.hosted)
+
+
+# In a process of its own
+
+_others: Any = None  # a barrier, where this is one of several that measure at once
+
+
+def join(barrier: Any) -> None:
+    """Begin each measurement together with the others behind a barrier."""
+    global _others
+    _others = barrier
+
+
+def beside_others(tables: dict[str, Any], folder: Path, iterations: int) -> float:
+    """Measure a configuration at the same time as the other processes."""
+    try:
+        return computing_seconds(make_config(tables, folder), iterations)
+    except BaseException:
+        _others.abort()
+        raise

@@ -1,0 +1,155 @@
+"""The bare exchange: as many bytes to and from every neighbour, by the transport and by raw sockets.
+
+The first is what an iteration waits for; the second is what the network itself allows. Both are timed
+in turn in the same job, so that they see the same machine.
+"""
+
+import select
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from distopt.core.arrays import F64, U8
+from distopt.core.errors import TransportError
+from distopt.transport.base import Transport, send_order
+
+PATIENCE_SECONDS = 60.0
+BLOCK_SECONDS = 0.2  # of exchanges between two meetings of the ranks
+
+
+class RawExchange:
+    """Sends and receives over plain TCP sockets, one per neighbour.
+
+    Parameters
+    ----------
+    transport : Transport
+        Tells the neighbours each other's ports.
+    neighbours : Sequence[int]
+    own : str
+        The address to listen on, of this rank's interface.
+    """
+
+    def __init__(self, transport: Transport, neighbours: Sequence[int], own: str) -> None:
+        (me,) = transport.hosted
+        with socket.create_server((own, 0)) as server:
+            server.settimeout(PATIENCE_SECONDS)
+            ports: list[tuple[str, int]] = transport.share(server.getsockname())
+            links: dict[int, socket.socket] = {}
+            try:
+                for j in (j for j in neighbours if j < me):
+                    links[j] = socket.create_connection(ports[j], PATIENCE_SECONDS)
+                    links[j].sendall(me.to_bytes(4, "little"))
+                for _ in (j for j in neighbours if j > me):
+                    link, _ = server.accept()
+                    link.settimeout(PATIENCE_SECONDS)
+                    links[int.from_bytes(link.recv(4, socket.MSG_WAITALL), "little")] = link
+            except OSError as error:
+                raise TransportError(
+                    f"Raw sockets between the hosts cannot be opened: {error}."
+                ) from None
+        self.links = [links[j] for j in send_order(me, neighbours, transport.agents)]
+        for link in self.links:
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            link.setblocking(False)
+
+    def exchange(self, payload: U8, received: Sequence[U8]) -> None:
+        """Send the payload to every neighbour; fill the buffers, of the same size, from them."""
+        size = payload.size
+        send, buffers = payload.data, [buffer.data for buffer in received]
+        sent, got = [0] * len(self.links), [0] * len(self.links)
+        while True:
+            moved, done = False, True
+            for i, link in enumerate(self.links):
+                try:
+                    if sent[i] < size:
+                        sent[i] += link.send(send[sent[i] :])
+                        moved = True
+                except BlockingIOError:
+                    pass
+                try:
+                    if got[i] < size:
+                        count = link.recv_into(buffers[i][got[i] : size])
+                        if count == 0:
+                            raise TransportError("A neighbour has closed its raw socket.")
+                        got[i] += count
+                        moved = True
+                except BlockingIOError:
+                    pass
+                done = done and sent[i] == got[i] == size
+            if done:
+                return
+            if not moved:
+                readers = [x for x, g in zip(self.links, got, strict=True) if g < size]
+                writers = [x for x, s in zip(self.links, sent, strict=True) if s < size]
+                if not any(select.select(readers, writers, [], PATIENCE_SECONDS)):
+                    raise TransportError("A neighbour's raw socket was silent for too long.")
+
+    def close(self) -> None:
+        """Close all sockets."""
+        for link in self.links:
+            link.close()
+
+
+@dataclass(frozen=True)
+class Bare:
+    """How long one exchange takes: medians over rounds, each the slowest rank's."""
+
+    nbytes: int  # of one message
+    seconds: float  # by the transport
+    raw_seconds: float  # by raw sockets
+
+
+def time_exchanges(
+    transport: Transport, raw: RawExchange, sizes: Sequence[int], seconds: float
+) -> list[Bare]:
+    """Time exchanges of messages of each size, about so many seconds for each size.
+
+    Parameters
+    ----------
+    transport : Transport
+        With one agent in this process.
+    raw : RawExchange
+    sizes : Sequence[int]
+        Bytes of one message.
+    seconds : float
+    """
+    return [time_exchange(transport, raw, size, seconds) for size in sizes]
+
+
+def time_exchange(transport: Transport, raw: RawExchange, size: int, seconds: float) -> Bare:
+    """Time exchanges of one size: blocks of one kind and the other in turn, all ranks starting together.
+
+    A block is long enough for the unequal start of the ranks not to matter, and has two exchanges at
+    least: as in a run, the next one may begin while a slower neighbour ends the last.
+    """
+    payload = np.zeros(size, np.uint8)
+    buffers = [np.empty(size, np.uint8) for _ in raw.links]
+    times: list[F64] = []
+    began, rounds, block = perf_counter(), 2, 1
+    while len(times) < rounds:
+        meet(transport)
+        start = perf_counter()
+        for _ in range(block):
+            transport.exchange([payload])
+        middle = perf_counter()
+        meet(transport)
+        again = perf_counter()
+        for _ in range(block):
+            raw.exchange(payload, buffers)
+        end = perf_counter()
+        spent = np.array([[middle - start, end - again]])
+        times.append(transport.collect(spent).max(axis=0) / block)
+        if len(times) == 2 and block == 1:  # these two were to find out how long it takes
+            whole = transport.collect(np.array([[(perf_counter() - began) / 2]])).max()
+            block = int(min(max(2 * BLOCK_SECONDS / whole, 2), 1000))
+            rounds = 2 + int(min(max(seconds / (block * whole), 3), 40))
+    kept = np.median(times[2:], axis=0)
+    return Bare(size, float(kept[0]), float(kept[1]))
+
+
+def meet(transport: Transport) -> None:
+    """Let all processes wait for each other, on the communicator of the diagnostics."""
+    transport.collect(np.zeros((len(transport.hosted), 1)))

@@ -1,0 +1,96 @@
+"""What is to be timed: every variant on every link in every round, each kept in a file of its own."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distopt.core.errors import ConfigError
+from distopt.studies.measure.link import Link
+from distopt.studies.suite import Case, Suite
+
+FORMAT = 2  # of the files
+
+
+@dataclass(frozen=True)
+class Item:
+    """One timed run."""
+
+    case: Case
+    link: Link | None  # None: between real hosts, whose links are as they are
+    round: int
+
+    @property
+    def name(self) -> str:
+        """Variant, link and round."""
+        link = f", {self.link.name}" if self.link else ""
+        return f"{self.case.label}{link}, round {self.round}"
+
+    @property
+    def link_name(self) -> str:
+        """The link as files and tables call it."""
+        return self.link.name if self.link else "as it is"
+
+    @property
+    def path(self) -> Path:
+        """Where its result is kept."""
+        link = self.link_name.replace(" ", "-")
+        return self.case.place / "timed" / f"{link}-{self.round}.json"
+
+    def key(self, seconds: float) -> dict[str, Any]:
+        """What must be equal for a kept result to stand for this item."""
+        resolved = json.loads(json.dumps(self.case.config.resolved(), default=str))
+        return {"format": FORMAT, "config": resolved, "seconds": seconds}
+
+    def keep(self, result: dict[str, Any], seconds: float) -> None:
+        """Write a result, whole or not at all."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path.with_suffix(".part")
+        text = json.dumps({"key": self.key(seconds), "result": result}, indent=1)
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(self.path)
+
+    def kept(self, seconds: float | None) -> dict[str, Any] | None:
+        """Return the result if there is one (made with this time limit, if one is given)."""
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+            wanted = self.key(found["key"]["seconds"] if seconds is None else seconds)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return dict(found["result"]) if found["key"] == wanted else None
+
+
+def make_items(suite: Suite, links: Sequence[Link | None], rounds: int) -> list[Item]:
+    """List what is to be timed, so that variants and links alternate; one seed of each variant."""
+    first: dict[str, Case] = {}
+    for case in suite.cases:
+        first.setdefault(case.label, case)
+    return [
+        Item(case, link, number)
+        for number in range(1, rounds + 1)
+        for link in links
+        for case in first.values()
+    ]
+
+
+def require_hosts(suite: Suite, hosts: int | None) -> int:
+    """Return the number of agents, which must be the same in all variants, and that of the hosts.
+
+    Raises
+    ------
+    ConfigError
+        If not.
+    """
+    if len(suite.agents) > 1:
+        raise ConfigError(
+            f"The variants have different numbers of agents ({sorted(suite.agents)}), so they cannot "
+            "be timed on the same hosts; --set problem.agents=N makes them equal."
+        )
+    (agents,) = suite.agents
+    if hosts is not None and hosts != agents:
+        raise ConfigError(
+            f"--hosts {hosts}, but the suite has {agents} agents, and every agent has a host of its "
+            f"own: use --hosts {agents} (or leave it out), or --set problem.agents={hosts}."
+        )
+    return agents

@@ -1,0 +1,173 @@
+"""Seconds of an exchange and of an iteration from bytes and rate: the alpha-beta model, fitted.
+
+An exchange in which a host sends a message of m bytes to each of c neighbours over links of R bit/s takes
+
+    t = alpha + beta c m + 8 sigma c w(m) / R
+
+alpha: what every exchange costs (s), beta: what the hosts' own work costs (s per byte), w(m): what the
+link carries for the message, with headers and acknowledgements (`overhead.on_link`), sigma: how much
+longer than that it is occupied (both ways at once; 1 at best). An iteration takes its computing and its
+exchanges; nothing overlaps.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from distopt.studies.measure.overhead import on_link
+
+
+@dataclass(frozen=True)
+class Network:
+    """The constants of the model."""
+
+    alpha: float  # s
+    beta: float  # s per byte
+    sigma: float  # 1
+
+    def exchange(self, message: float, copies: float, rate: float | None) -> float:
+        """Return the seconds of one exchange in which each host sends a message so many times."""
+        transfer = 8 * self.sigma * copies * on_link(message) / rate if rate else 0.0
+        return self.alpha + self.beta * copies * message + transfer
+
+
+# Measured on the test bed (docs: measured), where two agents share a core; a real network's alpha is
+# about its round-trip time.
+MEASURED = Network(alpha=2e-4, beta=1.3e-9, sigma=1.1)
+
+
+@dataclass(frozen=True)
+class Bare:
+    """One measured exchange: bytes of a message, how often a host sent it, rate, seconds."""
+
+    message: float
+    copies: float
+    rate: float | None  # None: no limit
+    seconds: float
+
+    @property
+    def sent(self) -> tuple[float, float, float | None]:
+        """Message, copies and rate."""
+        return self.message, self.copies, self.rate
+
+
+@dataclass(frozen=True)
+class Corrected(Network):
+    """The model, and what it is off by at the rates at which exchanges were measured."""
+
+    measured: tuple[Bare, ...]
+
+    def exchange(self, message: float, copies: float, rate: float | None) -> float:
+        """Return the seconds of one exchange, like `Network.exchange`.
+
+        What the model was off by at this very rate is interpolated over the logarithm of the message's
+        size, and made good.
+        """
+        model = super().exchange
+        seconds = model(message, copies, rate)
+        there = [p for p in self.measured if p.rate == rate]
+        if not there:
+            return seconds
+        sizes = sorted({p.message for p in there})
+        off = [
+            np.mean([p.seconds / model(*p.sent) for p in there if p.message == m]) for m in sizes
+        ]
+        return seconds * float(np.interp(np.log(max(message, 1)), np.log(sizes), off))
+
+
+def fit(points: Sequence[Bare]) -> Network:
+    """Fit the constants to measured exchanges, each weighted by its own time, none negative.
+
+    Needs points of different sizes and rates; what they cannot tell apart comes out as 0.
+    """
+    rows = [
+        [1.0, p.copies * p.message, 8 * p.copies * on_link(p.message) / p.rate if p.rate else 0.0]
+        for p in points
+    ]
+    seconds = np.array([p.seconds for p in points])
+    relative = np.array(rows) / seconds[:, None]
+    scales = relative.max(axis=0)
+    scales[scales == 0] = 1.0
+    found, _ = nnls(relative / scales, np.ones(seconds.size))
+    alpha, beta, sigma = found / scales
+    return Network(float(alpha), float(beta), float(sigma))
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What one iteration of a variant consists of, and how many are needed."""
+
+    computing: float  # s, gradient, compression and the rest
+    exchanges: float  # per iteration
+    message: float  # bytes
+    copies: float  # of each message: the neighbours of a host
+    iterations: float = 1.0  # to the accuracy wanted
+
+    def seconds(self, network: Network, rate: float | None) -> float:
+        """Return the seconds to the accuracy wanted."""
+        exchange = self.exchanges * network.exchange(self.message, self.copies, rate)
+        return self.iterations * (self.computing + exchange)
+
+
+def break_even(one: Iteration, other: Iteration, network: Network) -> float:
+    """Return the rate (bit/s) below which `one` is faster than `other`; 0 if never, inf if always.
+
+    Both times are of the form a + b / R, so they cross at one rate at most.
+    """
+    a, b = one.seconds(network, None), transfer(one, network)
+    other_a, other_b = other.seconds(network, None), transfer(other, network)
+    if b >= other_b:
+        return float("inf") if a <= other_a and b == other_b else 0.0
+    return float("inf") if a <= other_a else (other_b - b) / (a - other_a)
+
+
+def transfer(one: Iteration, network: Network) -> float:
+    """Return the bits on the link to the accuracy wanted, headers included: b of a + b / R."""
+    on_one_link = one.copies * on_link(one.message)
+    return 8 * network.sigma * one.iterations * one.exchanges * on_one_link
+
+
+def crossing(rates: Sequence[float], one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Return the rate at which two measured times cross, None if they do not between these rates.
+
+    Between two rates both times are taken as a + b / R.
+    """
+    order = np.argsort(rates)
+    slow = 1.0 / np.asarray(rates, float)[order]
+    gap = (np.asarray(one, float) - np.asarray(other, float))[order]
+    for i in range(len(gap) - 1):
+        if gap[i] * gap[i + 1] < 0:
+            share = gap[i] / (gap[i] - gap[i + 1])
+            return float(1.0 / (slow[i] + share * (slow[i + 1] - slow[i])))
+    return None
+
+
+def bare_points(variants: Sequence[dict[str, Any]]) -> list[Bare]:
+    """Take the bare exchanges out of what `distopt measure` has written."""
+    return [
+        Bare(e["bare"]["nbytes"], copies(v, e), e["rate"], e["bare"]["seconds"])
+        for v in variants
+        for e in v["links"]
+        if e["bare"]
+    ]
+
+
+def copies(variant: dict[str, Any], entry: dict[str, Any]) -> float:
+    """Return how often a host sends each message, on average."""
+    sent = entry["bytes_on_wire"] / entry["bare"]["exchanges"] / variant["agents"]
+    return float(round(sent / max(entry["bare"]["nbytes"], 1), 1))
+
+
+def iteration(variant: dict[str, Any], entry: dict[str, Any], iterations: float = 1.0) -> Iteration:
+    """Take what an iteration consists of out of one link's measurement."""
+    s, exchanges = entry["seconds_per_iteration"], entry["bare"]["exchanges"]
+    return Iteration(
+        computing=s["gradient"] + s["compression"] + s["rest"],
+        exchanges=exchanges,
+        message=entry["bare"]["nbytes"],
+        copies=copies(variant, entry),
+        iterations=iterations,
+    )

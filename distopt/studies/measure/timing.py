@@ -1,0 +1,329 @@
+"""A timed run: iterations of one variant on one link and nothing else, read at every host's interface.
+
+The iterates are those of the run with records, to the bit, so what was recorded there (at which
+iteration P was how small) is true here too, and no record disturbs the clock or the counters. After
+the last iteration P is computed once and compared.
+"""
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from distopt.algorithms.agent import Seconds
+from distopt.config.build import Config
+from distopt.core.errors import TransportError
+from distopt.engine.driver import iterate
+from distopt.engine.run import open_transport, set_up
+from distopt.engine.session import Session
+from distopt.record.history import History
+from distopt.studies.measure.exchange import RawExchange, meet, time_exchanges
+from distopt.studies.measure.interface import Counters, addresses, read_counters, towards
+from distopt.studies.measure.overhead import Accounting
+from distopt.transport.base import Traffic, Transport
+
+FIRST = 2  # iterations before the window of the counters: connections, caches, the speed to expect
+LEAST = 3  # iterations of the window
+BARE_SECONDS = 1.0  # for the bare exchange of the same message
+UNSEEN = 0.5  # an interface that saw less than this share of the bytes is not the one that MPI uses
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a rank is: its host, the interface towards its neighbours, and who else is there."""
+
+    host: str
+    interfaces: tuple[str, ...]
+    address: str  # own, towards the neighbours; "" where all of them are on this host
+    elsewhere: int  # neighbours on other hosts
+    first: bool  # the first rank of its host, which reads the counters
+
+
+def find_place(
+    transport: Transport, neighbours: Sequence[int], chosen: Sequence[str] | None
+) -> Place:
+    """Find out where this rank is and which interfaces lead to its neighbours.
+
+    Raises
+    ------
+    TransportError
+        If no interface leads there, or a chosen one does not exist.
+    """
+    (me,) = transport.hosted
+    own, host = addresses(), socket.gethostname()
+    told: list[tuple[str, list[str]]] = transport.share((host, list(own)))
+    far = [j for j in neighbours if told[j][0] != host]
+    ways = towards([a for j in far for a in told[j][1]], own)
+    names = tuple(chosen or dict.fromkeys(own[a] for a in ways.values()))
+    read_counters(names)  # complains about a name that does not exist
+    if far and not ways:
+        raise TransportError(
+            f"Host {host} has no IPv4 address from which it reaches host {told[far[0]][0]}, so what its "
+            "interfaces carry cannot be assigned; --interface NAME names the one that MPI uses."
+        )
+    address = next((a for a in ways.values() if own[a] in names), "")
+    first = me == next(i for i, (name, _) in enumerate(told) if name == host)
+    return Place(host, names, address, len(far), first)
+
+
+def time_run(
+    config: Config,
+    history: History,
+    accuracies: Sequence[float],
+    *,
+    limit: Callable[[], None],
+    seconds: float,
+    interfaces: Sequence[str] | None = None,
+    comm: Any = None,
+) -> dict[str, Any]:
+    """Time iterations of a configuration; all ranks call this together and get the same result.
+
+    Parameters
+    ----------
+    config : Config
+    history : History
+        Of the run of the same configuration with records.
+    accuracies : Sequence[float]
+    limit : callable
+        Called once set up, before the clock runs; sets the rate of the link.
+    seconds : float
+        Stop after about so long.
+    interfaces : Sequence[str], optional
+        To be read, instead of those that lead to the neighbours.
+    comm : mpi4py.MPI.Comm, optional
+
+    Returns
+    -------
+    dict
+        What ``distopt measure --json`` prints for one run (docs: measured).
+    """
+    marks = [history.reach(a) for a in accuracies]
+    wanted = int(max((m.iterations for m in marks if m), default=history.last("iteration")))
+    wanted = max(wanted, FIRST + 1)
+    settings = replace_run(config, wanted)
+    with (
+        open_transport(
+            "mpi", config.problem, config.algorithm, config.compressor, settings, comm
+        ) as transport,
+        threadpool_limits(settings.threads),
+        np.errstate(over="ignore", invalid="ignore"),
+    ):
+        session = set_up(config, transport, settings)
+        agent = session.hosted[0].agent
+        place = find_place(transport, agent.neighbours, interfaces)
+        limit()
+        meet(transport)
+
+        clock = [0.0]
+        iterate_timed(session, clock, min(FIRST, wanted))
+        pace = transport.collect(np.array([[np.diff(clock).min()]])).max()
+        last = int(min(max(seconds / pace, FIRST + LEAST), wanted))
+        before = reading(place, transport, agent.seconds)
+        iterate_timed(session, clock, last)
+        after = reading(place, transport, agent.seconds)
+
+        result = measured(transport, place, before, after, np.array(clock))
+        result["reached"] = [
+            reached(a, m, result["clock"], history) if m else None
+            for a, m in zip(accuracies, marks, strict=True)
+        ]
+        result |= {"iterations": last, "wanted": wanted}
+        calls = after.seconds.encodings - before.seconds.encodings
+        result["bare"] = bare(transport, place, agent.neighbours, result, calls)
+        began = perf_counter()
+        row = session.diagnostics.row(last, session.seconds, session.diagnostics_seconds)
+        result["record_seconds"] = perf_counter() - began
+        require_same(history, last, row["stationarity"])
+        del result["clock"]
+    return result
+
+
+def replace_run(config: Config, iterations: int) -> Any:
+    """Return the settings of a run without records or checkpoints."""
+    run = config.run
+    return run.model_copy(
+        update={"iterations": iterations, "record_every": iterations, "checkpoint_every": 0}
+    )
+
+
+def iterate_timed(session: Session, clock: list[float], last: int) -> None:
+    """Iterate up to `last`, adding to the clock the seconds since iteration 0 after each."""
+    offset = perf_counter() - clock[-1]
+    for k in range(len(clock) - 1, last):
+        iterate(session.algorithm, session.hosted, session.transport, k)
+        clock.append(perf_counter() - offset)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Everything that counts, at one moment at which all ranks stand still."""
+
+    counters: Counters
+    traffic: Traffic
+    seconds: Seconds
+
+
+def reading(place: Place, transport: Transport, seconds: Seconds) -> Reading:
+    """Read counters and clocks between two meetings of all ranks.
+
+    After the first one every message has been received: nothing of the algorithm is under way.
+    """
+    meet(transport)
+    found = Reading(
+        read_counters(place.interfaces) if place.first else Counters(),
+        replace(transport.traffic),
+        replace(seconds),
+    )
+    meet(transport)
+    return found
+
+
+def measured(
+    transport: Transport, place: Place, before: Reading, after: Reading, clock: Any
+) -> dict[str, Any]:
+    """Put together what happened between two readings, of all ranks."""
+    carried = after.counters - before.counters
+    sent = {
+        name: getattr(after.traffic, name) - getattr(before.traffic, name)
+        for name in ("nbytes", "nbytes_on_wire", "messages", "seconds")
+    }
+    spent = {
+        name: getattr(after.seconds, name) - getattr(before.seconds, name)
+        for name in vars(before.seconds)
+    }
+    mine = {"place": place, "carried": carried, "sent": sent, "spent": spent, "clock": clock}
+    told: list[dict[str, Any]] = transport.share(mine)
+    slowest = np.max([t["clock"] for t in told], axis=0)
+    first = min(FIRST, slowest.size - 1)
+    window = slowest.size - 1 - first
+    hosts = {
+        t["place"].host: {"interfaces": list(t["place"].interfaces)} | asdict(t["carried"])
+        for t in told
+        if t["place"].first
+    }
+    accounting = Accounting(
+        counted=sum(t["sent"]["nbytes"] * t["place"].elsewhere for t in told),
+        messages=sum(exchanges(t) * t["place"].elsewhere for t in told),
+        seen=sum(h["tx_bytes"] for h in hosts.values()),
+        packets=sum(h["tx_packets"] for h in hosts.values()),
+    )
+    return {
+        "clock": slowest,
+        "window": window,
+        "seconds_per_iteration": float((slowest[-1] - slowest[first]) / max(window, 1)),
+        "phases": phases(told, slowest[-1] - slowest[first]),
+        "bytes_per_agent": sum(t["sent"]["nbytes"] for t in told) / len(told),
+        "bytes_on_wire": sum(t["sent"]["nbytes_on_wire"] for t in told),
+        "hosts": hosts,
+        "accounting": account(accounting),
+    }
+
+
+def exchanges(told: dict[str, Any]) -> int:
+    """Return how many messages a rank packed."""
+    return int(told["spent"]["encodings"])
+
+
+def account(a: Accounting) -> dict[str, Any]:
+    """Write an accounting as numbers, with what it says; or why it says nothing."""
+    if not a.counted:
+        return {"problem": "all ranks are on one host: nothing passes an interface"}
+    if a.seen < UNSEEN * a.counted:
+        return asdict(a) | {
+            "problem": f"the interfaces saw {a.seen} bytes while {a.counted} were handed to MPI for other "
+            "hosts: MPI uses another path; --interface NAME names it, unless it is no IP interface "
+            "at all (such as InfiniBand), whose bytes cannot be read this way"
+        }
+    names = ("explained", "error", "overhead", "message", "ethernet", "balanced")
+    return asdict(a) | {name: getattr(a, name) for name in names}
+
+
+PHASES = {
+    "gradient": ("gradient", "gradients"),
+    "encoding": ("encoding", "encodings"),
+    "decoding and mixing": ("mixing", "mixings"),
+}
+
+
+def phases(told: Sequence[dict[str, Any]], total: float) -> list[dict[str, Any]]:
+    """Split the time of the window by phase: calls, mean, extremes over ranks, bytes sent."""
+    table = [
+        phase(name, told[0]["spent"][calls], [t["spent"][key] for t in told], 0.0)
+        for name, (key, calls) in PHASES.items()
+    ]
+    nbytes = float(np.mean([t["sent"]["nbytes_on_wire"] for t in told]))
+    waits = [t["sent"]["seconds"] for t in told]
+    table.append(phase("exchange, waiting", exchanges(told[0]), waits, nbytes))
+    rest = [
+        total - sum(t["spent"][k] for k, _ in PHASES.values()) - t["sent"]["seconds"] for t in told
+    ]
+    table.append(phase("updates, the rest", told[0]["spent"]["gradients"], rest, 0.0))
+    return table
+
+
+def phase(name: str, calls: int, seconds: Sequence[float], nbytes: float) -> dict[str, Any]:
+    """Describe one phase; calls of rank 0, bytes per rank with every copy."""
+    return {
+        "phase": name,
+        "calls": calls,
+        "seconds": float(np.mean(seconds)),
+        "smallest": float(min(seconds)),
+        "largest": float(max(seconds)),
+        "bytes": nbytes,
+    }
+
+
+def reached(accuracy: float, mark: Any, clock: Any, history: History) -> dict[str, Any]:
+    """Say what one accuracy took on this link.
+
+    Where the timed iterations ended before, the rest is counted at their mean pace ("projected").
+    """
+    last = clock.size - 1
+    k = int(mark.iterations)
+    first = min(FIRST, last)
+    pace = (clock[last] - clock[first]) / max(last - first, 1)
+    seconds = clock[k] if k <= last else clock[last] + (k - last) * pace
+    return {
+        "accuracy": accuracy,
+        "iterations": k,
+        "bytes_per_agent": mark.bytes_per_agent,
+        "bytes_on_wire": mark.bytes_on_wire,
+        "seconds": float(seconds),
+        "projected": k > last,
+    }
+
+
+def bare(
+    transport: Transport,
+    place: Place,
+    neighbours: Sequence[int],
+    result: dict[str, Any],
+    calls: int,
+) -> dict[str, Any] | None:
+    """Time the bare exchange of a message of the mean size of `calls`, by MPI and by raw sockets."""
+    size = round(result["bytes_per_agent"] / max(calls, 1))
+    told: list[tuple[int, bool]] = transport.share((size, place.elsewhere == len(neighbours)))
+    if not all(alone for _, alone in told):
+        return None  # raw sockets compare with networks only
+    size = max(nbytes for nbytes, _ in told)
+    raw = RawExchange(transport, neighbours, place.address)
+    try:
+        (found,) = time_exchanges(transport, raw, [max(size, 1)], BARE_SECONDS)
+    finally:
+        raw.close()
+    return asdict(found) | {"exchanges": calls / max(result["window"], 1)}
+
+
+def require_same(history: History, iteration: int, stationarity: float) -> None:
+    """Raise `TransportError` unless P is to the bit what the run with records had."""
+    at = np.flatnonzero(history["iteration"] == iteration)
+    if at.size and history["stationarity"][at[0]] != stationarity:
+        raise TransportError(
+            f"P after {iteration} iterations is {stationarity!r}, but the run with records in "
+            f"{history.place} had {history['stationarity'][at[0]]!r}: it is another run. Remove that "
+            "folder or use --overwrite."
+        )

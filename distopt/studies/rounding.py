@@ -1,0 +1,163 @@
+"""Runs in fixed point beside their theory: mean and quantiles of many repeats, bounds that apply.
+
+Which bound applies to which run, and why, is derived in docs: fixed-point. A run that saturated has
+left the assumptions of all of them, and gets none.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distopt.algorithms.fixed_point_gd import FixedPointGD
+from distopt.config.build import make_member
+from distopt.core.arrays import F64
+from distopt.fixedpoint import bounds
+from distopt.fixedpoint.descent import step_code
+from distopt.fixedpoint.format import Format
+from distopt.fixedpoint.problems import IntegerProblem
+from distopt.problems.costs.fixed_terms import Diagonal, DiagonalCost
+from distopt.problems.problem import build_problem
+from distopt.record.history import History
+from distopt.studies.compare import Comparison, Row
+
+FRACTIONS = (1e-1, 1e-2, 1e-3)  # of f - f* at the start
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """f - f* of all repeats of one variant.
+
+    Attributes
+    ----------
+    label : str
+    iterations : float64[rows]
+    values : float64[rows, runs]
+    history : History
+        Of the first of its runs; its configuration is that of all.
+    """
+
+    label: str
+    iterations: F64
+    values: F64
+    history: History
+
+    @property
+    def mean(self) -> F64:
+        """Mean over the runs."""
+        return np.asarray(self.values.mean(axis=1))
+
+    def quantile(self, q: float) -> F64:
+        """Quantile over the runs."""
+        return np.asarray(np.quantile(self.values, q, axis=1))
+
+    def first(self, fraction: float) -> int | None:
+        """Return the first recorded iteration at which the mean is this fraction of its start."""
+        good = np.flatnonzero(self.mean <= fraction * self.mean[0])
+        return int(self.iterations[good[0]]) if good.size else None
+
+
+def is_fixed_point(history: History) -> bool:
+    """Whether a run is of fixed_point_gd."""
+    return bool(history.meta["algorithm"] == "fixed_point_gd")
+
+
+def gaps_of(row: Row) -> Gaps | None:
+    """Put the repeats of all runs (seeds) of a variant together; None for other algorithms."""
+    known = [h for h in row.histories if is_fixed_point(h)]
+    if not known or len(known) < len(row.histories):
+        return None
+    length = min(len(h["iteration"]) for h in known)
+    columns = [h.series.get("objective_runs", h["objective"][:, None])[:length] for h in known]
+    values = np.concatenate(columns, axis=1) - known[0].meta["minimum"]
+    return Gaps(row.label, known[0]["iteration"][:length], values, known[0])
+
+
+def all_gaps(comparison: Comparison) -> list[Gaps]:
+    """Return the variants of a comparison that are in fixed point."""
+    return [gaps for row in comparison.rows if (gaps := gaps_of(row)) is not None]
+
+
+def algorithm_of(history: History) -> FixedPointGD:
+    """Make the algorithm of a run again."""
+    from distopt.algorithms import REGISTRY
+
+    return make_member(REGISTRY, history.config["algorithm"])  # type: ignore[no-any-return]
+
+
+def problem_of(history: History) -> tuple[Any, IntegerProblem]:
+    """Make the cost of agent 0 again, and its integer form, which knows L and mu of f."""
+    problem = build_problem(history.config["problem"], {}, Path())
+    cost: Any = problem.cost(0)
+    return cost, cost.integer(Format.parse(algorithm_of(history).format))
+
+
+def bounds_of(gaps: Gaps) -> dict[str, F64]:
+    """Return the bounds of E f - f* that apply to a variant, by name, at its recorded iterations.
+
+    RN_STALL bounds f where descent stands still; C holds up to the noise of the measured means; D is
+    drawn with the effective eps, which is a heuristic (docs: fixed-point, bounds).
+    """
+    history, algorithm = gaps.history, algorithm_of(gaps.history)
+    cost, problem = problem_of(history)
+    places = algorithm.round_gradient, algorithm.round_step
+    formats = {place.format or algorithm.format for place in places}
+    units = {Format.parse(name).unit for name in formats | {algorithm.format}}
+    L, mu, t = problem.smoothness, problem.pl, algorithm.eta
+    if L is None or mu is None or len(units) > 1 or history.last("saturations"):
+        return {}
+    a, b = (place.rounding for place in places)
+    if a.mode not in {"RN", "SR"} or t > 1 / L:
+        return {}
+    c1 = bounds.NEAREST if a.mode == "RN" else bounds.STOCHASTIC
+    n, u, phi = problem.dimension, problem.format.unit, float(gaps.mean[0])
+    k = int(gaps.iterations[-1])
+    arguments = (k, phi, n, u, t, L, mu)
+    found: dict[str, F64] = {}
+    if b.mode == "RN" and a.mode == "RN":
+        found["RN_STALL"] = np.full(k + 1, bounds.rn_stall(n, u, t, mu, c1))
+    elif b.mode == "SR":
+        found["SR"], found["SR-ref"] = bounds.sr(*arguments), bounds.sr_refined(*arguments)
+        if a.mode == "SR":
+            found["SR-unb"] = bounds.sr_unbiased(*arguments)
+            if isinstance(cost, DiagonalCost):
+                found["Q"] = bounds.diagonal(k, *spectrum(history, problem.format), u, t)
+    elif b.mode in {"SR_eps", "signed_SR_eps"}:
+        found["A"] = bounds.sr_eps_a(*arguments, b.eps, c1)
+        if (np.diff(gaps.iterations) == 1).all():
+            squares, gains = history["step_square"][1 : k + 1], history["step_gain"][1 : k + 1]
+            found["C"] = bounds.sr_eps_c(phi, squares, gains, n, u, t, L, mu)
+        mantissa, drop = step_code(t)
+        eps = bounds.effective_eps(b.eps, drop if mantissa == 1 else None)
+        found["D, heuristic"] = bounds.sr_eps_d(*arguments, eps, c1)
+    return {name: bound[gaps.iterations.astype(int)] for name, bound in found.items()}
+
+
+def spectrum(history: History, format: Format) -> tuple[F64, F64]:
+    """Return a and e0 = x_0 - x* of a diagonal quadratic, all coordinates."""
+    family = build_problem(history.config["problem"], {}, Path()).family
+    assert isinstance(family, Diagonal)
+    whole = family.cost(0, 1, int(history.config["problem"]["seed"]))
+    assert isinstance(whole, DiagonalCost)
+    return whole.a, np.clip(whole.start, format.lowest, format.highest) - whole.center
+
+
+def table(found: list[Gaps]) -> tuple[list[str], list[list[str]]]:
+    """Tabulate when the mean over the runs got where, and where it ended: header and rows."""
+    header = [
+        "variant\nruns", "f - f* at the start",
+        *[f"first k with\n{fraction:g} of it" for fraction in FRACTIONS],
+        "at the end", "10 %, 90 % of runs\nat the end", "saturations",
+    ]  # fmt: skip
+    rows = [
+        [
+            f"{gaps.label}\n{gaps.values.shape[1]}", f"{gaps.mean[0]:.4g}",
+            *["never" if (k := gaps.first(f)) is None else str(k) for f in FRACTIONS],
+            f"{gaps.mean[-1]:.3g}",
+            f"{gaps.quantile(0.1)[-1]:.3g}, {gaps.quantile(0.9)[-1]:.3g}",
+            f"{gaps.history.last('saturations'):.0f}",
+        ]
+        for gaps in found
+    ]  # fmt: skip
+    return header, rows
