@@ -12,7 +12,7 @@ from distopt.problems.costs.laws import check_cost
 from distopt.problems.problem import build_problem
 
 AGENTS = 3
-EXAMPLE = Path(__file__).parents[2] / "launch" / "experiments" / "mycost.py"
+EXAMPLE = Path(__file__).parents[3] / "launch" / "experiments" / "mycost.py"
 
 FAMILIES = {  # a new family adds one line
     "pl": {"name": "pl", "dimension": 7, "condition": 3.0},

@@ -233,7 +233,7 @@ def test_the_demo_makes_its_figure() -> None:
 
     if missing():
         pytest.skip(missing())
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run(
         ["sh", str(root / "launch" / "netns" / "demo.sh"), "--seconds", "0.5"],
         capture_output=True, text=True, check=False, timeout=800,

@@ -10,7 +10,7 @@ from distopt.problems.costs.base import Family
 from distopt.problems.problem import MeanCost, Problem, build_problem, reference_minimum
 from distopt.problems.topology import Topology
 
-EXAMPLE = Path(__file__).parents[1] / "launch" / "experiments" / "mycost.py"
+EXAMPLE = Path(__file__).parents[2] / "launch" / "experiments" / "mycost.py"
 
 
 def build(folder=None, topology=None, **keys):

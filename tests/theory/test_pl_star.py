@@ -188,7 +188,7 @@ def test_lista_trains_to_zero_within_the_rate_of_pl_star(seed):
 
 
 def test_docs_show_what_their_code_prints(capsys):
-    page = (Path(__file__).parents[3] / "docs" / "networks.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
     code = page.split("```python\n")[1].split("```")[0]
     exec(compile(code, "networks.md", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
