@@ -347,11 +347,10 @@ def farm_line(how: How) -> Callable[[list[str]], list[str]]:
 
 def write_files(folder: Path, contents: dict[str, bytes]) -> list[Path]:
     """Write files into a folder, which may have to be made; return their paths."""
-    from distopt.core.files import replaced
+    from distopt.core.files import write_whole
 
     for name, content in contents.items():
-        with replaced(folder / name) as temporary:
-            temporary.write_bytes(content)
+        write_whole(folder / name, content)
     return [folder / name for name in contents]
 
 

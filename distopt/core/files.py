@@ -1,7 +1,8 @@
-"""Files that a configuration names: where they are, what they hold, why they cannot be read."""
+"""Files: where a configuration's are, how ours are written whole, why one cannot be read or written."""
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,31 +20,72 @@ def locate(file: str, folder: Path) -> Path:
 
 
 def reason(error: Exception) -> str:
-    """Say why a file cannot be read, without repeating its name."""
+    """Say why a file cannot be read or written, without repeating its name."""
     return (getattr(error, "strerror", None) or str(error)).rstrip(".")
 
 
+def unwritable(path: Path, error: Exception) -> DistoptError:
+    """Make the sentence about a file that cannot be written."""
+    return DistoptError(f"{path} cannot be written: {reason(error)}.")
+
+
 def sha256(path: Path) -> str:
-    """Return the checksum of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file as hexadecimal text."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`, which takes its place once the block is over.
+def replaced(
+    path: Path,
+    *,
+    durable: bool = False,
+    refusal: Callable[[Path, Exception], DistoptError] = unwritable,
+) -> Iterator[Path]:
+    """Give a temporary name to write to, which becomes `path` once the block is over.
 
-    Raises
-    ------
-    DistoptError
-        If the folder cannot be written.
+    So a reader, also after a crash, finds the old file or the new one, each whole.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is created if need be.
+    durable : bool
+        Whether the new file must also outlive a power failure.
+    refusal : callable
+        Makes the error if the system refuses.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        if durable:
+            synchronize(temporary)
         temporary.replace(path)
+        if durable:
+            synchronize(path.parent)
     except OSError as error:
-        raise DistoptError(f"{path} cannot be written: {reason(error)}.") from None
+        raise refusal(path, error) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_whole(
+    path: Path,
+    content: bytes,
+    *,
+    durable: bool = False,
+    refusal: Callable[[Path, Exception], DistoptError] = unwritable,
+) -> None:
+    """Write a file so that it is there whole or not at all (see `replaced`)."""
+    with replaced(path, durable=durable, refusal=refusal) as temporary:
+        temporary.write_bytes(content)
+
+
+def synchronize(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

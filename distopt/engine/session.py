@@ -23,6 +23,7 @@ from distopt.compressors.base import Compressor
 from distopt.config.build import RunConfig, named, to_toml
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError, DataError, DistoptError, DivergedError
+from distopt.core.files import write_whole
 from distopt.engine.agreement import SharedError, together
 from distopt.engine.audit import audit, checksum
 from distopt.engine.diagnostics import Diagnostics
@@ -31,6 +32,7 @@ from distopt.problems.batches import require_batches
 from distopt.problems.costs.base import Cost
 from distopt.problems.topology import Topology
 from distopt.record import checkpoint
+from distopt.record.hdf5 import run_refused
 from distopt.record.recorder import Recorder
 from distopt.theory.lyapunov import lyapunov
 from distopt.theory.rules import estimate_flattest, estimate_smoothness
@@ -320,7 +322,7 @@ class Session:
         if resumed:
             self.recorder = Recorder.reopen(path, self.is_due, {"config": text})
             self.rows = self.recorder.kept
-        checkpoint.write_durably(self.out / "config.toml", text.encode())
+        write_whole(self.out / "config.toml", text.encode(), durable=True, refusal=run_refused)
         if resumed:
             return
         matrix = self.problem.topology.matrix()

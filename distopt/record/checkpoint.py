@@ -7,20 +7,18 @@ of every shard, comes last. A folder without a valid manifest is no checkpoint. 
 whichever process it lived in, so a run may resume under another engine.
 """
 
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from distopt.core.errors import CheckpointError
+from distopt.core.files import sha256, write_whole
 from distopt.engine.driver import Hosted
-from distopt.record.disk import Patient, unwritable
+from distopt.record.hdf5 import run_refused, write_arrays
 from distopt.transport.base import Transport
 
 FORMAT = 1
@@ -51,23 +49,30 @@ def save(
         How many of the newest checkpoints stay.
     """
     place = folder / f"{iteration:06d}"
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(place, error) from None
     written = {}
     for position, h in enumerate(hosted):
         name = shard_name(h.agent.index)
         attributes = dict(numbers) if position == 0 else {}
         attributes |= {f"agent_{k}": v for k, v in vars(h.agent.seconds).items()}
-        write_shard(place / name, h.state.arrays() | h.agent.codec_arrays(), attributes)
-        written[name] = checksum(place / name)
+        write_arrays(
+            place / name,
+            h.state.arrays() | h.agent.codec_arrays(),
+            attributes,
+            durable=True,
+            refusal=run_refused,
+        )
+        written[name] = sha256(place / name)
     shards: dict[str, str] = {}
     for part in transport.share(written):
         shards |= part
     if transport.root:
         manifest = {"format": FORMAT, "iteration": iteration, "shards": shards}
-        write_durably(place / "manifest.json", json.dumps(manifest, indent=1).encode())
+        write_whole(
+            place / "manifest.json",
+            json.dumps(manifest, indent=1).encode(),
+            durable=True,
+            refusal=run_refused,
+        )
         prune(folder, iteration, keep)
     return place
 
@@ -161,7 +166,7 @@ def invalid(place: Path, agents: int) -> str | None:
         path = place / name
         if not path.is_file():
             return f"{name} is missing"
-        if checksum(path) != digest:
+        if sha256(path) != digest:
             return f"{name} does not match its checksum"
     return None
 
@@ -178,45 +183,16 @@ def shard_name(agent: int) -> str:
     return f"rank-{agent:04d}.h5"
 
 
-def write_shard(
-    path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
-) -> None:
-    """Write named arrays and attributes, durably, under a temporary name that is then replaced."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with Patient(temporary) as target:
-            with h5py.File(target, "w") as file:
-                for name, array in arrays.items():
-                    file.create_dataset(name, data=array)
-                file.attrs.update(attributes)
-            if target.refused:
-                raise target.refused
-            os.fsync(target.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise unwritable(path, error) from None
+def read_array(place: Path, agent: int, name: str) -> np.ndarray:
+    """Read one array of an agent, such as its model "x".
 
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a small file so that after a crash it is there whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise unwritable(path, error) from None
-
-
-def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal text."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint does not hold it.
+    """
+    with h5py.File(place / shard_name(agent), "r") as file:
+        if name not in file:
+            raise CheckpointError(f"{place} holds no array {name}; it holds {', '.join(file)}.")
+        array: np.ndarray = file[name][()]
+        return array

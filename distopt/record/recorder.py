@@ -18,7 +18,8 @@ import numpy as np
 
 from distopt.core.arrays import F64
 from distopt.core.errors import CheckpointError
-from distopt.record.disk import REFUSED, abandon, unwritable
+from distopt.core.files import replaced
+from distopt.record.hdf5 import REFUSED, abandon, require_format, run_refused
 from distopt.record.series import SERIES
 
 FORMAT = 1
@@ -56,9 +57,11 @@ class Recorder:
         self.kept = [dict(row) for row in rows]
         self._pending: list[Mapping[str, Any]] = list(rows)
         self._rows = 0
-        temporary = path.with_name(path.name + ".tmp")
         repeats = int(meta.get("repeats", 1))
-        with h5py.File(temporary, "w", libver="latest") as file:
+        with (
+            replaced(path, refusal=run_refused) as temporary,
+            h5py.File(temporary, "w", libver="latest") as file,
+        ):
             series = file.create_group("series")
             series.attrs["rows"] = np.int64(0)
             for name in self.names:
@@ -74,7 +77,6 @@ class Recorder:
                 plain = isinstance(value, str | bool | int | float | np.generic)
                 group.attrs[key] = value if plain else json.dumps(value)
             group.create_dataset("W", data=matrix)
-        temporary.replace(path)
         self._open()
         self.flush()
 
@@ -103,7 +105,7 @@ class Recorder:
             self._pending = []
             self._series.clear()
             abandon(self._file)
-            raise unwritable(self.path, error) from None
+            raise run_refused(self.path, error) from None
         self._rows, self._pending = end, []
 
     def finish(self, status: str, stop_reason: str) -> None:
@@ -174,11 +176,7 @@ def read_metrics(path: Path) -> Metrics:
         # Single-writer mode opens files that are being written or whose writer died as well.
         with h5py.File(path, "r", libver="latest", swmr=True) as file:
             meta = dict(file["meta"].attrs)
-            if meta.get("format") != FORMAT:
-                raise CheckpointError(
-                    f"{path} has format {meta.get('format')}, but this version of distopt reads "
-                    f"format {FORMAT}."
-                )
+            require_format(path, meta.get("format"), FORMAT)
             found = file["series"]
             count = int(found.attrs["rows"])
             series = {name: found[name][:count] for name in SERIES if name in found}

@@ -9,17 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from distopt.config.build import Config, load_config, to_toml
 from distopt.core.arrays import F64
-from distopt.core.errors import CheckpointError, ConfigError, DataError
-from distopt.core.files import replaced
+from distopt.core.errors import CheckpointError, ConfigError
 from distopt.engine.run import resume, run
 from distopt.problems.costs.networks.family import Network
 from distopt.problems.costs.networks.network import NetworkCost
 from distopt.record import checkpoint
+from distopt.record.hdf5 import write_arrays
 from distopt.record.history import read_history
 from distopt.record.series import Series
 from distopt.theory.pl_star import DENSE, Report, curvature_bound, diagnose
@@ -210,10 +209,7 @@ def mean_model(folder: Path, config: Config) -> F64:
     """Return the mean of the agents' models in a checkpoint."""
     total = np.zeros(config.problem.dimension)
     for i in range(config.problem.agents):
-        with h5py.File(folder / checkpoint.shard_name(i), "r") as file:
-            if "x" not in file:
-                raise DataError(f"{folder} holds no models x; it cannot be measured.")
-            total += file["x"][()]
+        total += checkpoint.read_array(folder, i, "x")
     return total / config.problem.agents
 
 
@@ -290,18 +286,16 @@ def row(iteration: int, r: Report, held_out: float, limit: float) -> dict[str, f
 def write_diagnosis(found: Diagnosis, path: Path) -> None:
     """Write all numbers into an HDF5 file, readable without distopt."""
     c = found.config
-    with replaced(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["config"] = to_toml(c.problem, c.algorithm, c.compressor, c.run)
-        file.attrs["eta"], file.attrs["rate"] = found.eta, found.rate
-        group = file.create_group("points")
-        for name, series in QUANTITIES.items():
-            data = group.create_dataset(name, data=found.series(name).astype(series.dtype))
-            data.attrs["units"], data.attrs["description"] = series.units, series.description
-        curve = file.create_group("curve")
-        curve["iteration"], curve["nmse"] = found.curve
-        if found.spectrum.size:
-            file["spectrum"] = found.spectrum
-        pictures = file.create_group("pictures")
-        for name, rows in found.pictures.items():
-            pictures[name] = rows
+    arrays = {f"points/{name}": found.series(name) for name in QUANTITIES}
+    arrays |= dict(zip(("curve/iteration", "curve/nmse"), found.curve, strict=True))
+    if found.spectrum.size:
+        arrays["spectrum"] = found.spectrum
+    arrays |= {f"pictures/{name}": rows for name, rows in found.pictures.items()}
+    attributes = {
+        "format": FORMAT,
+        "config": to_toml(c.problem, c.algorithm, c.compressor, c.run),
+        "eta": found.eta,
+        "rate": found.rate,
+    }
+    described = {f"points/{name}": series for name, series in QUANTITIES.items()}
+    write_arrays(path, arrays, attributes, described)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
-import h5py
 import numpy as np
 import pydantic
 import tomli_w
@@ -24,11 +23,11 @@ from threadpoolctl import threadpool_limits
 from distopt.config.build import apply_settings, read_toml
 from distopt.core import units as q
 from distopt.core.errors import CheckpointError, ConfigError, TransportError
-from distopt.core.files import replaced
 from distopt.core.parameters import explain, field_names, nearest, show
 from distopt.mpirun.job import end_with_parent
 from distopt.problems.costs import REGISTRY
 from distopt.problems.costs.networks.family import Network
+from distopt.record.hdf5 import read_arrays, write_arrays
 from distopt.studies.threshold import Descent, Trial, threshold, trial
 from distopt.theory.pl_star import Report, diagnose
 
@@ -197,29 +196,22 @@ class Results:
         if not path.exists() or overwrite:
             return results
         try:
-            with h5py.File(path, "r") as file:
-                if file.attrs["format"] != FORMAT:
-                    raise CheckpointError(
-                        f"{path} has format {file.attrs['format']}; this version reads {FORMAT}."
-                    )
-                results.take(file)
-        except (OSError, KeyError, ValueError) as error:
-            raise CheckpointError(
-                f"{path} cannot be read as results of a sweep: {error}. --overwrite begins anew."
-            ) from None
+            results.take(*read_arrays(path, "results of a sweep", FORMAT))
+        except CheckpointError as error:
+            raise CheckpointError(f"{error} --overwrite begins anew.") from None
         return results
 
-    def take(self, file: h5py.File) -> None:
+    def take(self, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
         """Take what a file holds; its settings must be ours."""
-        theirs, ours = flat(file.attrs["settings"]), flat(self.sweep.text)
+        theirs, ours = flat(attributes["settings"]), flat(self.sweep.text)
         for key in sorted(theirs.keys() | ours.keys()):
             known = key.split(".")[0] != "networks" or key.split(".")[1] in self.sweep.networks
             if known and key in theirs and key in ours and theirs[key] != ours[key]:
                 raise CheckpointError(
                     f"{self.path} was made with {key} = {show(theirs[key])}, not {show(ours[key])}; "
-                    "--overwrite begins anew, --out takes another folder."
+                    "--out takes another folder."
                 )
-        for row in rows(file["trials"]):
+        for row in rows("trials", arrays):
             if row["network"] in self.sweep.networks:
                 done = Descent(row["eta"], row["epochs"], row["nmse"], bool(row["stable"]))
                 place = (row["network"], row["m"], row["seed"], row["samples"])
@@ -227,7 +219,7 @@ class Results:
                     row["network"], row["m"], row["samples"], row["seed"], row["beta"],
                     row["halvings"], done, self.sweep.settings.target,
                 )  # fmt: skip
-        for row in rows(file["starts"]):
+        for row in rows("starts", arrays):
             if row["network"] in self.sweep.networks and row["samples"] == self.smallest:
                 start = (row.pop("network"), row.pop("m"), row.pop("seed"))
                 self.starts[start] = row
@@ -239,12 +231,16 @@ class Results:
 
     def save(self) -> None:
         """Write everything, under a temporary name that is then replaced."""
-        with replaced(self.path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["format"] = FORMAT
-            file.attrs["settings"] = self.sweep.text
-            file.attrs["target"] = self.sweep.settings.target
-            columns(file.create_group("trials"), [trial_row(t) for t in self.trials.values()])
-            columns(file.create_group("starts"), self.start_rows())
+        write_arrays(
+            self.path,
+            columns("trials", [trial_row(t) for t in self.trials.values()])
+            | columns("starts", self.start_rows()),
+            {
+                "format": FORMAT,
+                "settings": self.sweep.text,
+                "target": self.sweep.settings.target,
+            },
+        )
 
     def add(self, done: "Trial | Start") -> None:
         """Take in one finished job."""
@@ -332,22 +328,20 @@ def start_row(start: Start) -> dict[str, float]:
     }
 
 
-def columns(group: h5py.Group, table: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as one data set for each column."""
-    for name in table[0] if table else ():
-        values = [row[name] for row in table]
-        kind = h5py.string_dtype() if isinstance(values[0], str) else None
-        group.create_dataset(name, data=values, dtype=kind)
+def columns(group: str, table: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Turn rows into one named array for each column."""
+    return {f"{group}/{name}": [row[name] for row in table] for name in (table[0] if table else ())}
 
 
-def rows(group: h5py.Group) -> Iterator[dict[str, Any]]:
-    """Read what `columns` wrote."""
-    data = {name: d.asstr()[()] if d.dtype.kind == "O" else d[()] for name, d in group.items()}
+def rows(group: str, arrays: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
+    """Turn the columns of a group back into rows."""
+    data = {
+        name.removeprefix(f"{group}/"): array.tolist()
+        for name, array in arrays.items()
+        if name.startswith(f"{group}/")
+    }
     for values in zip(*data.values(), strict=True):
-        yield {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in zip(data, values, strict=True)
-        }
+        yield dict(zip(data, values, strict=True))
 
 
 def flat(text: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distopt.core.errors import ConfigError
+from distopt.core.files import write_whole
 from distopt.studies.measure.link import Link
 from distopt.studies.suite import Case, Suite
 
@@ -45,11 +46,8 @@ class Item:
 
     def keep(self, result: dict[str, Any], seconds: float) -> None:
         """Write a result, whole or not at all."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(".part")
         text = json.dumps({"key": self.key(seconds), "result": result}, indent=1)
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(self.path)
+        write_whole(self.path, text.encode())
 
     def kept(self, seconds: float | None) -> dict[str, Any] | None:
         """Return the result if there is one (made with this time limit, if one is given)."""
