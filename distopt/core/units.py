@@ -1,4 +1,4 @@
-"""Numbers as people read them: bytes, seconds, shares and small values."""
+"""Numbers as people read them: bytes, seconds, rates, shares and small values."""
 
 import math
 
@@ -48,6 +48,22 @@ def share(part: float | None) -> str:
     if part is None or not math.isfinite(part):
         return "-"
     return f"{three_digits(100 * part)} %"
+
+
+def rate(bits_per_second: float | str | None) -> str:
+    """Write the rate of a link; a word such as "never" stays what it is.
+
+    >>> rate(2.5e8), rate("never"), rate(None)
+    ('250 Mbit/s', 'never', '-')
+    """
+    if bits_per_second is None or isinstance(bits_per_second, str):
+        return bits_per_second or "-"
+    power, unit = max(
+        (p, u)
+        for p, u in ((0, ""), (3, "k"), (6, "M"), (9, "G"))
+        if bits_per_second >= 10**p or not p
+    )
+    return f"{bits_per_second / 10**power:.3g} {unit}bit/s"
 
 
 def small(value: float | None, digits: int = 2) -> str:

@@ -1,0 +1,270 @@
+"""Write a `Results` table: for a terminal, as HTML, JSON, CSV, Markdown or LaTeX.
+
+People get the columns that are shown, values with their units; columns that are joined share a cell.
+JSON and CSV have every column and the values as they are. LaTeX (booktabs) has a column for every
+quantity that is shown, its unit in the header.
+"""
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
+from itertools import groupby
+from typing import Any, TypeAlias
+
+from rich.console import Console
+from rich.table import Table
+
+from distopt.core import units
+from distopt.studies.results import MISSING, Column, Results, Row
+
+Cell: TypeAlias = list[Column]  # the columns that share one cell
+
+
+def cells_of(results: Results) -> list[Cell]:
+    """Put the columns that are joined together."""
+    cells: list[Cell] = []
+    for column in results.shown:
+        if column.join and cells:
+            cells[-1].append(column)
+        else:
+            cells.append([column])
+    return cells
+
+
+def heading(cell: Cell, after_title: str = "\n") -> str:
+    """Write the header of a cell, after what its columns stand under."""
+    title = cell[0].under + after_title * bool(cell[0].under)
+    return title + joined(cell, [column.header for column in cell])
+
+
+def content(cell: Cell, row: Row) -> str:
+    """Write a cell; of values that are all unknown one mark is enough."""
+    texts = [column.text(row) for column in cell]
+    return MISSING if set(texts) == {MISSING} else joined(cell, texts)
+
+
+def joined(cell: Cell, texts: Iterable[str]) -> str:
+    """Put the texts of a cell behind each other."""
+    whole = ""
+    for column, text in zip(cell, texts, strict=True):
+        whole += column.join * bool(whole and text) + text
+    return whole
+
+
+# For people
+
+
+def to_terminal(results: Results, console: Console) -> None:
+    """Print a table, in several parts where the terminal is narrow, and its notes."""
+    for part in rich_tables(results, console.width):
+        console.print(part)
+    for note in results.notes:
+        console.print(note, style="dim", markup=False)
+
+
+def rich_tables(results: Results, width: int) -> list[Table]:
+    """Draw a table; one that is too wide comes in parts, each with the first column."""
+    cells = cells_of(results)
+    texts = [[heading(c), *(content(c, row) for row in results.rows)] for c in cells]
+    widths = [3 + max(len(line) for t in column for line in t.split("\n")) for column in texts]
+    parts: list[list[int]] = [[0]]
+    for number in range(1, len(cells)):
+        if len(parts[-1]) > 1 and sum(widths[i] for i in parts[-1]) + widths[number] > width:
+            parts.append([0])
+        parts[-1].append(number)
+    several = any("\n" in text for column in texts for text in column[1:])
+    tables: list[Table] = []
+    for part in parts:
+        title = results.title if not tables else None
+        table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+        for i in part:
+            table.add_column(
+                texts[i][0], justify="left" if to_the_left(cells, i) else "right", no_wrap=True
+            )
+        for row in range(1, len(results.rows) + 1):
+            table.add_row(*(texts[i][row] for i in part), end_section=several)
+        tables.append(table)
+    return tables
+
+
+def to_the_left(cells: Sequence[Cell], number: int) -> bool:
+    """Whether a cell is set to the left: the first one, and words."""
+    return number == 0 or cells[number][0].words
+
+
+def to_html(results: Results) -> str:
+    """Write the table and its notes; lines of a cell after its first are smaller."""
+    cells = cells_of(results)
+    left = [' class="left"' if to_the_left(cells, i) else "" for i in range(len(cells))]
+    top = "".join(
+        f"<th{side}>{html_lines(heading(c))}</th>" for side, c in zip(left, cells, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f"<td{side}>{html_lines(content(c, row))}</td>"
+            for side, c in zip(left, cells, strict=True)
+        )
+        + "</tr>"
+        for row in results.rows
+    )
+    notes = "".join(f'<p class="remark">{escape(note)}</p>' for note in results.notes)
+    return (
+        f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+        f"{notes}"
+    )
+
+
+def html_lines(text: str) -> str:
+    """Write one cell."""
+    first, *rest = text.split("\n")
+    return escape(first) + "".join(f"<br><small>{escape(line)}</small>" for line in rest)
+
+
+def to_markdown(results: Results) -> str:
+    """Write a table as our docs have them: no title, notes as paragraphs below."""
+    cells = cells_of(results)
+    rows = [[content(c, row) for c in cells] for row in results.rows]
+    lines = [
+        markdown_row(heading(c, ": ") for c in cells), "|---" * len(cells) + "|",
+        *map(markdown_row, rows),
+    ]  # fmt: skip
+    return "\n".join([*lines, *(f"\n{note}" for note in results.notes)])
+
+
+def markdown_row(cells: Iterable[str]) -> str:
+    """Write one row: a | inside a cell is escaped, its lines are joined by commas."""
+    return "| " + " | ".join(c.replace("|", "\\|").replace("\n", ", ") for c in cells) + " |"
+
+
+# For programs
+
+
+def finite(item: Any) -> Any:
+    """Replace numbers that JSON does not know by None, at any depth."""
+    if isinstance(item, Mapping):
+        return {key: finite(value) for key, value in item.items()}
+    if isinstance(item, list | tuple):
+        return [finite(value) for value in item]
+    if isinstance(item, float) and not math.isfinite(item):
+        return None
+    return item
+
+
+def to_json(results: Results) -> str:
+    """Write one JSON object in one line: title, columns, rows, notes."""
+    whole = {
+        "title": results.title,
+        "columns": [
+            {"key": c.key, "header": c.header, "unit": c.unit, "meaning": c.meaning}
+            for c in results.columns
+        ],
+        "rows": [{c.key: row.get(c.key) for c in results.columns} for row in results.rows],
+        "notes": list(results.notes),
+    }
+    return json.dumps(finite(whole), allow_nan=False, default=str)
+
+
+def to_csv(results: Results) -> str:
+    """Write the keys of the columns, then a line for every row; what is unknown is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([c.key for c in results.columns])
+    writer.writerows([[row.get(c.key) for c in results.columns] for row in results.rows])
+    return text.getvalue().rstrip("\n")
+
+
+# For papers
+
+SPECIAL = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "<": "$<$", ">": "$>$", "|": r"$|$", "≤": r"$\le$", "≈": r"$\approx$", "µ": r"$\mu$",
+    "x̄": r"$\bar{x}$", "‖": r"$\|$", "∇": r"$\nabla$", "²": "$^2$",
+}  # fmt: skip
+PATTERN = re.compile("|".join(map(re.escape, sorted(SPECIAL, key=len, reverse=True))))
+EXPONENT = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)e([+-]?\d+)\b")
+SCALES = {
+    "B": ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
+    "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
+    "bit/s": ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"), (1.0, "bit/s")),
+    "%": ((0.01, "%"),),
+}
+
+
+def to_latex(results: Results) -> str:
+    """Write a `table` environment for the package booktabs."""
+    columns = results.shown
+    body = [latex_column(column, results.rows) for column in columns]
+    sides = "".join("l" if i == 0 or c.words else "r" for i, c in enumerate(columns))
+    lines = [
+        r"\begin{table}", r"\centering", rf"\caption{{{latex(results.title)}}}",
+        rf"\begin{{tabular}}{{{sides}}}", r"\toprule", *latex_spans(columns),
+        latex_row(column[0] for column in body), r"\midrule",
+        *(latex_row(cells) for cells in zip(*(column[1:] for column in body), strict=True)),
+        r"\bottomrule", r"\end{tabular}",
+        *(rf"\par\smallskip{{\footnotesize {latex(note)}}}" for note in results.notes),
+        r"\end{table}",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def latex_spans(columns: Sequence[Column]) -> list[str]:
+    """Write the titles above neighbouring columns, with a rule under each."""
+    if not any(column.under for column in columns):
+        return []
+    spans, rules, last = [], "", 0
+    for title, group in groupby(columns, key=lambda column: column.under):
+        first, last = last + 1, last + len(list(group))
+        spans.append(rf"\multicolumn{{{last - first + 1}}}{{c}}{{{latex(title)}}}")
+        rules += rf"\cmidrule(lr){{{first}-{last}}}" * bool(title)
+    return [latex_row(spans), rules]
+
+
+def latex_column(column: Column, rows: Sequence[Row]) -> list[str]:
+    """Write header and cells of a column; numbers with a unit are all written in the header's."""
+    numbers = [v for row in rows if isinstance(v := row.get(column.key), int | float)]
+    if column.unit not in SCALES or len(numbers) < sum(
+        row.get(column.key) is not None for row in rows
+    ):
+        return [latex(column.header), *(latex(column.text(row)) for row in rows)]
+    largest = max((abs(v) for v in numbers if math.isfinite(v)), default=0.0)
+    scales = SCALES[column.unit]
+    scale, unit = next((s for s in scales if largest >= s[0]), scales[-1])
+    in_unit = Column(
+        column.key, column.header, write=lambda v: units.three_digits(v / scale), marks=column.marks
+    )
+    return [f"{latex(column.header)} [{latex(unit)}]", *(latex(in_unit.text(row)) for row in rows)]
+
+
+def latex_row(cells: Iterable[str]) -> str:
+    """Write one row."""
+    return " & ".join(cells) + r" \\"
+
+
+def latex(text: str) -> str:
+    r"""Escape a text; numbers such as 1e-6 become powers of ten.
+
+    >>> print(latex("gt_2 & 50 %, P ≤ 1e-6"))
+    gt\_2 \& 50 \%, P $\le$ $10^{-6}$
+    """
+    escaped = PATTERN.sub(lambda found: SPECIAL[found[0]], text)
+    return EXPONENT.sub(power_of_ten, escaped)
+
+
+def power_of_ten(found: re.Match[str]) -> str:
+    """Write a number with an exponent as mathematics."""
+    mantissa = "" if found[1] == "1" else rf"{found[1]}\times"
+    return f"${mantissa}10^{{{int(found[2])}}}$"
+
+
+FORMATS: Mapping[str, Callable[[Results], str]] = {
+    "csv": to_csv,
+    "json": to_json,
+    "md": to_markdown,
+    "latex": to_latex,
+}

@@ -1,0 +1,119 @@
+"""The table that every study ends in: columns with name, unit and meaning, rows of plain values, notes.
+
+`distopt.show.render` is the one place that writes it: for a terminal, as HTML, JSON, CSV, Markdown or
+LaTeX.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from distopt.core import units
+
+Row: TypeAlias = Mapping[str, Any]
+MISSING = "-"  # how a value that is not there is written
+
+
+def write_plain(value: Any) -> str:
+    """Write a value that has no unit.
+
+    >>> [write_plain(v) for v in ("gt", 3, 0.12345, 1e-9, True)]
+    ['gt', '3', '0.123', '1e-09', 'yes']
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def write_count(value: float) -> str:
+    """Write a whole number, which a median may have made a half.
+
+    >>> write_count(120.0), write_count(12.5)
+    ('120', '12')
+    """
+    return f"{value:.0f}"
+
+
+WRITERS: Mapping[str, Callable[[Any], str]] = {
+    "B": units.nbytes,
+    "s": units.seconds,
+    "%": units.share,
+    "bit/s": units.rate,
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One quantity of a table.
+
+    Attributes
+    ----------
+    key : str
+        Of the rows, and the name in JSON and CSV.
+    header : str
+        What people read.
+    unit : str
+        Of the values as they stand in the rows. "%" means that they are shares of 1.
+    meaning : str
+        One sentence, for JSON and whoever wonders.
+    write : callable, optional
+        Writes a value for people; the unit decides where it is missing.
+    under : str
+        Title above neighbouring columns that belong together, such as an accuracy.
+    join : str
+        Shares the cell of the column before, behind this separator, where cells may hold several values
+        (everywhere but in JSON, CSV and LaTeX).
+    marks : Mapping[str, str]
+        Patterns such as ``"{}*"`` for the written value, by the key of the row that must be true.
+    shown : bool
+        Whether people see it; JSON and CSV have every column.
+    words : bool
+        Whether the values are words, set to the left.
+    """
+
+    key: str
+    header: str
+    unit: str = ""
+    meaning: str = ""
+    write: Callable[[Any], str] | None = None
+    under: str = ""
+    join: str = ""
+    marks: Mapping[str, str] | None = None
+    shown: bool = True
+    words: bool = False
+
+    def text(self, row: Row) -> str:
+        """Write the value of a row for people."""
+        value = row.get(self.key)
+        if value is None:
+            return MISSING
+        written = (self.write or WRITERS.get(self.unit, write_plain))(value)
+        for key, pattern in (self.marks or {}).items():
+            if row.get(key):
+                written = pattern.format(written, row[key])
+        return written
+
+
+@dataclass(frozen=True)
+class Results:
+    """A table.
+
+    Attributes
+    ----------
+    title : str
+    columns : Sequence[Column]
+    rows : Sequence[Mapping[str, Any]]
+        Values by key; one that is absent or None is unknown.
+    notes : Sequence[str]
+        Sentences that belong under it.
+    """
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    notes: Sequence[str] = ()
+
+    @property
+    def shown(self) -> list[Column]:
+        """The columns that people see."""
+        return [column for column in self.columns if column.shown]
