@@ -31,3 +31,21 @@ def test_every_member_has_a_page(kind):
     names = importlib.import_module(f"distopt.{kind}").REGISTRY.names()
     pages = {page.stem for page in (ROOT / "docs" / kind).glob("*.md")}
     assert set(names) <= pages
+
+
+def test_pages_of_algorithms_have_the_same_headings():
+    wanted = [
+        "Equations",
+        "What is sent",
+        "Constants",
+        "Guarantee",
+        "State",
+        "When to use it",
+        "When not",
+        "Reference",
+    ]
+    for page in (ROOT / "docs" / "algorithms").glob("*.md"):
+        if page.stem != "README":
+            lines = page.read_text().splitlines()
+            assert lines[0].startswith(f"# {page.stem}: ")
+            assert [line[3:] for line in lines if line.startswith("## ")] == wanted, page.name
