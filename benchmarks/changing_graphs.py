@@ -32,6 +32,7 @@ import numpy as np
 from distopt.algorithms.zed import Zed
 from distopt.core.errors import DivergedError, MessageError
 from distopt.core.randomness import STREAM_SHARED, make_key, uniform
+from distopt.core.workspace import Workspace
 from distopt.problems.problem import Problem
 from distopt.studies.suite import load_suite
 
@@ -148,12 +149,12 @@ class Reader:
 
     def __init__(self, compressor, d):
         self.compressor, self.state = compressor, compressor.new_state(d)
-        self.h, self.hat = np.zeros(d), np.zeros(d)
+        self.h, self.hat, self.work = np.zeros(d), np.zeros(d), Workspace()
 
     def read(self, payload, alpha):
         """Hat = h + q;  h += alpha q."""
         self.hat[:] = self.h
-        used = self.compressor.decode_add(payload, 1.0, self.hat, KEY, self.state)
+        used = self.compressor.decode_add(payload, 1.0, self.hat, KEY, self.state, self.work)
         if used != payload.size:
             raise MessageError(f"{payload.size - used} bytes are left over")
         self.h += alpha * (self.hat - self.h)
@@ -169,7 +170,7 @@ class Writer(Reader):
 
     def write(self, z, alpha):
         """Return the bytes of C(z - h), and read them."""
-        nbytes = self.compressor.encode(z - self.h, self.out, KEY, self.encoder)
+        nbytes = self.compressor.encode(z - self.h, self.out, KEY, self.encoder, self.work)
         payload = self.out[:nbytes].copy()
         self.read(payload, alpha)
         return payload

@@ -21,6 +21,7 @@ from distopt.compressors.coders.bits import flush_bits
 from distopt.compressors.coders.entropy import FastCoder, RangeCoder
 from distopt.compressors.coders.gamma import MAX_BITS, read_gamma, write_gamma
 from distopt.core.randomness import make_key, uniform
+from distopt.core.workspace import Workspace
 
 LARGE = 0.003  # of the codes are beyond +-1
 
@@ -106,7 +107,7 @@ def entropy(p):
 def compare(nonzero, habits, d, rounds):
     """Print one line per coder."""
     codes, source, target = np.zeros(d, np.int8), np.zeros(d, np.int8), np.zeros(d, np.int8)
-    rows = {name: make() for name, make in ROWS.items()}
+    rows, work = {name: make() for name, make in ROWS.items()}, Workspace()
     states = {name: (c.new_state(d), c.new_state(d)) for name, c in rows.items()}
     outs = {name: np.zeros(c.max_nbytes(d), np.uint8) for name, c in rows.items()}
     times = {name: ([], []) for name in rows}
@@ -118,9 +119,9 @@ def compare(nonzero, habits, d, rounds):
         copies.append(thread_time() - began)
         for name, coder in rows.items():
             began = thread_time()
-            nbytes = coder.encode(codes, outs[name], states[name][0])
+            nbytes = coder.encode(codes, outs[name], states[name][0], work)
             middle = thread_time()
-            coder.decode(outs[name][:nbytes], target, states[name][1])
+            coder.decode(outs[name][:nbytes], target, states[name][1], work)
             ended = thread_time()
             assert (target == codes).all(), name
             if k >= 3:

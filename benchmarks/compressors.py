@@ -31,6 +31,7 @@ from distopt.compressors.top_k import TopK
 from distopt.compressors.unbiased_rand_k import UnbiasedRandK
 from distopt.compressors.uniform import Uniform
 from distopt.core.randomness import make_key, normal
+from distopt.core.workspace import Workspace
 
 ROWS = {
     "identity": Identity(),
@@ -86,10 +87,10 @@ def exchanges(d):
             error = np.linalg.norm(decoded / relative.r - x) ** 2 / np.linalg.norm(x) ** 2
             assert error <= (1 - relative.psi) * 1.1 + 1e-12, (name, error, relative)
         out, acc = np.zeros(compressor.max_nbytes(d), np.uint8), np.zeros(d)
-        state = compressor.new_state(d)
-        payload = out[: compressor.encode(x, out, key, state)]
-        yield name, payload.size, (compressor.encode, x, out, key, state), (
-            compressor.decode_add, payload, 0.5, acc, key, state,
+        state, work = compressor.new_state(d), Workspace()
+        payload = out[: compressor.encode(x, out, key, state, work)]
+        yield name, payload.size, (compressor.encode, x, out, key, state, work), (
+            compressor.decode_add, payload, 0.5, acc, key, state, work,
         )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ import numba
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from distopt.core.workspace import Workspace
 from distopt.fixedpoint import Format, Rounding, encode, matvec, rounding_key
 
 Q = Format(3, 5)
@@ -87,15 +88,17 @@ def rounding(size, rounds, calls, check=True):
     x, v, out = values(size), np.ones(size), np.ones(size, Q.dtype)
     source = np.random.default_rng(1).integers(0, 2**63, size * 9 // 16)
     target = np.ones_like(source)
-    key = rounding_key(0, 0)
+    key, work = rounding_key(0, 0), Workspace()
     rows = {"np.copyto, 9 bytes a value": lambda: np.copyto(target, source)}
     for name, mode in MODES.items():
         if check:
             codes = encode(x, Q, mode, key, v=v, out=out, checked=True).codes
             error = codes[:1_000_000] * Q.unit - x[:1_000_000]
             assert np.abs(error).max() <= Q.unit
-        rows[name] = lambda mode=mode: encode(x, Q, mode, key, v=v, out=out, checked=True)
-    rows["SR, finiteness seen first"] = lambda: encode(x, Q, MODES["SR"], key, out=out)
+        rows[name] = lambda mode=mode: encode(
+            x, Q, mode, key, v=v, out=out, checked=True, work=work
+        )
+    rows["SR, finiteness seen first"] = lambda: encode(x, Q, MODES["SR"], key, out=out, work=work)
     show(interleaved(rows, rounds, calls), "np.copyto, 9 bytes a value", size, "value", TARGETS)
 
 
@@ -139,14 +142,14 @@ def apytypes(x):
 
 def rivals(size, rounds):
     """SR to Q3.5 by other packages."""
-    x, out, key = values(size), np.ones(size, Q.dtype), rounding_key(0, 0)
+    x, out, key, work = values(size), np.ones(size, Q.dtype), rounding_key(0, 0), Workspace()
     generator = np.random.default_rng(0)
 
     def recipe():
         return np.clip(np.floor(x * 32 + generator.random(x.size)), -128, 127).astype(np.int8)
 
     rows = {
-        "distopt SR": lambda: encode(x, Q, MODES["SR"], key, out=out, checked=True),
+        "distopt SR": lambda: encode(x, Q, MODES["SR"], key, out=out, checked=True, work=work),
         "numpy recipe": recipe,
     }
     for make in (qtorch, pychop, apytypes):

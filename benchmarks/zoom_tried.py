@@ -15,7 +15,6 @@ from typing import Annotated, ClassVar
 import numpy as np
 from tune import EXPERIMENTS, PROBLEMS
 
-from distopt.compressors.base import scratch
 from distopt.compressors.coders.range_coder import CONTEXTS, ROW, STEP, context
 from distopt.compressors.zoom import CAP, HIGHEST, Zoom
 from distopt.compressors.zooming import UNSET, power_of_two, quantise, write_first_scales, zoom
@@ -37,10 +36,10 @@ class Tried(Zoom):
     price: Annotated[float, Field(ge=0)] = 0.0  # a code that costs b bits more is b price rarer
     gain: Annotated[float, Field(gt=0)] = 1.0  # of log2 step's moves
 
-    def encode(self, x, out, key, state):
+    def encode(self, x, out, key, state, work):
         bounds, level = state["bounds"], state["level"]
         before = level.copy()
-        codes = scratch("codes", x.size, np.int16)[: x.size]
+        codes = work.array("codes", x.size, np.int16)
         at = write_first_scales(x, bounds, level, out)
         quantise(x, bounds, level, self.rounding, HIGHEST, codes)
         if self.price and level[0] != UNSET:
@@ -51,11 +50,11 @@ class Tried(Zoom):
             codes[:] = 0  # costs no byte: a payload without bytes is decoded as zeros
         zoom(codes, bounds, level, self._activity, CAP)
         self.damp(before, level)
-        return at + self.coder(x.size).encode(codes, out[at:], state)
+        return at + self.coder(x.size).encode(codes, out[at:], state, work)
 
-    def decode_add(self, payload, weight, acc, key, state):
+    def decode_add(self, payload, weight, acc, key, state, work):
         before = state["level"].copy()
-        at = super().decode_add(payload, weight, acc, key, state)
+        at = super().decode_add(payload, weight, acc, key, state, work)
         self.damp(before, state["level"])
         return at
 

@@ -6,11 +6,12 @@ from time import perf_counter
 
 import numpy as np
 
-from distopt.algorithms.memory import Memory
+from distopt.algorithms.memory import Memory, MemoryKind, Replicas, RunningSum
 from distopt.compressors.base import CodecState, Compressor
 from distopt.core.arrays import F64, I64, U8
 from distopt.core.errors import DataError, DivergedError, MessageError
 from distopt.core.randomness import kernel, make_key
+from distopt.core.workspace import Workspace
 from distopt.fixedpoint.format import Codes
 from distopt.fixedpoint.problems import IntegerProblem
 from distopt.problems.batches import Batches
@@ -59,6 +60,8 @@ class Agent:
         What may help where it diverges.
     batch : int
         Samples of a gradient, drawn anew for each; 0: all, the exact gradient.
+    workspace : Workspace, optional
+        Where its temporaries live. Agents that work in turn may share one.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Agent:
         vectors: int = 2,
         batch: int = 0,
         remedy: str = "a smaller algorithm.eta may help",
+        workspace: Workspace | None = None,
     ) -> None:
         self.index = index
         self.cost = cost
@@ -82,6 +86,7 @@ class Agent:
         self.compressor = compressor
         self.seed = seed
         self.remedy = remedy
+        self.work = workspace or Workspace()
         self.iteration = 0
         self.batches = Batches(cost.samples, batch, seed, index) if batch else None  # type: ignore[attr-defined]
         self.seconds = Seconds()
@@ -98,6 +103,11 @@ class Agent:
         self._names = [f"vector {v}" for v in range(vectors)]
         self._encoders = [compressor.new_state(d) for _ in range(vectors)]
         self._decoders = [[compressor.new_state(d) for _ in range(vectors)] for _ in members]
+
+    def new_memory(self, kind: MemoryKind) -> Memory:
+        """Make a zero memory of the named layout, for this agent and its neighbours."""
+        layout = Replicas if kind == "replicas" else RunningSum
+        return layout(self.weights, self.dimension, self.work)
 
     def begin(self, k: int) -> None:
         """Go to iteration k; the driver calls it before the step."""
@@ -193,7 +203,8 @@ class Agent:
             key = self._keys[0][stream]
             key[2] = k
             try:
-                used += self.compressor.encode(vector, buffer[used:], key, self._encoders[stream])
+                state = self._encoders[stream]
+                used += self.compressor.encode(vector, buffer[used:], key, state, self.work)
             except DivergedError as error:
                 raise DivergedError(
                     f"Agent {self.index} cannot send {name} at iteration {k}: {error}"
@@ -262,7 +273,7 @@ class Agent:
         key, state = self._keys[member][stream], self._decoders[member][stream]
         key[2] = self.iteration
         try:
-            return self.compressor.decode_add(payload, weight, acc, key, state)
+            return self.compressor.decode_add(payload, weight, acc, key, state, self.work)
         except MessageError as error:
             raise self._message_error(member, str(error)) from None
 

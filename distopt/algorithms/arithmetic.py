@@ -20,7 +20,6 @@ from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import State
 from distopt.algorithms.memory import Replicas
 from distopt.algorithms.updates import descend, track
-from distopt.compressors.base import scratch
 from distopt.core.arrays import F64, I64
 from distopt.core.errors import ConfigError, DataError
 from distopt.core.parameters import Field, field_names, parameters, require_known
@@ -172,8 +171,9 @@ class FixedPoint:
         self._step[2] = self.agent.iteration
         np.multiply(y, eta, out=self._product)
         rounded = encode(
-            self._product, self.x, self.arithmetic.x.rounding, self._step, out=self._moves
-        )
+            self._product, self.x, self.arithmetic.x.rounding, self._step, out=self._moves,
+            work=self.agent.work,
+        )  # fmt: skip
         s.saturations[0] += rounded.saturated + s.hx.saturated
         s.saturations[0] += move(
             s.x_codes, s.hx.codes, self._moves, self.x.lowest_code, self.x.highest_code
@@ -194,7 +194,8 @@ class FixedPoint:
     def _round_gradient(self, g: F64, out: Codes, k: int) -> int:
         self._gradient[2] = k
         rounding = self.arithmetic.gradient.rounding
-        return encode(g, self.g, rounding, self._gradient, out=out).saturated
+        work = self.agent.work
+        return encode(g, self.g, rounding, self._gradient, out=out, work=work).saturated
 
 
 class EdgeMemory(Replicas):
@@ -210,7 +211,7 @@ class EdgeMemory(Replicas):
 
     def __init__(self, agent: Agent, gamma: float, format: Format, place: Place, site: int) -> None:
         d = agent.dimension
-        super().__init__(agent.weights, d)
+        super().__init__(agent.weights, d, agent.work)
         self.agent, self.format, self.rounding = agent, format, place.rounding
         self.scaled = [gamma * weight for weight in agent.weights]
         self.codes, self.saturated = np.zeros(d, np.int64), 0
@@ -228,7 +229,7 @@ class EdgeMemory(Replicas):
         """Round the term of every edge, then advance h by alpha q."""
         hats = self.h
         if alpha != 1:
-            q = scratch("memory", self.h.size, np.float64)[: self.h.size].reshape(self.h.shape)
+            q = self.q
             hats = np.add(self.h, q, out=self._hats)
         self.codes.fill(0)
         self.saturated = 0
@@ -239,7 +240,7 @@ class EdgeMemory(Replicas):
             weigh_difference(low, high, weight, self._term)
             key[2] = self.agent.iteration
             self.saturated += encode(
-                self._term, self.format, self.rounding, key, out=self._rounded
+                self._term, self.format, self.rounding, key, out=self._rounded, work=self.work
             ).saturated
             # What flows from low to high leaves the one end and enters the other.
             accumulate(self.codes, self._rounded, -1 if lower else 1)

@@ -6,7 +6,7 @@ import numpy as np
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
-from distopt.algorithms.memory import MemoryKind, MemoryStart, make_memory
+from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.algorithms.updates import descend, track
 from distopt.core.arrays import F64
 from distopt.core.parameters import parameters
@@ -40,8 +40,8 @@ class Beer(Algorithm):
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), y=np.empty(d), g=np.empty(d))
-        s.keep(hx=make_memory(self.memory, agent.weights, d))
-        s.keep(hy=make_memory(self.memory, agent.weights, d))
+        s.keep(hx=agent.new_memory(self.memory))
+        s.keep(hy=agent.new_memory(self.memory))
         if self.memory_start == "x0":
             s.hx.start_at(x0)
         s.keep(mixed_x=s.hx.mixed, mixed_y=s.hy.mixed)  # used in the next iteration

@@ -7,7 +7,7 @@ import numpy as np
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.arithmetic import ArithmeticField, make_numbers, refuse_in_fixed_point
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
-from distopt.algorithms.memory import MemoryKind, MemoryStart, make_memory
+from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.core.arrays import F64
 from distopt.core.parameters import parameters
 from distopt.theory.rules import following, mixing_step, tracking_step
@@ -49,8 +49,8 @@ class CompressedTracking1(Algorithm):
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), y=np.empty(d), g=np.empty(d))
-        s.keep(hx=make_memory(self.memory, agent.weights, d))
-        s.keep(hy=make_memory(self.memory, agent.weights, d))
+        s.keep(hx=agent.new_memory(self.memory))
+        s.keep(hy=agent.new_memory(self.memory))
         if self.memory_start == "x0":
             s.hx.start_at(x0)
         s.work(dx=np.empty(d), dy=np.empty(d), g_next=np.empty(d))

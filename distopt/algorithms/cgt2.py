@@ -7,7 +7,7 @@ import numpy as np
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.arithmetic import ArithmeticField, make_numbers, refuse_in_fixed_point
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, Rate, State, Step
-from distopt.algorithms.memory import MemoryKind, make_memory
+from distopt.algorithms.memory import MemoryKind
 from distopt.algorithms.updates import difference
 from distopt.compressors.base import Absolute, Guarantee
 from distopt.core.arrays import F64
@@ -62,8 +62,8 @@ class CompressedTracking2(Algorithm):
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), y=np.empty(d), g=np.empty(d))
-        s.keep(hx=make_memory(self.memory, agent.weights, d))
-        s.keep(hy=make_memory(self.memory, agent.weights, d))
+        s.keep(hx=agent.new_memory(self.memory))
+        s.keep(hy=agent.new_memory(self.memory))
         s.keep(sx=np.ones(1), sy=np.ones(1))
         s.work(dx=np.empty(d), dy=np.empty(d), g_next=np.empty(d))
         agent.gradient(s.x, out=s.g)

@@ -6,7 +6,7 @@ import numpy as np
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
-from distopt.algorithms.memory import MemoryKind, MemoryStart, make_memory
+from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
 from distopt.theory.rules import lag_at_one, mixing_step, untracked_step
@@ -40,7 +40,7 @@ class Choco(Algorithm):
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
-        s.keep(x=x0.copy(), hx=make_memory(self.memory, agent.weights, d))
+        s.keep(x=x0.copy(), hx=agent.new_memory(self.memory))
         if self.memory_start == "x0":
             s.hx.start_at(x0)
         s.work(dx=np.empty(d), g=np.empty(d))

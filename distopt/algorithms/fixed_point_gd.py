@@ -87,7 +87,9 @@ class FixedPointGD(Algorithm):
             )
         q = Format.parse(self.format)
         s.problem = agent.cost.integer(q)
-        s.iteration = Iteration(self.descent(), s.problem, self.repeats, agent.seed)
+        s.iteration = Iteration(
+            self.descent(), s.problem, self.repeats, agent.seed, work=agent.work
+        )
         s.reports = agent.index == 0  # what all agents count alike is told once
         try:
             start = encode(x0, q, overflow=self.overflow)

@@ -6,7 +6,7 @@ import numpy as np
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
-from distopt.algorithms.memory import MemoryKind, MemoryStart, make_memory
+from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.core.arrays import F64
 from distopt.core.parameters import parameters
 from distopt.theory.rules import following
@@ -48,7 +48,7 @@ class Lead(Algorithm):
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), D=np.zeros(d), g=np.empty(d))
-        s.keep(hx=make_memory(self.memory, agent.weights, d))
+        s.keep(hx=agent.new_memory(self.memory))
         if self.memory_start == "x0":
             s.hx.start_at(x0)
         s.work(z=np.empty(d), direction=np.empty(d))

@@ -15,9 +15,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from distopt.compressors.base import scratch
 from distopt.core.arrays import F64
 from distopt.core.randomness import kernel
+from distopt.core.workspace import Workspace
 
 MemoryKind: TypeAlias = Literal["replicas", "sum"]
 MemoryStart: TypeAlias = Literal["zeros", "x0"]
@@ -69,7 +69,8 @@ class Memory(ABC):
 class Replicas(Memory):
     """One memory per member: h : float64[1 + degree, d]."""
 
-    def __init__(self, weights: Sequence[float], d: int) -> None:
+    def __init__(self, weights: Sequence[float], d: int, work: Workspace) -> None:
+        self.work = work
         self.weights = np.array([0.0, *weights])
         self.h = np.zeros((1 + len(weights), d))
         self.own = self.h[0]
@@ -82,7 +83,7 @@ class Replicas(Memory):
         """With alpha = 1 the message goes straight into h, which then is the hat."""
         if alpha == 1:
             return scale, self.h[member]
-        q = self._q()[member]
+        q: F64 = self.q[member]
         q.fill(0.0)
         return scale, q
 
@@ -90,11 +91,11 @@ class Replicas(Memory):
         if alpha == 1:
             weighted_differences(self.h, self.weights, self.mixed)
         else:
-            mix_and_remember(self.h, self._q(), self.weights, alpha, self.mixed)
+            mix_and_remember(self.h, self.q, self.weights, alpha, self.mixed)
 
     @property
     def sent(self) -> F64:
-        return self._q()[0]  # type: ignore[no-any-return]
+        return self.q[0]  # type: ignore[no-any-return]
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"h": self.h}
@@ -102,14 +103,17 @@ class Replicas(Memory):
     def replica(self, member: int) -> F64 | None:
         return self.h[member]  # type: ignore[no-any-return]
 
-    def _q(self) -> F64:
-        return scratch("memory", self.h.size, np.float64)[: self.h.size].reshape(self.h.shape)
+    @property
+    def q(self) -> F64:
+        """What the messages said of each member, where alpha < 1: float64[1 + degree, d]."""
+        return self.work.array("memory", self.h.shape)
 
 
 class RunningSum(Memory):
     """h_i and m = sum_j W_ij h_j (own term included), each float64[d]."""
 
-    def __init__(self, weights: Sequence[float], d: int) -> None:
+    def __init__(self, weights: Sequence[float], d: int, work: Workspace) -> None:
+        self.work = work
         self.weights = [1.0 - float(sum(weights)), *weights]
         self.own = np.zeros(d)
         self.sum = np.zeros(d)
@@ -122,7 +126,7 @@ class RunningSum(Memory):
 
     def target(self, member: int, scale: float, alpha: float) -> tuple[float, F64]:
         """The own message is kept apart as q; all neighbours' go into one weighted sum."""
-        q, weighted = self._work()
+        q, weighted = self.q
         if member == 0:
             q.fill(0.0)
             weighted.fill(0.0)
@@ -130,25 +134,20 @@ class RunningSum(Memory):
         return self.weights[member] * scale, weighted
 
     def settle(self, alpha: float) -> None:
-        q, weighted = self._work()
+        q, weighted = self.q
         sum_and_remember(self.own, self.sum, q, weighted, self.weights[0], alpha, self.mixed)
 
     @property
     def sent(self) -> F64:
-        return self._work()[0]
+        return self.q[0]  # type: ignore[no-any-return]
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"h": self.own, "sum": self.sum}
 
-    def _work(self) -> tuple[F64, F64]:
-        d = self.own.size
-        work = scratch("memory", 2 * d, np.float64)
-        return work[:d], work[d : 2 * d]
-
-
-def make_memory(kind: MemoryKind, weights: Sequence[float], d: int) -> Memory:
-    """Make a zero memory of the named layout for an agent with these edge weights."""
-    return Replicas(weights, d) if kind == "replicas" else RunningSum(weights, d)
+    @property
+    def q(self) -> F64:
+        """What the own message said, and the weighted sum of what the neighbours' said: float64[2, d]."""
+        return self.work.array("memory", (2, self.own.size))
 
 
 TILE = 2048  # coordinates that stay in the first-level cache over all members

@@ -16,7 +16,7 @@ from distopt.algorithms.base import (
     State,
     Step,
 )
-from distopt.algorithms.memory import MemoryKind, MemoryStart, make_memory
+from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.algorithms.trial import Trial
 from distopt.algorithms.updates import aim, mix_exactly
 from distopt.compressors.base import Adaptive, Guarantee
@@ -69,7 +69,7 @@ class Zed(Algorithm):
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), m=np.zeros(d), D=np.zeros(d), nu=np.zeros(d), g=np.empty(d))
-        s.keep(hx=make_memory(self.memory, agent.weights, d), eta=np.array([float(self.eta)]))
+        s.keep(hx=agent.new_memory(self.memory), eta=np.array([float(self.eta)]))
         if self.memory_start == "x0":
             s.hx.start_at(x0)
         s.work(z=np.empty(d), e=np.empty(d))

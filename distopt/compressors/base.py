@@ -11,7 +11,7 @@ both ends of an edge hold the same numbers. What a user may rely on, and what an
 * **Hardened.** `decode_add` checks lengths, indices and scales before its first write and raises
   `MessageError`; numba checks no bounds, so a decoder must.
 * **Classified.** `guarantee(d)` is the class and the constants that the theory needs.
-* **Without allocation** in `encode` and `decode_add`: temporaries come from `scratch`.
+* **Without allocation** in `encode` and `decode_add`: temporaries come from `work`.
 
 The input of `encode` is finite and not empty; `Agent.pack` has checked that once for all compressors.
 """
@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike
 
 from distopt.core.arrays import F64, I64, U8, U32
 from distopt.core.randomness import make_key
+from distopt.core.workspace import Workspace
 
 # The adaptive state of one end of one stream, such as a coder's models; {} for most compressors.
 CodecState: TypeAlias = dict[str, np.ndarray]
@@ -125,11 +126,13 @@ class Compressor(ABC):
         """Return the largest number of bytes that `encode` can use for a vector of size d."""
 
     @abstractmethod
-    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
         """Write C(x) for x : float64[d] into out : uint8[>= max_nbytes(d)]; return the bytes used."""
 
     @abstractmethod
-    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+    def decode_add(
+        self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
+    ) -> int:
         """acc += weight * C(x); return the number of bytes of `payload` that belong to this vector.
 
         Parameters
@@ -143,6 +146,8 @@ class Compressor(ABC):
             The sender's key. Only compressors whose indices come from the shared stream use it.
         state : CodecState
             This end's adaptive state, as made by `new_state(d)`.
+        work : Workspace
+            Where temporaries come from.
 
         Raises
         ------
@@ -154,21 +159,6 @@ class Compressor(ABC):
     def new_state(self, d: int) -> CodecState:
         """Make the adaptive state of one end of one stream: named arrays, checkpointed like x."""
         return {}
-
-
-_scratch: dict[tuple[str, type], np.ndarray] = {}
-
-
-def scratch(purpose: str, size: int, dtype: type) -> np.ndarray:
-    """Return a reusable work array of at least `size` items, one per process and purpose.
-
-    Valid until the next call with the same purpose and dtype; contents are arbitrary.
-    """
-    place = (purpose, dtype)
-    found = _scratch.get(place)
-    if found is None or found.size < size:
-        found = _scratch[place] = np.empty(max(size, 16), dtype)
-    return found
 
 
 def compress(compressor: Compressor, x: ArrayLike, key: U32 | None = None) -> tuple[bytes, F64]:
@@ -192,13 +182,14 @@ def compress(compressor: Compressor, x: ArrayLike, key: U32 | None = None) -> tu
     compressor.check(x.size)
     key = make_key(0, 0, 0) if key is None else key
     out = np.zeros(compressor.max_nbytes(x.size), np.uint8)
-    payload = out[: compressor.encode(x, out, key, compressor.new_state(x.size))]
+    work = Workspace()
+    payload = out[: compressor.encode(x, out, key, compressor.new_state(x.size), work)]
     decoded = np.zeros(x.size)
-    compressor.decode_add(payload, 1.0, decoded, key, compressor.new_state(x.size))
+    compressor.decode_add(payload, 1.0, decoded, key, compressor.new_state(x.size), work)
     return payload.tobytes(), decoded
 
 
 __all__ = [
     "F64", "I64", "U8", "U32", "Absolute", "Adaptive", "CodecState", "Compressor", "Guarantee", "Local",
-    "Relative", "compress", "scratch",
+    "Relative", "Workspace", "compress",
 ]  # fmt: skip

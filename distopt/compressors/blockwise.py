@@ -19,7 +19,7 @@ from distopt.compressors.base import (
     Guarantee,
     Local,
     Relative,
-    scratch,
+    Workspace,
 )
 from distopt.compressors.coders.bits import padding_is_zero
 from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
@@ -146,7 +146,7 @@ class Blockwise(Compressor):
             state |= {f"{b}.{name}": array for name, array in self.values.new_state(n).items()}
         return state
 
-    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
         bounds = self.bounds(x.size)
         at = (len(bounds) + 6) // 8
         out[:at] = 0
@@ -154,10 +154,14 @@ class Blockwise(Compressor):
             part = x[bounds[b] : bounds[b + 1]]
             if max_abs(part) > 0.0:
                 out[b // 8] |= 1 << b % 8
-                at += self.values.encode(part, out[at:], block_key(key, b), block_state(state, b))
+                at += self.values.encode(
+                    part, out[at:], block_key(key, b, work), block_state(state, b), work
+                )
         return at
 
-    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+    def decode_add(
+        self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
+    ) -> int:
         # All blocks are decoded before the first one is added: one of them may be damaged.
         bounds = self.bounds(acc.size)
         count = len(bounds) - 1
@@ -166,13 +170,13 @@ class Blockwise(Compressor):
             accepted(TOO_SHORT, payload, acc.size)
         if not padding_is_zero(payload, 0, count):
             accepted(PADDING, payload, acc.size)
-        values = scratch("blocks", acc.size, np.float64)[: acc.size]
+        values = work.array("blocks", acc.size)
         values.fill(0.0)
         for b in range(count):
             if payload[b // 8] >> b % 8 & 1:
                 part = values[bounds[b] : bounds[b + 1]]
                 at += self.values.decode_add(
-                    payload[at:], 1.0, part, block_key(key, b), block_state(state, b)
+                    payload[at:], 1.0, part, block_key(key, b, work), block_state(state, b), work
                 )
         values *= weight
         acc += values
@@ -191,9 +195,9 @@ def boundaries(block: int | None, sizes: tuple[int, ...] | None, d: int) -> list
     return [*range(0, d, block or d), d]
 
 
-def block_key(key: U32, b: int) -> U32:
+def block_key(key: U32, b: int, work: Workspace) -> U32:
     """Return the key of block b."""
-    other = scratch("block key", 5, np.uint32)[:5]
+    other = work.array("block key", 5, np.uint32)
     other[:] = key
     other[4] += np.uint32(FIRST_STREAM + b * STREAMS)
     return other

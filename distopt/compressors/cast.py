@@ -13,6 +13,7 @@ from distopt.compressors.base import (
     Guarantee,
     Local,
     Relative,
+    Workspace,
 )
 from distopt.compressors.coders.wire import (
     NOT_FINITE,
@@ -67,7 +68,7 @@ class Cast(Compressor):
     def max_nbytes(self, d: int) -> int:
         return (4 if self.dtype == "float32" else 2) * d
 
-    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
         if self.dtype == "float32":
             status = encode_float32(x, out)
         else:
@@ -85,7 +86,9 @@ class Cast(Compressor):
             return 'compressor.dtype = "bfloat16" or "float32" reaches further'
         return "a smaller algorithm.eta or algorithm.gamma may help"
 
-    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+    def decode_add(
+        self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
+    ) -> int:
         if self.dtype == "float32":
             status = decode_float32(payload, weight, acc)
         elif self.dtype == "bfloat16":

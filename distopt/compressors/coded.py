@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
-from distopt.compressors.base import F64, U8, U32, CodecState, Compressor, scratch
+from distopt.compressors.base import F64, U8, U32, CodecState, Compressor, Workspace
 from distopt.compressors.coders.entropy import Coder, FastCoder, RangeCoder
 from distopt.compressors.coders.range_coder import Codes
 
@@ -35,15 +35,15 @@ class Coded(Compressor):
         """Return how many bytes `quantise` writes at most."""
 
     @abstractmethod
-    def quantise(self, x: F64, out: U8, key: U32, codes: Codes) -> int:
+    def quantise(self, x: F64, out: U8, key: U32, codes: Codes, work: Workspace) -> int:
         """Fill codes : int[d] from x, write all else that C(x) depends on to out; return its bytes."""
 
     @abstractmethod
-    def read_head(self, payload: U8, d: int) -> int:
-        """Read into `scratch` what `quantise` wrote; return its bytes, or raise `MessageError`."""
+    def read_head(self, payload: U8, d: int, work: Workspace) -> int:
+        """Read into `work` what `quantise` wrote; return its bytes, or raise `MessageError`."""
 
     @abstractmethod
-    def add_codes(self, codes: Codes, weight: float, acc: F64) -> None:
+    def add_codes(self, codes: Codes, weight: float, acc: F64, work: Workspace) -> None:
         """acc += weight C(x), with what `read_head` has read."""
 
     @abstractmethod
@@ -51,11 +51,11 @@ class Coded(Compressor):
         """`max_nbytes` of the own format."""
 
     @abstractmethod
-    def encode_plain(self, x: F64, out: U8, key: U32) -> int:
+    def encode_plain(self, x: F64, out: U8, key: U32, work: Workspace) -> int:
         """`encode` of the own format."""
 
     @abstractmethod
-    def decode_add_plain(self, payload: U8, weight: float, acc: F64) -> int:
+    def decode_add_plain(self, payload: U8, weight: float, acc: F64, work: Workspace) -> int:
         """`decode_add` of the own format."""
 
     @property
@@ -71,20 +71,22 @@ class Coded(Compressor):
     def new_state(self, d: int) -> CodecState:
         return {} if self.entropy == "none" else self.coder.new_state(d)
 
-    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
         if self.entropy == "none":
-            return self.encode_plain(x, out, key)
-        codes = scratch("codes of all", x.size, self.code_type)[: x.size]
-        head = self.quantise(x, out, key, codes)
-        return head + self.coder.encode(codes, out[head:], state)
+            return self.encode_plain(x, out, key, work)
+        codes = work.array("codes of all", x.size, self.code_type)
+        head = self.quantise(x, out, key, codes, work)
+        return head + self.coder.encode(codes, out[head:], state, work)
 
-    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+    def decode_add(
+        self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
+    ) -> int:
         if self.entropy == "none":
-            return self.decode_add_plain(payload, weight, acc)
-        codes = scratch("codes of all", acc.size, self.code_type)[: acc.size]
-        head = self.read_head(payload, acc.size)
-        nbytes = head + self.coder.decode(payload[head:], codes, state)
-        self.add_codes(codes, weight, acc)
+            return self.decode_add_plain(payload, weight, acc, work)
+        codes = work.array("codes of all", acc.size, self.code_type)
+        head = self.read_head(payload, acc.size, work)
+        nbytes = head + self.coder.decode(payload[head:], codes, state, work)
+        self.add_codes(codes, weight, acc, work)
         return nbytes
 
 

@@ -15,7 +15,7 @@ from distopt.compressors.base import (
     Guarantee,
     Local,
     Relative,
-    scratch,
+    Workspace,
 )
 from distopt.compressors.coders.bits import U16, pack, packed_nbytes, padding_is_zero, unpack
 from distopt.compressors.coders.wire import (
@@ -135,11 +135,11 @@ class FixedPoint(Compressor):
         blocks = 0 if self.fixed else -(-d // (self.block or d))
         return 2 * blocks + packed_nbytes(d, self.width)
 
-    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
         fixed, d, width = self.fixed, x.size, self.width
         head, y = 0, x
         if fixed is None:
-            y = scratch("scaled", d, np.float64)[:d]
+            y = work.array("scaled", d)
             head = store_units(x, width, self.block or d, y, out)
             if head < 0:
                 raise DivergedError(
@@ -147,24 +147,26 @@ class FixedPoint(Compressor):
                     "algorithm.eta or algorithm.gamma may help."
                 )
         rounding = Rounding(self.mode, eps=self.eps)
-        codes = scratch("signed codes", d, np.int16)[:d]
-        words = scratch("words", TILE, np.uint32)[:TILE]
+        codes = work.array("signed codes", d, np.int16)
+        words = work.array("words", TILE, np.uint32)
         kernels.ENCODE_WIDE[rounding.number](
             y, fixed.fraction_bits if fixed else 0, width, rounding.bias(32), y, key, 0,
-            words, words.view(np.uint16), scratch("sub-units", kernels.HALVES, np.uint32), codes,
+            words, words.view(np.uint16), work.array("sub-units", kernels.HALVES, np.uint32), codes,
         )  # fmt: skip
-        return store_codes(codes, width, scratch("codes", TILE, np.uint16), out, head)
+        return store_codes(codes, width, work.array("codes", TILE, np.uint16), out, head)
 
-    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+    def decode_add(
+        self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
+    ) -> int:
         d, fixed = acc.size, self.fixed
         block = self.block or d
-        exponents = scratch("integers", -(-d // block), np.int64)
+        exponents = work.array("integers", -(-d // block), np.int64)
         head = 0
         if fixed:
             exponents[0] = -fixed.fraction_bits
         else:
             head = accepted(load_units(payload, -(-d // block), exponents), payload, d)
-        codes = scratch("codes", TILE, np.uint16)
+        codes = work.array("codes", TILE, np.uint16)
         status = decode_codes(
             payload, head, self.width, fixed is None, block, exponents, codes, weight, acc
         )

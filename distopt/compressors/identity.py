@@ -12,6 +12,7 @@ from distopt.compressors.base import (
     Guarantee,
     Local,
     Relative,
+    Workspace,
 )
 from distopt.compressors.coders.wire import accepted, add_f64
 from distopt.core.parameters import parameters
@@ -36,10 +37,12 @@ class Identity(Compressor):
     def max_nbytes(self, d: int) -> int:
         return 8 * d
 
-    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
         nbytes = 8 * x.size
         out[:nbytes] = x.view(np.uint8)
         return nbytes
 
-    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+    def decode_add(
+        self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
+    ) -> int:
         return accepted(add_f64(payload, weight, acc), payload, acc.size)

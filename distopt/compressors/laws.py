@@ -14,6 +14,7 @@ from distopt.compressors.base import (
     Compressor,
     Local,
     Relative,
+    Workspace,
 )
 from distopt.core.errors import DivergedError, MessageError
 from distopt.core.randomness import make_key, normal, words
@@ -95,12 +96,16 @@ def vectors(compressor: Compressor, d: int, seed: int = 0) -> dict[str, F64]:
     }
 
 
-def encoded(compressor: Compressor, x: F64, key: U32, state: CodecState, fill: int = 0) -> U8:
+def encoded(
+    compressor: Compressor, x: F64, key: U32, work: Workspace, state: CodecState | None = None,
+    fill: int = 0,
+) -> U8:  # fmt: skip
     """Encode into a guarded buffer that held `fill`; return a copy of the payload."""
+    state = state or compressor.new_state(x.size)
     limit = compressor.max_nbytes(x.size)
     buffer = np.full(limit + 2 * GUARD, fill, np.uint8)
     given, given_key = x.copy(), key.copy()
-    nbytes = compressor.encode(x, buffer[GUARD : GUARD + limit], key, state)
+    nbytes = compressor.encode(x, buffer[GUARD : GUARD + limit], key, state, work)
     assert 0 <= nbytes <= limit, f"encode used {nbytes} bytes; max_nbytes is {limit}"
     outside = np.concatenate([buffer[:GUARD], buffer[GUARD + limit :]])
     assert (outside == fill).all(), "encode wrote outside of its buffer"
@@ -110,15 +115,16 @@ def encoded(compressor: Compressor, x: F64, key: U32, state: CodecState, fill: i
 
 
 def decoded(
-    compressor: Compressor, payload: U8, d: int, key: U32, weight: float = 1.0, start: float = 0.0
-) -> tuple[F64, int]:
+    compressor: Compressor, payload: U8, d: int, key: U32, work: Workspace, weight: float = 1.0,
+    start: float = 0.0,
+) -> tuple[F64, int]:  # fmt: skip
     """Decode into a guarded accumulator with the initial state; return it and the bytes consumed."""
     acc = np.full(d + 2 * GUARD, start)
     acc[:GUARD] = acc[GUARD + d :] = np.nan
     given = payload.copy()
     try:
         nbytes = compressor.decode_add(
-            payload, weight, acc[GUARD : GUARD + d], key, compressor.new_state(d)
+            payload, weight, acc[GUARD : GUARD + d], key, compressor.new_state(d), work
         )
     except MessageError:
         assert (acc[GUARD : GUARD + d] == start).all(), "decode_add wrote before it raised"
@@ -148,49 +154,50 @@ def check_constants(compressor: Compressor, d: int) -> None:
 
 def check_encoding(compressor: Compressor, x: F64, key: U32) -> None:
     """The bytes depend on x, key and state only, never on what buffers held before."""
-    first = encoded(compressor, x, key, compressor.new_state(x.size), fill=0)
+    work = Workspace()
+    first = encoded(compressor, x, key, work, fill=0)
     other = np.cos(np.arange(x.size))
-    encoded(compressor, other, make_key(9, 9, 9), compressor.new_state(x.size))
-    again = encoded(compressor, x, key, compressor.new_state(x.size), fill=0xFF)
+    encoded(compressor, other, make_key(9, 9, 9), work)
+    again = encoded(compressor, x, key, work, fill=0xFF)
     assert np.array_equal(first, again), "encode gave other bytes the second time"
 
 
 def check_decoding(compressor: Compressor, x: F64, key: U32) -> None:
     """Decoding takes the bytes of this vector, whatever follows, and adds weight C(x)."""
-    d = x.size
-    payload = encoded(compressor, x, key, compressor.new_state(d))
-    values, nbytes = decoded(compressor, payload, d, key)
+    d, work = x.size, Workspace()
+    payload = encoded(compressor, x, key, work)
+    values, nbytes = decoded(compressor, payload, d, key, work)
     assert nbytes == payload.size, f"decode_add took {nbytes} bytes of {payload.size}"
     assert np.isfinite(values).all(), "C(x) is not finite"
     if not x.any() and isinstance(compressor.guarantee(d, Relative), Relative):
         assert not values.any(), "C(0) is not 0 in spite of a relative guarantee"
     followers = (np.zeros(GUARD, np.uint8), words(key, GUARD).astype(np.uint8))
     for junk in () if compressor.ends_message else followers:
-        longer, nbytes = decoded(compressor, np.concatenate([payload, junk]), d, key)
+        longer, nbytes = decoded(compressor, np.concatenate([payload, junk]), d, key, work)
         assert nbytes == payload.size, "what follows the payload changes the bytes consumed"
         assert np.array_equal(longer, values), "what follows the payload changes the values"
     size = max(float(np.abs(values).max()), 1e-300)
     for weight in (0.0, -2.0, 0.3):
-        acc, _ = decoded(compressor, payload, d, key, weight, start=size)
+        acc, _ = decoded(compressor, payload, d, key, work, weight, start=size)
         error = np.abs(acc - (size + weight * values)).max()
         assert error <= 4 * EPS * size * (1 + abs(weight)), "decode_add does not add weight C(x)"
 
 
 def check_hardening(compressor: Compressor, x: F64, key: U32) -> None:
     """Cut payloads raise, damaged ones raise or give finite values; never is more written."""
-    d = x.size
-    payload = encoded(compressor, x, key, compressor.new_state(d))
+    d, work = x.size, Workspace()
+    payload = encoded(compressor, x, key, work)
     for nbytes in sorted({*range(min(payload.size, 16)), payload.size // 2, payload.size - 1}):
         if not 0 <= nbytes < payload.size or compressor.ends_message:
             continue  # where the length ends the message, a shorter one may be another message
         try:
-            decoded(compressor, payload[:nbytes].copy(), d, key)
+            decoded(compressor, payload[:nbytes].copy(), d, key, work)
         except MessageError:
             continue
         raise AssertionError(f"{nbytes} of {payload.size} bytes decode without an error")
     for broken in damaged(payload, key):
         try:
-            values, nbytes = decoded(compressor, broken, d, key)
+            values, nbytes = decoded(compressor, broken, d, key, work)
         except MessageError:
             continue
         assert nbytes <= broken.size, "decode_add took more bytes than there are"
@@ -218,11 +225,11 @@ def damaged(payload: U8, key: U32) -> Iterator[U8]:
 def check_states(compressor: Compressor, d: int, seed: int) -> None:
     """Over several messages the states of both ends advance identically."""
     sender, receiver = compressor.new_state(d), compressor.new_state(d)
-    key = make_key(seed, 1, 0)
+    key, work = make_key(seed, 1, 0), Workspace()
     for k in range(4):
         key[2] = k
-        payload = encoded(compressor, normal(make_key(seed, k, 2), d) * 0.5**k, key, sender)
-        compressor.decode_add(payload, 1.0, np.zeros(d), key, receiver)
+        payload = encoded(compressor, normal(make_key(seed, k, 2), d) * 0.5**k, key, work, sender)
+        compressor.decode_add(payload, 1.0, np.zeros(d), key, receiver, work)
         for name, array in sender.items():
             assert np.array_equal(array, receiver[name]), (
                 f"{compressor!r}: state {name!r} differs between the ends after message {k}"
@@ -231,13 +238,13 @@ def check_states(compressor: Compressor, d: int, seed: int) -> None:
 
 def check_extremes(compressor: Compressor, d: int) -> None:
     """Beyond the range of the guarantees: `DivergedError`, or finite values."""
-    key = make_key(0, 0, 0)
+    key, work = make_key(0, 0, 0), Workspace()
     for x in (np.full(d, 1e300 / d), np.full(d, -5e-324), np.full(d, 1e-310), np.full(d, 1e-42)):
         try:
-            payload = encoded(compressor, x, key, compressor.new_state(d))
+            payload = encoded(compressor, x, key, work)
         except DivergedError:
             continue
-        values, _ = decoded(compressor, payload, d, key)
+        values, _ = decoded(compressor, payload, d, key, work)
         assert np.isfinite(values).all(), f"{compressor!r}: C(x) is not finite for x = {x[0]}"
 
 
@@ -260,11 +267,11 @@ def check_guarantees(compressor: Compressor, x: F64, samples: int, seed: int) ->
 def is_random(compressor: Compressor, d: int) -> bool:
     """Tell whether C(x) depends on the key for an x of many different entries."""
     x = 1 / np.sqrt(3.0 + np.arange(d))  # on no grid of powers of two, not even for d = 1
-    results = []
+    results, work = [], Workspace()
     for sample in range(16):
         key = make_key(sample, 0, 0)
-        payload = encoded(compressor, x, key, compressor.new_state(d))
-        results.append(decoded(compressor, payload, d, key)[0])
+        payload = encoded(compressor, x, key, work)
+        results.append(decoded(compressor, payload, d, key, work)[0])
     return any(not np.array_equal(results[0], other) for other in results[1:])
 
 
@@ -276,12 +283,10 @@ def measured(
     if isinstance(guarantee, Local) and largest > 0:  # onto the unit sphere
         x = x / largest
         x = np.clip(x / np.linalg.norm(x, guarantee.p), -1.0, 1.0)
-    errors = np.empty(samples)
+    errors, work = np.empty(samples), Workspace()
     for sample in range(samples):
         key = make_key(seed, sample, 0)
-        values, _ = decoded(
-            compressor, encoded(compressor, x, key, compressor.new_state(d)), d, key
-        )
+        values, _ = decoded(compressor, encoded(compressor, x, key, work), d, key, work)
         if isinstance(guarantee, Relative):
             unit = largest or 1.0
             difference = values / unit / guarantee.r - x / unit

@@ -11,7 +11,7 @@ from distopt.compressors.base import (
     Guarantee,
     Local,
     Relative,
-    scratch,
+    Workspace,
 )
 from distopt.compressors.coders.bits import FLAGS, add_signs, pack_signs, padding_is_zero
 from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
@@ -52,11 +52,13 @@ class NormSign(Compressor):
     def max_nbytes(self, d: int) -> int:
         return MAX_NBYTES + (d + 7) // 8
 
-    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
-        flags = scratch("flags", FLAGS, np.uint8)
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
+        flags = work.array("flags", FLAGS, np.uint8)
         return encode_signs(x, self.scale == "float64", flags, out)
 
-    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+    def decode_add(
+        self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
+    ) -> int:
         status = decode_signs(payload, weight, self.scale == "float64", acc)
         return accepted(status, payload, acc.size)
 

@@ -10,7 +10,7 @@ from distopt.compressors.base import (
     Compressor,
     Guarantee,
     Local,
-    scratch,
+    Workspace,
 )
 from distopt.compressors.coders.bits import FLAGS, add_signs, pack_signs, padding_is_zero
 from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
@@ -38,11 +38,13 @@ class OneBit(Compressor):
     def max_nbytes(self, d: int) -> int:
         return (d + 7) // 8
 
-    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
-        pack_signs(x, scratch("flags", FLAGS, np.uint8), out, 0)
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
+        pack_signs(x, work.array("flags", FLAGS, np.uint8), out, 0)
         return (x.size + 7) // 8
 
-    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
+    def decode_add(
+        self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
+    ) -> int:
         return accepted(decode_one_bit(payload, weight, acc), payload, acc.size)
 
 

@@ -4,15 +4,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from distopt.compressors.base import (
-    F64,
-    U8,
-    U32,
-    Guarantee,
-    Local,
-    Relative,
-    scratch,
-)
+from distopt.compressors.base import F64, U8, U32, Guarantee, Local, Relative, Workspace
 from distopt.compressors.coded import Coded, Entropy
 from distopt.compressors.coders.bits import (
     U16,
@@ -116,43 +108,43 @@ class Quantize(Coded):
     def plain_nbytes(self, d: int) -> int:
         return self.head_nbytes(d) + packed_nbytes(d, self.bits + 1)
 
-    def encode_plain(self, x: F64, out: U8, key: U32) -> int:
-        scales, head = self._store_norms(x, out)
+    def encode_plain(self, x: F64, out: U8, key: U32, work: Workspace) -> int:
+        scales, head = self._store_norms(x, out, work)
         return encode_quantized(
-            x, self.bits, self.dithered, self.block or x.size, key, scratch("words", TILE, np.uint32),
-            scratch("codes", TILE, np.uint16), scales, head, out,
+            x, self.bits, self.dithered, self.block or x.size, key, work.array("words", TILE, np.uint32),
+            work.array("codes", TILE, np.uint16), scales, head, out,
         )  # fmt: skip
 
-    def decode_add_plain(self, payload: U8, weight: float, acc: F64) -> int:
+    def decode_add_plain(self, payload: U8, weight: float, acc: F64, work: Workspace) -> int:
         block = self.block or acc.size
         status = decode_quantized(
-            payload, self.bits, block, self.scale == "float64", scratch("codes", TILE, np.uint16),
-            scratch("scales", -(-acc.size // block), np.float64), weight, acc,
+            payload, self.bits, block, self.scale == "float64", work.array("codes", TILE, np.uint16),
+            work.array("scales", -(-acc.size // block)), weight, acc,
         )  # fmt: skip
         return accepted(status, payload, acc.size)
 
-    def quantise(self, x: F64, out: U8, key: U32, codes: Codes) -> int:
-        scales, head = self._store_norms(x, out)
+    def quantise(self, x: F64, out: U8, key: U32, codes: Codes, work: Workspace) -> int:
+        scales, head = self._store_norms(x, out, work)
         signed_levels(
-            x, self.bits, self.dithered, self.block or x.size, key, scratch("words", TILE, np.uint32),
-            scratch("codes", TILE, np.uint16), scales, codes,
+            x, self.bits, self.dithered, self.block or x.size, key, work.array("words", TILE, np.uint32),
+            work.array("codes", TILE, np.uint16), scales, codes,
         )  # fmt: skip
         return head
 
-    def read_head(self, payload: U8, d: int) -> int:
+    def read_head(self, payload: U8, d: int, work: Workspace) -> int:
         blocks = -(-d // (self.block or d))
-        scales = scratch("scales", blocks, np.float64)
+        scales = work.array("scales", blocks)
         return accepted(load_norms(payload, blocks, self.scale == "float64", scales), payload, d)
 
-    def add_codes(self, codes: Codes, weight: float, acc: F64) -> None:
+    def add_codes(self, codes: Codes, weight: float, acc: F64, work: Workspace) -> None:
         block = self.block or acc.size
-        scales = scratch("scales", -(-acc.size // block), np.float64)
+        scales = work.array("scales", -(-acc.size // block))
         add_signed_levels(codes, self.bits, block, scales, weight, acc)
 
-    def _store_norms(self, x: F64, out: U8) -> tuple[F64, int]:
+    def _store_norms(self, x: F64, out: U8, work: Workspace) -> tuple[F64, int]:
         """Write the scales; return them and their bytes."""
         block = self.block or x.size
-        scales = scratch("scales", -(-x.size // block), np.float64)
+        scales = work.array("scales", -(-x.size // block))
         head = store_norms(x, self.norm == "two", block, self.scale == "float64", scales, out)
         if head < 0:
             raise DivergedError(

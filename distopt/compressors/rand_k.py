@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from distopt.compressors.base import F64, I64, U8, U32, scratch
+from distopt.compressors.base import F64, I64, U8, U32, Workspace
 from distopt.compressors.coders.bits import trailing_zeros
 from distopt.compressors.sparse import Sparsifier
 from distopt.core.parameters import parameters
@@ -27,20 +27,20 @@ class RandK(Sparsifier):
     def max_indices_nbytes(self, d: int) -> int:
         return 0
 
-    def choose(self, x: F64, out: U8, key: U32, chosen: I64, kept: F64) -> int:
-        words, members = self._sampling(x.size)
+    def choose(self, x: F64, out: U8, key: U32, chosen: I64, kept: F64, work: Workspace) -> int:
+        words, members = self._sampling(x.size, work)
         sample(x.size, kept.size, key, words, members, chosen)
         gather(x, chosen, kept)
         return 0
 
-    def recall(self, payload: U8, d: int, key: U32, chosen: I64) -> int:
-        words, members = self._sampling(d)
+    def recall(self, payload: U8, d: int, key: U32, chosen: I64, work: Workspace) -> int:
+        words, members = self._sampling(d, work)
         sample(d, self.count(d), key, words, members, chosen)
         return 0
 
     @staticmethod
-    def _sampling(d: int) -> tuple[U32, I64]:
-        return scratch("words", TILE, np.uint32), scratch("members", d // 64 + 1, np.int64)
+    def _sampling(d: int, work: Workspace) -> tuple[U32, I64]:
+        return work.array("words", TILE, np.uint32), work.array("members", d // 64 + 1, np.int64)
 
 
 @kernel

@@ -4,14 +4,7 @@ from typing import Annotated
 
 import numpy as np
 
-from distopt.compressors.base import (
-    F64,
-    U8,
-    U32,
-    Guarantee,
-    Local,
-    scratch,
-)
+from distopt.compressors.base import F64, U8, U32, Guarantee, Local, Workspace
 from distopt.compressors.coded import Coded, Entropy
 from distopt.compressors.coders.bits import U16, pack, packed_nbytes, padding_is_zero, unpack
 from distopt.compressors.coders.range_coder import Codes
@@ -49,24 +42,24 @@ class Saturating(Coded):
     def head_nbytes(self, d: int) -> int:
         return 0
 
-    def quantise(self, x: F64, out: U8, key: U32, codes: Codes) -> int:
+    def quantise(self, x: F64, out: U8, key: U32, codes: Codes, work: Workspace) -> int:
         saturated(x, self.bits, codes)
         return 0
 
-    def read_head(self, payload: U8, d: int) -> int:
+    def read_head(self, payload: U8, d: int, work: Workspace) -> int:
         return 0
 
-    def add_codes(self, codes: Codes, weight: float, acc: F64) -> None:
+    def add_codes(self, codes: Codes, weight: float, acc: F64, work: Workspace) -> None:
         add_saturated(codes, self.bits, weight, acc)
 
     def plain_nbytes(self, d: int) -> int:
         return (d * self.bits + 7) // 8
 
-    def encode_plain(self, x: F64, out: U8, key: U32) -> int:
-        return encode_saturating(x, self.bits, scratch("codes", TILE, np.uint16), out)
+    def encode_plain(self, x: F64, out: U8, key: U32, work: Workspace) -> int:
+        return encode_saturating(x, self.bits, work.array("codes", TILE, np.uint16), out)
 
-    def decode_add_plain(self, payload: U8, weight: float, acc: F64) -> int:
-        codes = scratch("codes", TILE, np.uint16)
+    def decode_add_plain(self, payload: U8, weight: float, acc: F64, work: Workspace) -> int:
+        codes = work.array("codes", TILE, np.uint16)
         status = decode_saturating(payload, self.bits, codes, weight, acc)
         return accepted(status, payload, acc.size)
 

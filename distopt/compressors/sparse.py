@@ -19,7 +19,7 @@ from distopt.compressors.base import (
     Compressor,
     Guarantee,
     Relative,
-    scratch,
+    Workspace,
 )
 from distopt.compressors.coders.wire import NOT_FINITE, accepted
 from distopt.compressors.identity import Identity
@@ -134,35 +134,39 @@ class Sparsifier(Compressor):
         """Return the bytes that the indices take at most; 0 where they do not travel."""
 
     @abstractmethod
-    def choose(self, x: F64, out: U8, key: U32, chosen: I64, kept: F64) -> int:
+    def choose(self, x: F64, out: U8, key: U32, chosen: I64, kept: F64, work: Workspace) -> int:
         """Fill chosen[:k] and kept[:k], and write the indices to `out`; return their bytes."""
 
     @abstractmethod
-    def recall(self, payload: U8, d: int, key: U32, chosen: I64) -> int:
+    def recall(self, payload: U8, d: int, key: U32, chosen: I64, work: Workspace) -> int:
         """Fill chosen[:k] from the payload or the key; return the bytes of the indices."""
 
-    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
-        chosen, kept = self._work(x.size)
-        used = self.choose(x, out, key, chosen, kept)
-        return used + self.values.encode(kept, out[used:], values_key(key), state)
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
+        chosen, kept = self._kept(x.size, work)
+        used = self.choose(x, out, key, chosen, kept, work)
+        return used + self.values.encode(kept, out[used:], values_key(key, work), state, work)
 
-    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
-        chosen, kept = self._work(acc.size)
-        used = self.recall(payload, acc.size, key, chosen)
+    def decode_add(
+        self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
+    ) -> int:
+        chosen, kept = self._kept(acc.size, work)
+        used = self.recall(payload, acc.size, key, chosen, work)
         kept.fill(0.0)
-        used += self.values.decode_add(payload[used:], 1.0, kept, values_key(key), state)
+        used += self.values.decode_add(
+            payload[used:], 1.0, kept, values_key(key, work), state, work
+        )
         accepted(scatter_add(kept, chosen, self.factor(acc.size), weight, acc), payload, acc.size)
         return used
 
-    def _work(self, d: int) -> tuple[I64, F64]:
+    def _kept(self, d: int, work: Workspace) -> tuple[I64, F64]:
         k = self.count(d)
         # One place more: filters without branches write before they count.
-        return scratch("chosen", k + 1, np.int64), scratch("kept", k + 1, np.float64)[:k]
+        return work.array("chosen", k + 1, np.int64), work.array("kept", k + 1)[:k]
 
 
-def values_key(key: U32) -> U32:
+def values_key(key: U32, work: Workspace) -> U32:
     """Return the key of the compressor of the values: another stream of the same vector."""
-    other = scratch("values key", 5, np.uint32)[:5]
+    other = work.array("values key", 5, np.uint32)
     other[:] = key
     other[4] += np.uint32(VALUES_STREAM)
     return other

@@ -2,13 +2,7 @@
 
 import numpy as np
 
-from distopt.compressors.base import (
-    F64,
-    U8,
-    U32,
-    Guarantee,
-    scratch,
-)
+from distopt.compressors.base import F64, U8, U32, Guarantee, Workspace
 from distopt.compressors.coded import Coded, Entropy
 from distopt.compressors.coders.bits import U16
 from distopt.compressors.coders.range_coder import Codes
@@ -60,26 +54,26 @@ class Ternary(Coded):
     def plain_nbytes(self, d: int) -> int:
         return MAX_NBYTES + (d + 4) // 5
 
-    def quantise(self, x: F64, out: U8, key: U32, codes: Codes) -> int:
-        return self._same.quantise(x, out, key, codes)
+    def quantise(self, x: F64, out: U8, key: U32, codes: Codes, work: Workspace) -> int:
+        return self._same.quantise(x, out, key, codes, work)
 
-    def read_head(self, payload: U8, d: int) -> int:
-        return self._same.read_head(payload, d)
+    def read_head(self, payload: U8, d: int, work: Workspace) -> int:
+        return self._same.read_head(payload, d, work)
 
-    def add_codes(self, codes: Codes, weight: float, acc: F64) -> None:
-        self._same.add_codes(codes, weight, acc)
+    def add_codes(self, codes: Codes, weight: float, acc: F64, work: Workspace) -> None:
+        self._same.add_codes(codes, weight, acc, work)
 
     @property
     def _same(self) -> Quantize:
         """The quantiser of the same values."""
         return _WIDE if self.scale == "float64" else _NARROW
 
-    def encode_plain(self, x: F64, out: U8, key: U32) -> int:
-        words = scratch("words", TILE, np.uint32)
-        trits = scratch("trits", 5 * TILE, np.uint16)
+    def encode_plain(self, x: F64, out: U8, key: U32, work: Workspace) -> int:
+        words = work.array("words", TILE, np.uint32)
+        trits = work.array("trits", 5 * TILE, np.uint16)
         return encode_ternary(x, self.scale == "float64", key, words, trits, out)
 
-    def decode_add_plain(self, payload: U8, weight: float, acc: F64) -> int:
+    def decode_add_plain(self, payload: U8, weight: float, acc: F64, work: Workspace) -> int:
         status = decode_ternary(payload, weight, self.scale == "float64", acc)
         return accepted(status, payload, acc.size)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from distopt.compressors.base import F64, I64, U8, U32, scratch
+from distopt.compressors.base import F64, I64, U8, U32, Workspace
 from distopt.compressors.coders.indices import indices_nbytes, read_indices, write_indices
 from distopt.compressors.coders.wire import accepted
 from distopt.compressors.sparse import Sparsifier
@@ -33,13 +33,13 @@ class TopK(Sparsifier):
     def max_indices_nbytes(self, d: int) -> int:
         return indices_nbytes(d, self.count(d))
 
-    def choose(self, x: F64, out: U8, key: U32, chosen: I64, kept: F64) -> int:
-        places = scratch("places", x.size + _BLOCK, np.int64)
-        magnitudes = scratch("magnitudes", max(x.size, _SAMPLE), np.int64)
-        histogram = scratch("histogram", _BINS, np.int64)
+    def choose(self, x: F64, out: U8, key: U32, chosen: I64, kept: F64, work: Workspace) -> int:
+        places = work.array("places", x.size + _BLOCK, np.int64)
+        magnitudes = work.array("magnitudes", max(x.size, _SAMPLE), np.int64)
+        histogram = work.array("histogram", _BINS, np.int64)
         return choose_top(x, places, magnitudes, histogram, chosen, kept, out)
 
-    def recall(self, payload: U8, d: int, key: U32, chosen: I64) -> int:
+    def recall(self, payload: U8, d: int, key: U32, chosen: I64, work: Workspace) -> int:
         return accepted(read_indices(payload, self.count(d), d, chosen), payload, d)
 
 

@@ -12,7 +12,7 @@ from distopt.compressors.base import (
     Absolute,
     Guarantee,
     Local,
-    scratch,
+    Workspace,
 )
 from distopt.compressors.coded import Coded, Entropy
 from distopt.compressors.coders.bits import flush_bits, padding_is_zero
@@ -73,23 +73,23 @@ class Uniform(Coded):
     def head_nbytes(self, d: int) -> int:
         return 0
 
-    def quantise(self, x: F64, out: U8, key: U32, codes: Codes) -> int:
-        words = scratch("words", TILE, np.uint32)
+    def quantise(self, x: F64, out: U8, key: U32, codes: Codes, work: Workspace) -> int:
+        words = work.array("words", TILE, np.uint32)
         self._check(x, to_integers(x, self.delta, self.dithered, key, words, codes))
         return 0
 
-    def read_head(self, payload: U8, d: int) -> int:
+    def read_head(self, payload: U8, d: int, work: Workspace) -> int:
         return 0
 
-    def add_codes(self, codes: Codes, weight: float, acc: F64) -> None:
+    def add_codes(self, codes: Codes, weight: float, acc: F64, work: Workspace) -> None:
         add_integers(codes, self.delta, weight, acc)
 
     def plain_nbytes(self, d: int) -> int:
         return (MAX_BITS * d + 7) // 8
 
-    def encode_plain(self, x: F64, out: U8, key: U32) -> int:
-        words = scratch("words", TILE, np.uint32)
-        codes = scratch("integers", TILE, np.int64)
+    def encode_plain(self, x: F64, out: U8, key: U32, work: Workspace) -> int:
+        words = work.array("words", TILE, np.uint32)
+        codes = work.array("integers", TILE, np.int64)
         return self._check(x, encode_uniform(x, self.delta, self.dithered, key, words, codes, out))
 
     def _check(self, x: F64, status: int) -> int:
@@ -102,8 +102,8 @@ class Uniform(Coded):
             )
         return status
 
-    def decode_add_plain(self, payload: U8, weight: float, acc: F64) -> int:
-        codes = scratch("integers", acc.size, np.int64)
+    def decode_add_plain(self, payload: U8, weight: float, acc: F64, work: Workspace) -> int:
+        codes = work.array("integers", acc.size, np.int64)
         return accepted(decode_uniform(payload, self.delta, codes, weight, acc), payload, acc.size)
 
 

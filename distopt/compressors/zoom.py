@@ -4,13 +4,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from distopt.compressors.base import (
-    F64,
-    U8,
-    U32,
-    CodecState,
-    scratch,
-)
+from distopt.compressors.base import F64, U8, U32, CodecState, Workspace
 from distopt.compressors.coders.entropy import Coder, FastCoder, RangeCoder
 from distopt.compressors.coders.wire import accepted
 from distopt.compressors.zooming import (
@@ -67,21 +61,22 @@ class Zoom(PerBlock):
     def new_state(self, d: int) -> CodecState:
         return new_levels(d, self.sizes) | self.coder(d).new_state(d)
 
-    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
         bounds, level = state["bounds"], state["level"]
-        codes = scratch("codes", x.size, np.int16)[: x.size]
+        codes = work.array("codes", x.size, np.int16)
         at = write_first_scales(x, bounds, level, out)
         quantise(x, bounds, level, self.rounding, HIGHEST, codes)
         zoom(codes, bounds, level, self._activity, CAP)
-        return at + self.coder(x.size).encode(codes, out[at:], state)
+        return at + self.coder(x.size).encode(codes, out[at:], state, work)
 
-    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
-        bounds, level = state["bounds"], scratch("levels", state["level"].size, np.int64)
-        level = level[: state["level"].size]
+    def decode_add(
+        self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
+    ) -> int:
+        bounds, level = state["bounds"], work.array("levels", state["level"].size, np.int64)
         level[:] = state["level"]
-        codes = scratch("codes", acc.size, np.int16)[: acc.size]
+        codes = work.array("codes", acc.size, np.int16)
         at = accepted(read_first_scales(payload, level), payload, acc.size)
-        at += self.coder(acc.size).decode(payload[at:], codes, state)
+        at += self.coder(acc.size).decode(payload[at:], codes, state, work)
         add_codes(codes, bounds, level, self.offset, weight, acc)
         zoom(codes, bounds, level, self._activity, CAP)
         state["level"][:] = level

@@ -4,14 +4,7 @@ from typing import Annotated
 
 import numpy as np
 
-from distopt.compressors.base import (
-    F64,
-    I64,
-    U8,
-    U32,
-    CodecState,
-    scratch,
-)
+from distopt.compressors.base import F64, I64, U8, U32, CodecState, Workspace
 from distopt.compressors.coders.bits import FLAGS, U16, pack_signs, padding_is_zero
 from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
 from distopt.compressors.zooming import (
@@ -59,20 +52,22 @@ class ZoomSign(PerBlock):
             "last": np.zeros(d, np.uint8),  # 1 after +, 2 after -, 0 at the start
         }
 
-    def encode(self, x: F64, out: U8, key: U32, state: CodecState) -> int:
-        begun = scratch("levels", state["level"].size, np.int64)[: state["level"].size]
+    def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
+        begun = work.array("levels", state["level"].size, np.int64)
         begun[:] = state["level"]
         at = write_first_scales(x, state["bounds"], state["level"], out)
         start_blocks(begun, state["level"], state["bounds"], state["eighths"])
         nbytes = (x.size + 7) // 8
-        pack_signs(x, scratch("flags", FLAGS, np.uint8), out, at)
+        pack_signs(x, work.array("flags", FLAGS, np.uint8), out, at)
         advance_signs(
             out[at : at + nbytes], self.grow, self.shrink, state["eighths"], state["last"]
         )
         return at + nbytes
 
-    def decode_add(self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState) -> int:
-        level = scratch("levels", state["level"].size, np.int64)[: state["level"].size]
+    def decode_add(
+        self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
+    ) -> int:
+        level = work.array("levels", state["level"].size, np.int64)
         level[:] = state["level"]
         at = accepted(read_first_scales(payload, level), payload, acc.size)
         nbytes = (acc.size + 7) // 8

@@ -24,6 +24,7 @@ from distopt.config.build import RunConfig, named, to_toml
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError, DataError, DistoptError, DivergedError
 from distopt.core.files import write_whole
+from distopt.core.workspace import Workspace
 from distopt.engine.agreement import SharedError, together
 from distopt.engine.audit import audit, checksum
 from distopt.engine.diagnostics import Diagnostics
@@ -172,6 +173,7 @@ class Session:
                 )
         self.warnings: list[str] = []
         self.rows: list[dict[str, float]] = []
+        self.workspace = Workspace()  # of all agents here, which work in turn
         self.k = 0
         self.saved_at = -1
         self.seconds = 0.0  # in iterations
@@ -301,6 +303,7 @@ class Session:
             self.settings.seed,
             batch=self.settings.batch,
             remedy=self.algorithm.remedy(),
+            workspace=self.workspace,
         )
         return Hosted(agent, self.algorithm.init(agent, x0))
 

@@ -17,6 +17,7 @@ from distopt.core.arrays import F64, I64, U32
 from distopt.core.errors import ConfigError, DataError
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import TILE, make_key
+from distopt.core.workspace import Workspace
 from distopt.fixedpoint import kernels
 from distopt.fixedpoint.format import Codes, Format
 
@@ -87,29 +88,15 @@ def rounding_key(seed: int, site: int, iteration: int = 0, replica: int = 0) -> 
     return make_key(seed, replica, STREAM_ROUNDING + site, iteration)
 
 
-class _Work:
-    """Work space of the kernels: two tiles of random words, their halves, and a tile of integers."""
-
-    def __init__(self) -> None:
-        self.two_tiles = np.zeros(2 * TILE, np.uint32)
-        self.two_tiles_halves = self.two_tiles.view(np.uint16)
-        self.words = self.two_tiles[:TILE]
-        self.halves = self.words.view(np.uint16)
-        self.sub_units = np.empty(kernels.HALVES, np.uint32)
-        self.products = np.empty(kernels.HALVES, np.int64)
-        self.nothing = np.zeros(0)
-        self.no_codes = np.zeros(0, np.int8)
-        self.no_key = np.zeros(5, np.uint32)
-        self.one = np.ones(1, np.int64)
-
-
-_work = _Work()
+# What kernels are given in the place of an array that they do not look at.
+_NO_NUMBERS, _NO_CODES, _NO_KEY = np.zeros(0), np.zeros(0, np.int8), np.zeros(5, np.uint32)
+_ONE = np.ones(1, np.int64)
 
 
 def encode(
     x: F64, format: Format, rounding: Rounding | None = None, key: U32 | None = None, *,
     first: int = 0, v: F64 | None = None, overflow: Literal["saturate", "refuse"] = "saturate",
-    out: Codes | None = None, checked: bool = False,
+    out: Codes | None = None, checked: bool = False, work: Workspace | None = None,
 ) -> Rounded:  # fmt: skip
     """Round float64 to codes.
 
@@ -134,6 +121,8 @@ def encode(
     checked : bool
         The caller has seen that x is finite, so that x is read once. An x that is not is refused even
         then, but parts of `out` may have been written.
+    work : Workspace, optional
+        Of the caller, so that nothing is allocated.
 
     Raises
     ------
@@ -158,11 +147,14 @@ def encode(
                 'let it saturate (overflow = "saturate").'
             )
     wide = format.bits > 16
+    work = work or Workspace()
+    words = work.array("two tiles", 2 * TILE, np.uint32)
     kernel = (kernels.ENCODE_WIDE if wide else kernels.ENCODE_NARROW)[rounding.number]
     saturated = kernel(
         flat, format.fraction_bits, format.bits, rounding.bias(32 if wide else 16),
-        _direction(rounding, v, x.shape, _work.nothing), _checked_key(rounding, key), first,
-        _work.two_tiles, _work.two_tiles_halves, _work.sub_units, codes.reshape(-1),
+        _direction(rounding, v, x.shape, _NO_NUMBERS), _checked_key(rounding, key), first,
+        words, words.view(np.uint16), work.array("sub-units", kernels.HALVES, np.uint32),
+        codes.reshape(-1),
     )  # fmt: skip
     if saturated < 0:
         _refuse_nonfinite(x, -1 - saturated)
@@ -183,6 +175,7 @@ def decode(codes: Codes, format: Format, out: F64 | None = None) -> F64:
 def round_integers(
     p: Integers, fraction_bits: int, format: Format, rounding: Rounding | None = None,
     key: U32 | None = None, *, first: int = 0, v: Integers | None = None, out: Codes | None = None,
+    work: Workspace | None = None,
 ) -> Rounded:  # fmt: skip
     """Round p 2^-fraction_bits to codes: a sum of products, or codes of another format.
 
@@ -191,7 +184,7 @@ def round_integers(
     p : int8, int16, int32 or int64[...], C-contiguous
     fraction_bits : int
         Fraction bits that p has; a product of codes has the sum of those of its factors.
-    format, rounding, key, first, out
+    format, rounding, key, first, out, work
         As in `encode`.
     v : integers[...]
         The direction of signed_SR_eps; only its sign counts.
@@ -199,12 +192,15 @@ def round_integers(
     >>> round_integers(np.array([20, 24, -24], np.int32), 4, Format(8, 0))
     Rounded(codes=array([ 1,  2, -2], dtype=int8), saturated=0)
     """
-    return multiply(p, _work.one, fraction_bits, format, rounding, key, first=first, v=v, out=out)
+    return multiply(
+        p, _ONE, fraction_bits, format, rounding, key, first=first, v=v, out=out, work=work
+    )
 
 
 def multiply(
     a: Integers, b: Integers, fraction_bits: int, format: Format, rounding: Rounding | None = None,
     key: U32 | None = None, *, first: int = 0, v: Integers | None = None, out: Codes | None = None,
+    work: Workspace | None = None,
 ) -> Rounded:  # fmt: skip
     """Round the products a_i b_i 2^-fraction_bits to codes, each once.
 
@@ -214,7 +210,7 @@ def multiply(
     b : integers, shaped as a, or with one entry for all
     fraction_bits : int
         Of the exact product: those of a and those of b together.
-    format, rounding, key, first, v, out
+    format, rounding, key, first, v, out, work
         As in `round_integers`.
     """
     rounding = rounding or Rounding()
@@ -231,11 +227,13 @@ def multiply(
     _refuse_overflow(flat, factor, 1)
     width = 16 if drop <= 16 else 32
     codes = _result(out, a.shape, format)
-    random = _work.halves if width == 16 else _work.words
+    work = work or Workspace()
+    words = work.array("words", TILE, np.uint32)
+    random = words.view(np.uint16) if width == 16 else words
     saturated = kernels.ROUND_INTEGERS[rounding.number](
         flat, factor, drop, format.bits, rounding.bias(width),
-        _direction(rounding, v, a.shape, _work.no_codes), _checked_key(rounding, key), first,
-        _work.words, random, width, _work.products, codes.reshape(-1),
+        _direction(rounding, v, a.shape, _NO_CODES), _checked_key(rounding, key), first,
+        words, random, width, work.array("products", kernels.HALVES, np.int64), codes.reshape(-1),
     )  # fmt: skip
     return Rounded(codes, saturated)
 
@@ -361,7 +359,7 @@ def _direction(rounding: Rounding, v: Any, shape: Sequence[int], nothing: Any) -
 def _checked_key(rounding: Rounding, key: U32 | None) -> U32:
     """Return the key of a random mode."""
     if not rounding.random:
-        return _work.no_key
+        return _NO_KEY
     if key is None:
         raise ConfigError(
             f'rounding.mode = "{rounding.mode}" takes random bits; give key = '

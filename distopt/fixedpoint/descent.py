@@ -8,6 +8,7 @@ from distopt.core.arrays import F64, I64
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import parameters
 from distopt.core.randomness import kernel
+from distopt.core.workspace import Workspace
 from distopt.fixedpoint.arithmetic import (
     Rounding,
     decode,
@@ -106,12 +107,13 @@ class Iteration:
 
     def __init__(
         self, descent: FixedPointDescent, problem: IntegerProblem, repeats: int, seed: int,
-        first_run: int = 0,
+        first_run: int = 0, work: Workspace | None = None,
     ) -> None:  # fmt: skip
         shape, x = (repeats, problem.dimension), problem.format
         self.descent, self.x_format, self.gradient_bits = descent, x, problem.gradient_bits
         self.g_format = descent.gradient_format or x
         self.d_format = descent.step_format or x
+        self.work = work or Workspace()
         self.code, bits = step_code(descent.step)
         self.product_bits = bits + self.g_format.fraction_bits  # of t g
         self.first = first_run * problem.dimension
@@ -147,7 +149,7 @@ class Iteration:
         a, b, c = self._keys
         self.saturations[0] += round_integers(
             gradient, self.gradient_bits, self.g_format, descent.gradient_rounding, a,
-            first=first, out=self.g,
+            first=first, out=self.g, work=self.work,
         ).saturated  # fmt: skip
         if descent.fused:
             d, factor, bits = self.g, self.code, self.product_bits
@@ -155,15 +157,16 @@ class Iteration:
         else:
             self.saturations[1] += multiply(
                 self.g, self._factor, self.product_bits, self.d_format, descent.step_rounding, b,
-                first=first, v=self.g, out=self._d,
+                first=first, v=self.g, out=self._d, work=self.work,
             ).saturated  # fmt: skip
             d, factor, bits = self._d, 1, self.d_format.fraction_bits
             rounding, key = descent.subtraction_rounding, c
         finest = max(bits, self.x_format.fraction_bits)
         subtract(x, finest - self.x_format.fraction_bits, d, factor << (finest - bits), self._p)
         self.saturations[2] += round_integers(
-            self._p, finest, self.x_format, rounding, key, first=first, v=self.g, out=self._next
-        ).saturated
+            self._p, finest, self.x_format, rounding, key, first=first, v=self.g, out=self._next,
+            work=self.work,
+        ).saturated  # fmt: skip
         self.measure(x)
         x[:] = self._next
 

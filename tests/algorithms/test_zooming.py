@@ -14,6 +14,7 @@ from distopt.compressors.zooming import LARGEST, OCTAVE, first_byte, power_of_tw
 from distopt.config.build import make_config
 from distopt.core.errors import ConfigError, DivergedError, MessageError
 from distopt.core.randomness import make_key, normal
+from distopt.core.workspace import Workspace
 from distopt.engine.run import run
 
 KEY = make_key(0, 0, 0)
@@ -46,8 +47,8 @@ def test_scale_follows_a_shrinking_vector(compressor):
     sender, receiver = compressor.new_state(d), compressor.new_state(d)
     out = np.zeros(compressor.max_nbytes(d), np.uint8)
     for _ in range(400):
-        payload = out[: compressor.encode(x - h, out, KEY, sender)]
-        compressor.decode_add(payload, 0.8, h, KEY, receiver)
+        payload = out[: compressor.encode(x - h, out, KEY, sender, Workspace())]
+        compressor.decode_add(payload, 0.8, h, KEY, receiver, Workspace())
         for name, array in sender.items():
             np.testing.assert_array_equal(array, receiver[name])
     assert np.abs(x - h).max() < 1e-14
@@ -57,10 +58,10 @@ def test_scale_grows_back_from_far_too_small():
     compressor, d = Zoom(), 40
     x, h, state, other = np.full(d, 1e6), np.zeros(d), *(Zoom().new_state(40) for _ in range(2))
     out = np.zeros(compressor.max_nbytes(d), np.uint8)
-    used = compressor.encode(np.full(d, 1e-6), out, KEY, state)
+    used = compressor.encode(np.full(d, 1e-6), out, KEY, state, Workspace())
     compressor.decode_add(out[:used], 0.0, h, KEY, other)
     for _ in range(150):
-        used = compressor.encode(x - h, out, KEY, state)
+        used = compressor.encode(x - h, out, KEY, state, Workspace())
         compressor.decode_add(out[:used], 0.8, h, KEY, other)
     assert np.abs(x - h).max() < 1e-3
 
@@ -75,16 +76,16 @@ def test_blocks_have_scales_of_their_own_and_start_when_they_are_not_zero(kind):
     x = np.concatenate([np.full(4, 1e-8), np.zeros(4), np.full(4, 1e8)])
     sender, receiver = compressor.new_state(d), compressor.new_state(d)
     out, found = np.zeros(compressor.max_nbytes(d), np.uint8), np.zeros(d)
-    used = compressor.encode(x, out, KEY, sender)
+    used = compressor.encode(x, out, KEY, sender, Workspace())
     assert out[:3].tolist() == [128 - 27, 0, 128 + 27]
-    assert compressor.decode_add(out[:used], 1.0, found, KEY, receiver) == used
+    assert compressor.decode_add(out[:used], 1.0, found, KEY, receiver, Workspace()) == used
     assert (found[4:8] == 0).all()
     for part in (slice(0, 4), slice(8, 12)):
         assert np.abs(found[part] / x[part] - 1).max() < 0.8
     x[4:8], found[:] = 3.0, 0.0
-    used = compressor.encode(x, out, KEY, sender)
+    used = compressor.encode(x, out, KEY, sender, Workspace())
     assert out[0] == 128 + 2  # only the middle block needs a first scale now
-    compressor.decode_add(out[:used], 1.0, found, KEY, receiver)
+    compressor.decode_add(out[:used], 1.0, found, KEY, receiver, Workspace())
     assert np.abs(found[4:8] / 3.0 - 1).max() < 0.8
     with pytest.raises(ConfigError, match="sizes add up to 12, but the dimension is 13"):
         compressor.check(13)
@@ -100,7 +101,7 @@ def test_a_message_that_is_refused_changes_nothing(compressor):
     for nbytes in range(len(payload)):
         cut = np.frombuffer(payload[:nbytes], np.uint8).copy()
         with pytest.raises(MessageError):
-            compressor.decode_add(cut, 1.0, acc, KEY, state)
+            compressor.decode_add(cut, 1.0, acc, KEY, state, Workspace())
     assert not acc.any()
     for name, array in state.items():
         np.testing.assert_array_equal(array, before[name])

@@ -19,6 +19,7 @@ from distopt.compressors.uniform import Uniform
 from distopt.config.build import make_config, to_toml
 from distopt.core.errors import ConfigError, MessageError
 from distopt.core.randomness import make_key, normal
+from distopt.core.workspace import Workspace
 from distopt.engine.run import run
 from distopt.problems.costs.networks.lista import LISTA
 
@@ -73,7 +74,7 @@ def test_a_block_is_compressed_as_if_it_were_alone(values):
     x = normal(make_key(1, 0, 0), 51)
     x[3:20] = 0.0
     parts = [(0, x[:3]), (2, x[20:21]), (3, x[21:])]
-    alone = [compress(values, part, block_key(key, b).copy()) for b, part in parts]
+    alone = [compress(values, part, block_key(key, b, Workspace())) for b, part in parts]
     payload, decoded = compress(compressor, x, key)
     assert payload == bytes([0b1101]) + b"".join(part for part, _ in alone)
     expected = np.concatenate([alone[0][1], np.zeros(17), alone[1][1], alone[2][1]])
@@ -88,7 +89,7 @@ def test_the_dead_block_of_a_network_costs_one_bit_and_stays_zero():
     for values in VALUES:
         payload, decoded = compress(Blockwise(values=values, sizes=SIZES), g, key)
         parts = [(b, g[bounds[b] : bounds[b + 1]]) for b in range(6) if b != 1]
-        alone = [compress(values, part, block_key(key, b).copy())[0] for b, part in parts]
+        alone = [compress(values, part, block_key(key, b, Workspace()))[0] for b, part in parts]
         assert len(payload) == 1 + sum(map(len, alone))
         assert not decoded[DEAD].any()
 
@@ -128,7 +129,7 @@ def test_nothing_is_written_where_a_later_block_is_damaged():
     payload[-1] = 0xFF  # no code of the second block
     acc = np.ones(16)
     with pytest.raises(MessageError, match="a code is none that the sender can produce"):
-        compressor.decode_add(payload, 1.0, acc, key, {})
+        compressor.decode_add(payload, 1.0, acc, key, {}, Workspace())
     assert (acc == 1.0).all()
 
 

@@ -9,6 +9,7 @@ from distopt.compressors.base import compress
 from distopt.compressors.cast import Cast
 from distopt.core.errors import DivergedError, MessageError
 from distopt.core.randomness import make_key, normal
+from distopt.core.workspace import Workspace
 
 
 def bfloat16(x):
@@ -57,9 +58,9 @@ def test_all_finite_float16_codes_decode_as_numpy_decodes_them():
     finite = np.isfinite(values)
     acc = np.zeros(finite.sum())
     payload = codes[finite].view(np.uint8)
-    assert (
-        Cast(dtype="float16").decode_add(payload, 1.0, acc, make_key(0, 0, 0), {}) == payload.size
-    )
+    key = make_key(0, 0, 0)
+    used = Cast(dtype="float16").decode_add(payload, 1.0, acc, key, {}, Workspace())
+    assert used == payload.size
     np.testing.assert_array_equal(acc, values[finite])
 
 
@@ -87,4 +88,6 @@ def test_infinity_on_the_wire_is_refused(dtype):
     for code in (codes[dtype], codes[dtype] + 1):
         payload = np.array([0, code], wire).view(np.uint8)
         with pytest.raises(MessageError, match="a number is not finite"):
-            Cast(dtype=dtype).decode_add(payload, 1.0, np.zeros(2), make_key(0, 0, 0), {})
+            Cast(dtype=dtype).decode_add(
+                payload, 1.0, np.zeros(2), make_key(0, 0, 0), {}, Workspace()
+            )

@@ -14,6 +14,7 @@ from distopt.compressors.base import Absolute, Compressor, Local, Relative, comp
 from distopt.compressors.laws import check_guarantees, is_random, vectors
 from distopt.core.errors import ConfigError, MessageError
 from distopt.core.randomness import make_key, normal
+from distopt.core.workspace import Workspace
 from distopt.testing import check_compressor
 
 RANDOM = [row for row, compressor in COMPRESSORS.items() if is_random(compressor, 50)]
@@ -70,11 +71,11 @@ def test_vectors_follow_each_other_in_one_buffer(row):
     out = np.zeros(3 * compressor.max_nbytes(d), np.uint8)
     used = 0
     for x in xs:
-        used += compressor.encode(x, out[used:], key, compressor.new_state(d))
+        used += compressor.encode(x, out[used:], key, compressor.new_state(d), Workspace())
     message = out[:used]
     for x in xs:
         acc = np.zeros(d)
-        used = compressor.decode_add(message, 1.0, acc, key, compressor.new_state(d))
+        used = compressor.decode_add(message, 1.0, acc, key, compressor.new_state(d), Workspace())
         np.testing.assert_array_equal(acc, compress(compressor, x, key)[1])
         message = message[used:]
     assert message.size == 0
@@ -87,7 +88,7 @@ def test_weighted_values_are_added_exactly(row):
     start = normal(make_key(6, 0, 0), d)
     acc = start.copy()
     payload = np.frombuffer(payload, np.uint8).copy()
-    compressor.decode_add(payload, 0.3, acc, key, compressor.new_state(d))
+    compressor.decode_add(payload, 0.3, acc, key, compressor.new_state(d), Workspace())
     np.testing.assert_array_equal(acc, start + 0.3 * values)
 
 
@@ -97,10 +98,11 @@ def test_nothing_is_allocated(row):
     x, acc = normal(make_key(5, 0, 0), d), np.zeros(d)
     out = np.zeros(compressor.max_nbytes(d), np.uint8)
     sender, receiver = compressor.new_state(d), compressor.new_state(d)
+    work = Workspace()
 
     def exchange():
-        used = compressor.encode(x, out, key, sender)
-        compressor.decode_add(out[:used], 0.5, acc, key, receiver)
+        used = compressor.encode(x, out, key, sender, work)
+        compressor.decode_add(out[:used], 0.5, acc, key, receiver, work)
 
     exchange()
     tracemalloc.start()
@@ -122,7 +124,9 @@ def test_random_bits_depend_on_every_part_of_the_key(row):
 def test_a_message_error_says_what_is_wrong_and_how_much_came():
     payload = np.zeros(3, np.uint8)
     with pytest.raises(MessageError, match=r"the payload is too short \(3 bytes for 100 coord"):
-        COMPRESSORS["norm_sign"].decode_add(payload, 1.0, np.zeros(100), make_key(0, 0, 0), {})
+        COMPRESSORS["norm_sign"].decode_add(
+            payload, 1.0, np.zeros(100), make_key(0, 0, 0), {}, Workspace()
+        )
 
 
 # The laws must be able to fail: each of these breaks one of them.
@@ -141,11 +145,11 @@ class Sound(Compressor):
     def max_nbytes(self, d):
         return d
 
-    def encode(self, x, out, key, state):
+    def encode(self, x, out, key, state, work):
         out[: x.size] = np.clip(np.floor(x + 0.5), -127, 127).astype(np.int8).view(np.uint8)
         return x.size
 
-    def decode_add(self, payload, weight, acc, key, state):
+    def decode_add(self, payload, weight, acc, key, state, work):
         if payload.size < acc.size:
             raise MessageError("too short")
         acc += weight * payload[: acc.size].view(np.int8)
@@ -168,45 +172,45 @@ class UsesMoreThanItSays(Sound):
 
 
 class WritesOutside(Sound):
-    def encode(self, x, out, key, state):
+    def encode(self, x, out, key, state, work):
         out.base[0] = 1
-        return super().encode(x, out, key, state)
+        return super().encode(x, out, key, state, work)
 
 
 class ChangesItsInput(Sound):
-    def encode(self, x, out, key, state):
+    def encode(self, x, out, key, state, work):
         np.round(x, 3, out=x)
-        return super().encode(x, out, key, state)
+        return super().encode(x, out, key, state, work)
 
 
 class LeavesOldBytes(Sound):
-    def encode(self, x, out, key, state):
-        return super().encode(x[:-1], out, key, state) + 1
+    def encode(self, x, out, key, state, work):
+        return super().encode(x[:-1], out, key, state, work) + 1
 
 
 class WritesBeforeItRaises(Sound):
-    def decode_add(self, payload, weight, acc, key, state):
+    def decode_add(self, payload, weight, acc, key, state, work):
         if payload.size < acc.size:
             acc[0] = 1
-        return super().decode_add(payload, weight, acc, key, state)
+        return super().decode_add(payload, weight, acc, key, state, work)
 
 
 class TrustsTheLength(Sound):
-    def decode_add(self, payload, weight, acc, key, state):
+    def decode_add(self, payload, weight, acc, key, state, work):
         acc[: payload.size] += weight * payload[: acc.size].view(np.int8)
         return acc.size
 
 
 class TakesAllBytes(Sound):
-    def decode_add(self, payload, weight, acc, key, state):
-        super().decode_add(payload, weight, acc, key, state)
+    def decode_add(self, payload, weight, acc, key, state, work):
+        super().decode_add(payload, weight, acc, key, state, work)
         return payload.size
 
 
 class OverwritesAcc(Sound):
-    def decode_add(self, payload, weight, acc, key, state):
+    def decode_add(self, payload, weight, acc, key, state, work):
         start = acc.copy()
-        used = super().decode_add(payload, weight, acc, key, state)
+        used = super().decode_add(payload, weight, acc, key, state, work)
         acc -= start
         return used
 
@@ -215,9 +219,9 @@ class ForgetsOneEnd(Sound):
     def new_state(self, d):
         return {"count": np.zeros(1)}
 
-    def encode(self, x, out, key, state):
+    def encode(self, x, out, key, state, work):
         state["count"] += 1
-        return super().encode(x, out, key, state)
+        return super().encode(x, out, key, state, work)
 
 
 def test_the_sound_one_passes():

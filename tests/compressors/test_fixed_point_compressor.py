@@ -7,6 +7,7 @@ from distopt.compressors.base import Local, Relative, compress
 from distopt.compressors.fixed_point import FixedPoint
 from distopt.core.errors import ConfigError, DivergedError, MessageError
 from distopt.core.randomness import make_key, normal
+from distopt.core.workspace import Workspace
 from distopt.fixedpoint import Format, Rounding, decode, encode
 from distopt.testing import check_compressor
 
@@ -70,7 +71,7 @@ def test_damage_is_refused():
         broken[at] = value
         acc = np.zeros(4)
         with pytest.raises(MessageError, match=sentence):
-            compressor.decode_add(broken, 1.0, acc, make_key(0, 0, 0), {})
+            compressor.decode_add(broken, 1.0, acc, make_key(0, 0, 0), {}, Workspace())
         assert not acc.any()
 
 

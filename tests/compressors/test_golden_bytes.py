@@ -8,6 +8,8 @@ import pytest
 from compressor_table import COMPRESSORS
 from golden_vectors import KEY, entry, golden_vectors
 
+from distopt.core.workspace import Workspace
+
 FOLDER = Path(__file__).parent / "golden"
 
 
@@ -25,7 +27,9 @@ def test_golden_bytes_decode_to_the_golden_values(row):
         payload = np.frombuffer(bytes.fromhex(case["payload"]), np.uint8).copy()
         acc = np.zeros(21)
         state = COMPRESSORS[row].new_state(21)
-        assert COMPRESSORS[row].decode_add(payload, 1.0, acc, KEY, state) == payload.size
+        assert (
+            COMPRESSORS[row].decode_add(payload, 1.0, acc, KEY, state, Workspace()) == payload.size
+        )
         assert [value.hex() for value in acc.tolist()] == case["decoded"]
 
 

@@ -11,6 +11,7 @@ from distopt.compressors.scales import max_abs, round_scale, two_norm
 from distopt.compressors.ternary import Ternary
 from distopt.core.errors import MessageError
 from distopt.core.randomness import make_key, normal, words
+from distopt.core.workspace import Workspace
 
 KEY = make_key(11, 2, 1, iteration=5)
 
@@ -39,8 +40,8 @@ def test_equals_the_definition(bits, dithered, norm, d):
 def compress_unchecked(compressor, x):
     """As `compress`, also for settings that `check` refuses because nothing is guaranteed."""
     out, values = np.zeros(compressor.max_nbytes(x.size), np.uint8), np.zeros(x.size)
-    payload = out[: compressor.encode(x, out, KEY, {})]
-    compressor.decode_add(payload, 1.0, values, KEY, {})
+    payload = out[: compressor.encode(x, out, KEY, {}, Workspace())]
+    compressor.decode_add(payload, 1.0, values, KEY, {}, Workspace())
     return payload, values
 
 
@@ -152,17 +153,17 @@ def test_ternary_has_the_values_of_one_bit(d):
 def test_ternary_refuses_bytes_beyond_five_digits(byte):
     payload = np.array([0, 0, 0, 63, byte, 0], np.uint8)
     with pytest.raises(MessageError, match="a code is none that the sender can produce"):
-        Ternary().decode_add(payload, 1.0, np.zeros(10), KEY, {})
+        Ternary().decode_add(payload, 1.0, np.zeros(10), KEY, {}, Workspace())
 
 
 def test_ternary_refuses_digits_behind_the_last_coordinate():
     payload = np.array([0, 0, 0, 63, 9], np.uint8)
-    assert Ternary().decode_add(payload, 1.0, np.zeros(3), KEY, {}) == 5
+    assert Ternary().decode_add(payload, 1.0, np.zeros(3), KEY, {}, Workspace()) == 5
     with pytest.raises(MessageError, match="padding"):
-        Ternary().decode_add(payload, 1.0, np.zeros(2), KEY, {})
+        Ternary().decode_add(payload, 1.0, np.zeros(2), KEY, {}, Workspace())
 
 
 def test_codes_above_the_highest_level_are_refused():
     payload = np.array([0, 0, 0, 63, 0b1011_0001], np.uint8)  # codes 1, 0, 3, 2 of 2 bits
     with pytest.raises(MessageError, match="a code is none"):
-        Quantize(bits=1).decode_add(payload, 1.0, np.zeros(4), KEY, {})
+        Quantize(bits=1).decode_add(payload, 1.0, np.zeros(4), KEY, {}, Workspace())

@@ -20,6 +20,7 @@ from distopt.compressors.scales import (
 )
 from distopt.core.errors import DivergedError, MessageError
 from distopt.core.randomness import make_key, normal
+from distopt.core.workspace import Workspace
 
 positive = st.floats(0, allow_infinity=False, allow_nan=False)
 LARGEST = float(np.finfo(np.float32).max)
@@ -62,7 +63,7 @@ def test_bad_scales_are_refused(bad):
     assert load_scale(wide, 0, True)[1] == INVALID_SCALE
     payload = np.append(narrow, np.uint8(0))
     with pytest.raises(MessageError, match="a scale is negative or not finite"):
-        NormSign().decode_add(payload, 1.0, np.zeros(8), make_key(0, 0, 0), {})
+        NormSign().decode_add(payload, 1.0, np.zeros(8), make_key(0, 0, 0), {}, Workspace())
 
 
 @pytest.mark.parametrize("d", [1, 7, 8, 9, 1000])
@@ -85,4 +86,4 @@ def test_a_two_norm_beyond_float64_is_an_error_at_the_sender():
     compressor, x = Quantize(norm="two", dithered=True), np.full(9, 1e308)
     out = np.zeros(compressor.max_nbytes(9), np.uint8)
     with pytest.raises(DivergedError, match=r'2-norm .* beyond the largest float64.*norm = "inf"'):
-        compressor.encode(x, out, make_key(0, 0, 0), {})
+        compressor.encode(x, out, make_key(0, 0, 0), {}, Workspace())

@@ -16,6 +16,7 @@ from distopt.compressors.unbiased_rand_k import UnbiasedRandK
 from distopt.compressors.uniform import Uniform
 from distopt.core.errors import ConfigError, MessageError
 from distopt.core.randomness import make_key, normal, words
+from distopt.core.workspace import Workspace
 
 
 def largest(x, k):
@@ -151,7 +152,7 @@ def test_damaged_values_behind_good_indices_change_nothing():
     acc = np.ones(50)
     payload[-2] = 0xFF  # the scale's highest byte
     with pytest.raises(MessageError, match="a scale is negative"):
-        compressor.decode_add(payload, 1.0, acc, make_key(0, 0, 0), {})
+        compressor.decode_add(payload, 1.0, acc, make_key(0, 0, 0), {}, Workspace())
     assert (acc == 1).all()
 
 

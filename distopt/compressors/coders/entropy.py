@@ -6,8 +6,8 @@ a few named integer arrays and belongs into `CodecState`, so that checkpoints ho
 
     coder = RangeCoder(lowest=-7, highest=7)
     state = coder.new_state(d)                              at the sender and at every receiver
-    nbytes = coder.encode(codes, out, state)                advances the sender's state
-    nbytes = coder.decode(payload, codes, state)            advances the receiver's state
+    nbytes = coder.encode(codes, out, state, work)          advances the sender's state
+    nbytes = coder.decode(payload, codes, state, work)      advances the receiver's state
 
 `decode` raises `MessageError` for anything that `encode` cannot have written, before it has changed the
 state; `codes` is work space until it returns. Codes may be int8, int16, int32 or int64.
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distopt.compressors.base import CodecState, scratch
+from distopt.compressors.base import CodecState, Workspace
 from distopt.compressors.coders.fast_coder import SCALE, decode_fast, encode_fast, new_fast_state
 from distopt.compressors.coders.range_coder import (
     BLOCK,
@@ -64,11 +64,11 @@ class Coder(ABC):
         """Make the state of one end of one stream: named integer arrays."""
 
     @abstractmethod
-    def encode(self, codes: Codes, out: U8, state: CodecState) -> int:
+    def encode(self, codes: Codes, out: U8, state: CodecState, work: Workspace) -> int:
         """Write codes : int[d] into out : uint8[>= max_nbytes(d)], advance the state; return the bytes."""
 
     @abstractmethod
-    def decode(self, payload: U8, codes: Codes, state: CodecState) -> int:
+    def decode(self, payload: U8, codes: Codes, state: CodecState, work: Workspace) -> int:
         """Fill codes : int[d] from a payload, advance the state; return the bytes that belong to it.
 
         Raises
@@ -91,20 +91,20 @@ class RangeCoder(Coder):
     def new_state(self, d: int) -> CodecState:
         return new_range_state(d)
 
-    def encode(self, codes: Codes, out: U8, state: CodecState) -> int:
+    def encode(self, codes: Codes, out: U8, state: CodecState, work: Workspace) -> int:
         return encode_range(
             codes, state["recent"], state["symbols"], state["digits"], self.lowest, self.bits,
-            self.alone, scratch("places", BLOCK, np.uint8),
-            scratch("table", CONTEXTS * ROW, np.uint64), out[: self.max_nbytes(codes.size)],
+            self.alone, work.array("places", BLOCK, np.uint8),
+            work.array("table", CONTEXTS * ROW, np.uint64), out[: self.max_nbytes(codes.size)],
         )  # fmt: skip
 
-    def decode(self, payload: U8, codes: Codes, state: CodecState) -> int:
+    def decode(self, payload: U8, codes: Codes, state: CodecState, work: Workspace) -> int:
         status = decode_range(
             payload, state["recent"], state["symbols"], state["digits"], self.lowest, self.highest,
-            self.bits, self.alone, scratch("places", BLOCK, np.uint8),
-            scratch("table", CONTEXTS * ROW, np.uint64),
-            scratch("symbols", CONTEXTS * ROW, np.uint32)[: CONTEXTS * ROW],
-            scratch("digits", 512, np.uint16)[:512], codes,
+            self.bits, self.alone, work.array("places", BLOCK, np.uint8),
+            work.array("table", CONTEXTS * ROW, np.uint64),
+            work.array("symbols", CONTEXTS * ROW, np.uint32),
+            work.array("digits", 512, np.uint16), codes,
         )  # fmt: skip
         return accepted(status, payload, codes.size)
 
@@ -123,21 +123,21 @@ class FastCoder(Coder):
     def new_state(self, d: int) -> CodecState:
         return new_fast_state(d)
 
-    def encode(self, codes: Codes, out: U8, state: CodecState) -> int:
+    def encode(self, codes: Codes, out: U8, state: CodecState, work: Workspace) -> int:
         return encode_fast(
             codes, state["counts"], self.lowest, self.bits,
-            scratch("symbols", codes.size, np.uint8), scratch("frequencies", 256, np.uint32),
-            scratch("tally", 1024, np.uint32), scratch("parts", 256, np.uint64),
-            scratch("inverses", 256, np.uint64), scratch("few", 4, np.int64),
+            work.array("symbols", codes.size, np.uint8), work.array("frequencies", 256, np.uint32),
+            work.array("tally", 1024, np.uint32), work.array("parts", 256, np.uint64),
+            work.array("inverses", 256, np.uint64), work.array("few", 4, np.int64),
             out[: self.max_nbytes(codes.size)],
         )  # fmt: skip
 
-    def decode(self, payload: U8, codes: Codes, state: CodecState) -> int:
+    def decode(self, payload: U8, codes: Codes, state: CodecState, work: Workspace) -> int:
         status = decode_fast(
             payload, state["counts"], self.lowest, self.highest, self.bits,
-            scratch("symbols", codes.size, np.uint8), scratch("frequencies", 256, np.uint32),
-            scratch("tally", 1024, np.uint32), scratch("slots", SCALE, np.uint8),
-            scratch("parts", 256, np.uint32), scratch("few", 4, np.int64), codes,
+            work.array("symbols", codes.size, np.uint8), work.array("frequencies", 256, np.uint32),
+            work.array("tally", 1024, np.uint32), work.array("slots", SCALE, np.uint8),
+            work.array("parts", 256, np.uint32), work.array("few", 4, np.int64), codes,
         )  # fmt: skip
         if self.alone and 0 <= status < payload.size:
             status = INVALID_CODE

@@ -9,6 +9,7 @@ from range_twin import Twin
 from distopt.compressors.coders.entropy import FastCoder, RangeCoder
 from distopt.core.errors import MessageError
 from distopt.core.randomness import make_key, normal, words
+from distopt.core.workspace import Workspace
 
 CODERS = {"range": RangeCoder, "fast": FastCoder}
 SIZES = [1, 2, 50, 700, 5000]
@@ -26,7 +27,7 @@ def equal(one, other):
 
 def encoded(coder, codes, state):
     out = np.full(coder.max_nbytes(codes.size) + 8, 0xA5, np.uint8)
-    nbytes = coder.encode(codes, out, state)
+    nbytes = coder.encode(codes, out, state, Workspace())
     assert nbytes <= coder.max_nbytes(codes.size)
     assert (out[coder.max_nbytes(codes.size) :] == 0xA5).all()
     return out[:nbytes].copy()
@@ -43,7 +44,7 @@ def test_codes_come_back_and_states_stay_equal(name, d, alone):
             codes, found = draw(d, scale, k), np.full(d, 77, np.int32)
             payload = encoded(coder, codes, sender)
             junk = words(make_key(k, 1, 1), 20).astype(np.uint8)[: 0 if alone else 20]
-            nbytes = coder.decode(np.concatenate([payload, junk]), found, receiver)
+            nbytes = coder.decode(np.concatenate([payload, junk]), found, receiver, Workspace())
             assert nbytes == payload.size
             np.testing.assert_array_equal(found, codes)
             assert equal(sender, receiver)
@@ -58,7 +59,7 @@ def test_all_integer_types_give_the_same_bytes(name, dtype):
     other = encoded(coder, codes.astype(dtype), coder.new_state(300))
     np.testing.assert_array_equal(payload, other)
     found = np.zeros(300, dtype)
-    coder.decode(payload, found, coder.new_state(300))
+    coder.decode(payload, found, coder.new_state(300), Workspace())
     np.testing.assert_array_equal(found, codes)
 
 
@@ -71,7 +72,7 @@ def test_extreme_codes(name, alone):
     sender, receiver = coder.new_state(codes.size), coder.new_state(codes.size)
     for _ in range(30):
         payload, found = encoded(coder, codes, sender), np.zeros(codes.size, np.int64)
-        assert coder.decode(payload, found, receiver) == payload.size
+        assert coder.decode(payload, found, receiver, Workspace()) == payload.size
         np.testing.assert_array_equal(found, codes)
         assert equal(sender, receiver)
 
@@ -99,7 +100,7 @@ def test_damage_is_refused_before_the_state_changes_or_gives_codes_in_range(name
     for number, wrong in enumerate(broken):
         found, copy = np.zeros(d, np.int16), {n: a.copy() for n, a in before.items()}
         try:
-            nbytes = coder.decode(wrong, found, copy)
+            nbytes = coder.decode(wrong, found, copy, Workspace())
         except MessageError:
             refused += 1
             assert equal(copy, before), "the state changed in spite of the error"
@@ -134,7 +135,7 @@ def test_a_message_that_the_model_did_not_expect_is_no_longer_than_plain_codes(n
     for codes in (quiet, quiet, quiet, wild, quiet):
         payload, found = encoded(coder, codes, sender), np.ones(d, np.int8)
         assert payload.size <= 3 * d // 8 + 8
-        assert coder.decode(payload, found, receiver) == payload.size
+        assert coder.decode(payload, found, receiver, Workspace()) == payload.size
         np.testing.assert_array_equal(found, codes)
         assert equal(sender, receiver)
 
