@@ -10,8 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.markup import escape
+import typer
 
+from distopt.cli import options
 from distopt.core.errors import DistoptError
 from distopt.mpirun.launcher import (
     INSTALL,
@@ -20,7 +21,6 @@ from distopt.mpirun.launcher import (
     prepare_numba_cache,
     usable_cores,
 )
-from distopt.show.console import output
 
 MESSAGE_SECONDS = 60
 # Two ranks exchange packed bytes as the transport does, and rank 0 says so.
@@ -46,8 +46,12 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-def examine() -> bool:
-    """Check everything and print a line for each; return whether all is well."""
+def doctor(debug: options.Debug = False) -> None:
+    """Check this installation: packages, MPI, a message between two ranks, caches."""
+    from rich.markup import escape
+
+    from distopt.show.console import output
+
     console, healthy = output(), True
     for finding in findings():
         mark = "[green]ok[/]     " if finding.ok else "[bold red]problem[/]"
@@ -56,7 +60,8 @@ def examine() -> bool:
             console.print(f"{'':25} [yellow]{escape(finding.advice)}[/]")
             healthy = False
     console.print("All is well." if healthy else "[bold]See the lines marked as a problem.[/]")
-    return healthy
+    if not healthy:
+        raise typer.Exit(1)
 
 
 def findings() -> Iterator[Finding]:

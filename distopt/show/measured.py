@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.table import Table
 
 from distopt.core import units as q
@@ -23,7 +22,6 @@ from distopt.studies.measure.timing import account
 from distopt.studies.suite import Suite
 
 if TYPE_CHECKING:
-    from distopt.cli.commands import How
     from distopt.studies.measure.items import Item
 
 Variant = dict[str, Any]
@@ -122,34 +120,6 @@ def bare(found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 # Showing
-
-
-def show(variants: Sequence[Variant], suite: Suite, out: Path, how: "How") -> None:
-    """Print the tables, write the numbers, and fail if a variant has failed."""
-    from distopt.show import console
-
-    accuracy = common_accuracy(variants, suite)
-    network = verdict.judge(variants, accuracy, baseline(variants, suite))
-    written = write(variants, suite, accuracy, network, out)
-    if not how.quiet and not how.as_json:
-        terminal = console.output()
-        tables = [*link_tables(variants, suite), *phase_tables(variants)]
-        if any("break_even" in v for v in variants):
-            tables.append(pay_table(variants))
-        for table in tables:
-            terminal.print(table)
-        if network:
-            terminal.print(verdict.network_sentence(network), style="dim", markup=False)
-        terminal.print(f"written: {', '.join(map(str, written))}", markup=False)
-    failed = [f"{v['variant']}: {text}" for v in variants for text in v["failures"]]
-    failed += problems(variants)
-    for sentence in failed:
-        console.say(sentence)
-    if how.as_json:
-        for variant in variants:
-            console.write_json(variant)
-    if any(v["failures"] for v in variants):
-        raise typer.Exit(1)
 
 
 def common_accuracy(variants: Sequence[Variant], suite: Suite) -> float:

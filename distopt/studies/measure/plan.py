@@ -14,15 +14,12 @@ from typing import Any
 
 from rich.table import Table
 
-from distopt.cli.commands import How
 from distopt.config.build import Config, load_config, read_toml
 from distopt.core import units as q
 from distopt.core.errors import ConfigError, DistoptError
-from distopt.core.rank import this_rank
 from distopt.engine.run import run
-from distopt.mpirun.launcher import limit_threads
-from distopt.studies.measure.computing import Core, core
-from distopt.studies.measure.link import Link, parse_links
+from distopt.studies.measure.computing import Core
+from distopt.studies.measure.link import Link
 from distopt.studies.measure.model import MEASURED, Corrected, Iteration, Network, bare_points, fit
 from distopt.studies.suite import load_suite
 
@@ -53,35 +50,6 @@ class Needs:
     network: Path | None  # measured.json of `distopt measure`
     latency: float | None  # ms, instead of the measured alpha
     share: float | None  # agents that share a core there; None: each has a host of its own
-
-
-def plan(needs: Needs, how: How) -> None:
-    """Predict, print, and name the best."""
-    limit_threads(needs.config, how.settings)
-    if this_rank() is not None:
-        raise ConfigError(
-            "`distopt plan` simulates in one process; start it without mpirun or srun."
-        )
-    from distopt.show import console
-
-    links = parse_links(needs.links)
-    network = known_network(needs)
-    settings = list(how.settings)
-    if needs.agents is not None:
-        settings.append(f"problem.agents={needs.agents}")
-    variants = []
-    with core(busy=needs.share is not None) as computing:
-        for label, config in candidates(needs.config, settings):
-            if not how.quiet:
-                console.say(f"simulating {label}")
-            variants.append(predict(label, config, needs, links, network, computing))
-    if not how.quiet and not how.as_json:
-        console.output().print(table(variants, links, needs, network))
-        for link in links:
-            console.output().print(sentence(variants, link, needs), markup=False)
-    if how.as_json:
-        for variant in variants:
-            console.write_json(variant)
 
 
 def known_network(needs: Needs) -> Network:

@@ -5,25 +5,93 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distopt.cli.commands import How, suite_line
+from distopt.cli import options
+from distopt.cli.compare import suite_line
+from distopt.cli.options import How
 from distopt.core.errors import DistoptError
 from distopt.core.rank import this_rank
 from distopt.mpirun.launcher import PARENT, failing_together, limit_threads, tell
-from distopt.studies.measure.link import Link, parse_links
 
 if TYPE_CHECKING:
     from distopt.show.console import ProgressView
     from distopt.studies.measure.items import Item
+    from distopt.studies.measure.link import Link
     from distopt.studies.suite import Suite
+
+
+def measure(
+    suite: Annotated[Path, typer.Argument(metavar="SUITE.toml", help="A suite of variants.")],
+    links: Annotated[
+        str | None,
+        typer.Option(
+            "--link",
+            metavar="RATES",
+            help="Measure on a test bed of hosts with links of these rates, such as "
+            "100mbit,1gbit,unlimited. Without it (and --hosts): between the hosts that mpirun uses.",
+        ),
+    ] = None,
+    hosts: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Hosts of the test bed, one for each agent.", show_default="agents"
+        ),
+    ] = None,
+    rounds: Annotated[
+        int,
+        typer.Option(metavar="R", min=1, help="Rounds of timing; medians over them are reported."),
+    ] = 3,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            metavar="S",
+            min=0.1,
+            help="Longest time of one timed run; the rest of it is extrapolated.",
+        ),
+    ] = 10.0,
+    interfaces: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--interface",
+            metavar="NAME",
+            help="Network interface whose bytes are counted; may be repeated.",
+            show_default="those that lead to the neighbours",
+        ),
+    ] = None,
+    settings: options.Settings = [],  # noqa: B006
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of runs and numbers.", show_default="runs/SUITE-measured"
+        ),
+    ] = None,
+    reuse: Annotated[
+        bool,
+        typer.Option("--reuse", help="Keep the finished runs and timings that DIR holds already."),
+    ] = False,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJsonLines = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+    mpirun_args: options.MpirunArgs = "",
+    items: Annotated[list[int] | None, typer.Option("--item", hidden=True)] = None,
+) -> None:
+    """Measure seconds and bytes at the network interfaces, on links of given rates or real ones.
+
+    Variants alternate, so that all of them see the same machine.
+    """  # fmt: skip
+    place = out or Path("runs") / f"{suite.stem}-measured"
+    how = How(settings, mpirun_args=mpirun_args, as_json=as_json, quiet=quiet)
+    what = What(suite, place, links, hosts, rounds, seconds, interfaces, reuse, overwrite, items)
+    measure_suite(what, how)
 
 
 @dataclass(frozen=True)
 class What:
-    """The options of ``distopt measure``."""
+    """What is to be measured, and how long."""
 
     suite: Path
     out: Path
@@ -37,12 +105,13 @@ class What:
     items: list[int] | None  # of a rank: which to time
 
 
-def measure(what: What, how: How) -> None:
+def measure_suite(what: What, how: How) -> None:
     """Time every variant of a suite on every link, and say what was measured."""
     limit_threads(what.suite, how.settings)
     with failing_together():
         from distopt.studies import batch
         from distopt.studies.measure import bed, items
+        from distopt.studies.measure.link import parse_links
         from distopt.studies.suite import load_suite
 
         links = parse_links(what.links) if what.links else None
@@ -63,7 +132,6 @@ def measure(what: What, how: How) -> None:
         return
     if wants_bed:
         bed.build(agents)
-    from distopt.show import measured as summary
     from distopt.show.console import make_view
 
     failures: dict[str, str] = {}
@@ -75,7 +143,7 @@ def measure(what: What, how: How) -> None:
             item.path.unlink(missing_ok=True)
         if missing:
             failures |= batch.run_in_jobs(missing, timing_line(suite, wanted, what, how), view)
-    summary.show(summary.collect(suite, wanted, failures), suite, what.out, how)
+    show_measured(suite, wanted, failures, what.out, how)
 
 
 def to_time(wanted: Sequence["Item"], what: What) -> list["Item"]:
@@ -102,7 +170,6 @@ def timing_line(
 
 def as_rank(suite: "Suite", wanted: Sequence["Item"], what: What, how: How) -> None:
     """Time the items that the parent asked for; without a parent, everything."""
-    from distopt.show import measured as summary
     from distopt.show.console import make_view
     from distopt.studies import batch
 
@@ -118,7 +185,7 @@ def as_rank(suite: "Suite", wanted: Sequence["Item"], what: What, how: How) -> N
         failures |= time_in_turn(suite, chosen, what, view)
         tell("over")
     if this_rank() == 0 and PARENT not in os.environ:
-        summary.show(summary.collect(suite, wanted, failures), suite, what.out, how)
+        show_measured(suite, wanted, failures, what.out, how)
 
 
 def time_in_turn(
@@ -154,8 +221,39 @@ def time_in_turn(
     return failures
 
 
-def limiter(link: Link | None) -> Callable[[], None]:
+def limiter(link: "Link | None") -> Callable[[], None]:
     """Return what sets the rate of this rank's link; nothing outside a test bed."""
     from distopt.studies.measure import bed
 
     return lambda: bed.limit_here(link) if link and bed.inside() else None
+
+
+def show_measured(
+    suite: "Suite", items: Sequence["Item"], failures: dict[str, str], out: Path, how: How
+) -> None:
+    """Print the tables, write the numbers, and fail if a variant has failed."""
+    from distopt.show import console, measured
+    from distopt.studies.measure import verdict
+
+    variants = measured.collect(suite, items, failures)
+    accuracy = measured.common_accuracy(variants, suite)
+    network = verdict.judge(variants, accuracy, measured.baseline(variants, suite))
+    written = measured.write(variants, suite, accuracy, network, out)
+    if not how.quiet and not how.as_json:
+        terminal = console.output()
+        tables = [*measured.link_tables(variants, suite), *measured.phase_tables(variants)]
+        if any("break_even" in v for v in variants):
+            tables.append(measured.pay_table(variants))
+        for table in tables:
+            terminal.print(table)
+        if network:
+            terminal.print(verdict.network_sentence(network), style="dim", markup=False)
+        terminal.print(f"written: {', '.join(map(str, written))}", markup=False)
+    failed = [f"{v['variant']}: {text}" for v in variants for text in v["failures"]]
+    for sentence in failed + measured.problems(variants):
+        console.say(sentence)
+    if how.as_json:
+        for variant in variants:
+            console.write_json(variant)
+    if failed:
+        raise typer.Exit(1)

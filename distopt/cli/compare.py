@@ -1,0 +1,150 @@
+"""``distopt compare``: run a suite, or take runs that exist, and set them side by side."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from distopt.cli import options
+from distopt.cli.options import How
+from distopt.core.errors import ConfigError
+from distopt.core.rank import this_rank
+from distopt.mpirun.launcher import PARENT, failing_together, limit_threads, tell
+
+if TYPE_CHECKING:
+    from distopt.studies.compare import Comparison
+    from distopt.studies.suite import Case, Suite
+
+
+def compare(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="SUITE.toml | RUN_DIR...", help="A suite to run, or earlier runs."),
+    ],
+    ranks: options.Ranks = None,
+    simulate: options.Simulate = False,
+    settings: options.Settings = [],  # noqa: B006
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of runs, figures and page.",
+            show_default="runs/SUITE, or none for RUN_DIR...",
+        ),
+    ] = None,
+    reuse: Annotated[
+        bool, typer.Option("--reuse", help="Keep the finished runs that DIR holds already.")
+    ] = False,
+    overwrite: options.Overwrite = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            metavar="J",
+            min=1,
+            help="With --simulate: variants at a time. More than one lengthens their seconds.",
+        ),
+    ] = 1,
+    accuracies: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--accuracy",
+            metavar="P",
+            help="With RUN_DIR...: accuracy to compare at; may be repeated.",
+        ),
+    ] = None,
+    as_json: options.AsJsonLines = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+    mpirun_args: options.MpirunArgs = "",
+    cases: Annotated[list[int] | None, typer.Option("--case", hidden=True)] = None,
+) -> None:
+    """Compare variants of one problem: iterations, bytes and seconds to each accuracy.
+
+    The variants of a suite run one after the other in one MPI job. One that diverges ends alone.
+    """  # fmt: skip
+    how = How(settings, simulate, ranks, mpirun_args, as_json, quiet=quiet)
+    if len(paths) > 1 or paths[0].is_dir():
+        from distopt.studies import compare as comparing
+
+        entries = comparing.entries_of_runs(paths)
+        show_comparison(comparing.compare(entries, accuracies or comparing.ACCURACIES), out, how)
+    else:
+        folder = out or Path("runs") / paths[0].stem
+        compare_suite(paths[0], folder, reuse, overwrite, jobs, cases, how)
+
+
+def compare_suite(
+    path: Path,
+    out: Path,
+    reuse: bool,
+    overwrite: bool,
+    jobs: int,
+    cases: Sequence[int] | None,
+    how: How,
+) -> None:
+    """Run what a suite needs and compare its variants; ranks of a parent run `cases` only."""
+    limit_threads(path, how.settings)
+    with failing_together():
+        engine = how.engine()
+        from distopt.show.console import make_view
+        from distopt.studies import batch
+        from distopt.studies.suite import load_suite
+
+        suite = load_suite(path, how.settings, out)
+        needed = batch.choose(suite.cases, reuse=reuse, overwrite=overwrite)
+        if cases is not None:
+            needed = [suite.cases[i] for i in cases]
+        failures: dict[str, str] = {}
+        with make_view(how.quiet) as view:
+            if engine == "simulate" and jobs > 1 and needed:
+                failures = batch.run_side_by_side(needed, jobs, view)
+            elif engine:
+                failures = batch.run_in_turn(needed, engine, view)
+                tell("over")
+            elif needed:
+                failures = batch.run_in_jobs(needed, suite_line(suite, path, out, how), view)
+    if this_rank() in {None, 0} and PARENT not in os.environ:
+        show_comparison(suite.compare(failures), out, how)
+
+
+def suite_line(
+    suite: "Suite", path: Path, out: Path, how: How
+) -> Callable[[Sequence["Case"]], list[str]]:
+    """Return what makes the mpirun command for some cases of a suite."""
+    if len(suite.agents) > 1:
+        raise ConfigError(
+            f"The variants have different numbers of agents ({sorted(suite.agents)}), so they cannot "
+            "share one MPI job; use --simulate."
+        )
+    line = how.mpirun(*suite.agents)
+
+    def command(cases: Sequence["Case"]) -> list[str]:
+        numbers = [part for case in cases for part in ("--case", str(suite.cases.index(case)))]
+        return line(["compare", str(path), "--out", str(out), "--overwrite", *numbers])
+
+    return command
+
+
+def show_comparison(comparison: "Comparison", out: Path | None, how: How) -> None:
+    """Print a comparison and write its page, figures and numbers; fail if a variant has failed."""
+    from distopt.show import console
+    from distopt.show.summary import failures, remarks, rich_tables, write_comparison
+
+    written = write_comparison(comparison, out) if out else []
+    if not how.quiet and not how.as_json:
+        terminal = console.output()
+        for table in rich_tables(comparison, terminal.width):
+            terminal.print(table)
+        for sentence in remarks(comparison):
+            terminal.print(sentence, style="dim", markup=False)
+        if written:
+            terminal.print(f"written: {', '.join(map(str, written))}", markup=False)
+    for sentence in failures(comparison):
+        console.say(sentence)
+    if how.as_json:
+        for row in comparison.rows:
+            console.write_json(row.to_json())
+    if failures(comparison):
+        raise typer.Exit(1)

@@ -1,0 +1,31 @@
+"""``distopt list``: what a configuration can name."""
+
+from typing import Annotated
+
+import typer
+
+from distopt.cli import options
+from distopt.core.errors import ConfigError
+
+LISTED = ("compressors", "algorithms", "costs", "topologies")
+
+
+def list_members(
+    kind: Annotated[
+        str | None, typer.Argument(metavar=f"[{'|'.join(LISTED)}]", help="All by default.")
+    ] = None,
+    dimension: Annotated[
+        int,
+        typer.Option("-d", metavar="D", min=1, help="Dimension for the compressors' constants."),
+    ] = 1000,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """List what a configuration can name, with parameters, ranges and defaults."""
+    from distopt.core.parameters import nearest
+    from distopt.show.listing import print_members
+
+    if kind is not None and kind not in LISTED:
+        hint = nearest(kind, LISTED) or "."
+        raise ConfigError(f'There is no list of "{kind}"{hint} Known: {", ".join(LISTED)}.')
+    print_members([kind] if kind else list(LISTED), dimension, as_json)

@@ -1,0 +1,119 @@
+"""The options that several commands share, each declared once."""
+
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from distopt.core.errors import ConfigError
+from distopt.core.rank import this_rank
+from distopt.mpirun.launcher import debugging, find_mpirun, require_equal
+
+if TYPE_CHECKING:
+    from distopt.engine.run import Engine
+
+
+class Format(StrEnum):
+    """How a table of results is written to standard output."""
+
+    csv = "csv"
+    json = "json"
+    md = "md"
+    latex = "latex"
+
+
+def set_debug(value: bool) -> bool:
+    """Make --debug known to every part of this process and to the ranks that it starts."""
+    if value:
+        os.environ["DISTOPT_DEBUG"] = "1"
+    return value
+
+
+Ranks: TypeAlias = Annotated[
+    int | None,
+    typer.Option("-n", metavar="N", help="MPI ranks to start: one for each agent, the default."),
+]
+Simulate: TypeAlias = Annotated[
+    bool,
+    typer.Option("--simulate", help="Run all agents in this process, without MPI; same results, "
+                 "to the bit."),
+]  # fmt: skip
+Settings: TypeAlias = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the configuration, such as "
+                 "algorithm.eta=0.1; may be repeated."),
+]  # fmt: skip
+AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object as the last line of the output.")
+]
+AsJsonLines: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object per variant as the last lines.")
+]
+AsTable: TypeAlias = Annotated[
+    Format | None, typer.Option("--format", help="Print the table of results in this format only.")
+]
+Quiet: TypeAlias = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print no progress and no summary.")
+]
+Debug: TypeAlias = Annotated[
+    bool,
+    typer.Option("--debug", callback=set_debug, help="Show tracebacks and everything mpirun says."),
+]
+MpirunArgs: TypeAlias = Annotated[
+    str,
+    typer.Option("--mpirun-args", metavar="FLAGS", help="More flags for mpirun, quoted as one "
+                 "argument. DISTOPT_MPIRUN names another mpirun."),
+]  # fmt: skip
+Overwrite: TypeAlias = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an existing run directory.")
+]
+Config: TypeAlias = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file.")]
+
+
+@dataclass(frozen=True)
+class How:
+    """Where a command does its work, and what it prints."""
+
+    settings: list[str]
+    simulate: bool = False
+    ranks: int | None = None
+    mpirun_args: str = ""
+    as_json: bool = False
+    format: Format | None = None
+    quiet: bool = False
+
+    def engine(self) -> "Engine | None":
+        """Return the engine of this process; None if it is to start ranks.
+
+        Raises
+        ------
+        ConfigError
+            If --simulate and ranks are asked for together.
+        """
+        if not self.simulate:
+            return None if this_rank() is None else "mpi"
+        if this_rank() is not None:
+            raise ConfigError(
+                "--simulate runs all agents in one process; start it without mpirun or srun."
+            )
+        if self.ranks is not None:
+            raise ConfigError(
+                "-n starts MPI ranks, and --simulate has none; give only one of them."
+            )
+        return "simulate"
+
+    def mpirun(self, agents: int) -> Callable[[list[str]], list[str]]:
+        """Return what makes the mpirun command of a job that runs ``distopt ARGUMENTS``."""
+        ranks, mpirun = require_equal(self.ranks, agents), find_mpirun()
+        try:
+            extra = shlex.split(self.mpirun_args)
+        except ValueError as error:
+            raise ConfigError(f"--mpirun-args cannot be split into flags: {error}.") from None
+        settings = [part for setting in self.settings for part in ("--set", setting)]
+        common = settings + ["--debug"] * debugging()
+        return lambda arguments: mpirun.line(ranks, [*arguments, *common], extra)

@@ -1,0 +1,96 @@
+"""``distopt plan``: predict a run on a network that one does not have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distopt.cli import options
+from distopt.core.errors import ConfigError
+from distopt.core.rank import this_rank
+from distopt.mpirun.launcher import limit_threads
+
+
+def plan(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG | SUITE.toml", help="A TOML file.")],
+    links: Annotated[
+        str,
+        typer.Option("--link", metavar="RATES", help="Rates of the links, such as 10mbit,1gbit."),
+    ] = "10mbit,100mbit,1gbit",
+    agents: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Number of agents.", show_default="problem.agents"),
+    ] = None,
+    accuracy: Annotated[float, typer.Option(metavar="P", min=0, help="Accuracy to reach.")] = 1e-6,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            metavar="S",
+            min=0.1,
+            help="Longest simulation of a variant; iterations beyond it are projected.",
+        ),
+    ] = 30.0,
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="measured.json",
+            help="Take the cost of an exchange from what `distopt measure` wrote.",
+            show_default="that of the test bed",
+        ),
+    ] = None,
+    latency: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MS",
+            min=0,
+            help="Shortest time of an exchange, in ms.",
+            show_default="as measured",
+        ),
+    ] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            "--per-core",
+            metavar="A",
+            min=1,
+            help="Agents that share a core there, with all cores busy.",
+            show_default="each agent has its own host",
+        ),
+    ] = None,
+    settings: options.Settings = [],  # noqa: B006
+    as_json: options.AsJsonLines = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Predict bytes and seconds on a network that you do not have, and the best compressor there.
+
+    Of a CONFIG, every usual compressor that its algorithm takes is tried.
+    """  # fmt: skip
+    limit_threads(config, settings)
+    if this_rank() is not None:
+        raise ConfigError(
+            "`distopt plan` simulates in one process; start it without mpirun or srun."
+        )
+    from distopt.show import console
+    from distopt.studies.measure import plan as planning
+    from distopt.studies.measure.computing import core
+    from distopt.studies.measure.link import parse_links
+
+    needs = planning.Needs(config, links, agents, accuracy, seconds, network, latency, share)
+    rates = parse_links(links)
+    known = planning.known_network(needs)
+    if agents is not None:
+        settings = [*settings, f"problem.agents={agents}"]
+    variants = []
+    with core(busy=share is not None) as computing:
+        for label, candidate in planning.candidates(config, settings):
+            if not quiet:
+                console.say(f"simulating {label}")
+            variants.append(planning.predict(label, candidate, needs, rates, known, computing))
+    if not quiet and not as_json:
+        console.output().print(planning.table(variants, rates, needs, known))
+        for link in rates:
+            console.output().print(planning.sentence(variants, link, needs), markup=False)
+    if as_json:
+        for variant in variants:
+            console.write_json(variant)

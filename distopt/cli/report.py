@@ -1,0 +1,19 @@
+"""``distopt report``: a page and figures of a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distopt.cli import options
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Run directories.")],
+    debug: options.Debug = False,
+) -> None:
+    """Write a self-contained report.html and PNG figures into run directories."""
+    from distopt.show.report import write_report
+
+    for run_dir in runs:
+        typer.echo(write_report(run_dir))
