@@ -211,13 +211,13 @@ class Job:
             self.process.wait()
 
 
-def end_with_parent() -> Callable[[], None] | None:
-    """Return what makes a child get SIGTERM when its parent dies, even by SIGKILL (on Linux)."""
+def end_with_parent(number: int = signal.SIGTERM) -> Callable[[], None] | None:
+    """Return what makes a child get a signal when its parent dies, even by SIGKILL (on Linux)."""
     try:
         prctl = ctypes.CDLL(None).prctl
     except (OSError, AttributeError):
         return None
-    return lambda: prctl(1, signal.SIGTERM)
+    return lambda: prctl(1, number)
 
 
 class Lines:

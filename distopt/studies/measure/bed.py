@@ -11,8 +11,6 @@ first process of the bed ends, however it ends, and that one is killed with its 
 needs cleaning up, nothing stays behind, and beds do not see each other.
 """
 
-import argparse
-import ctypes
 import os
 import shlex
 import shutil
@@ -20,11 +18,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Annotated
+
+import typer
 
 from distopt.core.errors import ConfigError, DistoptError, TransportError
+from distopt.mpirun.job import end_with_parent
 from distopt.mpirun.launcher import find_mpirun
 from distopt.studies.measure.link import UNLIMITED, Link, parse_link
 
@@ -83,9 +85,9 @@ def unshare() -> list[str]:
 
 def require_privileges() -> None:
     """Try to make the namespaces and a link; raise `TransportError` saying what is not allowed."""
-    trial = "ip link add trial0 type veth peer name trial1 && mount -t tmpfs none /run"
+    attempt = "ip link add veth0 type veth peer name veth1 && mount -t tmpfs none /run"
     done = subprocess.run(
-        [*unshare(), "sh", "-c", trial], capture_output=True, text=True, check=False,
+        [*unshare(), "sh", "-c", attempt], capture_output=True, text=True, check=False,
         env=os.environ | {"PATH": search_path()}, timeout=60,
     )  # fmt: skip
     if done.returncode:
@@ -111,7 +113,7 @@ def run_inside(command: Sequence[str], hosts: int) -> int:
         [*unshare(), *command],
         env=os.environ | {BED: str(hosts), "PATH": search_path()},
         start_new_session=True,  # Ctrl-C reaches this process only
-        preexec_fn=kill_with_parent(),
+        preexec_fn=end_with_parent(signal.SIGKILL),
     )
     told: list[int] = []
 
@@ -135,12 +137,6 @@ def run_inside(command: Sequence[str], hosts: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def kill_with_parent() -> Callable[[], None]:
-    """Return what makes a child get SIGKILL when its parent dies, whatever the reason."""
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(1, signal.SIGKILL)
-
-
 # Inside
 
 
@@ -161,12 +157,12 @@ def address(i: int) -> str:
 
 def build(hosts: int, link: Link = UNLIMITED) -> None:
     """Make bridge, hosts, links and launch agent; then mpirun finds them by its environment."""
-    do("mount", "-t", "tmpfs", "none", "/run")
+    call("mount", "-t", "tmpfs", "none", "/run")
     (FOLDER / "tmp").mkdir(parents=True)
     Path("/run/netns").mkdir()
     names = [f"{address(i)} {host(i)}" for i in range(hosts)]
-    write_file(FOLDER / "etc-hosts", "\n".join(["127.0.0.1 localhost", *names]))
-    do("mount", "--bind", str(FOLDER / "etc-hosts"), "/etc/hosts")
+    (FOLDER / "etc-hosts").write_text("\n".join(["127.0.0.1 localhost", *names, ""]))
+    call("mount", "--bind", str(FOLDER / "etc-hosts"), "/etc/hosts")
     ip = [
         f"netns attach {SWITCH} {os.getpid()}",
         "link set lo up",
@@ -184,17 +180,17 @@ def build(hosts: int, link: Link = UNLIMITED) -> None:
             f"-n {host(i)} addr add {address(i)}/24 dev {INTERFACE}",
             f"-n {host(i)} link set lo up",
         ]
-    write_file(FOLDER / "quiet", QUIET)
-    do("sh", str(FOLDER / "quiet"))
+    (FOLDER / "quiet").write_text(QUIET)
+    call("sh", str(FOLDER / "quiet"))
     for line in ip:
-        do("ip", *line.split())
+        call("ip", *line.split())
     set_rate(hosts, link)
     agent = FOLDER / "agent"
     cores = sorted(os.sched_getaffinity(0))
-    write_file(agent, AGENT.replace("CORES", " ".join(map(str, cores))))
+    agent.write_text(AGENT.replace("CORES", " ".join(map(str, cores))))
     agent.chmod(0o755)
-    write_file(FOLDER / "hosts", "\n".join(f"{host(i)} slots=1" for i in range(hosts)))
-    write_file(FOLDER / "hosts.mpich", "\n".join(host(i) for i in range(hosts)))
+    (FOLDER / "hosts").write_text("".join(f"{host(i)} slots=1\n" for i in range(hosts)))
+    (FOLDER / "hosts.mpich").write_text("".join(f"{host(i)}\n" for i in range(hosts)))
     if hosts > len(cores):  # a rank that spins would keep its neighbours from their cores
         os.environ.setdefault("DISTOPT_BUSY_WAIT", "0")
     mpirun = find_mpirun()
@@ -260,18 +256,18 @@ def limit_here(link: Link) -> None:
 
 def limit_device(namespace: str, device: str, link: Link) -> None:
     """Put a token bucket before a device, or take it away."""
-    place = ["tc", "-n", namespace, "qdisc"]
+    qdisc = ["tc", "-n", namespace, "qdisc"]
     if link.rate is None:
-        subprocess.run([*place, "del", "dev", device, "root"], capture_output=True, check=False)
+        subprocess.run([*qdisc, "del", "dev", device, "root"], capture_output=True, check=False)
         return
     burst = max(round(link.rate / 8 * BURST_SECONDS), BURST_BYTES)
-    do(
-        *place, "replace", "dev", device, "root", "tbf", "rate", f"{link.rate:.0f}bit",
+    call(
+        *qdisc, "replace", "dev", device, "root", "tbf", "rate", f"{link.rate:.0f}bit",
         "burst", str(burst), "limit", str(QUEUE_BYTES),
     )  # fmt: skip
 
 
-def do(*command: str) -> None:
+def call(*command: str) -> None:
     """Run a command that must succeed."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -279,32 +275,27 @@ def do(*command: str) -> None:
         raise TransportError(f"The test bed cannot be made: {shlex.join(command)}: {reason}")
 
 
-def write_file(path: Path, text: str) -> None:
-    """Write a small text file."""
-    path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+app = typer.Typer(add_completion=False)
 
 
-def main() -> None:
-    """Run any command on a bed: ``-m distopt.studies.measure.bed --hosts 4 --link 1gbit -- COMMAND``."""
-    parser = argparse.ArgumentParser(prog="launch/netns/bed.sh", description=main.__doc__)
-    parser.add_argument("--hosts", type=int, default=4)
-    parser.add_argument("--link", default="unlimited")
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="-- and the command")
-    options = parser.parse_args()
-    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+@app.command(context_settings={"allow_interspersed_args": False})
+def main(
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="What to run.")],
+    hosts: Annotated[int, typer.Option(help="How many.")] = 4,
+    link: Annotated[str, typer.Option(help="Rate of every link.")] = UNLIMITED.name,
+) -> None:
+    """Run any command on a test bed: --hosts 4 --link 1gbit -- COMMAND."""
     try:
-        link = parse_link(options.link)
-        if not command:
-            raise ConfigError("There is no command; for example -- distopt run CONFIG.toml")
+        rate = parse_link(link)
         if not inside():
             again = [sys.executable, "-m", "distopt.studies.measure.bed", *sys.argv[1:]]
-            raise SystemExit(run_inside(again, options.hosts))
-        build(options.hosts, link)
-        raise SystemExit(subprocess.run(command, check=False).returncode)
+            raise typer.Exit(run_inside(again, hosts))
+        build(hosts, rate)
+        raise typer.Exit(subprocess.run(command, check=False).returncode)
     except (DistoptError, OSError) as error:
         sys.stderr.write(f"distopt: {error}\n")
-        raise SystemExit(1) from None
+        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":
-    main()
+    app(prog_name="launch/netns/bed.sh")

@@ -94,7 +94,7 @@ class RawExchange:
 
 
 @dataclass(frozen=True)
-class Bare:
+class ExchangeTime:
     """How long one exchange takes: medians over rounds, each the slowest rank's."""
 
     nbytes: int  # of one message
@@ -102,31 +102,27 @@ class Bare:
     raw_seconds: float  # by raw sockets
 
 
-def time_exchanges(
-    transport: Transport, raw: RawExchange, sizes: Sequence[int], seconds: float
-) -> list[Bare]:
-    """Time exchanges of messages of each size, about so many seconds for each size.
+def time_exchange(
+    transport: Transport, raw: RawExchange, nbytes: int, seconds: float
+) -> ExchangeTime:
+    """Time exchanges of messages of one size, by the transport and by raw sockets in turn.
+
+    All ranks start a block of exchanges together. A block is long enough for their unequal start not to
+    matter, and has at least two exchanges: as in a run, the next one may begin while a slower neighbour
+    ends the last.
 
     Parameters
     ----------
     transport : Transport
         With one agent in this process.
     raw : RawExchange
-    sizes : Sequence[int]
-        Bytes of one message.
+    nbytes : int
+        Of one message.
     seconds : float
+        Roughly how long to go on.
     """
-    return [time_exchange(transport, raw, size, seconds) for size in sizes]
-
-
-def time_exchange(transport: Transport, raw: RawExchange, size: int, seconds: float) -> Bare:
-    """Time exchanges of one size: blocks of one kind and the other in turn, all ranks starting together.
-
-    A block is long enough for the unequal start of the ranks not to matter, and has two exchanges at
-    least: as in a run, the next one may begin while a slower neighbour ends the last.
-    """
-    payload = np.zeros(size, np.uint8)
-    buffers = [np.empty(size, np.uint8) for _ in raw.links]
+    payload = np.zeros(nbytes, np.uint8)
+    buffers = [np.empty(nbytes, np.uint8) for _ in raw.links]
     times: list[F64] = []
     began, rounds, block = perf_counter(), 2, 1
     while len(times) < rounds:
@@ -147,7 +143,7 @@ def time_exchange(transport: Transport, raw: RawExchange, size: int, seconds: fl
             block = int(min(max(2 * BLOCK_SECONDS / whole, 2), 1000))
             rounds = 2 + int(min(max(seconds / (block * whole), 3), 40))
     kept = np.median(times[2:], axis=0)
-    return Bare(size, float(kept[0]), float(kept[1]))
+    return ExchangeTime(nbytes, float(kept[0]), float(kept[1]))
 
 
 def meet(transport: Transport) -> None:

@@ -1,22 +1,19 @@
 """What the network interfaces of a host have carried: the kernel's counters, read before and after.
 
-Counters are those of /proc/net/dev: bytes and packets with their Ethernet headers, as the kernel hands
-them to the interface. Packets there may be larger than what a wire carries, where the network card
-cuts them up (docs: measured).
+Bytes and packets are counted with their Ethernet headers, as the kernel hands them to the interface.
+Packets may be larger there than on the wire, where the network card cuts them up (docs: measured).
 """
 
-import fcntl
 import socket
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+import psutil
+
 from distopt.core.errors import TransportError
 
-DEVICES = Path("/proc/self/net/dev")
 PROTOCOLS = Path("/proc/self/net/snmp")
-SIOCGIFADDR = 0x8915  # ioctl: the IPv4 address of an interface
 
 
 @dataclass(frozen=True)
@@ -36,43 +33,32 @@ class Counters:
         return Counters(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
-def read_counters(
-    names: Iterable[str], devices: Path = DEVICES, protocols: Path = PROTOCOLS
-) -> Counters:
+def read_counters(names: Iterable[str]) -> Counters:
     """Add up what the named interfaces of this host have carried since they exist.
 
     Raises
     ------
     TransportError
-        If the system does not tell, or not of one of them.
+        If the host does not have one of them.
     """
-    try:
-        lines = devices.read_text(encoding="ascii").splitlines()[2:]
-        table = {
-            name.strip(): values.split() for name, _, values in (x.partition(":") for x in lines)
-        }
-    except (OSError, UnicodeDecodeError) as error:
-        raise TransportError(
-            f"The counters of the network interfaces cannot be read: {error}."
-        ) from None
-    total = Counters(retransmitted=retransmissions(protocols))
+    found = psutil.net_io_counters(pernic=True, nowrap=False)
+    total = Counters(retransmitted=retransmissions())
     for name in names:
-        if name not in table:
+        if name not in found:
             raise TransportError(
                 f'There is no network interface "{name}" on host {socket.gethostname()}; '
-                f"it has {', '.join(table)}."
+                f"it has {', '.join(found)}."
             )
-        numbers = [int(value) for value in table[name]]
-        total += Counters(numbers[8], numbers[9], numbers[0], numbers[1])
+        seen = found[name]
+        total += Counters(seen.bytes_sent, seen.packets_sent, seen.bytes_recv, seen.packets_recv)
     return total
 
 
-def retransmissions(protocols: Path = PROTOCOLS) -> int:
+def retransmissions() -> int:
     """Return how many TCP segments this host has sent again; 0 where the system does not tell."""
     try:
-        names, values = [
-            x.split() for x in protocols.read_text().splitlines() if x.startswith("Tcp:")
-        ]
+        lines = PROTOCOLS.read_text().splitlines()
+        names, values = [line.split() for line in lines if line.startswith("Tcp:")]
         return int(values[names.index("RetransSegs")])
     except (OSError, ValueError):
         return 0
@@ -80,16 +66,12 @@ def retransmissions(protocols: Path = PROTOCOLS) -> int:
 
 def addresses() -> dict[str, str]:
     """Map the IPv4 addresses of this host, loopback left out, to their interfaces."""
-    found = {}
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        for _, name in socket.if_nameindex():
-            request = struct.pack("256s", name.encode()[:15])
-            try:
-                answer = fcntl.ioctl(asking.fileno(), SIOCGIFADDR, request)
-            except OSError:
-                continue  # it has none
-            found[socket.inet_ntoa(answer[20:24])] = name
-    return {a: name for a, name in found.items() if not a.startswith("127.")}
+    return {
+        own.address: name
+        for name, found in psutil.net_if_addrs().items()
+        for own in found
+        if own.family == socket.AF_INET and not own.address.startswith("127.")
+    }
 
 
 def towards(others: Sequence[str], own: dict[str, str]) -> dict[str, str]:

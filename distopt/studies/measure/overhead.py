@@ -13,13 +13,12 @@ what Ethernet, IPv4 and TCP (with time stamps) put before each packet.
 from dataclasses import dataclass
 from math import ceil
 
-ETHERNET = 14  # addresses and type; what /proc/net/dev counts of a frame besides its contents
+ETHERNET = 14  # addresses and type; what the kernel counts of a frame besides its contents
 IP, TCP = 20, 32  # without options, with time stamps
 PACKET = ETHERNET + IP + TCP  # H
 MPI_MESSAGE = 24  # M, Open MPI: 8 bytes of the TCP transport, 16 of the matching header
 FULL = 1500 - IP - TCP  # bytes of a message in a full Ethernet frame
 CABLE = 24  # preamble, start, checksum and pause of a frame: on the cable, in no counter
-SEGMENT = 65_160  # bytes in a packet at most, where the kernel leaves cutting to the interface
 SMALL = 16 * 1024  # bytes; up to here a message counts as small
 
 
@@ -66,17 +65,6 @@ class Accounting:
     def ethernet(self) -> float:
         """What full Ethernet frames and the cable would add, as a share of the counted bytes."""
         return on_ethernet(self.message) / self.message - 1 if self.message else 0.0
-
-
-def at_interface(nbytes: float) -> float:
-    """Predict the interface's bytes for one message, both ways: its packets and their answers.
-
-    Every packet but the last is full; there is one acknowledgement for every packet, the way large
-    unsegmented packets are answered. In an exchange both ways acknowledgements of small messages ride
-    on the data of the other direction, which is why this is an upper estimate for them.
-    """
-    packets = ceil((nbytes + MPI_MESSAGE) / SEGMENT)
-    return nbytes + MPI_MESSAGE + 2 * packets * PACKET
 
 
 def on_link(nbytes: float, beside: int = 0) -> float:

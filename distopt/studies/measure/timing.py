@@ -21,7 +21,7 @@ from distopt.engine.driver import iterate
 from distopt.engine.run import open_transport, set_up
 from distopt.engine.session import Session
 from distopt.record.history import History
-from distopt.studies.measure.exchange import RawExchange, meet, time_exchanges
+from distopt.studies.measure.exchange import RawExchange, meet, time_exchange
 from distopt.studies.measure.interface import Counters, addresses, read_counters, towards
 from distopt.studies.measure.overhead import Accounting
 from distopt.transport.base import Traffic, Transport
@@ -312,7 +312,7 @@ def bare(
     size = max(nbytes for nbytes, _ in told)
     raw = RawExchange(transport, neighbours, place.address)
     try:
-        (found,) = time_exchanges(transport, raw, [max(size, 1)], BARE_SECONDS)
+        found = time_exchange(transport, raw, max(size, 1), BARE_SECONDS)
     finally:
         raw.close()
     return asdict(found) | {"exchanges": calls / max(result["window"], 1)}
