@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from distopt.cli import options
+from distopt.cli.deliver import deliver_tables
 from distopt.cli.options import How
 from distopt.core.errors import ConfigError
 from distopt.core.rank import this_rank
@@ -55,6 +56,7 @@ def compare(
         ),
     ] = None,
     as_json: options.AsJsonLines = False,
+    as_table: options.AsTable = None,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
     mpirun_args: options.MpirunArgs = "",
@@ -64,12 +66,11 @@ def compare(
 
     The variants of a suite run one after the other in one MPI job. One that diverges ends alone.
     """  # fmt: skip
-    how = How(settings, simulate, ranks, mpirun_args, as_json, quiet=quiet)
+    how = How(settings, simulate, ranks, mpirun_args, as_json, as_table, quiet)
     if len(paths) > 1 or paths[0].is_dir():
-        from distopt.studies import compare as comparing
+        from distopt.studies.compare import compare_folders
 
-        entries = comparing.entries_of_runs(paths)
-        show_comparison(comparing.compare(entries, accuracies or comparing.ACCURACIES), out, how)
+        show_comparison(compare_folders(paths, accuracies), out, how)
     else:
         folder = out or Path("runs") / paths[0].stem
         compare_suite(paths[0], folder, reuse, overwrite, jobs, cases, how)
@@ -106,7 +107,9 @@ def compare_suite(
             elif needed:
                 failures = batch.run_in_jobs(needed, suite_line(suite, path, out, how), view)
     if this_rank() in {None, 0} and PARENT not in os.environ:
-        show_comparison(suite.compare(failures), out, how)
+        from distopt.studies import compare as comparing
+
+        show_comparison(comparing.compare_suite(suite, failures), out, how)
 
 
 def suite_line(
@@ -129,22 +132,10 @@ def suite_line(
 
 def show_comparison(comparison: "Comparison", out: Path | None, how: How) -> None:
     """Print a comparison and write its page, figures and numbers; fail if a variant has failed."""
-    from distopt.show import console
-    from distopt.show.summary import failures, remarks, rich_tables, write_comparison
+    from distopt.show.comparison import write_comparison
+    from distopt.studies.comparison_table import tabulate
 
-    written = write_comparison(comparison, out) if out else []
-    if not how.quiet and not how.as_json:
-        terminal = console.output()
-        for table in rich_tables(comparison, terminal.width):
-            terminal.print(table)
-        for sentence in remarks(comparison):
-            terminal.print(sentence, style="dim", markup=False)
-        if written:
-            terminal.print(f"written: {', '.join(map(str, written))}", markup=False)
-    for sentence in failures(comparison):
-        console.say(sentence)
-    if how.as_json:
-        for row in comparison.rows:
-            console.write_json(row.to_json())
-    if failures(comparison):
-        raise typer.Exit(1)
+    tables = tabulate(comparison)
+    written = write_comparison(comparison, tables, out) if out else []
+    objects = (variant.to_json() for variant in comparison.variants)
+    deliver_tables(tables, objects, written, how, comparison.failures)

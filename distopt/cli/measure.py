@@ -123,7 +123,7 @@ def measure_suite(what: What, how: How) -> None:
         if this_rank() is not None:
             as_rank(suite, wanted, what, how)
             return
-        cases = list({item.case.place: item.case for item in wanted}.values())
+        cases = list({item.case.folder: item.case for item in wanted}.values())
         needed = batch.choose(cases, reuse=what.reuse, overwrite=what.overwrite)
     if wants_bed and not bed.inside():
         code = bed.run_inside([sys.executable, "-m", "distopt", *sys.argv[1:]], agents)
@@ -178,7 +178,7 @@ def as_rank(suite: "Suite", wanted: Sequence["Item"], what: What, how: How) -> N
         if what.items is not None:
             chosen = [wanted[i] for i in what.items]
         else:
-            cases = list({item.case.place: item.case for item in wanted}.values())
+            cases = list({item.case.folder: item.case for item in wanted}.values())
             needed = batch.choose(cases, reuse=what.reuse, overwrite=what.overwrite)
             failures = batch.run_in_turn(needed, "mpi", view)
             chosen = [i for i in to_time(wanted, what) if i.case.name not in failures]
@@ -202,7 +202,7 @@ def time_in_turn(
         try:
             result = time_run(
                 item.case.config,
-                read_history(item.case.place),
+                read_history(item.case.folder),
                 suite.accuracies,
                 limit=limiter(item.link),
                 seconds=what.seconds,

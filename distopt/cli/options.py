@@ -87,6 +87,13 @@ class How:
     format: Format | None = None
     quiet: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse two kinds of output."""
+        if self.as_json and self.format:
+            raise ConfigError(
+                "--json and --format both write to standard output; give only one of them."
+            )
+
     def engine(self) -> "Engine | None":
         """Return the engine of this process; None if it is to start ranks.
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,6 +80,13 @@ def write_whole(
     """Write a file so that it is there whole or not at all (see `replaced`)."""
     with replaced(path, durable=durable, refusal=refusal) as temporary:
         temporary.write_bytes(content)
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
+    """Write files into a folder, which is created if need be; return their paths."""
+    for name, content in contents.items():
+        write_whole(folder / name, content)
+    return [folder / name for name in contents]
 
 
 def synchronize(path: Path) -> None:

@@ -1,7 +1,6 @@
 """What a user sees in the terminal: progress on standard error, results on standard output."""
 
 import json
-import math
 import os
 import sys
 import time
@@ -15,6 +14,7 @@ from rich.markup import escape
 from distopt.core import units as q
 from distopt.core.rank import this_rank
 from distopt.mpirun.launcher import PARENT, tell
+from distopt.show.render import finite
 
 if TYPE_CHECKING:
     from distopt.engine.session import Progress
@@ -39,17 +39,6 @@ def write_json(item: Mapping[str, Any]) -> None:
     """Print one JSON object as one line of standard output; numbers that are not finite are null."""
     sys.stdout.write(json.dumps(finite(item), allow_nan=False, default=str) + "\n")
     sys.stdout.flush()
-
-
-def finite(item: Any) -> Any:
-    """Replace numbers that JSON does not know by None, at any depth."""
-    if isinstance(item, Mapping):
-        return {key: finite(value) for key, value in item.items()}
-    if isinstance(item, list | tuple):
-        return [finite(value) for value in item]
-    if isinstance(item, float) and not math.isfinite(item):
-        return None
-    return item
 
 
 class ProgressView:

@@ -20,7 +20,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from distopt.core import units as q
 from distopt.core.arrays import F64
 from distopt.record.history import History
-from distopt.studies.compare import Comparison, Row
+from distopt.studies.compare import Comparison, Effort, Variant
 
 COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A8A",
@@ -203,13 +203,13 @@ def comparison_curves(comparison: Comparison) -> Figure:
         for axis, (name, label) in zip(axes, ABSCISSAE.items(), strict=True):
             if name == "bytes_per_agent":  # savings are factors: equal ones are equally far apart
                 axis.set_xscale("log")
-            for number, row in enumerate(comparison.rows):  # as in the bars: same row, same colour
-                chosen = middle_run(row) if row.histories else None
-                for history in row.histories:
+            for number, variant in enumerate(comparison.variants):  # coloured as its bar
+                chosen = middle_run(variant) if variant.histories else None
+                for history in variant.histories:
                     main = history is chosen
                     curve(
                         axis, history[name], history[comparison.measure],
-                        label=row.label if main else None,
+                        label=variant.label if main else None,
                         **line(number) | ({} if main else {"lw": 0.7, "alpha": 0.35}),
                     )  # fmt: skip
             for accuracy in comparison.accuracies:
@@ -220,43 +220,40 @@ def comparison_curves(comparison: Comparison) -> Figure:
     return figure
 
 
-def middle_run(row: Row) -> History:
+def middle_run(variant: Variant) -> History:
     """Return the run whose number of iterations to the finest accuracy is the median one."""
-    accuracy = row.targets[-1].accuracy
-    known = [(e, e.history) for e in row.entries if e.history]
-    ranked = sorted(
-        known, key=lambda pair: r.iterations if (r := pair[0].reach(accuracy)) else 1e99
-    )
-    return ranked[(len(ranked) - 1) // 2][1]
+    accuracy = variant.efforts[-1].accuracy
+    known = [(run.reach(accuracy), run.history) for run in variant.runs if run.history]
+    known.sort(key=lambda pair: pair[0].iterations if pair[0] else np.inf)
+    return known[(len(known) - 1) // 2][1]
 
 
 def comparison_bars(comparison: Comparison) -> Figure:
     """Draw the bytes that each variant needed for each accuracy."""
-    rows, goals = comparison.rows, comparison.accuracies
+    variants, goals = comparison.variants, comparison.accuracies
     count = len(goals)
-    height = 1.0 + 0.34 * len(rows)
+    height = 1.0 + 0.34 * len(variants)
     with canvas(count, 3.2 + 3.1 * count, height, sharey=True) as (figure, axes):
         for panel, axis in enumerate(axes):
-            bars(axis, rows, panel)
+            bars(axis, [variant.efforts[panel] for variant in variants])
             axis.set_title(f"bytes per agent to {comparison.symbol} ≤ {q.power(goals[panel])}")
-        axes[0].set_yticks(range(len(rows)), [row.label for row in rows])
+        axes[0].set_yticks(range(len(variants)), [variant.label for variant in variants])
         axes[0].invert_yaxis()
     return figure
 
 
-def bars(axis: Axes, rows: Sequence[Row], panel: int) -> None:
+def bars(axis: Axes, efforts: Sequence[Effort]) -> None:
     """Draw one panel of bars with their numbers beside them."""
-    targets = [row.targets[panel] for row in rows]
-    largest = max((t.bytes_per_agent or 0.0 for t in targets), default=0.0)
-    for place, t in enumerate(targets):
-        if t.bytes_per_agent is None:
+    largest = max((e.bytes_per_agent or 0.0 for e in efforts), default=0.0)
+    for place, e in enumerate(efforts):
+        if e.bytes_per_agent is None:
             axis.text(0.01 * largest, place, "not reached", va="center", color="#777777", size=8.5)
             continue
-        axis.barh(place, t.bytes_per_agent, height=0.66, color=COLOURS[place % len(COLOURS)])
-        text = q.nbytes(t.bytes_per_agent)
-        if t.to_baseline is not None:
-            text += f" ({q.share(t.to_baseline)})"
-        axis.text(t.bytes_per_agent + 0.015 * largest, place, text, va="center", size=8.5)
+        axis.barh(place, e.bytes_per_agent, height=0.66, color=COLOURS[place % len(COLOURS)])
+        text = q.nbytes(e.bytes_per_agent)
+        if e.to_baseline is not None:
+            text += f" ({q.share(e.to_baseline)})"
+        axis.text(e.bytes_per_agent + 0.015 * largest, place, text, va="center", size=8.5)
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
     axis.set_xlim(0, 1.42 * largest or 1.0)  # room for the numbers

@@ -39,7 +39,7 @@ def collect(suite: Suite, wanted: Sequence["Item"], failures: Mapping[str, str])
         told = [failures[name] for name in names if name in failures]
         variant: Variant = {"variant": label, "failures": list(dict.fromkeys(told))}
         try:
-            history = read_history(case.place)
+            history = read_history(case.folder)
             meta = history.meta
             variant |= {
                 name: meta[name] for name in ("algorithm", "compressor", "agents", "dimension")
@@ -146,8 +146,8 @@ def write(
     variants: Sequence[Variant], suite: Suite, accuracy: float, network: Network | None, out: Path
 ) -> list[Path]:
     """Write the numbers, and the figure where there are several rates."""
-    from distopt.show.console import finite
     from distopt.show.figures import png
+    from distopt.show.render import finite
 
     out.mkdir(parents=True, exist_ok=True)
     whole = {

@@ -1,7 +1,7 @@
 """Self-contained HTML pages: one file, no script, no link to anything outside."""
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from html import escape
 
 CSS = """
@@ -33,7 +33,7 @@ th, td { padding: 7px 12px; text-align: right; border-bottom: 1px solid var(--li
          vertical-align: top; white-space: nowrap; }
 tr:last-child td { border-bottom: 0; }
 th { color: var(--pale); font-weight: 600; }
-th:first-child, td:first-child, .words td, .words th { text-align: left; }
+th:first-child, td:first-child, .words { text-align: left; }
 td small { color: var(--pale); }
 pre { background: #fff; border: 1px solid var(--line); border-radius: 8px; padding: 14px;
       overflow-x: auto; font: 13px/1.5 ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace; }
@@ -79,11 +79,6 @@ def note(text: str, warning: bool = False) -> str:
     return f'<p class="note{" warn" if warning else ""}">{escape(text)}</p>'
 
 
-def remarks(sentences: Iterable[str]) -> str:
-    """Write sentences under a table."""
-    return "".join(f'<p class="remark">{escape(sentence)}</p>' for sentence in sentences)
-
-
 def figure(name: str, content: bytes, caption: str, wide: bool = False) -> str:
     """Show a PNG, which becomes part of the page."""
     data = base64.b64encode(content).decode()
@@ -97,21 +92,6 @@ def figure(name: str, content: bytes, caption: str, wide: bool = False) -> str:
 def figures(parts: Iterable[str]) -> str:
     """Set figures beside each other."""
     return f'<div class="figures">{"".join(parts)}</div>'
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], words: bool = False) -> str:
-    """Write a table, of numbers or of words; lines of a cell after its first are smaller."""
-    top = "".join(f"<th>{lines(cell)}</th>" for cell in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{lines(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def lines(cell: str) -> str:
-    """Write one cell."""
-    first, *rest = cell.split("\n")
-    return escape(first) + "".join(f"<br><small>{escape(line)}</small>" for line in rest)
 
 
 def code(text: str) -> str:

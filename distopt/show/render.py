@@ -15,13 +15,14 @@ from html import escape
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from distopt.core import units
 from distopt.studies.results import MISSING, Column, Results, Row
 
 Cell: TypeAlias = list[Column]  # the columns that share one cell
+WORDS = ' class="words"'  # set to the left
 
 
 def cells_of(results: Results) -> list[Cell]:
@@ -35,9 +36,9 @@ def cells_of(results: Results) -> list[Cell]:
     return cells
 
 
-def heading(cell: Cell, after_title: str = "\n") -> str:
-    """Write the header of a cell, after what its columns stand under."""
-    title = cell[0].under + after_title * bool(cell[0].under)
+def heading(cell: Cell) -> str:
+    """Write the header of a cell; what its columns stand under is the first line."""
+    title = cell[0].under + "\n" * bool(cell[0].under)
     return title + joined(cell, [column.header for column in cell])
 
 
@@ -82,40 +83,30 @@ def rich_tables(results: Results, width: int) -> list[Table]:
         title = results.title if not tables else None
         table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
         for i in part:
-            table.add_column(
-                texts[i][0], justify="left" if to_the_left(cells, i) else "right", no_wrap=True
-            )
+            side: JustifyMethod = "left" if i == 0 or cells[i][0].words else "right"
+            table.add_column(texts[i][0], justify=side, no_wrap=True)
         for row in range(1, len(results.rows) + 1):
             table.add_row(*(texts[i][row] for i in part), end_section=several)
         tables.append(table)
     return tables
 
 
-def to_the_left(cells: Sequence[Cell], number: int) -> bool:
-    """Whether a cell is set to the left: the first one, and words."""
-    return number == 0 or cells[number][0].words
-
-
 def to_html(results: Results) -> str:
     """Write the table and its notes; lines of a cell after its first are smaller."""
     cells = cells_of(results)
-    left = [' class="left"' if to_the_left(cells, i) else "" for i in range(len(cells))]
-    top = "".join(
-        f"<th{side}>{html_lines(heading(c))}</th>" for side, c in zip(left, cells, strict=True)
-    )
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td{side}>{html_lines(content(c, row))}</td>"
-            for side, c in zip(left, cells, strict=True)
+
+    def line(tag: str, texts: Iterable[str]) -> str:
+        parts = (
+            f"<{tag}{WORDS * cell[0].words}>{html_lines(text)}</{tag}>"
+            for cell, text in zip(cells, texts, strict=True)
         )
-        + "</tr>"
-        for row in results.rows
-    )
+        return f"<tr>{''.join(parts)}</tr>"
+
+    top = line("th", map(heading, cells))
+    body = "".join(line("td", [content(cell, row) for cell in cells]) for row in results.rows)
     notes = "".join(f'<p class="remark">{escape(note)}</p>' for note in results.notes)
     return (
-        f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
-        f"{notes}"
+        f'<div class="scroll"><table><thead>{top}</thead><tbody>{body}</tbody></table></div>{notes}'
     )
 
 
@@ -130,10 +121,16 @@ def to_markdown(results: Results) -> str:
     cells = cells_of(results)
     rows = [[content(c, row) for c in cells] for row in results.rows]
     lines = [
-        markdown_row(heading(c, ": ") for c in cells), "|---" * len(cells) + "|",
+        markdown_row(map(markdown_heading, cells)), "|---" * len(cells) + "|",
         *map(markdown_row, rows),
     ]  # fmt: skip
     return "\n".join([*lines, *(f"\n{note}" for note in results.notes)])
+
+
+def markdown_heading(cell: Cell) -> str:
+    """Write the header of a cell in one line."""
+    title = cell[0].under + ": " * bool(cell[0].under)
+    return title + joined(cell, [column.header.replace("\n", " ") for column in cell])
 
 
 def markdown_row(cells: Iterable[str]) -> str:
@@ -231,7 +228,7 @@ def latex_column(column: Column, rows: Sequence[Row]) -> list[str]:
     if column.unit not in SCALES or len(numbers) < sum(
         row.get(column.key) is not None for row in rows
     ):
-        return [latex(column.header), *(latex(column.text(row)) for row in rows)]
+        return [latex(column.header.replace("\n", " ")), *(latex(column.text(row)) for row in rows)]
     largest = max((abs(v) for v in numbers if math.isfinite(v)), default=0.0)
     scales = SCALES[column.unit]
     scale, unit = next((s for s in scales if largest >= s[0]), scales[-1])
@@ -252,7 +249,7 @@ def latex(text: str) -> str:
     >>> print(latex("gt_2 & 50 %, P ≤ 1e-6"))
     gt\_2 \& 50 \%, P $\le$ $10^{-6}$
     """
-    escaped = PATTERN.sub(lambda found: SPECIAL[found[0]], text)
+    escaped = PATTERN.sub(lambda found: SPECIAL[found[0]], text.replace("\n", ", "))
     return EXPONENT.sub(power_of_ten, escaped)
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from distopt.core import units as q
-from distopt.core.errors import DistoptError
+from distopt.core.files import write_files
 from distopt.record.history import History, read_history
 from distopt.show import page
 from distopt.show.figures import figures_of_run, png, topology
+from distopt.show.render import to_html
 from distopt.show.rounding_figures import regimes
+from distopt.studies.results import Results
 
 WIDE = {"convergence", "lyapunov"}
 GRAPH = "Who talks with whom; edges are as wide as their weights."
@@ -46,15 +48,9 @@ def write_report(run_dir: Path) -> Path:
     drawn += [(name, caption, png(figure)) for name, caption, figure in figures_of_run(history)]
     if "regime_large" in history.series:
         drawn.append(("regimes", REGIMES, png(regimes(history))))
-    text = report_page(history, drawn)
-    path = run_dir / "report.html"
-    try:
-        for name, _, content in drawn:
-            (run_dir / f"{name}.png").write_bytes(content)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DistoptError(f"{run_dir} cannot be written: {error.strerror}.") from None
-    return path
+    contents = {f"{name}.png": image for name, _, image in drawn}
+    contents["report.html"] = report_page(history, drawn).encode()
+    return write_files(run_dir, contents)[-1]
 
 
 def report_page(history: History, drawn: list[tuple[str, str, bytes]]) -> str:
@@ -160,7 +156,7 @@ def bytes_table(history: History) -> str:
         ("diagnostics, all agents\nfor these records; in none of the above", q.nbytes(overhead),
          f"{overhead:,.0f}"),
     ]  # fmt: skip
-    return page.table(("kind", "amount", "exactly"), rows)
+    return to_html(Results.of_words("Bytes by kind", ("kind", "amount", "exactly"), rows))
 
 
 def seconds_table(history: History) -> str:
@@ -181,7 +177,7 @@ def seconds_table(history: History) -> str:
     rows.append(("algorithm, in total", q.seconds(total), q.share(1.0)))
     spent = share * history.last("seconds_diagnostics")
     rows.append(("diagnostics\nrecords and checkpoints, apart", q.seconds(spent), ""))
-    return page.table(("phase", "time", "share"), rows)
+    return to_html(Results.of_words("Seconds by phase", ("phase", "time", "share"), rows))
 
 
 def constants_table(history: History) -> str:
@@ -200,7 +196,7 @@ def constants_table(history: History) -> str:
     if meta["lyapunov_weights"]:
         weights = meta["lyapunov_weights"].items()
         rows += [(f"weight of {name} in {meta['lyapunov']}", f"{w:.4g}") for name, w in weights]
-    return page.table(("constant", "value"), rows)
+    return to_html(Results.of_words("Constants", ("constant", "value"), rows))
 
 
 def listed(versions: dict[str, str]) -> str:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from distopt.record.history import History
 from distopt.show.figures import COLOURS, INK, canvas, curve, dress, legend_beside, line
-from distopt.studies.rounding import Gaps, bounds_of
+from distopt.studies.rounding import Gaps
 
 BAND: tuple[float, float] = (0.1, 0.9)
 REGIMES = {
@@ -26,6 +26,12 @@ BOUNDS = {  # colours and dashes of their own, whatever else a panel shows
 }  # fmt: skip
 
 
+def of_comparison(found: list[Gaps]) -> dict[str, Figure]:
+    """Draw the figures of a comparison whose variants are in fixed point, if any are."""
+    drawn = {"runs": runs(found), "bounds": bounded(found)} if found else {}
+    return {name: figure for name, figure in drawn.items() if figure}
+
+
 def runs(found: list[Gaps]) -> Figure:
     """Draw the mean of f - f* over the runs of every variant, and the band of 80 % of them."""
     with canvas(1, 10.5, 4.4) as (figure, (axis,)):
@@ -40,7 +46,7 @@ def runs(found: list[Gaps]) -> Figure:
 
 def bounded(found: list[Gaps]) -> Figure | None:
     """Draw every variant that bounds apply to with them, a panel each; None if there is none."""
-    panels = [(gaps, bounds) for gaps in found if (bounds := bounds_of(gaps))]
+    panels = [(gaps, gaps.bounds) for gaps in found if gaps.bounds]
     if not panels:
         return None
     columns = min(len(panels), 3)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from distopt.config.build import make_config
 from distopt.core import units as q
@@ -14,10 +14,8 @@ from distopt.engine.run import Engine, run
 from distopt.engine.session import Result
 from distopt.mpirun.job import Job
 from distopt.record.history import History, read_history
-
-if TYPE_CHECKING:
-    from distopt.show.console import ProgressView
-    from distopt.studies.suite import Case
+from distopt.studies.progress import ProgressView
+from distopt.studies.suite import Case
 
 NOT_RUN = "not run, because the suite was stopped"
 
@@ -34,7 +32,7 @@ class Named(Protocol):
 Part = TypeVar("Part", bound=Named)
 
 
-def choose(cases: Sequence["Case"], *, reuse: bool, overwrite: bool) -> list["Case"]:
+def choose(cases: Sequence[Case], *, reuse: bool, overwrite: bool) -> list[Case]:
     """Return the cases that must be run.
 
     Raises
@@ -43,26 +41,26 @@ def choose(cases: Sequence["Case"], *, reuse: bool, overwrite: bool) -> list["Ca
         If a run directory exists that may be neither reused nor replaced.
     """
     needed = [case for case in cases if not (reuse and is_finished(case))]
-    present = [case for case in needed if (case.place / "config.toml").exists()]
+    present = [case for case in needed if (case.folder / "config.toml").exists()]
     if present and not (overwrite or reuse):
         others = f" (and {len(present) - 1} more)" if len(present) > 1 else ""
         raise ConfigError(
-            f"{present[0].place} already holds a run{others}; --reuse keeps finished runs, "
+            f"{present[0].folder} already holds a run{others}; --reuse keeps finished runs, "
             "--overwrite replaces them, --out takes another folder."
         )
     return needed
 
 
-def is_finished(case: "Case") -> bool:
+def is_finished(case: Case) -> bool:
     """Whether the case's directory holds a finished run of the same configuration."""
     try:
-        history = read_history(case.place)
+        history = read_history(case.folder)
     except CheckpointError:
         return False
     return bool(history.meta["status"] == "finished") and same(history, case)
 
 
-def same(history: History, case: "Case") -> bool:
+def same(history: History, case: Case) -> bool:
     """Whether a run has the case's configuration; ``"auto"`` stands for any number."""
     return all(
         history.config.get(section, {}).get(key) == value or value == "auto"
@@ -71,14 +69,14 @@ def same(history: History, case: "Case") -> bool:
     )
 
 
-def run_in_turn(cases: Sequence["Case"], engine: Engine, view: "ProgressView") -> dict[str, str]:
+def run_in_turn(cases: Sequence[Case], engine: Engine, view: ProgressView) -> dict[str, str]:
     """Run cases in this process (under MPI: as one rank of many); return the failures by name."""
     failures: dict[str, str] = {}
     for number, case in enumerate(cases):
         view.begin(case.name)
         try:
             result = run(
-                case.config, engine=engine, out=case.place, overwrite=True, progress=view.report,
+                case.config, engine=engine, out=case.folder, overwrite=True, progress=view.report,
                 signals=False,
             )  # fmt: skip
         except DistoptError as error:
@@ -100,13 +98,13 @@ def in_short(result: Result) -> str:
     )
 
 
-def run_side_by_side(cases: Sequence["Case"], jobs: int, view: "ProgressView") -> dict[str, str]:
+def run_side_by_side(cases: Sequence[Case], jobs: int, view: ProgressView) -> dict[str, str]:
     """Simulate cases in so many processes; return the failures by name."""
     failures: dict[str, str] = {}
     context = multiprocessing.get_context("spawn")  # no fork: numba and BLAS have threads
     with ProcessPoolExecutor(min(jobs, len(cases)), mp_context=context) as pool:
         waiting = {
-            pool.submit(run_case, case.config.tables, case.config.folder, case.place): case
+            pool.submit(run_case, case.config.tables, case.config.folder, case.folder): case
             for case in cases
         }
         try:
@@ -128,11 +126,11 @@ def run_side_by_side(cases: Sequence["Case"], jobs: int, view: "ProgressView") -
     return failures
 
 
-def run_case(tables: dict[str, Any], folder: Path, place: Path) -> tuple[str, str]:
+def run_case(tables: dict[str, Any], near: Path, folder: Path) -> tuple[str, str]:
     """Run one case in a process of its own; return a line about it, or why it failed."""
     try:
-        config = make_config(tables, folder)
-        return in_short(run(config, engine="simulate", out=place, overwrite=True)), ""
+        config = make_config(tables, near)
+        return in_short(run(config, engine="simulate", out=folder, overwrite=True)), ""
     except DistoptError as error:
         return "", str(error)
 
@@ -140,7 +138,7 @@ def run_case(tables: dict[str, Any], folder: Path, place: Path) -> tuple[str, st
 def run_in_jobs(
     cases: Sequence[Part],
     command: Callable[[Sequence[Part]], list[str]],
-    view: "ProgressView",
+    view: ProgressView,
 ) -> dict[str, str]:
     """Run cases in one MPI job; whenever one brings the job down, start another for the rest.
 
@@ -186,7 +184,7 @@ def run_in_jobs(
 class Log:
     """Keeps what an MPI job says of its cases, which it runs in the order given."""
 
-    def __init__(self, view: "ProgressView") -> None:
+    def __init__(self, view: ProgressView) -> None:
         self.view = view
         self.present = ""
         self.ended: list[str] = []

@@ -4,26 +4,27 @@ A variant may have several runs, one per seed. Its numbers are then medians over
 there, and a ratio is the median of the ratios to the other variant's run with the same seed.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from distopt.core.errors import ConfigError
+from distopt.core.errors import CheckpointError, ConfigError
 from distopt.core.parameters import nearest
 from distopt.record.history import History, Reach, read_history
+from distopt.studies.rounding import Gaps, gaps_of
+from distopt.studies.suite import ACCURACIES, Measure, Suite
 
-ACCURACIES = (1e-4, 1e-6, 1e-10)
-Measure: TypeAlias = Literal["stationarity", "nmse"]
 SYMBOLS = {"stationarity": "P", "nmse": "NMSE"}
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One run of one variant: its records, or why there are none or not all."""
+class VariantRun:
+    """One run of a variant: its records, or why there are none or not all."""
 
     label: str
     seed: int | None
@@ -37,8 +38,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Target:
-    """What one variant needed for one accuracy."""
+class Effort:
+    """What a variant needed for one accuracy."""
 
     accuracy: float
     runs: int
@@ -53,28 +54,46 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One variant."""
+class Variant:
+    """What was measured of a variant."""
 
     label: str
-    entries: Sequence[Entry]
-    targets: list[Target]
-    failures: list[str]
+    runs: Sequence[VariantRun]
+    efforts: list[Effort]
+
+    @property
+    def failures(self) -> list[str]:
+        """Why runs failed."""
+        return [run.failure for run in self.runs if run.failure]
 
     @property
     def histories(self) -> list[History]:
         """The records that exist."""
-        return [e.history for e in self.entries if e.history]
+        return [run.history for run in self.runs if run.history]
 
     def middle(self, number: Callable[[History], float]) -> float | None:
         """Return the median of a number over the runs."""
         values = [v for v in map(number, self.histories) if np.isfinite(v)]
         return median(values) if values else None
 
+    def last(self, series: str) -> float | None:
+        """Return the median of the last values of a series."""
+        return self.middle(lambda history: history.last(series))
+
     @property
-    def converged(self) -> int:
-        """Count the runs that reached the finest accuracy."""
-        return self.targets[-1].reached
+    def converged(self) -> str:
+        """Of all runs, those that reached the finest accuracy."""
+        return f"{self.efforts[-1].reached}/{len(self.runs)}"
+
+    @property
+    def certified(self) -> bool:
+        """Whether the steps of all runs are proven."""
+        return bool(self.histories) and all(h.meta["certified"] for h in self.histories)
+
+    @property
+    def ball_violations(self) -> float:
+        """Arguments outside the unit ball, in all runs."""
+        return sum(h.last("ball_violations", 0) for h in self.histories)
 
     @property
     def status(self) -> str:
@@ -82,48 +101,48 @@ class Row:
         if self.failures:
             diverged = any("diverged" in f or "finite" in f for f in self.failures)
             return "diverged" if diverged else "failed"
-        return "converged" if self.converged == len(self.entries) else "not reached"
+        return "converged" if self.efforts[-1].reached == len(self.runs) else "not reached"
+
+    @property
+    def gaps(self) -> Gaps | None:
+        """The gaps f - f* of all its runs, where these are in fixed point."""
+        return gaps_of(self.label, self.histories)
 
     def to_json(self) -> dict[str, Any]:
         """Return all numbers of the variant."""
         first = self.histories[0] if self.histories else None
         config = first.config if first else {}
+        meta: Mapping[str, Any] = first.meta if first else {}
+        known = ("nmse", "consensus_error", "objective", "bytes_per_agent", "bytes_on_wire")
         return {
             "variant": self.label,
-            "algorithm": first.meta["algorithm"] if first else None,
-            "compressor": first.meta["compressor"] if first else None,
             "parameters": {key: config.get(key, {}) for key in ("algorithm", "compressor")},
-            "agents": first.meta["agents"] if first else None,
-            "dimension": first.meta["dimension"] if first else None,
+            **{key: meta.get(key) for key in ("algorithm", "compressor", "agents", "dimension")},
             "status": self.status,
-            "converged": f"{self.converged}/{len(self.entries)}",
+            "converged": self.converged,
             "failures": self.failures,
-            "accuracies": [vars(target) for target in self.targets],
+            "accuracies": [vars(effort) for effort in self.efforts],
             "bits_per_coordinate": self.middle(lambda h: h.bits),
-            "stationarity": self.middle(lambda h: h.last("stationarity")),
-            "nmse": self.middle(lambda h: h.last("nmse")),
-            "consensus_error": self.middle(lambda h: h.last("consensus_error")),
-            "objective": self.middle(lambda h: h.last("objective")),
-            "iterations": self.middle(lambda h: h.last("iteration")),
-            "bytes_per_agent": self.middle(lambda h: h.last("bytes_per_agent")),
-            "bytes_on_wire": self.middle(lambda h: h.last("bytes_on_wire")),
+            "iterations": self.last("iteration"),
+            "stationarity": self.last("stationarity"),
+            **{name: self.last(name) for name in known},
             "seconds": {
-                "algorithm": self.middle(lambda h: h.last("seconds")),
-                "communication": self.middle(lambda h: h.last("seconds_communication")),
-                "diagnostics": self.middle(lambda h: h.last("seconds_diagnostics")),
+                "algorithm": self.last("seconds"),
+                "communication": self.last("seconds_communication"),
+                "diagnostics": self.last("seconds_diagnostics"),
             },
-            "ball_violations": sum(h.last("ball_violations", 0) for h in self.histories),
-            "certified": bool(self.histories) and all(h.meta["certified"] for h in self.histories),
+            "ball_violations": self.ball_violations,
+            "certified": self.certified,
             "runs": [
                 {
-                    "seed": e.seed,
-                    "run_dir": str(e.history.place) if e.history else None,
-                    "failure": e.failure,
-                    "stationarity": e.history.last("stationarity") if e.history else None,
-                    "reached": [r._asdict() if (r := e.reach(t.accuracy)) else None
-                                for t in self.targets],
+                    "seed": run.seed,
+                    "run_dir": str(run.history.place) if run.history else None,
+                    "failure": run.failure,
+                    "stationarity": run.history.last("stationarity") if run.history else None,
+                    "reached": [r._asdict() if (r := run.reach(e.accuracy)) else None
+                                for e in self.efforts],
                 }
-                for e in self.entries
+                for run in self.runs
             ],
         }  # fmt: skip
 
@@ -135,8 +154,8 @@ class Comparison:
     title: str
     accuracies: list[float]
     baseline: str | None
-    rows: list[Row]
-    references: dict[float, str] = field(default_factory=dict)  # best uncompressed, by accuracy
+    variants: list[Variant]
+    references: dict[float, str]  # best uncompressed variant, by accuracy
     measure: Measure = "stationarity"  # what the accuracies are values of
 
     @property
@@ -149,6 +168,16 @@ class Comparison:
         """Whether the baseline is the best uncompressed variant at every accuracy."""
         return set(self.references.values()) <= {self.baseline}
 
+    @property
+    def failures(self) -> list[str]:
+        """What went wrong, a sentence for each run."""
+        return [f"{v.label}: {failure}" for v in self.variants for failure in v.failures]
+
+    @cached_property
+    def gaps(self) -> list[Gaps]:
+        """The variants in fixed point, beside their theory."""
+        return [found for variant in self.variants if (found := variant.gaps)]
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as one object."""
         return {
@@ -157,12 +186,35 @@ class Comparison:
             "accuracies": self.accuracies,
             "baseline": self.baseline,
             "best_uncompressed": [self.references.get(a) for a in self.accuracies],
-            "variants": [row.to_json() for row in self.rows],
+            "variants": [variant.to_json() for variant in self.variants],
         }
 
 
+def compare_suite(suite: Suite, failures: Mapping[str, str]) -> Comparison:
+    """Measure all runs of a suite, those that failed as far as they were recorded."""
+    runs = []
+    for case in suite.cases:
+        reason = failures.get(case.name)
+        try:
+            history = read_history(case.folder)
+        except CheckpointError as error:
+            history, reason = None, reason or str(error)
+        runs.append(VariantRun(case.label, case.seed, history, reason, suite.measure))
+    return compare(runs, suite.accuracies, suite.baseline, suite.title)
+
+
+def compare_folders(folders: Sequence[Path], accuracies: Sequence[float] | None) -> Comparison:
+    """Measure runs that exist, named by their folders (by their paths where those clash)."""
+    histories = [read_history(folder) for folder in folders]
+    names = [h.name for h in histories]
+    runs = [
+        VariantRun(h.name if names.count(h.name) == 1 else str(h.place), None, h) for h in histories
+    ]
+    return compare(runs, accuracies or ACCURACIES)
+
+
 def compare(
-    entries: Sequence[Entry],
+    runs: Sequence[VariantRun],
     accuracies: Sequence[float] = ACCURACIES,
     baseline: str | None = None,
     title: str = "Comparison",
@@ -171,10 +223,10 @@ def compare(
 
     Parameters
     ----------
-    entries : Sequence[Entry]
-        Variants appear in the order of their first entry.
+    runs : Sequence[VariantRun]
+        Variants appear in the order of their first run.
     accuracies : Sequence[float]
-        Values of the entries' measure.
+        Values of the runs' measure.
     baseline : str, optional
         The variant that the others are compared with, by default the first uncompressed one.
     title : str
@@ -184,9 +236,9 @@ def compare(
     ConfigError
         If the baseline is not among the variants.
     """
-    groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(entry.label, []).append(entry)
+    groups: dict[str, list[VariantRun]] = {}
+    for run in runs:
+        groups.setdefault(run.label, []).append(run)
     plain = [name for name, group in groups.items() if is_uncompressed(group)]
     if baseline is None:
         baseline = plain[0] if plain else None
@@ -197,49 +249,46 @@ def compare(
         )
     ordered = sorted(accuracies, reverse=True)
     references = {a: best for a in ordered if (best := cheapest(groups, plain, a))}
-    rows = [
-        Row(
-            label,
-            group,
-            [
-                target(group, a, groups.get(baseline or ""), groups.get(references.get(a, "")))
-                for a in ordered
-            ],
-            [e.failure for e in group if e.failure],
-        )
-        for label, group in groups.items()
-    ]
-    measure = entries[0].measure if entries else "stationarity"
-    return Comparison(title, ordered, baseline, rows, references, measure)
+    variants = []
+    for label, group in groups.items():
+        efforts = [
+            effort(group, a, groups.get(baseline or ""), groups.get(references.get(a, "")))
+            for a in ordered
+        ]
+        variants.append(Variant(label, group, efforts))
+    measure = runs[0].measure if runs else "stationarity"
+    return Comparison(title, ordered, baseline, variants, references, measure)
 
 
-def is_uncompressed(group: Sequence[Entry]) -> bool:
+def is_uncompressed(group: Sequence[VariantRun]) -> bool:
     """Whether a variant sends its vectors as they are."""
-    known = [e.history for e in group if e.history]
+    known = [run.history for run in group if run.history]
     return bool(known) and all(h.uncompressed for h in known)
 
 
-def cheapest(groups: dict[str, list[Entry]], names: Sequence[str], accuracy: float) -> str | None:
+def cheapest(
+    groups: Mapping[str, list[VariantRun]], names: Sequence[str], accuracy: float
+) -> str | None:
     """Return which of the named variants all of whose runs got there needed the fewest bytes."""
     costs = {}
     for name in names:
-        reached = [e.reach(accuracy) for e in groups[name]]
+        reached = [run.reach(accuracy) for run in groups[name]]
         if all(reached):
             costs[name] = median(r.bytes_per_agent for r in reached if r)
     return min(costs, key=lambda name: costs[name]) if costs else None
 
 
-def target(
-    group: Sequence[Entry],
+def effort(
+    group: Sequence[VariantRun],
     accuracy: float,
-    baseline: Sequence[Entry] | None,
-    uncompressed: Sequence[Entry] | None,
-) -> Target:
-    """Measure one variant at one accuracy."""
-    reached = [r for e in group if (r := e.reach(accuracy))]
+    baseline: Sequence[VariantRun] | None,
+    uncompressed: Sequence[VariantRun] | None,
+) -> Effort:
+    """Measure a variant at one accuracy."""
+    reached = [r for run in group if (r := run.reach(accuracy))]
     if not reached:
-        return Target(accuracy, len(group), 0, 0)
-    return Target(
+        return Effort(accuracy, len(group), 0, 0)
+    return Effort(
         accuracy,
         len(group),
         len(reached),
@@ -253,24 +302,15 @@ def target(
     )
 
 
-def ratio(group: Sequence[Entry], others: Sequence[Entry] | None, accuracy: float) -> float | None:
+def ratio(
+    group: Sequence[VariantRun], others: Sequence[VariantRun] | None, accuracy: float
+) -> float | None:
     """Return the median over seeds of the bytes per agent relative to another variant's run."""
-    theirs = {e.seed: e.reach(accuracy) for e in others or []}
-    pairs = [(e.reach(accuracy), theirs.get(e.seed)) for e in group]
+    theirs = {run.seed: run.reach(accuracy) for run in others or []}
+    pairs = [(run.reach(accuracy), theirs.get(run.seed)) for run in group]
     ratios = [
         mine.bytes_per_agent / other.bytes_per_agent
         for mine, other in pairs
         if mine and other and other.bytes_per_agent > 0
     ]
     return median(ratios) if ratios else None
-
-
-def entries_of_runs(places: Sequence[Path]) -> list[Entry]:
-    """Take run directories as variants, named by their folders (by their paths where those clash)."""
-    histories = [read_history(place) for place in places]
-    names = [h.name for h in histories]
-    labels = [
-        name if names.count(name) == 1 else str(h.place)
-        for name, h in zip(names, histories, strict=True)
-    ]
-    return [Entry(label, None, h) for label, h in zip(labels, histories, strict=True)]

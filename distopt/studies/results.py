@@ -4,9 +4,9 @@
 LaTeX.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from distopt.core import units
 
@@ -112,6 +112,12 @@ class Results:
     columns: Sequence[Column]
     rows: Sequence[Row]
     notes: Sequence[str] = ()
+
+    @classmethod
+    def of_words(cls, title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Self:
+        """Make a table of texts, whose headers are its keys."""
+        columns = [Column(header, header) for header in headers]
+        return cls(title, columns, [dict(zip(headers, row, strict=True)) for row in rows])
 
     @property
     def shown(self) -> list[Column]:

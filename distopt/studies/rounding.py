@@ -4,7 +4,9 @@ Which bound applies to which run, and why, is derived in docs: fixed-point. A ru
 left the assumptions of all of them, and gets none.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from distopt.fixedpoint.problems import IntegerProblem
 from distopt.problems.costs.fixed_terms import Diagonal, DiagonalCost
 from distopt.problems.problem import build_problem
 from distopt.record.history import History
-from distopt.studies.compare import Comparison, Row
+from distopt.studies.results import Column, Results, write_count
 
 FRACTIONS = (1e-1, 1e-2, 1e-3)  # of f - f* at the start
 
@@ -48,6 +50,11 @@ class Gaps:
         """Mean over the runs."""
         return np.asarray(self.values.mean(axis=1))
 
+    @cached_property
+    def bounds(self) -> dict[str, F64]:
+        """The bounds of E f - f* that apply, by name, at the recorded iterations."""
+        return bounds_of(self)
+
     def quantile(self, q: float) -> F64:
         """Quantile over the runs."""
         return np.asarray(np.quantile(self.values, q, axis=1))
@@ -58,25 +65,14 @@ class Gaps:
         return int(self.iterations[good[0]]) if good.size else None
 
 
-def is_fixed_point(history: History) -> bool:
-    """Whether a run is of fixed_point_gd."""
-    return bool(history.meta["algorithm"] == "fixed_point_gd")
-
-
-def gaps_of(row: Row) -> Gaps | None:
+def gaps_of(label: str, histories: Sequence[History]) -> Gaps | None:
     """Put the repeats of all runs (seeds) of a variant together; None for other algorithms."""
-    known = [h for h in row.histories if is_fixed_point(h)]
-    if not known or len(known) < len(row.histories):
+    if not histories or any(h.meta["algorithm"] != "fixed_point_gd" for h in histories):
         return None
-    length = min(len(h["iteration"]) for h in known)
-    columns = [h.series.get("objective_runs", h["objective"][:, None])[:length] for h in known]
-    values = np.concatenate(columns, axis=1) - known[0].meta["minimum"]
-    return Gaps(row.label, known[0]["iteration"][:length], values, known[0])
-
-
-def all_gaps(comparison: Comparison) -> list[Gaps]:
-    """Return the variants of a comparison that are in fixed point."""
-    return [gaps for row in comparison.rows if (gaps := gaps_of(row)) is not None]
+    first, length = histories[0], min(len(h["iteration"]) for h in histories)
+    repeats = [h.series.get("objective_runs", h["objective"][:, None])[:length] for h in histories]
+    values = np.concatenate(repeats, axis=1) - first.meta["minimum"]
+    return Gaps(label, first["iteration"][:length], values, first)
 
 
 def algorithm_of(history: History) -> FixedPointGD:
@@ -143,21 +139,29 @@ def spectrum(history: History, format: Format) -> tuple[F64, F64]:
     return whole.a, np.clip(whole.start, format.lowest, format.highest) - whole.center
 
 
-def table(found: list[Gaps]) -> tuple[list[str], list[list[str]]]:
-    """Tabulate when the mean over the runs got where, and where it ended: header and rows."""
-    header = [
-        "variant\nruns", "f - f* at the start",
-        *[f"first k with\n{fraction:g} of it" for fraction in FRACTIONS],
-        "at the end", "10 %, 90 % of runs\nat the end", "saturations",
+def tabulate(found: Sequence[Gaps]) -> Results:
+    """Tabulate when the mean over the runs got where, and where it ended."""
+    columns = [
+        Column("variant", "variant", words=True),
+        Column("runs", "runs", join="\n"),
+        Column("start", "f - f* at the start", write="{:.4g}".format),
+        *(Column(f"first_{f:g}", f"first k with\n{f:g} of it") for f in FRACTIONS),
+        Column("end", "at the end", meaning="mean of the runs"),
+        Column("low", "10 %", meaning="of the runs are below at the end"),
+        Column("high", "90 % of runs\nat the end", meaning="of the runs are below", join=", "),
+        Column("saturations", "saturations", write=write_count),
     ]  # fmt: skip
     rows = [
-        [
-            f"{gaps.label}\n{gaps.values.shape[1]}", f"{gaps.mean[0]:.4g}",
-            *["never" if (k := gaps.first(f)) is None else str(k) for f in FRACTIONS],
-            f"{gaps.mean[-1]:.3g}",
-            f"{gaps.quantile(0.1)[-1]:.3g}, {gaps.quantile(0.9)[-1]:.3g}",
-            f"{gaps.history.last('saturations'):.0f}",
-        ]
+        {
+            "variant": gaps.label,
+            "runs": gaps.values.shape[1],
+            "start": float(gaps.mean[0]),
+            **{f"first_{f:g}": gaps.first(f) or "never" for f in FRACTIONS},
+            "end": float(gaps.mean[-1]),
+            "low": float(gaps.quantile(0.1)[-1]),
+            "high": float(gaps.quantile(0.9)[-1]),
+            "saturations": gaps.history.last("saturations"),
+        }
         for gaps in found
-    ]  # fmt: skip
-    return header, rows
+    ]
+    return Results("f - f* in fixed point", columns, rows)

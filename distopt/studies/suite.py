@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from distopt.config.build import SECTIONS, Config, apply_settings, make_config, read_toml
-from distopt.core.errors import CheckpointError, ConfigError, DistoptError
+from distopt.core.errors import ConfigError, DistoptError
 from distopt.core.parameters import explain, nearest
-from distopt.record.history import read_history
-from distopt.studies.compare import ACCURACIES, Comparison, Entry, Measure, compare
 
+ACCURACIES = (1e-4, 1e-6, 1e-10)
+Measure: TypeAlias = Literal["stationarity", "nmse"]
 KEYS = {"algorithm": "name", "compressor": "name", "topology": "graph"}  # a new one replaces all
 
 
@@ -53,7 +53,7 @@ class Case:
     label: str
     seed: int | None
     config: Config
-    place: Path
+    folder: Path  # of the run
 
     @property
     def name(self) -> str:
@@ -75,18 +75,6 @@ class Suite:
     def agents(self) -> set[int]:
         """The numbers of agents that occur."""
         return {case.config.problem.agents for case in self.cases}
-
-    def compare(self, failures: dict[str, str]) -> Comparison:
-        """Measure all runs, those that failed as far as they were recorded."""
-        entries = []
-        for case in self.cases:
-            reason = failures.get(case.name)
-            try:
-                history = read_history(case.place)
-            except CheckpointError as error:
-                history, reason = None, reason or str(error)
-            entries.append(Entry(case.label, case.seed, history, reason, self.measure))
-        return compare(entries, self.accuracies, self.baseline, self.title)
 
 
 def load_suite(path: Path, settings: Sequence[str], out: Path) -> Suite:
@@ -131,9 +119,8 @@ def load_suite(path: Path, settings: Sequence[str], out: Path) -> Suite:
             except DistoptError as error:
                 complaints[label] = str(error)
                 break
-            folder = out / slug(label)
-            place = folder if seed is None else folder / f"seed-{seed}"
-            cases.append(Case(label, seed, config, place))
+            folder = out / slug(label) / ("" if seed is None else f"seed-{seed}")
+            cases.append(Case(label, seed, config, folder))
     if complaints:
         raise ConfigError(one_sentence(complaints, len(variants)))
     title = suite.title or path.stem

@@ -21,7 +21,7 @@ from distopt.show.figures import (
     positions,
     topology,
 )
-from distopt.studies.compare import Entry, compare
+from distopt.studies.compare import VariantRun, compare
 
 
 @pytest.mark.parametrize("agents", [1, 16, 256])
@@ -56,8 +56,8 @@ def comparison(tmp_path):
     for label, tail in (("a", 1e-6), ("b", 1e-3)):
         for seed in (1, 2, 3):
             place = write_run(tmp_path / f"{label}{seed}", [1.0, 1e-1 * seed, tail])
-            entries.append(Entry(label, seed, read_history(place)))
-    return compare([*entries, Entry("c", 1, None, "It broke.")], [0.15, 1e-5])
+            entries.append(VariantRun(label, seed, read_history(place)))
+    return compare([*entries, VariantRun("c", 1, None, "It broke.")], [0.15, 1e-5])
 
 
 def test_one_labelled_line_per_variant_and_thin_ones_for_seeds(comparison):
@@ -73,10 +73,10 @@ def test_one_labelled_line_per_variant_and_thin_ones_for_seeds(comparison):
 def test_the_middle_run_is_the_median_one(tmp_path):
     runs = [[1.0, 1e-9], [1.0, 1.0, 1.0, 1e-9], [1.0, 1.0, 1e-9]]
     entries = [
-        Entry("a", seed, read_history(write_run(tmp_path / str(seed), values)))
+        VariantRun("a", seed, read_history(write_run(tmp_path / str(seed), values)))
         for seed, values in enumerate(runs)
     ]
-    assert middle_run(compare(entries, [1e-8]).rows[0]).name == "2"
+    assert middle_run(compare(entries, [1e-8]).variants[0]).name == "2"
 
 
 def test_bars_say_what_was_not_reached(comparison):

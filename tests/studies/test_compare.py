@@ -8,20 +8,29 @@ from handmade import write_run
 
 from distopt.core.errors import ConfigError
 from distopt.record.history import read_history
-from distopt.show.summary import (
-    cells,
-    failures,
-    header,
-    remarks,
-    rich_tables,
-    write_comparison,
-)
-from distopt.studies.compare import Entry, compare, entries_of_runs
+from distopt.show import render
+from distopt.show.comparison import write_comparison
+from distopt.studies import comparison_table
+from distopt.studies.compare import VariantRun, compare, compare_folders
 
 
-def entry(folder: Path, label: str, seed=None, failure=None, **options) -> Entry:
-    place = folder / f"{label}-{seed}"
-    return Entry(label, seed, read_history(write_run(place, **options)), failure)
+def entry(folder: Path, label: str, seed=None, failure=None, **options) -> VariantRun:
+    history = read_history(write_run(folder / f"{label}-{seed}", **options))
+    return VariantRun(label, seed, history, failure)
+
+
+def tabulate(comparison):
+    (table,) = comparison_table.tabulate(comparison)
+    return table
+
+
+def cells(results, row: int) -> list[str]:
+    """Return what a reader sees of one row."""
+    return [render.content(cell, results.rows[row]) for cell in render.cells_of(results)]
+
+
+def header(results) -> str:
+    return "\n".join(render.heading(cell) for cell in render.cells_of(results))
 
 
 @pytest.fixture
@@ -35,16 +44,16 @@ def three(tmp_path):
 
 
 def test_iterations_bytes_and_ratios(three):
-    gt, lead, cgt1 = compare(three, [1e-2, 1e-5]).rows
-    assert [t.accuracy for t in gt.targets] == [1e-2, 1e-5]
-    assert [t.iterations for t in gt.targets] == [10, 20]
-    assert [t.iterations for t in cgt1.targets] == [20, 40]
-    assert [t.bytes_per_agent for t in cgt1.targets] == [2_000, 4_000]
-    assert [t.to_baseline for t in cgt1.targets] == [0.2, 0.2]
-    assert [t.to_uncompressed for t in cgt1.targets] == [0.5, 0.5]
-    assert [t.to_baseline for t in lead.targets] == [0.4, 0.4]
-    assert [t.to_uncompressed for t in gt.targets] == [2.5, 2.5]
-    assert [t.seconds for t in gt.targets] == [0.1, 0.2]
+    gt, lead, cgt1 = compare(three, [1e-2, 1e-5]).variants
+    assert [t.accuracy for t in gt.efforts] == [1e-2, 1e-5]
+    assert [t.iterations for t in gt.efforts] == [10, 20]
+    assert [t.iterations for t in cgt1.efforts] == [20, 40]
+    assert [t.bytes_per_agent for t in cgt1.efforts] == [2_000, 4_000]
+    assert [t.to_baseline for t in cgt1.efforts] == [0.2, 0.2]
+    assert [t.to_uncompressed for t in cgt1.efforts] == [0.5, 0.5]
+    assert [t.to_baseline for t in lead.efforts] == [0.4, 0.4]
+    assert [t.to_uncompressed for t in gt.efforts] == [2.5, 2.5]
+    assert [t.seconds for t in gt.efforts] == [0.1, 0.2]
 
 
 def test_accuracies_are_sorted_from_coarse_to_fine(three):
@@ -57,7 +66,7 @@ def test_accuracies_are_sorted_from_coarse_to_fine(three):
 def test_baseline_is_the_first_uncompressed_variant_or_the_named_one(three):
     assert compare(three[::-1]).baseline == "lead"
     named = compare(three, [1e-2], baseline="cgt1")
-    assert [row.targets[0].to_baseline for row in named.rows] == [5.0, 2.0, 1.0]
+    assert [row.efforts[0].to_baseline for row in named.variants] == [5.0, 2.0, 1.0]
     with pytest.raises(ConfigError, match=r'suite\.baseline = "cgt" is no variant; did you mean'):
         compare(three, baseline="cgt")
 
@@ -65,24 +74,25 @@ def test_baseline_is_the_first_uncompressed_variant_or_the_named_one(three):
 def test_nothing_uncompressed_means_no_ratio(three):
     comparison = compare(three[2:], [1e-2])
     assert comparison.baseline is None
-    assert comparison.rows[0].targets[0].to_baseline is None
-    assert "%" not in "".join(header(comparison))
+    assert comparison.variants[0].efforts[0].to_baseline is None
+    assert "of " not in header(tabulate(comparison))
 
 
 def test_accuracy_that_is_not_reached(three):
     comparison = compare(three, [1e-2, 1e-12])
-    row = comparison.rows[2]
-    assert row.targets[1].iterations is None
-    assert (row.converged, row.status) == (0, "not reached")
-    assert cells(comparison, row)[1:3] == ["20, 2.00 kB\n20.0 % | 50.0 %", "-"]
+    row = comparison.variants[2]
+    assert row.efforts[1].iterations is None
+    assert (row.converged, row.status) == ("0/1", "not reached")
+    assert cells(tabulate(comparison), 2)[1:3] == ["20, 2.00 kB\n20.0 %, 50.0 %", "-"]
 
 
 def test_lost_accuracy_is_marked_and_explained(tmp_path):
     lost = [entry(tmp_path, "a", stationarity=[1.0, 1e-6, 1e-2])]
     comparison = compare(lost, [1e-5])
-    assert comparison.rows[0].targets[0].held == 0
-    assert cells(comparison, comparison.rows[0])[1].startswith("10*, ")
-    assert any("rose above" in sentence for sentence in remarks(comparison))
+    assert comparison.variants[0].efforts[0].held == 0
+    table = tabulate(comparison)
+    assert cells(table, 0)[1].startswith("10*, ")
+    assert any("rose above" in sentence for sentence in table.notes)
 
 
 def test_medians_over_seeds_and_paired_ratios(tmp_path):
@@ -90,11 +100,11 @@ def test_medians_over_seeds_and_paired_ratios(tmp_path):
     for seed, (plain, packed) in enumerate([(100, 10), (200, 40), (400, 20)]):
         runs.append(entry(tmp_path, "gt", seed, compressor="identity", nbytes=plain))
         runs.append(entry(tmp_path, "cgt1", seed, nbytes=packed))
-    gt, cgt1 = compare(runs, [1e-2]).rows
-    assert gt.targets[0].bytes_per_agent == 2_000
-    assert cgt1.targets[0].bytes_per_agent == 200
-    assert cgt1.targets[0].to_baseline == 0.1  # of 0.1, 0.2 and 0.05; not 20 / 200
-    assert (cgt1.converged, cgt1.status) == (3, "converged")
+    gt, cgt1 = compare(runs, [1e-2]).variants
+    assert gt.efforts[0].bytes_per_agent == 2_000
+    assert cgt1.efforts[0].bytes_per_agent == 200
+    assert cgt1.efforts[0].to_baseline == 0.1  # of 0.1, 0.2 and 0.05; not 20 / 200
+    assert (cgt1.converged, cgt1.status) == ("3/3", "converged")
 
 
 def test_seeds_that_do_not_get_there_are_counted(tmp_path):
@@ -104,10 +114,10 @@ def test_seeds_that_do_not_get_there_are_counted(tmp_path):
         entry(tmp_path, "a", 2, stationarity=[1.0, 1e-6]),
     ]
     comparison = compare(runs, [1e-4])
-    (row,) = comparison.rows
-    assert (row.targets[0].reached, row.targets[0].runs) == (2, 3)
-    assert cells(comparison, row)[0] == "a\n2/3"
-    assert "(2/3)" in cells(comparison, row)[1]
+    (row,) = comparison.variants
+    assert (row.efforts[0].reached, row.efforts[0].runs) == (2, 3)
+    assert cells(tabulate(comparison), 0)[0] == "a\n2/3"
+    assert "(2/3)" in cells(tabulate(comparison), 0)[1]
     assert row.status == "not reached"
 
 
@@ -115,13 +125,13 @@ def test_failures_keep_what_was_recorded(tmp_path):
     reason = "Agent 1 diverged at iteration 24: x[0] is nan."
     runs = [
         entry(tmp_path, "a", failure=reason, stationarity=[1.0, 1e-3]),
-        Entry("b", None, None, "The MPI job ended."),
+        VariantRun("b", None, None, "The MPI job ended."),
     ]
     comparison = compare(runs, [1e-2])
-    assert [row.status for row in comparison.rows] == ["diverged", "failed"]
-    assert comparison.rows[0].targets[0].iterations == 10
-    assert failures(comparison) == [f"a: {reason}", "b: The MPI job ended."]
-    assert cells(comparison, comparison.rows[1])[1:4] == ["-", "-", "-"]
+    assert [row.status for row in comparison.variants] == ["diverged", "failed"]
+    assert comparison.variants[0].efforts[0].iterations == 10
+    assert comparison.failures == [f"a: {reason}", "b: The MPI job ended."]
+    assert cells(tabulate(comparison), 1)[1:4] == ["-", "-", "-"]
 
 
 def test_violations_and_certificates_are_noted(tmp_path):
@@ -129,20 +139,19 @@ def test_violations_and_certificates_are_noted(tmp_path):
         entry(tmp_path, "a", ball_violations=12),
         entry(tmp_path, "b", certified=True),
     ]
-    comparison = compare(runs, [1e-2])
-    assert [cells(comparison, row)[-1] for row in comparison.rows] == [
-        "12 outside ball",
-        "certified",
-    ]
+    table = tabulate(compare(runs, [1e-2]))
+    assert [cells(table, number)[-1] for number in (0, 1)] == ["12 outside ball", "certified"]
 
 
 def test_labels_of_run_directories(tmp_path):
     paths = [write_run(tmp_path / name) for name in ("x/a", "y/a", "b")]
-    assert [e.label for e in entries_of_runs(paths)] == [str(paths[0]), str(paths[1]), "b"]
+    labels = [variant.label for variant in compare_folders(paths, None).variants]
+    assert labels == [str(paths[0]), str(paths[1]), "b"]
 
 
 def test_json_holds_every_number_and_is_strict(three, tmp_path):
-    write_comparison(compare(three, [1e-2, 1e-12]), tmp_path / "out")
+    comparison = compare(three, [1e-2, 1e-12])
+    write_comparison(comparison, comparison_table.tabulate(comparison), tmp_path / "out")
     text = (tmp_path / "out" / "comparison.json").read_text()
     found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert found["best_uncompressed"] == ["lead", None]
@@ -155,8 +164,9 @@ def test_json_holds_every_number_and_is_strict(three, tmp_path):
 
 
 def test_page_and_figures_are_written(three, tmp_path):
-    three.append(Entry("broken", None, None, "It broke."))
-    paths = write_comparison(compare(three, [1e-2, 1e-12]), tmp_path)
+    three.append(VariantRun("broken", None, None, "It broke."))
+    comparison = compare(three, [1e-2, 1e-12])
+    paths = write_comparison(comparison, comparison_table.tabulate(comparison), tmp_path)
     assert [path.name for path in paths] == [
         "comparison.html", "comparison.json", "curves.png", "bytes.png",
     ]  # fmt: skip
@@ -173,14 +183,24 @@ def test_table_fits_the_terminal_and_loses_nothing(three, width):
 
     from rich.console import Console
 
-    comparison = compare(three, [1e-1, 1e-2, 1e-4, 1e-8])
+    results = tabulate(compare(three, [1e-1, 1e-2, 1e-4, 1e-8]))
     console = Console(file=StringIO(), width=width)
-    tables = rich_tables(comparison, width)
+    tables = render.rich_tables(results, width)
     assert (len(tables) == 1) == (width == 200)
     for table in tables:
         console.print(table)
     text = console.file.getvalue()
     assert "…" not in text
-    for row in comparison.rows:
-        for cell in cells(comparison, row):
+    for row in range(3):
+        for cell in cells(results, row):
             assert all(line in text for line in cell.split("\n"))
+
+
+def test_json_and_csv_hold_what_the_table_leaves_out(three):
+    table = tabulate(compare(three, [1e-2, 1e-12]))
+    (_, _, row) = json.loads(render.to_json(table))["rows"]
+    assert row["seconds_to_1e-2"] == 0.2
+    assert row["bytes_on_wire_to_1e-2"] == 16_000
+    assert row["iterations_to_1e-12"] is None
+    assert {key for one in table.rows for key in one} == {c.key for c in table.columns}
+    assert "seconds_to_1e-2" in render.to_csv(table)

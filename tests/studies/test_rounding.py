@@ -9,9 +9,9 @@ from distopt.config.build import make_config
 from distopt.engine.run import run
 from distopt.record.history import read_history
 from distopt.show.rounding_figures import bounded, regimes, runs
-from distopt.show.summary import rich_tables
-from distopt.studies.compare import Entry, compare
-from distopt.studies.rounding import all_gaps, bounds_of, gaps_of, table
+from distopt.studies.compare import VariantRun, compare
+from distopt.studies.comparison_table import tabulate
+from distopt.studies.rounding import gaps_of
 
 SR, SR_EPS = {"mode": "SR"}, {"mode": "SR_eps", "eps": 0.25}
 VARIANTS = {  # step, gradient, which bounds apply
@@ -44,8 +44,7 @@ def play(out, step, gradient, seed=0, problem=None, format="Q3.5", **settings):
 
 
 def gaps(history, label="x"):
-    (row,) = compare([Entry(label, None, history)]).rows
-    return gaps_of(row)
+    return gaps_of(label, [history])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -53,7 +52,7 @@ def gaps(history, label="x"):
 def test_every_bound_holds_along_every_run_that_it_applies_to(name, seed, tmp_path):
     step, gradient, wanted = VARIANTS[name]
     found = gaps(play(tmp_path / "run", step, gradient, seed))
-    bounds = bounds_of(found)
+    bounds = found.bounds
     assert set(bounds) == wanted
     assert found.history.last("saturations") == 0
     for bound, values in bounds.items():
@@ -74,7 +73,7 @@ def test_no_bound_where_an_assumption_fails(tmp_path):
     himmelblau = {"name": "himmelblau", "agents": 1}
     other = play(tmp_path / "other", SR, SR, problem=himmelblau, format="Q10.6", iterations=5)
     for history in (saturated, fine, other):
-        assert bounds_of(gaps(history)) == {}
+        assert gaps(history).bounds == {}
 
 
 def test_figures_and_table(tmp_path):
@@ -83,14 +82,13 @@ def test_figures_and_table(tmp_path):
         step, gradient, _ = VARIANTS[name]
         for seed in (1, 2):  # both of one start: seeds of run and problem are apart
             history = play(tmp_path / f"{name}{seed}", step, gradient, seed, iterations=60)
-            entries.append(Entry(name, seed, history))
+            entries.append(VariantRun(name, seed, history))
     comparison = compare(entries, [1.0])
-    found = all_gaps(comparison)
+    found = comparison.gaps
     assert [g.values.shape for g in found] == [(61, 40), (61, 40)]
-    header, rows = table(found)
-    assert len(rows) == 2
-    assert all(len(row) == len(header) for row in rows)
-    assert rows[0][4] == "never"
+    _, table = tabulate(comparison)
+    assert [row["runs"] for row in table.rows] == [40, 40]
+    assert table.rows[0]["first_0.001"] == "never"
     figure = runs(found)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["RN", "SR, SR"]
     panels = bounded(found).axes
@@ -98,7 +96,6 @@ def test_figures_and_table(tmp_path):
     assert [len(axis.lines) for axis in panels] == [2, 5]
     (axis,) = regimes(entries[0].history).axes
     assert len(axis.collections) == 4
-    assert len(rich_tables(comparison, 400)) == 2
 
 
 def test_other_algorithms_have_no_part_in_it(tmp_path):
@@ -111,4 +108,4 @@ def test_other_algorithms_have_no_part_in_it(tmp_path):
         Path(),
     )
     run(config, engine="simulate", out=tmp_path / "run")
-    assert all_gaps(compare([Entry("gt", None, read_history(tmp_path / "run"))])) == []
+    assert compare([VariantRun("gt", None, read_history(tmp_path / "run"))]).gaps == []

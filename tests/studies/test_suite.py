@@ -68,7 +68,7 @@ def test_variants_replace_by_name_and_merge_by_key(tmp_path):
     assert fine["compressor"]["bits"] == 8
     assert fine["run"]["iterations"] == 30
     assert fine["run"]["stop"] == {"stationarity": 1e-9, "nmse": 0.0, "seconds": 60.0}
-    assert [case.place for case in suite.cases] == [
+    assert [case.folder for case in suite.cases] == [
         tmp_path / "out" / "plain", tmp_path / "out" / "8-bits",
     ]  # fmt: skip
 
@@ -84,7 +84,7 @@ def test_seeds_set_both_seeds_and_have_their_folders(tmp_path):
     assert [case.name for case in suite.cases] == ["plain [seed 3]", "plain [seed 5]"]
     assert [case.config.problem.seed for case in suite.cases] == [3, 5]
     assert [case.config.run.seed for case in suite.cases] == [3, 5]
-    assert suite.cases[1].place == tmp_path / "out" / "plain" / "seed-5"
+    assert suite.cases[1].folder == tmp_path / "out" / "plain" / "seed-5"
 
 
 def test_settings_come_last_and_reach_every_variant(tmp_path):
@@ -142,7 +142,7 @@ def test_a_time_limit_ends_a_variant_not_the_suite(tmp_path):
     limited = SUITE + BASE + PLAIN + FINE.replace("seconds = 60", "seconds = 1e-9")
     suite = load(tmp_path, limited + PLAIN.replace("plain", "again"))
     assert not run_in_turn(suite.cases, "simulate", SilentView())
-    reasons = [read_history(case.place).meta["stop_reason"] for case in suite.cases]
+    reasons = [read_history(case.folder).meta["stop_reason"] for case in suite.cases]
     assert reasons == ["iterations", "stop.seconds", "iterations"]
 
 

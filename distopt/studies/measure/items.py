@@ -37,7 +37,7 @@ class Item:
     def path(self) -> Path:
         """Where its result is kept."""
         link = self.link_name.replace(" ", "-")
-        return self.case.place / "timed" / f"{link}-{self.round}.json"
+        return self.case.folder / "timed" / f"{link}-{self.round}.json"
 
     def key(self, seconds: float) -> dict[str, Any]:
         """What must be equal for a kept result to stand for this item."""
