@@ -18,6 +18,7 @@ from distopt.problems.batches import Batches
 from distopt.problems.costs.base import Cost
 
 MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)  # all bits of a float64 but its sign
+STREAMS = 2  # a checkpoint holds the compressor states of so many vectors at least, used or not
 INFINITY = np.int64(0x7FF0000000000000)
 
 
@@ -55,7 +56,7 @@ class Agent:
     seed : int
         Of the run; random bits depend on (seed, agent, iteration, stream, index) only.
     vectors : int
-        How many vectors a message holds at most.
+        How many vectors it sends in an iteration.
     remedy : str
         What may help where it diverges.
     batch : int
@@ -72,7 +73,7 @@ class Agent:
         weights: Sequence[float],
         compressor: Compressor,
         seed: int,
-        vectors: int = 2,
+        vectors: int = 1,
         batch: int = 0,
         remedy: str = "a smaller algorithm.eta may help",
         workspace: Workspace | None = None,
@@ -91,7 +92,8 @@ class Agent:
         self.batches = Batches(cost.samples, batch, seed, index) if batch else None  # type: ignore[attr-defined]
         self.seconds = Seconds()
         members = (index, *self.neighbours)
-        self._keys = [[make_key(seed, j, v) for v in range(vectors)] for j in members]
+        streams = max(vectors, STREAMS)
+        self._keys = [[make_key(seed, j, v) for v in range(streams)] for j in members]
         self.max_nbytes = vectors * max(compressor.max_nbytes(self.dimension), 8)
         # Two send buffers in turn: in one process a neighbour may read the previous message while
         # this agent packs the next one of the same iteration.
@@ -100,9 +102,9 @@ class Agent:
         self._packed: U8 = self._buffers[0][:0]
         # Adaptive compressors: the sender's state per vector, and one per vector and member for decoding.
         d = self.dimension
-        self._names = [f"vector {v}" for v in range(vectors)]
-        self._encoders = [compressor.new_state(d) for _ in range(vectors)]
-        self._decoders = [[compressor.new_state(d) for _ in range(vectors)] for _ in members]
+        self._names = [f"vector {v}" for v in range(streams)]
+        self._encoders = [compressor.new_state(d) for _ in range(streams)]
+        self._decoders = [[compressor.new_state(d) for _ in range(streams)] for _ in members]
 
     def new_memory(self, kind: MemoryKind) -> Memory:
         """Make a zero memory of the named layout, for this agent and its neighbours."""
@@ -218,7 +220,7 @@ class Agent:
         self,
         received: Sequence[U8],
         *memories: Memory,
-        scales: Sequence[float] = (1.0, 1.0),
+        scales: Sequence[float] | None = None,
         alpha: float = 1.0,
     ) -> None:
         """Take in what this agent sent and received; each memory's `mixed` is ready afterwards.
@@ -233,8 +235,8 @@ class Agent:
             The neighbours' messages, in the order of `neighbours`.
         *memories : Memory
             One per packed vector, in the same order.
-        scales : Sequence[float]
-            One per memory.
+        scales : Sequence[float], optional
+            One per memory, 1 by default.
         alpha : float
             Memory step.
 
@@ -245,7 +247,8 @@ class Agent:
         """
         began = perf_counter()
         messages = [self._packed, *received]
-        for stream, (memory, scale) in enumerate(zip(memories, scales, strict=False)):
+        scales = scales or [1.0] * len(memories)
+        for stream, (memory, scale) in enumerate(zip(memories, scales, strict=True)):
             for member, message in enumerate(messages):
                 weight, acc = memory.target(member, scale, alpha)
                 used = self._decode_add(member, stream, message, weight, acc)

@@ -17,8 +17,8 @@ import numpy as np
 from pydantic import BeforeValidator
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.base import State
 from distopt.algorithms.memory import Replicas
+from distopt.algorithms.state import State
 from distopt.algorithms.updates import descend, track
 from distopt.core.arrays import F64, I64
 from distopt.core.errors import ConfigError, DataError
@@ -92,6 +92,8 @@ def refuse_in_fixed_point(
 class Numbers(Protocol):
     """The updates of x and y."""
 
+    fixed: bool
+
     def descend(self, s: State, mixed: F64, y: F64, gamma: float, eta: float) -> None:
         """X = x + gamma mixed - eta y; `mixed` is what the memory of x has mixed."""
         ...
@@ -103,6 +105,8 @@ class Numbers(Protocol):
 
 class Float64:
     """Everything in float64, the normal case."""
+
+    fixed = False
 
     def descend(self, s: State, mixed: F64, y: F64, gamma: float, eta: float) -> None:
         descend(s.x, mixed, y, gamma, eta)
@@ -121,8 +125,15 @@ def make_numbers(arithmetic: Arithmetic | None, agent: Agent, s: State, gamma: f
     return Float64() if arithmetic is None else FixedPoint(arithmetic, agent, s, gamma)
 
 
+def saturations(s: State) -> dict[str, float]:
+    """Return the series that only fixed point has."""
+    return {"saturations": float(s.saturations.sum())} if s.numbers.fixed else {}
+
+
 class FixedPoint:
     """x, y and g as codes; s.x, s.y and s.g are the numbers that they stand for."""
+
+    fixed = True
 
     def __init__(self, arithmetic: Arithmetic, agent: Agent, s: State, gamma: float) -> None:
         self.agent, self.arithmetic = agent, arithmetic

@@ -9,8 +9,8 @@ iterations everything lies in named arrays of the `State`; that is what a checkp
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -18,19 +18,21 @@ from typing import (
     ClassVar,
     Final,
     Literal,
-    Protocol,
     Self,
     TypeAlias,
 )
 
-import numpy as np
-
+from distopt.algorithms import REGISTRY
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.memory import MemoryStart
-from distopt.compressors.base import Absolute, Adaptive, Compressor, Guarantee, Local, Relative
-from distopt.core.arrays import F64, I64, U8
+from distopt.algorithms.state import State, View
+from distopt.compressors import REGISTRY as COMPRESSORS
+from distopt.compressors.base import Compressor, Guarantee, Relative
+from distopt.core.arrays import F64, U8
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import Field
+from distopt.theory.facts import Facts
+from distopt.theory.lyapunov import Steps
 
 Step: TypeAlias = Generator[U8, Sequence[U8], None]
 
@@ -50,108 +52,6 @@ else:
     Fraction = Annotated[float, Field(gt=0, le=1)] | Literal["auto"]  # in (0, 1]
     Rate = Annotated[float, Field(gt=0, lt=1)] | Literal["auto"]  # in (0, 1)
 
-ALGORITHM_OF_CLASS = {Relative: "cgt1", Absolute: "cgt2", Local: "cgt3", Adaptive: "zed or zed1"}
-
-
-class Kept(Protocol):
-    """What holds arrays that a checkpoint must hold."""
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Name them."""
-        ...
-
-
-class State:
-    """The state of one agent: arrays and memories by name, as attributes.
-
-    `keep` names what is checkpointed, `work` what may be forgotten between iterations.
-    """
-
-    def __init__(self) -> None:
-        self._kept: list[str] = []
-        self._derive: list[Callable[[], None]] = []
-
-    if TYPE_CHECKING:  # attributes are what `keep` and `work` were given
-
-        def __getattr__(self, name: str) -> Any: ...
-
-        def __setattr__(self, name: str, value: Any) -> None: ...
-
-    def keep(self, **items: "np.ndarray | Kept") -> None:
-        """Add arrays that a checkpoint must hold, or what names some, such as a `Memory`."""
-        self._kept += [name for name in items if name not in self._kept]
-        self.__dict__.update(items)
-
-    def work(self, **items: np.ndarray) -> None:
-        """Add temporaries."""
-        self.__dict__.update(items)
-
-    def forget(self, *names: str) -> None:
-        """Keep some no longer: they follow from what is kept otherwise."""
-        self._kept = [name for name in self._kept if name not in names]
-
-    def derive(self, fill: Callable[[], None]) -> None:
-        """Call `fill` whenever a checkpoint was loaded, to work out what follows from it."""
-        self._derive.append(fill)
-
-    def restored(self) -> None:
-        """Say that all that is kept was replaced."""
-        for fill in self._derive:
-            fill()
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Name all arrays that a checkpoint must hold; a memory `hx` gives ``hx.h`` and so on."""
-        named: dict[str, np.ndarray] = {}
-        for name in self._kept:
-            item = getattr(self, name)
-            if isinstance(item, np.ndarray):
-                named[name] = item
-            else:
-                named |= {f"{name}.{part}": array for part, array in item.arrays().items()}
-        return named
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a problem before the run: all that ``"auto"`` rules may use.
-
-    Attributes
-    ----------
-    agents, dimension : int
-    smoothness : float or None
-        The largest local smoothness constant L; None where a cost does not tell.
-    gap : float
-        delta = 1 - ||W - 11'/n||_2, the spectral gap.
-    kappa : float
-        ||W - I||_2.
-    diameter : int
-        Of the graph; the number of rounds of a max-consensus.
-    compressor : Compressor
-    flattest : float or None
-        The smallest curvature that local descents met; estimated only where a rule asks for it.
-    estimated : bool
-        Whether L is an estimate, which certifies nothing.
-    """
-
-    agents: int
-    dimension: int
-    smoothness: float | None
-    gap: float
-    kappa: float
-    diameter: int
-    compressor: Compressor
-    flattest: float | None = None
-    estimated: bool = False
-
-    def require_smoothness(self, key: str) -> float:
-        """Return L, or raise `ConfigError` saying that `key` cannot be ``"auto"``."""
-        if self.smoothness is None:
-            raise ConfigError(
-                f'{key} = "auto" needs the smoothness constant of every local cost, and none is '
-                f"known; set {key} to a number or give the cost an attribute smoothness."
-            )
-        return self.smoothness
-
 
 class Algorithm(ABC):
     """Hyper-parameters of a method (frozen) and the step of one agent.
@@ -159,7 +59,7 @@ class Algorithm(ABC):
     Class attributes
     ----------------
     vectors : int
-        How many vectors an iteration sends (the theory's "messages").
+        How many vectors an iteration sends (the theory's "messages"), any number.
     needs : type[Guarantee] or None
         The class of compressors that the method is for; None if it sends uncompressed vectors only.
     compressor : str
@@ -169,8 +69,8 @@ class Algorithm(ABC):
     pilot : bool
         Whether its rules for ``"auto"`` ask for the flattest curvature that local descents meet.
     repeats : int
-        How many independent runs it does at once; `model` and its like are float64[repeats, d] then,
-        and records are means over the runs.
+        How many independent runs it does at once; the model is float64[repeats, d] then, and records
+        are means over the runs.
     memory_start : "zeros" or "x0"
         Where the memories of x begin; at x0 all agents must start from the same point.
     """
@@ -185,25 +85,22 @@ class Algorithm(ABC):
 
     def accept(self, compressor: Compressor, d: int) -> None:
         """Raise `ConfigError`, naming an algorithm that takes it, for a compressor of another class."""
-        from distopt.algorithms import REGISTRY
-        from distopt.compressors import REGISTRY as COMPRESSORS
-
         compressor.check(d)
         me, name = REGISTRY.name_of(type(self)), COMPRESSORS.name_of(type(compressor))
-        needs = self.takes()
+        needs = self.needs
         if needs is None:
             if name != "identity":
                 raise ConfigError(
                     f'algorithm.name = "{me}" sends uncompressed vectors, but compressor.name = '
                     f'"{name}"; use identity, or a compressed algorithm such as '
-                    f"{self._alternative(compressor, d)}."
+                    f"{takers(compressor, d)}."
                 )
         elif compressor.guarantee(d, needs) is None:
             article = "an" if needs.name[0] in "aeiou" else "a"
             raise ConfigError(
                 f'algorithm.name = "{me}" needs a compressor with {article} {needs.name} guarantee, '
                 f'but compressor.name = "{name}" has none; '
-                f"{self._alternative(compressor, d)} takes it."
+                f"{takers(compressor, d)} takes it."
             )
 
         if compressor.ends_message and self.vectors > 1:
@@ -214,22 +111,26 @@ class Algorithm(ABC):
 
     def max_nbytes(self, compressor: Compressor, d: int) -> int:
         """Return the most bytes that one message of an agent can have."""
-        return 2 * max(compressor.max_nbytes(d), 8)
+        return self.vectors * max(compressor.max_nbytes(d), 8)
 
-    def takes(self) -> type[Guarantee] | None:
-        """Return the class of compressors that this one is for; `needs`, unless a parameter decides."""
-        return self.needs
+    def steps(self) -> Steps | None:
+        """Return what its Lyapunov function depends on; None where it has none."""
+        if self.lyapunov is None:
+            return None
+        known = vars(self)
+        return Steps(
+            self.lyapunov,
+            self.needs,
+            known["eta"],
+            known["gamma"],
+            known.get("alpha"),
+            known.get("mu"),
+        )
 
     def own_compressor(self) -> Compressor:
         """Make the compressor that is used where none is named."""
-        from distopt.compressors import REGISTRY as COMPRESSORS
-
         made: Compressor = COMPRESSORS.get(self.compressor)()
         return made
-
-    @staticmethod
-    def _alternative(compressor: Compressor, d: int) -> str:
-        return " or ".join(ALGORITHM_OF_CLASS[type(g)] for g in compressor.guarantees(d))
 
     def resolve(self, facts: Facts) -> Self:
         """Return this algorithm with every ``"auto"`` replaced by its rule's number (docs: auto)."""
@@ -266,38 +167,13 @@ class Algorithm(ABC):
         steps = [f"algorithm.{key}" for key in ("eta", "gamma") if key in vars(self)]
         return f"a smaller {' or '.join(steps)} may help"
 
-    # What the recorder may look at; it never changes any of it.
+    def view(self, s: State) -> View:
+        """Show the recorder what it may look at, between two iterations; at least the model."""
+        return View(s.x)
 
-    def model(self, s: State) -> F64:
-        """Return x_i."""
-        return s.x  # type: ignore[no-any-return]
 
-    def gradient(self, s: State) -> F64 | None:
-        """Return the gradient at x_i if the state holds it."""
-        return s.__dict__.get("g")
-
-    def tracker(self, s: State) -> F64 | None:
-        """Return the vector whose mean is the mean gradient, if the method has one."""
-        return s.__dict__.get("y")
-
-    def memories(self, s: State) -> dict[str, tuple[F64, F64]]:
-        """Map "x" (and "y") to the pair (vector, memory h) whose difference is compressed."""
-        pairs = {}
-        for name in ("x", "y"):
-            memory = s.__dict__.get("h" + name)
-            if memory is not None:
-                pairs[name] = (getattr(s, name), memory.own)
-        return pairs
-
-    def counts(self, s: State) -> dict[str, I64]:
-        """Map names of events to their counts so far (int64[1] arrays of the state)."""
-        return {}
-
-    def observe(self, s: State) -> dict[str, float]:
-        """Return further series of the record (`distopt.record.series`); sums over agents are kept."""
-        counted = s.__dict__.get("saturations")  # of fixed-point arithmetic
-        return {} if counted is None else {"saturations": float(counted.sum())}
-
-    def squared_scales(self, s: State) -> float:
-        """Return sx^2 + sy^2 for methods that scale their messages, else 0."""
-        return 0.0
+def takers(compressor: Compressor, d: int) -> str:
+    """List the algorithms that are for compressors of this one's classes."""
+    kinds = {type(guarantee) for guarantee in compressor.guarantees(d)}
+    names = [name for name in REGISTRY if REGISTRY.get(name).needs in kinds]
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

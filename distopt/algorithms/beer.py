@@ -5,11 +5,13 @@ from typing import Self
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
+from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
+from distopt.algorithms.state import State, View
 from distopt.algorithms.updates import descend, track
 from distopt.core.arrays import F64
 from distopt.core.parameters import parameters
+from distopt.theory.facts import Facts
 from distopt.theory.rules import lag_at_one, mixing_step, tracking_step
 
 
@@ -59,3 +61,7 @@ class Beer(Algorithm):
         np.subtract(s.y, s.hy.own, out=s.dy)
         received = yield agent.pack(k, x=s.dx, y=s.dy)
         agent.mix(received, s.hx, s.hy)
+
+    def view(self, s: State) -> View:
+        memories = {"x": (s.x, s.hx), "y": (s.y, s.hy)}
+        return View(s.x, gradient=s.g, tracker=s.y, memories=memories)

@@ -5,11 +5,18 @@ from typing import Self
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.arithmetic import ArithmeticField, make_numbers, refuse_in_fixed_point
-from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
+from distopt.algorithms.arithmetic import (
+    ArithmeticField,
+    make_numbers,
+    refuse_in_fixed_point,
+    saturations,
+)
+from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
+from distopt.algorithms.state import State, View
 from distopt.core.arrays import F64
 from distopt.core.parameters import parameters
+from distopt.theory.facts import Facts
 from distopt.theory.rules import following, mixing_step, tracking_step
 
 
@@ -67,3 +74,7 @@ class CompressedTracking1(Algorithm):
         s.numbers.descend(s, s.hx.mixed, s.y, self.gamma, self.eta)
         agent.gradient(s.x, out=s.g_next)
         s.numbers.track(s, s.hy.mixed, self.gamma)
+
+    def view(self, s: State) -> View:
+        memories = {"x": (s.x, s.hx), "y": (s.y, s.hy)}
+        return View(s.x, gradient=s.g, tracker=s.y, memories=memories, series=saturations(s))

@@ -5,13 +5,20 @@ from typing import Annotated, ClassVar, Self
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.arithmetic import ArithmeticField, make_numbers, refuse_in_fixed_point
-from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, Rate, State, Step
+from distopt.algorithms.arithmetic import (
+    ArithmeticField,
+    make_numbers,
+    refuse_in_fixed_point,
+    saturations,
+)
+from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Rate, Step
 from distopt.algorithms.memory import MemoryKind
+from distopt.algorithms.state import State, View
 from distopt.algorithms.updates import difference
 from distopt.compressors.base import Absolute, Guarantee
 from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
+from distopt.theory.facts import Facts
 from distopt.theory.rules import mixing_step, scale_factor, tracking_step
 
 
@@ -110,8 +117,15 @@ class CompressedTracking2(Algorithm):
     def observe_reach(self, s: State, reach_x: float, reach_y: float) -> None:
         """Take note of the largest entries that are about to be compressed."""
 
-    def squared_scales(self, s: State) -> float:
-        return float(s.sx[0] ** 2 + s.sy[0] ** 2)
+    def view(self, s: State) -> View:
+        return View(
+            s.x,
+            gradient=s.g,
+            tracker=s.y,
+            memories={"x": (s.x, s.hx), "y": (s.y, s.hy)},
+            squared_scales=float(s.sx[0] ** 2 + s.sy[0] ** 2),
+            series=saturations(s),
+        )
 
 
 def max_consensus(numbers: F64, rounds: int) -> Step:

@@ -1,19 +1,17 @@
 """Compressed gradient tracking for compressors with a locally bounded absolute error."""
 
-from typing import Literal, Self
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.arithmetic import refuse_in_fixed_point
-from distopt.algorithms.base import AUTO, Facts, State, Step
 from distopt.algorithms.cgt2 import CompressedTracking2
-from distopt.compressors.base import Adaptive, Compressor, Guarantee, Local
-from distopt.compressors.zoom_sign import ZoomSign
-from distopt.core.arrays import F64, I64
-from distopt.core.errors import ConfigError
-from distopt.core.parameters import parameters
-from distopt.theory.rules import mixing_step, tracking_step
+from distopt.algorithms.state import State, View
+from distopt.compressors.base import Guarantee, Local
+from distopt.core.arrays import F64
+from distopt.core.parameters import Field, parameters
+from distopt.theory.facts import Facts
 
 
 @parameters("algorithm")
@@ -28,61 +26,22 @@ class CompressedTracking3(CompressedTracking2):
     which needs s0 large enough for the start and mu close enough to 1. Every time that an agent's x
     or y is outside, `ball_violations` counts it: such a run has left the theory.
 
-    With ``scale = "zoom"`` the compressor (zoom_sign) finds the scales itself: s = 1, there is no ball, no
-    s0 and no mu, and no theory either (ours, measured; docs: zooming).
+    With ``scale = "zoom"`` the compressor finds the scales itself: this class then makes a
+    `distopt.algorithms.cgt3_zoom.ZoomingTracking3`.
     """
 
-    scale: Literal["preset", "zoom"] = "preset"
+    scale: Literal["preset", "zoom"] = Field(default="preset", kw_only=True)
 
-    needs = Local
-    lyapunov = "V3"
+    needs: ClassVar[type[Guarantee] | None] = Local
+    lyapunov: ClassVar[str | None] = "V3"
     flattest = 0.7
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.zooms:
-            refuse_in_fixed_point(self.arithmetic, "scale", self.scale, '"preset"')
+    def __new__(cls, *args: Any, **parameters: Any) -> Self:
+        """Make the form that `scale` asks for."""
+        from distopt.algorithms.cgt3_zoom import ZoomingTracking3
 
-    def takes(self) -> type[Guarantee]:
-        return Adaptive if self.zooms else Local
-
-    def own_compressor(self) -> Compressor:
-        return ZoomSign() if self.zooms else super().own_compressor()
-
-    def accept(self, compressor: Compressor, d: int) -> None:
-        super().accept(compressor, d)
-        for key in ("s0x", "s0y", "mu"):
-            if self.zooms and getattr(self, key) != AUTO:
-                raise ConfigError(
-                    f"algorithm.{key} = {getattr(self, key)} has no meaning with algorithm.scale = "
-                    '"zoom", which finds the scales itself; leave it out.'
-                )
-
-    @property
-    def zooms(self) -> bool:
-        """Whether the compressor finds the scales."""
-        return self.scale == "zoom"
-
-    def choose(self, facts: Facts) -> Self:
-        if not self.zooms:
-            return super().choose(facts)
-        # What a sign leaves unknown, in moves: norm_sign's lag is 0.9 (docs: auto).
-        mixing = self.with_numbers(gamma=mixing_step(facts, lagging=1.0))
-        return mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
-
-    def start(self, agent: Agent, s: State, facts: Facts) -> Step:
-        if not self.zooms:
-            yield from super().start(agent, s, facts)
-
-    def started(self, s: State) -> Self:
-        return self if self.zooms else super().started(s)
-
-    def shrink(self, s: State) -> None:
-        if not self.zooms:
-            super().shrink(s)
-
-    def squared_scales(self, s: State) -> float:
-        return 0.0 if self.zooms else super().squared_scales(s)
+        zooms = parameters.get("scale") == "zoom" and cls is CompressedTracking3
+        return object.__new__(ZoomingTracking3 if zooms else cls)  # type: ignore[return-value]
 
     def unknown(self, facts: Facts) -> float:
         phi = self.phi(facts)
@@ -109,9 +68,9 @@ class CompressedTracking3(CompressedTracking2):
         return s
 
     def observe_reach(self, s: State, reach_x: float, reach_y: float) -> None:
-        if self.zooms:
-            return
         s.ball_violations[0] += (reach_x > 1.0) + (reach_y > 1.0)
 
-    def counts(self, s: State) -> dict[str, I64]:
-        return {} if self.zooms else {"ball_violations": s.ball_violations}
+    def view(self, s: State) -> View:
+        shown = super().view(s)
+        counted = {"ball_violations": float(s.ball_violations[0])}
+        return replace(shown, series={**shown.series, **counted})

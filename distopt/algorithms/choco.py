@@ -5,10 +5,12 @@ from typing import Annotated, Self
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
+from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
+from distopt.algorithms.state import State, View
 from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
+from distopt.theory.facts import Facts
 from distopt.theory.rules import lag_at_one, mixing_step, untracked_step
 
 
@@ -55,5 +57,5 @@ class Choco(Algorithm):
         agent.mix(received, s.hx)
         s.x += np.multiply(s.hx.mixed, self.gamma, out=s.dx)
 
-    def gradient(self, s: State) -> None:
-        return None  # s.g is a temporary here
+    def view(self, s: State) -> View:
+        return View(s.x, memories={"x": (s.x, s.hx)})

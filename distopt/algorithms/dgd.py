@@ -5,10 +5,12 @@ from typing import Annotated, Self
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
+from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Step
+from distopt.algorithms.state import State
 from distopt.algorithms.updates import descend
 from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
+from distopt.theory.facts import Facts
 from distopt.theory.rules import mixing_step, untracked_step
 
 
@@ -45,6 +47,3 @@ class DecentralizedGradientDescent(Algorithm):
         agent.average(received, (s.x, s.wx))
         agent.gradient(s.x, out=s.g)
         descend(s.x, s.wx, s.g, self.gamma, eta_k)
-
-    def gradient(self, s: State) -> None:
-        return None  # s.g is a temporary here

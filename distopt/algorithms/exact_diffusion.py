@@ -5,10 +5,12 @@ from typing import Annotated, Self
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.base import AUTO, Algorithm, Facts, Positive, State, Step
+from distopt.algorithms.base import AUTO, Algorithm, Positive, Step
+from distopt.algorithms.state import State, View
 from distopt.algorithms.updates import accumulate, correct, descend_both
 from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
+from distopt.theory.facts import Facts
 
 
 @parameters("algorithm")
@@ -50,6 +52,7 @@ class ExactDiffusion(Algorithm):
         correct(s.x, s.D, s.z, s.mixed, self.eta)
         agent.gradient(s.x, out=s.g)
 
-    def tracker(self, s: State) -> F64 | None:
-        """g + D without momentum; with it, no vector's mean is the mean gradient."""
-        return None if self.beta else np.add(s.g, s.D, out=s.direction)
+    def view(self, s: State) -> View:
+        # With momentum no vector's mean is the mean gradient.
+        tracker = None if self.beta else np.add(s.g, s.D, out=s.direction)
+        return View(s.x, gradient=s.g, tracker=tracker)

@@ -6,8 +6,9 @@ import numpy as np
 from pydantic import BeforeValidator
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.base import Algorithm, Facts, State, Step
+from distopt.algorithms.base import Algorithm, Step
 from distopt.algorithms.exact_sum import SpanningTree
+from distopt.algorithms.state import State, View
 from distopt.compressors.base import Compressor
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError, DataError
@@ -16,6 +17,7 @@ from distopt.fixedpoint.arithmetic import decode, encode
 from distopt.fixedpoint.descent import FixedPointDescent, Iteration
 from distopt.fixedpoint.format import Format
 from distopt.fixedpoint.place import Place, place_of
+from distopt.theory.facts import Facts
 
 
 @parameters("algorithm")
@@ -117,20 +119,17 @@ class FixedPointGD(Algorithm):
         yield from s.tree.add_up(agent, s.p)
         s.iteration.descend(s.x, s.p, k)
 
-    def model(self, s: State) -> F64:
+    def view(self, s: State) -> View:
         decode(s.x, s.problem.format, s.model)
-        return s.model if self.repeats > 1 else s.model[0]  # type: ignore[no-any-return]
-
-    def observe(self, s: State) -> dict[str, float]:
         names = ["large", "middle", "small", "zero"]
         told: dict[str, Any] = {"saturations": s.saturations.sum()}
         told |= {f"regime_{name}": count for name, count in zip(names, s.regimes, strict=True)}
         told["step_square"] = s.squares.mean()
         if s.problem.smoothness is not None:
             told["step_gain"] = s.gains.mean()
-        found = {name: float(number) if s.reports else 0.0 for name, number in told.items()}
-        found["saturations"] += s.problem.saturated  # each agent has data of its own
-        return found
+        series = {name: float(number) if s.reports else 0.0 for name, number in told.items()}
+        series["saturations"] += s.problem.saturated  # each agent has data of its own
+        return View(s.model if self.repeats > 1 else s.model[0], series=series)
 
 
 def renamed(sentence: str) -> str:

@@ -5,11 +5,18 @@ from typing import Annotated, Literal, Self
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.arithmetic import ArithmeticField, make_numbers, refuse_in_fixed_point
-from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
+from distopt.algorithms.arithmetic import (
+    ArithmeticField,
+    make_numbers,
+    refuse_in_fixed_point,
+    saturations,
+)
+from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Step
+from distopt.algorithms.state import State, View
 from distopt.algorithms.updates import accumulate
 from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
+from distopt.theory.facts import Facts
 from distopt.theory.rules import mixing_step, tracking_step
 
 
@@ -84,8 +91,8 @@ class GradientTracking(Algorithm):
             s.y += np.multiply(s.wy, self.gamma, out=s.wy)
             s.g, s.g_next = s.g_next, s.g
 
-    def memories(self, s: State) -> dict[str, tuple[F64, F64]]:
-        return {}
+    def view(self, s: State) -> View:
+        return View(s.x, gradient=s.g, tracker=s.y, series=saturations(s))
 
     def direction(self, s: State) -> F64:
         """Advance the momentum; return the vector that x descends along."""

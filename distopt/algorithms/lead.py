@@ -5,10 +5,12 @@ from typing import Self
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.base import AUTO, Algorithm, Facts, Fraction, Positive, State, Step
+from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
+from distopt.algorithms.state import State, View
 from distopt.core.arrays import F64
 from distopt.core.parameters import parameters
+from distopt.theory.facts import Facts
 from distopt.theory.rules import following
 
 
@@ -67,5 +69,6 @@ class Lead(Algorithm):
         s.x -= np.multiply(s.z, self.eta, out=s.z)
         agent.gradient(s.x, out=s.g)
 
-    def tracker(self, s: State) -> F64:
-        return np.add(s.g, s.D, out=s.direction)  # type: ignore[no-any-return]
+    def view(self, s: State) -> View:
+        tracker = np.add(s.g, s.D, out=s.direction)
+        return View(s.x, gradient=s.g, tracker=tracker, memories={"x": (s.x, s.hx)})

@@ -5,23 +5,15 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.base import (
-    AUTO,
-    Algorithm,
-    Count,
-    Facts,
-    NonNegative,
-    Positive,
-    Rate,
-    State,
-    Step,
-)
+from distopt.algorithms.base import AUTO, Algorithm, Count, NonNegative, Positive, Rate, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
+from distopt.algorithms.state import State, View
 from distopt.algorithms.trial import Trial
 from distopt.algorithms.updates import aim, mix_exactly
 from distopt.compressors.base import Adaptive, Guarantee
 from distopt.core.arrays import F64
 from distopt.core.parameters import parameters
+from distopt.theory.facts import Facts
 
 
 @parameters("algorithm")
@@ -107,5 +99,6 @@ class Zed(Algorithm):
         agent.forget()
         s.eta[0] /= 2
 
-    def observe(self, s: State) -> dict[str, float]:
-        return {"restarts": s.trial.used[0]} if self.restarts else {}
+    def view(self, s: State) -> View:
+        series = {"restarts": float(s.trial.used[0])} if self.restarts else {}
+        return View(s.x, gradient=s.g, memories={"x": (s.x, s.hx)}, series=series)

@@ -10,14 +10,16 @@ from zlib import crc32
 
 import numpy as np
 
-from distopt.algorithms.memory import Memory
+from distopt.algorithms.base import Algorithm
 from distopt.core.errors import AuditError
 from distopt.engine.agreement import SharedError
 from distopt.engine.driver import Hosted
 from distopt.transport.base import Transport
 
 
-def audit(hosted: Sequence[Hosted], transport: Transport, iteration: int) -> None:
+def audit(
+    algorithm: Algorithm, hosted: Sequence[Hosted], transport: Transport, iteration: int
+) -> None:
     """Compare what every agent holds of its neighbours with what they hold themselves.
 
     All processes call it together, between two iterations.
@@ -28,16 +30,16 @@ def audit(hosted: Sequence[Hosted], transport: Transport, iteration: int) -> Non
         Of an `AuditError` on all processes, where an edge's ends differ; it names both agents, what
         differs and the iteration.
     """
-    names = list(sums(hosted[0], 0))
+    names = list(sums(algorithm, hosted[0], 0))
     if not names:
         return
-    own = np.array([list(sums(h, 0).values()) for h in hosted], dtype=np.float64)
+    own = np.array([list(sums(algorithm, h, 0).values()) for h in hosted], dtype=np.float64)
     table = transport.collect(own)
     # For every agent the first neighbour of which it holds something else, and which name; -1 if none.
     found = np.full((len(hosted), 2), -1.0)
     for i, h in enumerate(hosted):
         for member, j in enumerate(h.agent.neighbours, start=1):
-            differ = np.array(list(sums(h, member).values())) != table[j]
+            differ = np.array(list(sums(algorithm, h, member).values())) != table[j]
             if differ.any() and found[i, 0] < 0:
                 found[i] = j, differ.argmax()
     for i, (j, name) in enumerate(transport.collect(found)):
@@ -51,16 +53,16 @@ def audit(hosted: Sequence[Hosted], transport: Transport, iteration: int) -> Non
             )
 
 
-def sums(h: Hosted, member: int) -> dict[str, int]:
+def sums(algorithm: Algorithm, h: Hosted, member: int) -> dict[str, int]:
     """Name the checksums of what an agent holds: of itself (member 0), or for a neighbour."""
     found = {}
     for vector, state in h.agent.codec_states(member).items():
         if state:
             found[f"the compressor's state for {vector}"] = checksum(list(state.values()))
-    for name, item in vars(h.state).items():
-        replica = item.replica(member) if isinstance(item, Memory) else None
+    for name, (_, memory) in algorithm.view(h.state).memories.items():
+        replica = memory.replica(member)
         if replica is not None:
-            found[f"the memory {name}"] = checksum([replica])
+            found[f"the memory h{name}"] = checksum([replica])
     return found
 
 

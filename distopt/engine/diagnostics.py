@@ -19,16 +19,16 @@ from distopt.transport.base import Transport
 
 # Per-agent numbers, in the order in which they are collected.
 LOCAL = (
-    "energy", "consensus", "tracking", "memory_x", "memory_y", "gradient", "violations", "scale",
+    "energy", "consensus", "tracking", "memory_x", "memory_y", "gradient", "scale",
     "nbytes", "nbytes_on_wire", "messages", "diagnostics_nbytes",
     "seconds_gradient", "seconds_compression", "seconds_communication", "seconds_diagnostics",
     "seconds",
 )  # fmt: skip
 
-# Series that algorithms tell by `observe`; totals over the agents.
+# Series that an algorithm's view may add; totals over the agents.
 OBSERVED = (
-    "saturations", "regime_large", "regime_middle", "regime_small", "regime_zero", "step_square",
-    "step_gain", "restarts",
+    "ball_violations", "saturations", "regime_large", "regime_middle", "regime_small", "regime_zero",
+    "step_square", "step_gain", "restarts",
 )  # fmt: skip
 WHOLE = {"i8": round}
 
@@ -64,12 +64,11 @@ class Diagnostics:
         shape = (self.repeats, d) if self.repeats > 1 else (d,)
         self._mean, self._other, self._third = (np.empty(shape) for _ in range(3))
         self._work = [np.empty(shape) for _ in hosted]
-        state = hosted[0].state
-        self.observed = list(algorithm.observe(state))
-        self.has_tracker = algorithm.tracker(state) is not None
-        self.has_invariant = self.has_tracker and algorithm.gradient(state) is not None
-        self.has_memory = {name: name in algorithm.memories(state) for name in ("x", "y")}
-        self.has_counts = bool(algorithm.counts(state))
+        view = algorithm.view(hosted[0].state)
+        self.observed = list(view.series)
+        self.has_tracker = view.tracker is not None
+        self.has_invariant = self.has_tracker and view.gradient is not None
+        self.has_memory = {name: name in view.memories for name in ("x", "y")}
         self.energies = [getattr(h.agent.cost, "energy", None) for h in hosted]
         self.recorded = self.names()
 
@@ -85,8 +84,6 @@ class Diagnostics:
         if not self.has_invariant:
             absent |= {"invariant"}
         absent |= {f"compression_error_{v}" for v, there in self.has_memory.items() if not there}
-        if not self.has_counts:
-            absent |= {"ball_violations"}
         terms = self.lyapunov.terms() if self.lyapunov else {}
         absent |= {
             name
@@ -106,7 +103,8 @@ class Diagnostics:
         at = {name: local[:, i] for i, name in enumerate(columns)}
         values = local[:, len(columns) :]
 
-        models = [algorithm.model(h.state) for h in self.hosted]
+        views = [algorithm.view(h.state) for h in self.hosted]
+        models = [view.model for view in views]
         xbar = self._mean
         transport.mean(models, xbar)
         for i, h in enumerate(self.hosted):
@@ -119,26 +117,26 @@ class Diagnostics:
 
         residual = 0.0
         if self.has_tracker:
-            for i, h in enumerate(self.hosted):
-                self._work[i][:] = algorithm.tracker(h.state)
+            for i, view in enumerate(views):
+                self._work[i][:] = view.tracker
             ybar = self._mean  # xbar is not needed any more
             transport.mean(self._work, ybar)
             for i in range(len(self.hosted)):
                 at["tracking"][i] = square_distance(self._work[i], ybar, self._work[i])
         if self.has_invariant:
-            gradients = [algorithm.gradient(h.state) for h in self.hosted]
+            gradients = [view.gradient for view in views]
             for i, g in enumerate(gradients):
                 at["gradient"][i] = np.sqrt(square(g))  # type: ignore[arg-type]
             gbar = self._third
             transport.mean(gradients, gbar)  # type: ignore[arg-type]
             residual = float(np.sqrt(square_distance(self._mean, gbar, self._mean)))
-        for i, h in enumerate(self.hosted):
-            for name, (vector, memory) in algorithm.memories(h.state).items():
-                at[f"memory_{name}"][i] = square_distance(vector, memory, self._work[i])
-            for count in algorithm.counts(h.state).values():
-                at["violations"][i] += count[0]
-            at["scale"][i] = algorithm.squared_scales(h.state)
-            for name, number in algorithm.observe(h.state).items():
+        for i, (h, view) in enumerate(zip(self.hosted, views, strict=True)):
+            for name, there in self.has_memory.items():
+                if there:
+                    vector, memory = view.memories[name]
+                    at[f"memory_{name}"][i] = square_distance(vector, memory.own, self._work[i])
+            at["scale"][i] = view.squared_scales
+            for name, number in view.series.items():
                 at[name][i] = number
             at["seconds_gradient"][i] = h.agent.seconds.gradient
             at["seconds_compression"][i] = h.agent.seconds.compression
@@ -175,7 +173,6 @@ class Diagnostics:
             "bytes_on_wire": round(totals["nbytes_on_wire"]),
             "messages_per_agent": totals["messages"] / n,
             "diagnostics_bytes": round(totals["diagnostics_nbytes"]),
-            "ball_violations": round(totals["violations"]),
             "seconds_gradient": totals["seconds_gradient"] / n,
             "seconds_compression": totals["seconds_compression"] / n,
             "seconds_communication": totals["seconds_communication"] / n,

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.base import Algorithm, State, Step
+from distopt.algorithms.base import Algorithm, Step
+from distopt.algorithms.state import State
 from distopt.core.arrays import U8
 from distopt.transport.base import Transport
 

@@ -6,13 +6,14 @@ from dataclasses import FrozenInstanceError, fields
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.base import Algorithm, Facts
+from distopt.algorithms.base import Algorithm
 from distopt.compressors.base import Compressor
 from distopt.core.randomness import make_key, normal
 from distopt.engine.driver import Hosted, iterate, run_to_end
 from distopt.problems.costs.base import Cost
 from distopt.problems.costs.quadratic import QuadraticCost
 from distopt.problems.topology import Topology
+from distopt.theory.facts import Facts
 from distopt.transport.local import LocalTransport
 
 
@@ -64,7 +65,10 @@ def check_algorithm(
     def hosted() -> list[Hosted]:
         made = []
         for i, cost in enumerate(costs):
-            agent = Agent(i, cost, topology.neighbours(i), topology.weights(i), compressor, seed=5)
+            agent = Agent(
+                i, cost, topology.neighbours(i), topology.weights(i), compressor, seed=5,
+                vectors=algorithm.vectors,
+            )  # fmt: skip
             x0 = normal(make_key(7, i, 0), d)
             made.append(Hosted(agent, algorithm.init(agent, x0)))
         return made
@@ -85,7 +89,7 @@ def check_algorithm(
         iterate(algorithm, running, transport, k)
         iterate(algorithm, copied, transport, k)
         for old, new in zip(running, copied, strict=True):
-            same = np.array_equal(algorithm.model(old.state), algorithm.model(new.state))
+            same = np.array_equal(algorithm.view(old.state).model, algorithm.view(new.state).model)
             assert same, (
                 f"after iteration {k} agent {old.agent.index} differs from one that went on from the "
                 f"kept arrays at iteration {iterations}: State.keep does not name all that is needed"
@@ -111,23 +115,16 @@ def check_observation(algorithm: Algorithm, hosted: Sequence[Hosted]) -> None:
     """What the recorder calls must leave every kept array as it is."""
     for h in hosted:
         before = {name: array.copy() for name, array in h.state.arrays().items()}
-        for look in (
-            algorithm.model,
-            algorithm.gradient,
-            algorithm.tracker,
-            algorithm.memories,
-            algorithm.counts,
-            algorithm.squared_scales,
-        ):
-            look(h.state)
+        algorithm.view(h.state)
         for name, array in h.state.arrays().items():
             assert np.array_equal(array, before[name]), f"observing the state changes {name}"
 
 
 def check_tracker(algorithm: Algorithm, hosted: Sequence[Hosted]) -> None:
     """Where there is a tracker and a gradient, their means must agree."""
-    trackers = [y for h in hosted if (y := algorithm.tracker(h.state)) is not None]
-    gradients = [g for h in hosted if (g := algorithm.gradient(h.state)) is not None]
+    views = [algorithm.view(h.state) for h in hosted]
+    trackers = [view.tracker for view in views if view.tracker is not None]
+    gradients = [view.gradient for view in views if view.gradient is not None]
     if not trackers or not gradients:
         return
     scale = max(float(np.abs(v).max()) for v in [*gradients, *trackers])

@@ -17,7 +17,7 @@ import numpy as np
 
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.base import AUTO, Algorithm, Facts
+from distopt.algorithms.base import AUTO, Algorithm
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor
 from distopt.config.build import RunConfig, named, to_toml
@@ -35,6 +35,7 @@ from distopt.problems.topology import Topology
 from distopt.record import checkpoint
 from distopt.record.hdf5 import run_refused
 from distopt.record.recorder import Recorder
+from distopt.theory.facts import Facts
 from distopt.theory.lyapunov import lyapunov
 from distopt.theory.rules import estimate_flattest, estimate_smoothness
 from distopt.transport.base import Transport
@@ -193,7 +194,7 @@ class Session:
         # Eigenvalues and sums may differ in their last bits between hosts, and agents whose gamma or
         # alpha differ drift apart: all take the first process's numbers.
         self.algorithm = self.transport.share(resolved)[0]
-        self.lyapunov = lyapunov(self.algorithm, self.facts)
+        self.lyapunov = lyapunov(self.algorithm.steps(), self.facts)
         if self.lyapunov and self.settings.batch:  # the proofs are for exact gradients
             self.lyapunov = replace(self.lyapunov, certified=False)
         self.transport.warm_up(lambda: warm_up(self))
@@ -301,6 +302,7 @@ class Session:
             topology.weights(i),
             self.compressor,
             self.settings.seed,
+            vectors=self.algorithm.vectors,
             batch=self.settings.batch,
             remedy=self.algorithm.remedy(),
             workspace=self.workspace,
@@ -337,8 +339,7 @@ class Session:
 
     def meta(self, config_text: str) -> dict[str, Any]:
         """Describe the run for /meta: all that a reader needs besides the series."""
-        needs = self.algorithm.takes()
-        guarantee = self.compressor.guarantee(self.facts.dimension, needs)
+        guarantee = self.compressor.guarantee(self.facts.dimension, self.algorithm.needs)
         constants = {"class": guarantee.name} | vars(guarantee) if guarantee else {}
         return {
             "algorithm": ALGORITHMS.name_of(type(self.algorithm)),
@@ -410,7 +411,7 @@ class Session:
             run_dir=self.out,
             root=self.transport.root,
             rows=self.rows,
-            x=[self.algorithm.model(h.state).copy() for h in self.hosted],
+            x=[self.algorithm.view(h.state).model.copy() for h in self.hosted],
             warnings=self.warnings,
             resume_hint=hint,
             signal=self.stop.signal,
@@ -472,7 +473,7 @@ class Session:
         """Compute and keep one row; compare the ends of every edge where they adapt."""
         began = perf_counter()
         if self.hosted[0].agent.codec_arrays():
-            audit(self.hosted, self.transport, self.k)
+            audit(self.algorithm, self.hosted, self.transport, self.k)
         row = self.diagnostics.row(self.k, self.seconds, self.diagnostics_seconds)
         if not np.isfinite(row["stationarity"]):
             raise SharedError(  # every process has computed this row
@@ -496,7 +497,7 @@ class Session:
         if self.out is None or self.saved_at == self.k:
             return
         began = perf_counter()
-        audit(self.hosted, self.transport, self.k)
+        audit(self.algorithm, self.hosted, self.transport, self.k)
         if self.recorder:
             self.recorder.flush()
         numbers = dict(vars(self.transport.traffic)) | {

@@ -21,11 +21,36 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from distopt.algorithms.base import Algorithm, Facts
-from distopt.compressors.base import Absolute, Adaptive, Local, Relative
+from distopt.compressors.base import Absolute, Guarantee, Local, Relative
 from distopt.core.arrays import F64
+from distopt.theory.facts import Facts
 
 SHARES = np.linspace(0.95, 0.05, 19)  # of the largest conceivable rho, tried from above
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What the Lyapunov function of a method depends on, with numbers for every ``"auto"``.
+
+    Attributes
+    ----------
+    function : str
+        "V1", "V2" or "V3".
+    needs : type[Guarantee] or None
+        The class of compressors that the method is for.
+    eta, gamma : float
+    alpha : float or None
+        The memory step of V1; None where the memory itself is mixed, with the memory step 1 (beer).
+    mu : float or None
+        The factor of the scales of V2 and V3.
+    """
+
+    function: str
+    needs: type[Guarantee] | None
+    eta: float
+    gamma: float
+    alpha: float | None = None
+    mu: float | None = None
 
 
 @dataclass(frozen=True)
@@ -146,31 +171,27 @@ class Inequalities:
 ALL, LAST_TWO = slice(0, 4), slice(2, 4)
 
 
-def lyapunov(algorithm: Algorithm, facts: Facts) -> Lyapunov | None:
-    """Return the Lyapunov function of an algorithm with resolved steps, None where it has none."""
-    if algorithm.lyapunov is None or algorithm.takes() is Adaptive:
+def lyapunov(steps: Steps | None, facts: Facts) -> Lyapunov | None:
+    """Return the Lyapunov function of a method with these steps, None where it has none."""
+    if steps is None:
         return None
-    first = algorithm.lyapunov == "V1"
     certified = None
     if not facts.estimated and facts.smoothness and facts.agents > 1:
-        certified = (
-            certified_first(algorithm, facts) if first else certified_scaled(algorithm, facts)
-        )
-    return certified or practical(algorithm, facts)
+        certify = certified_first if steps.function == "V1" else certified_scaled
+        certified = certify(steps, facts)
+    return certified or practical(steps, facts)
 
 
-def inequalities(algorithm: Algorithm, facts: Facts) -> Inequalities | None:
-    """Collect the constants of an algorithm's iteration; None outside the range of the theory."""
-    values = vars(algorithm)
-    found = facts.compressor.guarantee(facts.dimension, algorithm.takes())
+def inequalities(steps: Steps, facts: Facts) -> Inequalities | None:
+    """Collect the constants of an iteration; None outside the range of the theory."""
+    found = facts.compressor.guarantee(facts.dimension, steps.needs)
     contraction, error, forcing = 1.0, 0.0, 0.0
     if isinstance(found, Relative):
-        alpha = values.get("alpha")
-        if (alpha or 1.0) * found.r > 1:
+        alpha = 1.0 if steps.alpha is None else steps.alpha
+        if alpha * found.r > 1:
             return None
-        # beer has no alpha: its memory step is 1, and what it mixes is h, not h + q.
-        contraction = (alpha or 1.0) * found.r * found.psi
-        error = 1.0 if alpha is None else found.r0
+        contraction = alpha * found.r * found.psi
+        error = 1.0 if steps.alpha is None else found.r0
     elif isinstance(found, Absolute | Local):
         forcing = found.in_two_norm(facts.dimension)
     else:
@@ -180,17 +201,17 @@ def inequalities(algorithm: Algorithm, facts: Facts) -> Inequalities | None:
         L=facts.require_smoothness("algorithm.eta"),
         gap=facts.gap,
         kappa=facts.kappa,
-        eta=values["eta"],
-        gamma=values["gamma"],
+        eta=steps.eta,
+        gamma=steps.gamma,
         contraction=contraction,
         error=error,
         forcing=forcing,
     )
 
 
-def certified_first(algorithm: Algorithm, facts: Facts) -> Lyapunov | None:
+def certified_first(steps: Steps, facts: Facts) -> Lyapunov | None:
     """V1 with solved weights, None where there are none for these steps."""
-    system = inequalities(algorithm, facts)
+    system = inequalities(steps, facts)
     found = system.best(ALL) if system else None
     if found is None:
         return None
@@ -199,49 +220,38 @@ def certified_first(algorithm: Algorithm, facts: Facts) -> Lyapunov | None:
     return Lyapunov("V1", True, rho, x, y, consensus, tracking, None)
 
 
-def certified_scaled(algorithm: Algorithm, facts: Facts) -> Lyapunov | None:
+def certified_scaled(steps: Steps, facts: Facts) -> Lyapunov | None:
     """V2 or V3 with solved weights, None where there are none for these steps.
 
     c5 = max(c'bx, c'by) / (1 - rho - mu^2), which needs mu^2 < 1 - rho.
     """
-    system = inequalities(algorithm, facts)
-    mu = vars(algorithm)["mu"]
+    system, mu = inequalities(steps, facts), steps.mu
+    assert mu is not None
     found = system.best(LAST_TWO, most=1 - mu**2) if system else None
     if system is None or found is None:
         return None
     rho, c = found
     forcing = max(float(c @ b[2:]) for b in system.forced())
     c5 = forcing / (1 - rho - mu**2)
-    assert algorithm.lyapunov is not None
-    return Lyapunov(algorithm.lyapunov, True, rho, None, None, float(c[0]), float(c[1]), c5)
+    return Lyapunov(steps.function, True, rho, None, None, float(c[0]), float(c[1]), c5)
 
 
-def practical(algorithm: Algorithm, facts: Facts) -> Lyapunov:
+def practical(steps: Steps, facts: Facts) -> Lyapunov:
     """Weights without proof, chosen so that V falls along runs that converge (docs: theory, practice).
 
     c1 = c3 = L / n and c2 = c4 = 1 / (n L), the errors in units of the gap; and c5 = 0.3 times what
     c'b / (1 - mu^2) is with these: 0.6 gamma kappa^2 cp^2 / (delta L (1 - mu^2)). Measured.
     """
     L = facts.smoothness or 1.0
-    first = algorithm.lyapunov == "V1"
     x, y = L / facts.agents, 1 / (L * facts.agents)
-    scale = None
-    found = facts.compressor.guarantee(facts.dimension, algorithm.takes())
-    if isinstance(found, Absolute | Local):
-        gamma, mu = vars(algorithm)["gamma"], vars(algorithm)["mu"]
-        error = (facts.kappa * found.in_two_norm(facts.dimension)) ** 2
-        scale = 0.6 * gamma * error / (facts.gap * L * (1 - mu**2))
-    assert algorithm.lyapunov is not None
-    return Lyapunov(
-        function=algorithm.lyapunov,
-        certified=False,
-        rho=0.0,
-        memory_x=x if first else None,
-        memory_y=y if first else None,
-        consensus=x,
-        tracking=y,
-        scale=scale,
-    )
+    if steps.function == "V1":
+        return Lyapunov("V1", False, 0.0, x, y, consensus=x, tracking=y, scale=None)
+    found = facts.compressor.guarantee(facts.dimension, steps.needs)
+    assert isinstance(found, Absolute | Local)
+    assert steps.mu is not None
+    error = (facts.kappa * found.in_two_norm(facts.dimension)) ** 2
+    scale = 0.6 * steps.gamma * error / (facts.gap * L * (1 - steps.mu**2))
+    return Lyapunov(steps.function, False, 0.0, None, None, consensus=x, tracking=y, scale=scale)
 
 
 def largest_steps(

@@ -11,12 +11,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from distopt.algorithms.base import Facts
 from distopt.compressors.base import Compressor, compress
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
 from distopt.core.randomness import STREAM_SHARED, make_key, normal
 from distopt.problems.costs.base import Cost
+from distopt.theory.facts import Facts
 
 STREAM_TYPICAL = STREAM_SHARED + 2
 COORDINATES = 1 << 21  # about how many are compressed for one memory step alpha

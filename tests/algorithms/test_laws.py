@@ -7,7 +7,8 @@ import pytest
 
 import distopt
 from distopt.algorithms import REGISTRY
-from distopt.algorithms.base import Algorithm, State
+from distopt.algorithms.base import Algorithm
+from distopt.algorithms.state import State
 from distopt.problems.problem import build_problem
 from distopt.testing import check_algorithm
 
@@ -51,8 +52,8 @@ EXACT = build_problem({"name": "diagonal", "agents": 4, "dimension": 9}, {}, Pat
 
 
 def test_table_is_complete():
-    listed = {type(algorithm) for algorithm, _ in ALGORITHMS.values()}
-    assert listed == {REGISTRY.get(name) for name in REGISTRY}
+    listed = {REGISTRY.name_of(type(algorithm)) for algorithm, _ in ALGORITHMS.values()}
+    assert listed == set(REGISTRY)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -14,7 +14,7 @@ from distopt.engine.audit import audit
 def audited(job):
     """Return what the audit says, None if nothing."""
     try:
-        audit(job.hosted, job.transport, job.k)
+        audit(job.algorithm, job.hosted, job.transport, job.k)
     except SharedError as error:
         return str(error) if isinstance(error.cause, AuditError) else None
     return None
@@ -67,7 +67,7 @@ def test_where_nothing_is_held_twice_nothing_is_sent(algorithm, message):
         raise AssertionError("something was sent")
 
     job.transport.collect = collect
-    audit(job.hosted, job.transport, job.k)
+    audit(job.algorithm, job.hosted, job.transport, job.k)
 
 
 def test_a_record_and_a_checkpoint_come_after_the_audit(tmp_path):

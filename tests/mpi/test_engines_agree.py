@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from algorithms.three_vectors import ThreeVectors
 from run_table import PAIRS, assert_equal_states, comparable, configure, play, play_mpi, states
 
 import distopt
@@ -12,6 +13,7 @@ from distopt.config.build import make_config
 from distopt.core.errors import DataError
 from distopt.engine.agreement import SharedError
 from distopt.engine.audit import audit
+from distopt.engine.laws import quadratic
 from distopt.engine.run import open_transport
 
 pytestmark = pytest.mark.mpi(min_size=4)
@@ -109,6 +111,18 @@ def test_mini_batches_and_blocks(problem, comm):
     compare(config, comm)
 
 
+def test_three_vectors_a_message(comm):
+    settings = {
+        "algorithm": ThreeVectors(eta=0.02, gamma=0.3, alpha=1.0),
+        "compressor": distopt.Quantize(bits=3, entropy="range"),
+        "iterations": 60,
+    }
+    costs = [quadratic(i) for i in range(comm.size)]
+    mine = distopt.minimize(costs[comm.rank], comm=comm, **settings)
+    alone = distopt.simulate(costs, **settings)
+    assert np.array_equal(mine.x[0], alone.x[comm.rank])
+
+
 def test_a_pair_that_has_lost_step_is_named_on_every_rank(comm):
     """One rank's model of a neighbour is changed; all ranks stop with the same sentence."""
     job, _ = play_mpi(configure("cgt1", "quantize-range", iterations=9), comm)
@@ -116,7 +130,7 @@ def test_a_pair_that_has_lost_step_is_named_on_every_rank(comm):
         job.hosted[0].agent._decoders[1][1]["symbols"][0] += 1
     with open_transport("mpi", job.problem, job.algorithm, job.compressor, job.settings, comm) as t:
         with pytest.raises(SharedError) as caught:
-            audit(job.hosted, t, job.k)
+            audit(job.algorithm, job.hosted, t, job.k)
         sentences = comm.allgather(str(caught.value))
         assert t.traffic.diagnostics_nbytes > 0
     assert len(set(sentences)) == 1

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from algorithms import reference as ref
 
-from distopt.algorithms.base import Facts
 from distopt.algorithms.beer import Beer
 from distopt.algorithms.cgt1 import CompressedTracking1
 from distopt.algorithms.cgt2 import CompressedTracking2
@@ -16,6 +15,7 @@ from distopt.compressors.top_k import TopK
 from distopt.compressors.uniform import Uniform
 from distopt.config.build import make_config
 from distopt.engine.run import run
+from distopt.theory.facts import Facts
 from distopt.theory.lyapunov import ALL, LAST_TWO, Inequalities, largest_steps, lyapunov
 
 TOP_K = {"name": "top_k", "k": 10}
@@ -163,7 +163,7 @@ def facts(compressor, d=20, **other):
 
 
 def tiny(alpha):
-    return CompressedTracking1(eta=1e-9, gamma=1e-4, alpha=alpha)
+    return CompressedTracking1(eta=1e-9, gamma=1e-4, alpha=alpha).steps()
 
 
 def test_certified_only_inside_the_range_of_the_theory():
@@ -171,19 +171,19 @@ def test_certified_only_inside_the_range_of_the_theory():
     assert not lyapunov(tiny(1.1), facts(TopK(k=10))).certified  # alpha > 1 / r
     assert not lyapunov(tiny(1.0), facts(NormSign())).certified  # r = d / 2
     assert not lyapunov(tiny(1.0), facts(TopK(k=10), estimated=True)).certified
-    practical = CompressedTracking1(eta=0.1, gamma=0.3, alpha=1.0)
+    practical = CompressedTracking1(eta=0.1, gamma=0.3, alpha=1.0).steps()
     assert not lyapunov(practical, facts(TopK(k=10))).certified
     assert not lyapunov(practical, facts(Identity())).certified
-    assert lyapunov(Beer(eta=1e-9, gamma=1e-4), facts(TopK(k=10))).certified
-    assert not lyapunov(Beer(eta=1e-9, gamma=1e-4), facts(NormSign())).certified
+    assert lyapunov(Beer(eta=1e-9, gamma=1e-4).steps(), facts(TopK(k=10))).certified
+    assert not lyapunov(Beer(eta=1e-9, gamma=1e-4).steps(), facts(NormSign())).certified
 
 
 def test_scaled_functions_need_scales_that_shrink_faster_than_the_errors():
     steps = {"eta": 1e-4, "gamma": 0.05, "s0x": 1.0, "s0y": 1.0}
-    assert lyapunov(CompressedTracking2(**steps, mu=0.99), facts(Uniform())).certified
+    assert lyapunov(CompressedTracking2(**steps, mu=0.99).steps(), facts(Uniform())).certified
     # mu^2 < 1 - rho always has a solution with a smaller rho; the weight of the scales then grows.
-    slow = lyapunov(CompressedTracking2(**steps, mu=0.99999), facts(Uniform()))
-    fast = lyapunov(CompressedTracking2(**steps, mu=0.9), facts(Uniform()))
+    slow = lyapunov(CompressedTracking2(**steps, mu=0.99999).steps(), facts(Uniform()))
+    fast = lyapunov(CompressedTracking2(**steps, mu=0.9).steps(), facts(Uniform()))
     assert slow.rho < fast.rho
     assert slow.scale > fast.scale
 

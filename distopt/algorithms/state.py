@@ -1,0 +1,97 @@
+"""The state of one agent: what a checkpoint holds of it, and what a recorder may see of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from distopt.algorithms.memory import Memory
+from distopt.core.arrays import F64
+
+
+class Kept(Protocol):
+    """Something that holds arrays for the checkpoint."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Name them."""
+        ...
+
+
+class State:
+    """The state of one agent: arrays and memories by name, as attributes.
+
+    `keep` names what a checkpoint holds, `work` what nothing depends on between two iterations.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[str] = []
+        self._derive: list[Callable[[], None]] = []
+
+    if TYPE_CHECKING:  # attributes are what `keep` and `work` were given
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
+    def keep(self, **items: np.ndarray | Kept) -> None:
+        """Add arrays that a checkpoint must hold, or what names some, such as a `Memory`."""
+        self._kept += [name for name in items if name not in self._kept]
+        self.__dict__.update(items)
+
+    def work(self, **items: Any) -> None:
+        """Add temporaries, and what never changes."""
+        self.__dict__.update(items)
+
+    def forget(self, *names: str) -> None:
+        """Keep some no longer: they follow from what is kept otherwise."""
+        self._kept = [name for name in self._kept if name not in names]
+
+    def derive(self, fill: Callable[[], None]) -> None:
+        """Call `fill` whenever a checkpoint was loaded, to work out what follows from it."""
+        self._derive.append(fill)
+
+    def restored(self) -> None:
+        """Say that all that is kept was replaced."""
+        for fill in self._derive:
+            fill()
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Name all arrays that a checkpoint must hold; a memory `hx` gives ``hx.h`` and so on."""
+        named: dict[str, np.ndarray] = {}
+        for name in self._kept:
+            item = getattr(self, name)
+            if isinstance(item, np.ndarray):
+                named[name] = item
+            else:
+                named |= {f"{name}.{part}": array for part, array in item.arrays().items()}
+        return named
+
+
+@dataclass(frozen=True)
+class View:
+    """What the recorder and the audit see of an agent between two iterations; they change nothing.
+
+    Attributes
+    ----------
+    model : float64[d], or float64[repeats, d] of an algorithm that does several runs at once
+        x_i.
+    gradient : float64[d] or None
+        The gradient at x_i, where the state holds it.
+    tracker : float64[d] or None
+        The vector whose mean is the mean gradient, if the method has one.
+    memories : Mapping[str, tuple[float64[d], Memory]]
+        By the name of a vector: the vector, and the memory whose difference to it is compressed.
+        Both ends of an edge are compared in every memory; x and y have a series of their error.
+    squared_scales : float
+        sx^2 + sy^2 for methods that scale their messages, else 0.
+    series : Mapping[str, float]
+        Further series of the record (`distopt.record.series`), to be summed over the agents.
+    """
+
+    model: F64
+    gradient: F64 | None = None
+    tracker: F64 | None = None
+    memories: Mapping[str, tuple[F64, Memory]] = field(default_factory=dict)
+    squared_scales: float = 0.0
+    series: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,48 @@
+"""What is known of a problem before the run: all that the rules of "auto" and the bounds may use."""
+
+from dataclasses import dataclass
+
+from distopt.compressors.base import Compressor
+from distopt.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a problem before the run: all that ``"auto"`` rules may use.
+
+    Attributes
+    ----------
+    agents, dimension : int
+    smoothness : float or None
+        The largest local smoothness constant L; None where a cost does not tell.
+    gap : float
+        delta = 1 - ||W - 11'/n||_2, the spectral gap.
+    kappa : float
+        ||W - I||_2.
+    diameter : int
+        Of the graph; the number of rounds of a max-consensus.
+    compressor : Compressor
+    flattest : float or None
+        The smallest curvature that local descents met; estimated only where a rule asks for it.
+    estimated : bool
+        Whether L is an estimate, which certifies nothing.
+    """
+
+    agents: int
+    dimension: int
+    smoothness: float | None
+    gap: float
+    kappa: float
+    diameter: int
+    compressor: Compressor
+    flattest: float | None = None
+    estimated: bool = False
+
+    def require_smoothness(self, key: str) -> float:
+        """Return L, or raise `ConfigError` saying that `key` cannot be ``"auto"``."""
+        if self.smoothness is None:
+            raise ConfigError(
+                f'{key} = "auto" needs the smoothness constant of every local cost, and none is '
+                f"known; set {key} to a number or give the cost an attribute smoothness."
+            )
+        return self.smoothness
