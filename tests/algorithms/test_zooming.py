@@ -59,7 +59,7 @@ def test_scale_grows_back_from_far_too_small():
     x, h, state, other = np.full(d, 1e6), np.zeros(d), *(Zoom().new_state(40) for _ in range(2))
     out = np.zeros(compressor.max_nbytes(d), np.uint8)
     used = compressor.encode(np.full(d, 1e-6), out, KEY, state, Workspace())
-    compressor.decode_add(out[:used], 0.0, h, KEY, other)
+    compressor.decode_add(out[:used], 0.0, h, KEY, other, Workspace())
     for _ in range(150):
         used = compressor.encode(x - h, out, KEY, state, Workspace())
         compressor.decode_add(out[:used], 0.8, h, KEY, other)
