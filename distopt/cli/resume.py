@@ -56,7 +56,7 @@ def resume(
 
 def agents_of(run_dir: Path) -> int:
     """Read how many agents a run has."""
-    from distopt.config.build import read_toml
+    from distopt.config.tables import read_toml
 
     path = run_dir / "config.toml"
     if not path.is_file():

@@ -54,6 +54,7 @@ def parameters(section: str) -> Callable[[type[T]], type[T]]:
 
         __init__.__wrapped__ = validate  # type: ignore[attr-defined]
         made.__init__ = __init__  # type: ignore[assignment,method-assign]
+        made.__section__ = section  # type: ignore[attr-defined]
         return made  # type: ignore[return-value]
 
     return decorate

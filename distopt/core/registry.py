@@ -6,8 +6,10 @@ A package lists its members in one table, ``REGISTRY = Registry(kind, {...})``, 
 """
 
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from distopt.core.errors import ConfigError
@@ -74,3 +76,27 @@ class Registry:
         cls = vars(cls).get("form_of", cls)
         place = f"{cls.__module__}:{cls.__qualname__}"
         return next((n for n, value in self.members().items() if value == place), cls.__name__)
+
+    def describe(self, member: object) -> dict[str, Any]:
+        """Return the table of the configuration that would make a member again."""
+        return {self.key: self.name_of(type(member))} | as_table(member, self)
+
+
+def as_table(item: object, registry: Registry | None = None) -> dict[str, Any]:
+    """Return the fields of a parameter object as TOML values, without those that are None.
+
+    Parameter objects within it become tables, those of the registry's section with their names.
+    """
+    table: dict[str, Any] = {}
+    for field in fields(item) if is_dataclass(item) else ():
+        value = getattr(item, field.name)
+        if value is None:
+            continue
+        if registry and getattr(value, "__section__", None) == registry.section:
+            value = registry.describe(value)
+        elif is_dataclass(value):
+            value = as_table(value, registry)
+        elif isinstance(value, Path):
+            value = str(value)
+        table[field.name] = list(value) if isinstance(value, tuple) else value
+    return table

@@ -4,65 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from distopt.algorithms.base import Algorithm
 from distopt.compressors.base import Compressor
-from distopt.config.build import RunConfig, make_run
+from distopt.config.build import fit
+from distopt.config.run import make_run
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
 from distopt.engine.agreement import together
-from distopt.engine.run import GIVEN, Engine, execute, open_transport, prepare_folder, raise_signal
+from distopt.engine.run import Engine, execute, open_transport, prepare_folder, raise_signal
 from distopt.engine.session import Result
 from distopt.problems.costs.base import Cost
+from distopt.problems.given import GivenProblem
 from distopt.problems.topology import Topology, build_topology
 from distopt.record import checkpoint
-
-
-class GivenProblem:
-    """Costs that exist already: all of them, or under MPI this rank's only.
-
-    Parameters
-    ----------
-    costs : Mapping[int, Cost]
-        By agent.
-    x0 : float64[d] or float64[n, d], optional
-        Start of all agents, or one row each; 0 by default.
-    topology : Topology
-    """
-
-    minimum = None
-
-    def __init__(self, costs: Mapping[int, Cost], x0: F64 | None, topology: Topology) -> None:
-        self.costs = costs
-        self.topology = topology
-        self.dimension = next(iter(costs.values())).dimension
-        n, d = topology.agents, self.dimension
-        for i, cost in costs.items():
-            if cost.dimension != d:
-                raise ConfigError(
-                    f"The cost of agent {i} has dimension {cost.dimension}, another has {d}; all "
-                    "agents need the same."
-                )
-        self.x0 = np.zeros(d) if x0 is None else np.array(x0, dtype=np.float64)
-        if self.x0.shape not in {(d,), (n, d)}:
-            raise ConfigError(f"x0 has shape {self.x0.shape}; accepted: ({d},) or ({n}, {d}).")
-
-    def cost(self, i: int) -> Cost:
-        """Return the given cost of agent i."""
-        return self.costs[i]
-
-    def start_point(self, i: int, cost: Cost) -> F64:
-        """Return agent i's start."""
-        return (self.x0 if self.x0.ndim == 1 else self.x0[i]).copy()
-
-    def table(self) -> dict[str, Any]:
-        """Describe the problem as far as a file can."""
-        return {"name": GIVEN, "agents": self.topology.agents}
-
-    def topology_table(self) -> dict[str, Any]:
-        """Describe the graph."""
-        return {"graph": self.topology.name}
 
 
 def simulate(
@@ -193,11 +147,8 @@ def _minimise(
     run: Mapping[str, Any],
     comm: Any,
 ) -> Result:
-    cost = next(iter(problem.costs.values()))
-    compressor = compressor or algorithm.own_compressor()
-    compressor = compressor.fitted(lambda: getattr(cost, "blocks", None))
-    settings: RunConfig = make_run(run)
-    algorithm.accept(compressor, problem.dimension)
+    settings = make_run(run)
+    compressor = fit(compressor or algorithm.own_compressor(), problem, algorithm)
     folder = None if out is None else Path(out)
     place, done = None, 0
     if resume:

@@ -15,24 +15,19 @@ from threadpoolctl import threadpool_limits
 
 from distopt.algorithms.base import Algorithm
 from distopt.compressors.base import Compressor
-from distopt.config.build import (
-    Config,
-    RunConfig,
-    apply_settings,
-    load_config,
-    make_config,
-    read_toml,
-)
+from distopt.config.build import Config, load_config, make_config
+from distopt.config.run import RunConfig
+from distopt.config.tables import apply_settings, read_toml
 from distopt.core.errors import CheckpointError, ConfigError
 from distopt.engine.agreement import SharedError, together
-from distopt.engine.session import ProblemLike, Progress, Result, Session, StopRequest
+from distopt.engine.session import Progress, Result, Session, StopRequest
+from distopt.problems.given import GIVEN, GivenProblem
+from distopt.problems.problem import Problem
 from distopt.record import checkpoint
 from distopt.transport.base import Transport
 from distopt.transport.local import LocalTransport
 
 Engine: TypeAlias = Literal["simulate", "mpi"]
-
-GIVEN = "given"  # problem.name of costs that were handed over in Python
 
 
 def run(
@@ -175,7 +170,7 @@ def refuse_changes(stored: Config, wanted: Config) -> None:
 @contextmanager
 def open_transport(
     engine: Engine,
-    problem: ProblemLike,
+    problem: Problem | GivenProblem,
     algorithm: Algorithm,
     compressor: Compressor,
     run: RunConfig,
@@ -228,7 +223,7 @@ def prepare_folder(out: Path, overwrite: bool) -> None:
 
 
 def execute(
-    problem: ProblemLike,
+    problem: Problem | GivenProblem,
     algorithm: Algorithm,
     compressor: Compressor,
     settings: RunConfig,

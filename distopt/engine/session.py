@@ -11,7 +11,7 @@ from signal import SIGINT, SIGTERM, SIGUSR1, Signals
 from signal import signal as handle
 from time import perf_counter
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +20,8 @@ from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor
-from distopt.config.build import RunConfig, named, to_toml
+from distopt.config.build import Parts
+from distopt.config.run import RunConfig
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError, DataError, DistoptError, DivergedError
 from distopt.core.files import write_whole
@@ -31,6 +32,8 @@ from distopt.engine.diagnostics import Diagnostics
 from distopt.engine.driver import Hosted, iterate, run_to_end
 from distopt.problems.batches import require_batches
 from distopt.problems.costs.base import Cost
+from distopt.problems.given import GivenProblem
+from distopt.problems.problem import Problem
 from distopt.problems.topology import Topology
 from distopt.record import checkpoint
 from distopt.record.hdf5 import run_refused
@@ -45,38 +48,6 @@ AGREE_SECONDS = 0.5  # about how often the processes ask each other whether to s
 FLUSH_SECONDS = 0.5  # records wait at most about this long for the disk
 PROGRESS_SECONDS = 0.2
 GROWN = 100.0  # a run that ends with P this many times its first value is called diverging
-
-
-class ProblemLike(Protocol):
-    """What a run needs of a problem: `distopt.problems.problem.Problem`, or costs given in Python."""
-
-    topology: Topology
-
-    @property
-    def dimension(self) -> int:
-        """Number of unknowns."""
-        ...
-
-    @property
-    def minimum(self) -> float | None:
-        """Smallest value of the average cost where it is known."""
-        ...
-
-    def cost(self, i: int) -> Cost:
-        """Build f_i."""
-        ...
-
-    def start_point(self, i: int, cost: Cost) -> F64:
-        """Return x_i at iteration 0."""
-        ...
-
-    def table(self) -> dict[str, Any]:
-        """Return the section [problem] with all defaults written out."""
-        ...
-
-    def topology_table(self) -> dict[str, Any]:
-        """Return the section [topology] with all defaults written out."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -151,7 +122,7 @@ class Session:
 
     def __init__(
         self,
-        problem: ProblemLike,
+        problem: Problem | GivenProblem,
         algorithm: Algorithm,
         compressor: Compressor,
         settings: RunConfig,
@@ -335,7 +306,7 @@ class Session:
 
     def config_text(self) -> str:
         """Return the configuration with every ``"auto"`` replaced by its number, as TOML."""
-        return to_toml(self.problem, self.algorithm, self.compressor, self.settings)
+        return Parts(self.problem, self.algorithm, self.compressor, self.settings).to_toml()
 
     def meta(self, config_text: str) -> dict[str, Any]:
         """Describe the run for /meta: all that a reader needs besides the series."""
@@ -344,7 +315,7 @@ class Session:
         return {
             "algorithm": ALGORITHMS.name_of(type(self.algorithm)),
             "compressor": COMPRESSORS.name_of(type(self.compressor)),
-            "parameters": {"algorithm": named(ALGORITHMS, self.algorithm)},
+            "parameters": {"algorithm": ALGORITHMS.describe(self.algorithm)},
             "config": config_text,
             "agents": self.facts.agents,
             "dimension": self.facts.dimension,
@@ -551,7 +522,7 @@ class Session:
                 "communication": row["seconds_communication"],
                 "diagnostics": self.diagnostics_seconds,
             },
-            "parameters": named(ALGORITHMS, self.algorithm),
+            "parameters": ALGORITHMS.describe(self.algorithm),
             "run_dir": None if self.out is None else str(self.out),
         }
 

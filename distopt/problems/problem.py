@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +18,7 @@ from distopt.core.errors import ConfigError, DataError
 from distopt.core.files import locate, reason, sha256
 from distopt.core.parameters import explain, field_names, nearest, require_known, show
 from distopt.core.randomness import STREAM_START, make_key, normal
+from distopt.core.registry import as_table
 from distopt.problems.costs import REGISTRY
 from distopt.problems.costs.base import Cost, Family
 from distopt.problems.topologies.edge_file import EdgeFile
@@ -129,7 +129,7 @@ class Problem:
             "seed": self.seed,
             "start": self.start,
         }
-        return common | plain(self.family)
+        return common | as_table(self.family)
 
     def topology_table(self) -> dict[str, Any]:
         """Return ``[topology]`` with all defaults written out and files as absolute paths."""
@@ -177,7 +177,7 @@ def build_problem(problem: dict[str, Any], topology: dict[str, Any], folder: Pat
     family = cls(**{key: value for key, value in problem.items() if key in own}).located(folder)
     start = check_start(config.start, folder)
     graph, kind = graph_kind(topology, folder)
-    shape = plain(kind) if isinstance(kind, EdgeFile) else {"graph": graph} | plain(kind)
+    shape = as_table(kind) if isinstance(kind, EdgeFile) else {"graph": graph} | as_table(kind)
     made = Topology.from_graph(kind.graph(config.agents), graph)
     return Problem(family, made, config.seed, start, shape)
 
@@ -206,18 +206,6 @@ def read_start(path: Path) -> F64:
     if not np.isfinite(rows).all():
         raise DataError(f'problem.start = "{path}" holds numbers that are not finite.')
     return np.atleast_1d(rows)
-
-
-def plain(member: object) -> dict[str, Any]:
-    """Return the fields of a parameter object as TOML values, without those that are None."""
-    if not is_dataclass(member):
-        return {}
-    pairs = [(field.name, getattr(member, field.name)) for field in fields(member)]
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in pairs
-        if value is not None
-    }
 
 
 def reference_minimum(problem: Problem, starts: int = 4) -> tuple[float, F64]:

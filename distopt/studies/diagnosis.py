@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from distopt.config.build import Config, load_config, to_toml
+from distopt.config.build import Config, load_config
 from distopt.core.arrays import F64
 from distopt.core.errors import CheckpointError, ConfigError
 from distopt.engine.run import resume, run
@@ -285,7 +285,6 @@ def row(iteration: int, r: Report, held_out: float, limit: float) -> dict[str, f
 
 def write_diagnosis(found: Diagnosis, path: Path) -> None:
     """Write all numbers into an HDF5 file, readable without distopt."""
-    c = found.config
     arrays = {f"points/{name}": found.series(name) for name in QUANTITIES}
     arrays |= dict(zip(("curve/iteration", "curve/nmse"), found.curve, strict=True))
     if found.spectrum.size:
@@ -293,7 +292,7 @@ def write_diagnosis(found: Diagnosis, path: Path) -> None:
     arrays |= {f"pictures/{name}": rows for name, rows in found.pictures.items()}
     attributes = {
         "format": FORMAT,
-        "config": to_toml(c.problem, c.algorithm, c.compressor, c.run),
+        "config": found.config.to_toml(),
         "eta": found.eta,
         "rate": found.rate,
     }

@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-from distopt.config.build import SECTIONS, Config, apply_settings, make_config, read_toml
+from distopt.config.build import SECTIONS, Config, make_config
+from distopt.config.tables import apply_settings, read_toml
 from distopt.core.errors import ConfigError, DistoptError
 from distopt.core.parameters import explain, nearest
 

@@ -20,7 +20,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 from threadpoolctl import threadpool_limits
 
-from distopt.config.build import apply_settings, read_toml
+from distopt.config.tables import apply_settings, read_toml
 from distopt.core import units as q
 from distopt.core.errors import CheckpointError, ConfigError, TransportError
 from distopt.core.parameters import explain, field_names, nearest, show

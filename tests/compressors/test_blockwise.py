@@ -16,7 +16,7 @@ from distopt.compressors.quantize import Quantize
 from distopt.compressors.ternary import Ternary
 from distopt.compressors.top_k import TopK
 from distopt.compressors.uniform import Uniform
-from distopt.config.build import make_config, to_toml
+from distopt.config.build import make_config
 from distopt.core.errors import ConfigError, MessageError
 from distopt.core.randomness import make_key, normal
 from distopt.core.workspace import Workspace
@@ -61,7 +61,7 @@ def configure(compressor, problem=None, **run):
 def test_the_blocks_are_those_of_the_cost_and_are_written_out(tmp_path):
     config = configure({"values": {"name": "quantize", "bits": 2}})
     assert config.compressor.sizes == SIZES
-    text = to_toml(config.problem, config.algorithm, config.compressor, config.run)
+    text = config.to_toml()
     (tmp_path / "config.toml").write_text(text)
     assert configure(
         {"sizes": list(SIZES), "values": {"name": "quantize", "bits": 2}}

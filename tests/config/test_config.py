@@ -6,14 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distopt.config.build import (
-    RunConfig,
-    apply_settings,
-    load_config,
-    make_config,
-    make_run,
-    parse_value,
-)
+from distopt.config.build import load_config, make_config
+from distopt.config.run import RunConfig, make_run
+from distopt.config.tables import apply_settings, parse_value
 from distopt.core.errors import ConfigError, DistoptError
 
 BASE = {
@@ -35,7 +30,7 @@ REFUSED = {
     "algorithm-key": (["algorithm.etta=1"], 'algorithm.etta is not known; did you mean "eta"?'),
     "name-key": (["algorithm.nme=1"], 'algorithm.nme is not known; did you mean "name"?'),
     "algorithm": (["algorithm.name=cgt11"], 'algorithm.name = "cgt11" is not known; did you mean'),
-    "name-type": (["algorithm.name=3"], "algorithm.name = 3 is no text in quotes"),
+    "name-type": (["algorithm.name=3"], "algorithm.name = 3 is not a text in quotes"),
     "compressor": (["compressor.name=topk"], 'did you mean "top_k"? Known: blockwise, cast'),
     "nested": ([TOP_K, "compressor.k=2", "compressor.values.name=topk"], "compressor.values.name"),
     "problem": (["problem.name=quadratik"], 'problem.name = "quadratik" is not known; did you mean'),
@@ -44,7 +39,7 @@ REFUSED = {
     "graph-key": (["topology.rows=2"], "topology.rows is not known. Accepted with topology.graph"),
     "run-key": (["run.iteratons=3"], 'run.iteratons is not known; did you mean "iterations"?'),
     "stop-key": (["run.stop.seconds_=1"], 'run.stop.seconds_ is not known; did you mean "seconds"?'),
-    "stop-table": (["run.stop=3"], "run.stop = 3 is no table; accepted: the keys stationarity"),
+    "stop-table": (["run.stop=3"], "run.stop = 3 is not a table; accepted: a table with the keys"),
     "eta-range": (["algorithm.eta=0"], "algorithm.eta = 0 is not acceptable; accepted: a number >"),
     "eta-nan": (["algorithm.eta=nan"], "algorithm.eta = nan is not acceptable"),
     "gamma-range": (["algorithm.gamma=1.5"], "algorithm.gamma = 1.5 is not acceptable"),

@@ -14,7 +14,8 @@ from typing import Any
 
 from rich.table import Table
 
-from distopt.config.build import Config, load_config, read_toml
+from distopt.config.build import Config, load_config
+from distopt.config.tables import read_toml
 from distopt.core import units as q
 from distopt.core.errors import ConfigError, DistoptError
 from distopt.engine.run import run

@@ -1,0 +1,76 @@
+"""The section [run]: how long to run, what to record, when to save and when to stop."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from distopt.core.errors import ConfigError
+from distopt.core.parameters import explain, show
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class StopConfig(BaseModel):
+    """When to stop before the last iteration; each is tested when a record is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stationarity: Annotated[
+        float,
+        Field(ge=0, description="stop once P = |grad f(xbar)|^2 + consensus error is this small"),
+    ] = 0.0
+    nmse: Annotated[
+        float, Field(ge=0, description="stop once the NMSE on the training samples is this small")
+    ] = 0.0
+    seconds: Annotated[
+        float, Field(gt=0, description="stop after this many seconds, with a checkpoint")
+    ] = float("inf")
+
+
+class RunConfig(BaseModel):
+    """How long to run, what to record, when to save and to stop."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    iterations: Annotated[int, Field(ge=0, lt=2**32, description="last iteration, in total")] = 1000
+    seed: Annotated[
+        int, Field(ge=0, lt=2**64, description="key of every random bit of the run")
+    ] = 0
+    record_every: Annotated[int, Field(ge=1, description="iterations between two records")] = 10
+    checkpoint_every: Annotated[
+        int, Field(ge=0, description="iterations between two checkpoints, 0: only when stopped")
+    ] = 0
+    keep: Annotated[int, Field(ge=1, description="how many of the newest checkpoints to keep")] = 2
+    timeout: Annotated[
+        float, Field(gt=0, description="seconds that a neighbour may stay silent")
+    ] = 120.0
+    threads: Annotated[int, Field(ge=1, description="BLAS threads of a rank")] = 1
+    batch: Annotated[
+        int, Field(ge=0, description="samples of a gradient, drawn anew for each; 0: all of them")
+    ] = 0
+    stop: Annotated[StopConfig, Field(description="when to stop earlier")] = StopConfig()
+
+
+def make_run(table: Mapping[str, Any]) -> RunConfig:
+    """Validate the section [run]."""
+    stop = table.get("stop", {})
+    if isinstance(stop, Mapping):
+        stop = make_section(StopConfig, "run.stop", stop)
+    elif not isinstance(stop, StopConfig):
+        keys = ", ".join(StopConfig.model_fields)
+        raise ConfigError(
+            f"run.stop = {show(stop)} is not a table; accepted: a table with the keys {keys}."
+        )
+    return make_section(RunConfig, "run", {**table, "stop": stop})
+
+
+def make_section(model: type[M], section: str, table: Mapping[str, Any]) -> M:
+    """Validate a section that is a model, without turning texts or numbers into other types."""
+    numbers = {k: v.item() if isinstance(v, np.generic) else v for k, v in table.items()}
+    try:
+        return model.model_validate(numbers, strict=True)
+    except pydantic.ValidationError as error:
+        raise ConfigError(explain(error, section, model.model_fields)) from None

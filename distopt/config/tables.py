@@ -1,0 +1,88 @@
+"""A configuration as tables: read from TOML, changed by ``section.key=value``, not yet validated."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distopt.algorithms import REGISTRY as ALGORITHMS
+from distopt.compressors import REGISTRY as COMPRESSORS
+from distopt.core.errors import ConfigError
+from distopt.core.parameters import field_names
+from distopt.core.registry import Registry
+from distopt.problems.costs import REGISTRY as COSTS
+from distopt.problems.topologies import REGISTRY as TOPOLOGIES
+
+REGISTRIES = {r.section: r for r in (ALGORITHMS, COMPRESSORS, COSTS, TOPOLOGIES)}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file; errors are sentences that name it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"There is no configuration file {path}.") from None
+    except (IsADirectoryError, PermissionError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as a configuration: {error}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from None
+
+
+def apply_settings(tables: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """Return a copy of the tables with ``section.key[.key]=value`` settings applied in order.
+
+    A setting that names another class (``algorithm.name=cgt2``) drops the keys that only the former
+    class knows, but never a key that an earlier setting gave.
+    """
+    result = {s: (dict(t) if isinstance(t, dict) else t) for s, t in tables.items()}
+    given: set[tuple[str, ...]] = set()
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        path = tuple(key.strip().split("."))
+        if not equals or len(path) < 2 or not all(path):
+            raise ConfigError(
+                f'--set "{setting}" is not understood; accepted: section.key=value, '
+                "such as algorithm.eta=0.1."
+            )
+        table: dict[str, Any] = result
+        for part in path[:-1]:
+            inner = table.get(part, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"--set {key}: {part} is not a table.")
+            table[part] = inner = dict(inner)
+            table = inner
+        value = parse_value(text)
+        for name in outdated(path, table, value):
+            if (*path[:-1], name) not in given:
+                del table[name]
+        table[path[-1]] = value
+        given.add(path)
+    return result
+
+
+def outdated(path: tuple[str, ...], table: Mapping[str, Any], value: Any) -> list[str]:
+    """List the keys of a table that lose their meaning when the key `path` gets a value."""
+    registry = REGISTRIES.get(path[0])
+    nested = path[0] == "compressor" and path[-1] == "name"  # compressor.values.name
+    if path == ("topology", "file"):
+        shape = table.get("graph", "ring")
+        return [key for key in table if key == "graph" or key in known_keys(TOPOLOGIES, shape)]
+    if registry is None or not (path[1:] == (registry.key,) or nested):
+        return []
+    old, new = known_keys(registry, table.get(path[-1])), known_keys(registry, value)
+    if registry is TOPOLOGIES:
+        old = {*old, "file"}
+    return [key for key in table if key in old and key not in new]
+
+
+def known_keys(registry: Registry, name: Any) -> set[str]:
+    """Return the parameters of a registered class; none for a name that is not known."""
+    return set(field_names(registry.get(name))) if name in registry.names() else set()
+
+
+def parse_value(text: str) -> Any:
+    """Read one value as TOML, or as a bare text if it is not TOML."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()

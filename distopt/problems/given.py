@@ -1,0 +1,65 @@
+"""A problem whose costs are Python objects: those of all agents, or under MPI this rank's only."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from distopt.core.arrays import F64
+from distopt.core.errors import ConfigError
+from distopt.problems.costs.base import Cost
+from distopt.problems.topology import Topology
+
+GIVEN = "given"  # its problem.name
+
+
+class GivenProblem:
+    """Costs that exist already.
+
+    Parameters
+    ----------
+    costs : Mapping[int, Cost]
+        By agent.
+    x0 : float64[d] or float64[n, d], optional
+        Start of all agents, or one row each; 0 by default.
+    topology : Topology
+    """
+
+    minimum = None
+
+    def __init__(self, costs: Mapping[int, Cost], x0: F64 | None, topology: Topology) -> None:
+        self.costs = costs
+        self.topology = topology
+        self.agents = topology.agents
+        self.dimension = next(iter(costs.values())).dimension
+        n, d = topology.agents, self.dimension
+        for i, cost in costs.items():
+            if cost.dimension != d:
+                raise ConfigError(
+                    f"The cost of agent {i} has dimension {cost.dimension}, another has {d}; all "
+                    "agents need the same."
+                )
+        self.x0 = np.zeros(d) if x0 is None else np.array(x0, dtype=np.float64)
+        if self.x0.shape not in {(d,), (n, d)}:
+            raise ConfigError(f"x0 has shape {self.x0.shape}; accepted: ({d},) or ({n}, {d}).")
+
+    @property
+    def blocks(self) -> list[int] | None:
+        """Boundaries of the named parts (layers) of x, where the costs have any."""
+        return getattr(next(iter(self.costs.values())), "blocks", None)
+
+    def cost(self, i: int) -> Cost:
+        """Return the given cost of agent i."""
+        return self.costs[i]
+
+    def start_point(self, i: int, cost: Cost) -> F64:
+        """Return agent i's start."""
+        return (self.x0 if self.x0.ndim == 1 else self.x0[i]).copy()
+
+    def table(self) -> dict[str, Any]:
+        """Describe the problem as far as a file can."""
+        return {"name": GIVEN, "agents": self.agents}
+
+    def topology_table(self) -> dict[str, Any]:
+        """Describe the graph."""
+        return {"graph": self.topology.name}
