@@ -300,7 +300,7 @@ def main() -> None:
         ]
         sections += [*iteration_table(found, "100mbit"), ""]
     sections += ["### One host, memory shared, d = 100,000", "", *loss_table(alone), ""]
-    sections += ["### The books", "", *accounting_table(list(all_found.values())), ""]
+    sections += ["### Byte accounting", "", *accounting_table(list(all_found.values())), ""]
     sections += [
         "### Exchange against raw sockets",
         "",
