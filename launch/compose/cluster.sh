@@ -1,13 +1,13 @@
 #!/bin/sh
-# A run on a cluster of containers, which is made for it and taken down afterwards, whatever happens:
+# Run on a cluster of containers that is made for this run and removed afterwards, whatever happens:
 #
 #   docker build -t distopt .
 #   sh launch/compose/cluster.sh CONFIG [options of `distopt run`]
 #
-# The run, with its report, is left in runs/NAME as `distopt run CONFIG` leaves it.
+# The run and its report end up in runs/NAME, as with `distopt run CONFIG`.
 #
 #   HOSTS    containers, 4 by default
-#   SLOTS    agents that one container takes, 1 by default
+#   SLOTS    agents in one container, 1 by default
 #   IMAGE    distopt by default
 set -eu
 
@@ -47,7 +47,7 @@ $engine image inspect "$IMAGE" >/dev/null 2>&1 ||
     fail "there is no image $IMAGE; make it with: $engine build -t $IMAGE $(dirname "$(dirname "$here")")"
 
 first=
-signs=$(mktemp -d) # files that tell the other process something
+signs=$(mktemp -d) # the two processes signal each other with files here
 finish() {
     code=$?
     trap '' INT TERM HUP
@@ -64,7 +64,7 @@ on_first() { # command...
     $engine exec "$first" "$@"
 }
 
-# A process of its own makes the cluster and takes it down, so that this happens even if this one is killed.
+# A separate process makes the cluster and removes it, so this happens even if this script is killed.
 (
     trap '' INT TERM HUP
     cluster="$compose -p $project -f $here/compose.yaml"

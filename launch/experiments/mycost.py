@@ -1,4 +1,4 @@
-"""A cost of one's own: robust regression, with data that only its agent sees.
+"""Your own cost: robust regression, with data that only its agent sees.
 
     f_i(x) = (1/m) sum_s log(1 + (a_s'x - b_s)^2)
 

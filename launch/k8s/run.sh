@@ -1,10 +1,10 @@
 #!/bin/sh
-# What the launcher of an MPIJob does (mpijob.yaml): start the run, or go on where an earlier pod has stopped.
+# The launcher of an MPIJob (mpijob.yaml): start the run, or continue where an earlier pod stopped.
 #
 #   sh launch/k8s/run.sh CONFIG RUN_DIR [options of `distopt run`]
 #
-# Kubernetes ends pods with SIGTERM. The agents then save, and this script ends with 143, so that the job
-# counts as not finished and another pod resumes it, bit for bit as if it had never stopped.
+# Kubernetes ends pods with SIGTERM. The agents then save, and this script exits with 143, so the job counts
+# as unfinished and another pod resumes it, bit for bit as if it had never stopped.
 set -u
 
 hostfile=${HOSTFILE:-/etc/mpi/hostfile} # written by the MPI operator
@@ -26,7 +26,7 @@ else
     set -- run "$config" --out "$run" --overwrite "$@"
 fi
 
-# A trap ends the wait, so that the run is waited for once more.
+# A trap ends the wait, so wait for the run once more.
 stopped=''
 distopt "$@" --mpirun-args "--hostfile $hostfile" &
 trap 'stopped=1; kill -TERM $!' TERM INT

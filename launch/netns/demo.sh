@@ -1,7 +1,7 @@
 #!/bin/sh
-# Seconds to an accuracy against the rate of the links, measured on four hosts of a test bed, from nothing:
-# installs into .venv if need be, makes the hosts, runs, draws, takes the hosts away. As root (or where users
-# may make namespaces). Ends with the path of the figure.
+# Measure seconds to an accuracy against the rate of the links, on four hosts of a test bed: install into
+# .venv if needed, make the hosts, run, draw, remove the hosts. Needs root (or a kernel that lets users
+# create namespaces). The last line is the path of the figure.
 #
 #   sh launch/netns/demo.sh [options of `distopt measure`, such as --rounds 1]
 set -eu
