@@ -31,7 +31,8 @@ import numpy as np
 
 from distopt.algorithms.zed import Zed
 from distopt.core.errors import DivergedError, MessageError
-from distopt.core.randomness import STREAM_SHARED, make_key, uniform
+from distopt.core.randomness import make_key, uniform
+from distopt.core.streams import Stream
 from distopt.core.workspace import Workspace
 from distopt.problems.problem import Problem
 from distopt.studies.suite import load_suite
@@ -49,7 +50,6 @@ PROBABILITIES = (1.0, 0.9, 0.7, 0.5, 0.2)
 FACTORS, TUNING_SEEDS, SEEDS = (1.0, 0.7, 0.5), (100, 101), (1, 2, 3, 4, 5)
 ACCURACIES = (1e-4, 1e-10)
 LIMIT, EVERY = 2000, 5
-STREAM_UP = STREAM_SHARED + 100
 KEY = make_key(0, 0, 0)  # neither compressor here draws random bits
 
 
@@ -84,7 +84,7 @@ class Network:
     def weights(self, k):
         """Return W_k without its diagonal, float64[n, n], and the agents that do something."""
         n, f = len(self.costs), self.failing
-        key = make_key(self.seed, 0, STREAM_UP, k // f.burst)
+        key = make_key(self.seed, 0, Stream.EXPERIMENT, k // f.burst)
         awake = np.ones(n, bool)
         if f.what == "edges":
             up = uniform(key, len(self.edges)) < f.p

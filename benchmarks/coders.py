@@ -39,11 +39,11 @@ class Gamma:
     def max_nbytes(self, d):
         return MAX_BITS * d // 8 + 8
 
-    def encode(self, codes, out, state):
+    def encode(self, codes, out, state, work):
         self.integers[:] = codes
         return flush_bits(out, *write_gamma(self.integers, codes.size, out, 0, np.uint64(0), 0))
 
-    def decode(self, payload, codes, state):
+    def decode(self, payload, codes, state, work):
         bit = read_gamma(payload, 0, self.integers, codes.size)
         codes[:] = self.integers
         return (bit + 7) // 8
@@ -61,12 +61,12 @@ class Zlib:
     def max_nbytes(self, d):
         return 2 * d + 100
 
-    def encode(self, codes, out, state):
+    def encode(self, codes, out, state, work):
         packed = zlib.compress(codes.tobytes(), self.level)
         out[: len(packed)] = np.frombuffer(packed, np.uint8)
         return len(packed)
 
-    def decode(self, payload, codes, state):
+    def decode(self, payload, codes, state, work):
         codes[:] = np.frombuffer(zlib.decompress(payload.tobytes()), np.int8)
         return payload.size
 

@@ -10,7 +10,9 @@ from distopt.algorithms.memory import Memory, MemoryKind, Replicas, RunningSum
 from distopt.compressors.base import CodecState, Compressor
 from distopt.core.arrays import F64, I64, U8
 from distopt.core.errors import DataError, DivergedError, MessageError
-from distopt.core.randomness import kernel, make_key
+from distopt.core.kernel import kernel
+from distopt.core.randomness import make_key
+from distopt.core.streams import Stream
 from distopt.core.workspace import Workspace
 from distopt.fixedpoint.format import Codes
 from distopt.fixedpoint.problems import IntegerProblem
@@ -93,7 +95,9 @@ class Agent:
         self.seconds = Seconds()
         members = (index, *self.neighbours)
         streams = max(vectors, STREAMS)
-        self._keys = [[make_key(seed, j, v) for v in range(streams)] for j in members]
+        self._keys = [
+            [make_key(seed, j, Stream.MESSAGE + v) for v in range(streams)] for j in members
+        ]
         self.max_nbytes = vectors * max(compressor.max_nbytes(self.dimension), 8)
         # Two send buffers in turn: in one process a neighbour may read the previous message while
         # this agent packs the next one of the same iteration.

@@ -22,8 +22,8 @@ from distopt.algorithms.state import State
 from distopt.algorithms.updates import descend, track
 from distopt.core.arrays import F64, I64
 from distopt.core.errors import ConfigError, DataError
+from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, field_names, parameters, require_known
-from distopt.core.randomness import kernel
 from distopt.fixedpoint.arithmetic import decode, encode, rounding_key
 from distopt.fixedpoint.format import Codes, Format
 from distopt.fixedpoint.place import Place, place_of

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from distopt.core.arrays import F64
-from distopt.core.randomness import kernel
+from distopt.core.kernel import kernel
 from distopt.core.workspace import Workspace
 
 MemoryKind: TypeAlias = Literal["replicas", "sum"]

@@ -1,7 +1,7 @@
 """The equations that several algorithms share, each one loop, no temporaries."""
 
 from distopt.core.arrays import F64
-from distopt.core.randomness import kernel
+from distopt.core.kernel import kernel
 
 
 @kernel

@@ -28,9 +28,9 @@ from distopt.compressors.scales import max_abs
 from distopt.compressors.sparse import make_compressor
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import Field, parameters
+from distopt.core.streams import Stream
 
-MOST_BLOCKS = 1 << 15
-FIRST_STREAM, STREAMS = 4 << 16, 1 << 16  # block b has the vector's stream + FIRST + b STREAMS
+MOST_BLOCKS = Stream.BLOCKS.width >> 16
 
 
 def make_part(given: Any) -> Compressor:
@@ -66,7 +66,7 @@ class Blockwise(Compressor):
 
     Wire: B bits, 1 = not all zero, block b is bit b % 8 of byte b // 8, padded with zeros; then the
     payloads of the blocks that are not zero, in their order. Block b draws its random bits from stream
-    2^16 (4 + b) above the vector's.
+    2^16 (5 + b) above the vector's.
 
     >>> from distopt.compressors.base import compress
     >>> payload, decoded = compress(Blockwise(sizes=(2, 1, 2)), [4.0, -1.1, 0.0, 0.0, 0.25])
@@ -199,7 +199,7 @@ def block_key(key: U32, b: int, work: Workspace) -> U32:
     """Return the key of block b."""
     other = work.array("block key", 5, np.uint32)
     other[:] = key
-    other[4] += np.uint32(FIRST_STREAM + b * STREAMS)
+    other[4] += np.uint32(Stream.BLOCKS + (b << 16))
     return other
 
 

@@ -25,8 +25,8 @@ from distopt.compressors.coders.wire import (
     store_u32,
 )
 from distopt.core.errors import DivergedError
+from distopt.core.kernel import kernel
 from distopt.core.parameters import parameters
-from distopt.core.randomness import kernel
 
 _MANTISSA = {"float32": 23, "bfloat16": 7, "float16": 10}  # stored bits
 _LOWEST = {"float32": -126, "bfloat16": -126, "float16": -14}  # exponent of the least normal number

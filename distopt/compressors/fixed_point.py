@@ -29,8 +29,9 @@ from distopt.compressors.coders.wire import (
 )
 from distopt.compressors.scales import max_abs
 from distopt.core.errors import ConfigError, DivergedError
+from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
-from distopt.core.randomness import TILE, kernel
+from distopt.core.randomness import TILE
 from distopt.fixedpoint import kernels
 from distopt.fixedpoint.arithmetic import Rounding
 from distopt.fixedpoint.format import Format

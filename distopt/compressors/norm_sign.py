@@ -24,8 +24,8 @@ from distopt.compressors.scales import (
     round_scale,
     store_scale,
 )
+from distopt.core.kernel import kernel
 from distopt.core.parameters import parameters
-from distopt.core.randomness import kernel
 
 
 @parameters("compressor")

@@ -14,8 +14,8 @@ from distopt.compressors.base import (
 )
 from distopt.compressors.coders.bits import FLAGS, add_signs, pack_signs, padding_is_zero
 from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
+from distopt.core.kernel import kernel
 from distopt.core.parameters import parameters
-from distopt.core.randomness import kernel
 
 
 @parameters("compressor")

@@ -27,8 +27,9 @@ from distopt.compressors.scales import (
     two_norm,
 )
 from distopt.core.errors import ConfigError, DivergedError
+from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
-from distopt.core.randomness import TILE, fill_tile, kernel
+from distopt.core.randomness import TILE, fill_tile
 
 
 @parameters("compressor")

@@ -9,8 +9,9 @@ from distopt.compressors.coded import Coded, Entropy
 from distopt.compressors.coders.bits import U16, pack, packed_nbytes, padding_is_zero, unpack
 from distopt.compressors.coders.range_coder import Codes
 from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
+from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
-from distopt.core.randomness import TILE, kernel
+from distopt.core.randomness import TILE
 
 
 @parameters("compressor")

@@ -24,7 +24,7 @@ from distopt.compressors.coders.wire import (
     store_u32,
 )
 from distopt.core.arrays import F64, U8
-from distopt.core.randomness import kernel
+from distopt.core.kernel import kernel
 
 ScaleType: TypeAlias = Literal["float32", "float64"]
 

@@ -25,10 +25,9 @@ from distopt.compressors.coders.wire import NOT_FINITE, accepted
 from distopt.compressors.identity import Identity
 from distopt.compressors.scales import max_abs
 from distopt.core.errors import ConfigError
+from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
-from distopt.core.randomness import kernel
-
-VALUES_STREAM = 1 << 12  # added to the stream of the key for the compressor of the values
+from distopt.core.streams import Stream
 
 
 def from_table(table: dict[str, Any]) -> Compressor:
@@ -168,7 +167,7 @@ def values_key(key: U32, work: Workspace) -> U32:
     """Return the key of the compressor of the values: another stream of the same vector."""
     other = work.array("values key", 5, np.uint32)
     other[:] = key
-    other[4] += np.uint32(VALUES_STREAM)
+    other[4] += np.uint32(Stream.VALUES)
     return other
 
 

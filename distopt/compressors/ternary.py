@@ -16,8 +16,9 @@ from distopt.compressors.scales import (
     round_scale,
     store_scale,
 )
+from distopt.core.kernel import kernel
 from distopt.core.parameters import parameters
-from distopt.core.randomness import TILE, fill_tile, kernel
+from distopt.core.randomness import TILE, fill_tile
 
 
 @parameters("compressor")

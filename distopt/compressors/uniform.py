@@ -20,8 +20,9 @@ from distopt.compressors.coders.gamma import MAX_BITS, read_gamma, write_gamma
 from distopt.compressors.coders.range_coder import Codes
 from distopt.compressors.coders.wire import PADDING, accepted
 from distopt.core.errors import DivergedError
+from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
-from distopt.core.randomness import TILE, fill_tile, kernel
+from distopt.core.randomness import TILE, fill_tile
 
 
 @parameters("compressor")

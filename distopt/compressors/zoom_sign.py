@@ -16,8 +16,8 @@ from distopt.compressors.zooming import (
     read_first_scales,
     write_first_scales,
 )
+from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
-from distopt.core.randomness import kernel
 
 EIGHTHS = powers(8, 8)
 LARGEST = 8000  # of |eighths|: 1000 octaves

@@ -20,7 +20,7 @@ from distopt.compressors.base import Adaptive, CodecState, Compressor, Guarantee
 from distopt.compressors.coders.wire import TOO_SHORT
 from distopt.core.arrays import F64, I64, U8
 from distopt.core.errors import ConfigError
-from distopt.core.randomness import kernel
+from distopt.core.kernel import kernel
 
 Codes: TypeAlias = NDArray[Any]  # integers
 

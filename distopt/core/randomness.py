@@ -2,39 +2,21 @@
 
 The generator is Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as
 1, 2, 3"). A stream is named by a `key`, uint32[5]: the two halves of the seed, the iteration, the
-agent, and the stream (which vector or purpose). Word i of a stream needs no word before it, so results do
-not depend on the number of ranks, threads or the order of arrival.
+agent, and the purpose (`distopt.core.streams`). Word i of a stream needs no word before it, so results
+do not depend on the number of ranks, threads or the order of arrival.
 
 Words are laid out in tiles of 1024 that come from 256 Philox blocks: word ``i`` of a tile is lane
 ``i // 256`` of block ``i % 256``. Planar lanes let the compiler vectorise the rounds.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import numpy as np
 from numba import njit
 
 from distopt.core.arrays import F64, U32
+from distopt.core.kernel import kernel
 
 TILE = 1024  # words that one call of `fill_tile` makes
 BLOCKS = TILE // 4
-
-# Streams of one agent. Vectors of a message take 0, 1, 2, ... in the order in which they are packed.
-STREAM_START = 1 << 16  # start vectors and synthetic data
-STREAM_BATCH = 2 << 16  # mini-batches
-STREAM_SHARED = 3 << 16  # draws that belong to no agent, such as a random graph
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def kernel(function: F) -> F:
-    """Compile with numba: cached on disk, without the GIL, IEEE arithmetic in source order.
-
-    Division by zero gives an infinity as in numpy; testing every divisor would keep loops from
-    vectorising.
-    """
-    return njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return,return-value]
 
 
 def make_key(seed: int, agent: int, stream: int, iteration: int = 0) -> U32:

@@ -17,14 +17,13 @@ from distopt.core.arrays import F64, I64, U32
 from distopt.core.errors import ConfigError, DataError
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import TILE, make_key
+from distopt.core.streams import Stream
 from distopt.core.workspace import Workspace
 from distopt.fixedpoint import kernels
 from distopt.fixedpoint.format import Codes, Format
 
 Integers: TypeAlias = NDArray[np.signedinteger]
 Mode: TypeAlias = Literal["RN", "RD", "RU", "RZ", "SR", "SR_eps", "signed_SR_eps"]
-
-STREAM_ROUNDING = 4 << 16  # sites of rounding; other streams of an agent lie below
 
 _NUMBERS: dict[str, int] = {
     "RN": kernels.RN, "RD": kernels.RD, "RU": kernels.RU, "RZ": kernels.RZ,
@@ -85,7 +84,7 @@ def rounding_key(seed: int, site: int, iteration: int = 0, replica: int = 0) -> 
 
     There is no rank in it: all processes that round a value draw the same bits for it.
     """
-    return make_key(seed, replica, STREAM_ROUNDING + site, iteration)
+    return make_key(seed, replica, Stream.ROUNDING + site, iteration)
 
 
 # What kernels are given in the place of an array that they do not look at.

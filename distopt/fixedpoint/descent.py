@@ -6,8 +6,8 @@ import numpy as np
 
 from distopt.core.arrays import F64, I64
 from distopt.core.errors import ConfigError
+from distopt.core.kernel import kernel
 from distopt.core.parameters import parameters
-from distopt.core.randomness import kernel
 from distopt.core.workspace import Workspace
 from distopt.fixedpoint.arithmetic import (
     Rounding,

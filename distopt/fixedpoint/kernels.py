@@ -18,7 +18,8 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from distopt.core.arrays import F64, I64, U32
-from distopt.core.randomness import TILE, fill_blocks, fill_tile, kernel
+from distopt.core.kernel import kernel
+from distopt.core.randomness import TILE, fill_blocks, fill_tile
 
 HALVES = 2 * TILE  # values that a tile of random words serves with 16 bits each
 

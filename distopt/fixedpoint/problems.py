@@ -11,7 +11,7 @@ import numpy as np
 
 from distopt.core.arrays import F64, I64
 from distopt.core.errors import ConfigError
-from distopt.core.randomness import kernel
+from distopt.core.kernel import kernel
 from distopt.fixedpoint.format import Codes, Format
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from distopt.compressors.rand_k import sample
 from distopt.core.arrays import I64
 from distopt.core.errors import ConfigError
-from distopt.core.randomness import STREAM_BATCH, TILE, make_key
+from distopt.core.randomness import TILE, make_key
+from distopt.core.streams import Stream
 from distopt.problems.costs.base import Cost
 
 
@@ -34,14 +35,14 @@ class Batches:
 
     def __init__(self, samples: int, size: int, seed: int, agent: int) -> None:
         self.samples, self.size = samples, size
-        self._key = make_key(seed, agent, STREAM_BATCH)
+        self._key = make_key(seed, agent, Stream.BATCH)
         self._words = np.empty(TILE, np.uint32)
         self._members = np.empty(samples // 64 + 1, np.int64)
         self._chosen = np.empty(size + 1, np.int64)
 
     def begin(self, step: int) -> None:
         """Go to a step: 0 is the start, k + 1 is iteration k."""
-        self._key[2], self._key[4] = step, STREAM_BATCH
+        self._key[2], self._key[4] = step, Stream.BATCH
 
     def draw(self) -> I64:
         """Return the next batch of this step, int64[size]; valid until the next call."""

@@ -17,8 +17,9 @@ from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError, DataError
 from distopt.core.files import locate, reason, sha256
 from distopt.core.parameters import explain, field_names, nearest, require_known, show
-from distopt.core.randomness import STREAM_START, make_key, normal
+from distopt.core.randomness import make_key, normal
 from distopt.core.registry import as_table
+from distopt.core.streams import Stream
 from distopt.problems.costs import REGISTRY
 from distopt.problems.costs.base import Cost, Family
 from distopt.problems.topologies.edge_file import EdgeFile
@@ -112,7 +113,7 @@ class Problem:
             natural = getattr(cost, "start", None)
             return np.zeros(d) if natural is None else np.array(natural, dtype=np.float64)
         if self.start == "normal":
-            return normal(make_key(self.seed, i, STREAM_START), d)
+            return normal(make_key(self.seed, i, Stream.START), d)
         rows = read_start(Path(self.start))
         if rows.shape not in {(d,), (self.agents, d)}:
             raise DataError(
@@ -227,7 +228,7 @@ def reference_minimum(problem: Problem, starts: int = 4) -> tuple[float, F64]:
     mean = MeanCost(costs)
     points = [np.mean([problem.start_point(i, cost) for i, cost in enumerate(costs)], axis=0)]
     # Agent numbers from n on are nobody's, so these points do not repeat any agent's start.
-    keys = [make_key(problem.seed, problem.agents + j, STREAM_START) for j in range(1, starts)]
+    keys = [make_key(problem.seed, problem.agents + j, Stream.START) for j in range(1, starts)]
     points += [normal(key, problem.dimension) for key in keys]
     found = [
         minimize(mean.value, x, jac=mean.slope, method="L-BFGS-B", options=_LBFGS) for x in points

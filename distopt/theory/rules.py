@@ -14,11 +14,11 @@ import numpy as np
 from distopt.compressors.base import Compressor, compress
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
-from distopt.core.randomness import STREAM_SHARED, make_key, normal
+from distopt.core.randomness import make_key, normal
+from distopt.core.streams import Stream
 from distopt.problems.costs.base import Cost
 from distopt.theory.facts import Facts
 
-STREAM_TYPICAL = STREAM_SHARED + 2
 COORDINATES = 1 << 21  # about how many are compressed for one memory step alpha
 ROUNDS = (24, 256)  # of following, at least and at most
 SMALLEST_ALPHA = 2.0**-20
@@ -81,11 +81,11 @@ def lag_at_one(facts: Facts) -> float:
 def follow(compressor: Compressor, d: int, alpha: float) -> Following:
     """Let a memory follow a vector with moves u + w_k (u fixed, w_k anew, all entries normal)."""
     rounds = min(max(COORDINATES // d, ROUNDS[0]), ROUNDS[1])
-    drift = normal(make_key(0, 0, STREAM_TYPICAL), d)
+    drift = normal(make_key(0, 0, Stream.TYPICAL), d)
     z = np.zeros(d)
     squares = moves = behind = 0.0
     for k in range(rounds):
-        move = drift + normal(make_key(0, 1, STREAM_TYPICAL, k), d)
+        move = drift + normal(make_key(0, 1, Stream.TYPICAL, k), d)
         z += move
         _, q = compress(compressor, z, make_key(0, 0, 0, k))
         if k >= rounds // 2:
@@ -138,7 +138,7 @@ def estimate_smoothness(cost: Cost, x0: F64) -> float:
     at_start, moved = np.empty(d), np.empty(d)
     cost.gradient(x0, at_start)
     step = 1e-4 * (1 + float(np.linalg.norm(x0)))
-    v = normal(make_key(0, 2, STREAM_TYPICAL), d)
+    v = normal(make_key(0, 2, Stream.TYPICAL), d)
     v /= np.linalg.norm(v)
     largest = 0.0
     for _ in range(20):

@@ -10,12 +10,12 @@ from distopt.compressors.identity import Identity
 from distopt.compressors.norm_sign import NormSign
 from distopt.compressors.quantize import Quantize
 from distopt.compressors.rand_k import RandK, sample
-from distopt.compressors.sparse import VALUES_STREAM
 from distopt.compressors.top_k import TopK
 from distopt.compressors.unbiased_rand_k import UnbiasedRandK
 from distopt.compressors.uniform import Uniform
 from distopt.core.errors import ConfigError, MessageError
 from distopt.core.randomness import make_key, normal, words
+from distopt.core.streams import Stream
 from distopt.core.workspace import Workspace
 
 
@@ -120,7 +120,7 @@ VALUES = {
 @pytest.mark.parametrize("values", VALUES.values(), ids=list(VALUES))
 def test_a_chain_compresses_the_kept_values(values):
     x, key = normal(make_key(1, 0, 0), 300), make_key(2, 0, 3, iteration=4)
-    inner_key = make_key(2, 0, 3 + VALUES_STREAM, iteration=4)
+    inner_key = make_key(2, 0, 3 + Stream.VALUES, iteration=4)
     for outer in (TopK, RandK, UnbiasedRandK):
         compressor = outer(k=40, values=values)
         chosen = largest(x, 40) if outer is TopK else floyd(300, 40, key)

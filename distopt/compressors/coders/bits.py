@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from distopt.compressors.coders.wire import load_u64, store_u64
 from distopt.core.arrays import F64, U8
-from distopt.core.randomness import kernel
+from distopt.core.kernel import kernel
 
 U16: TypeAlias = NDArray[np.uint16]  # codes
 

@@ -44,7 +44,7 @@ from distopt.compressors.coders.wire import (
     store_u32,
 )
 from distopt.core.arrays import I64, U8, U32
-from distopt.core.randomness import kernel
+from distopt.core.kernel import kernel
 
 U64: TypeAlias = NDArray[np.uint64]
 Codes: TypeAlias = NDArray[Any]  # int8, int16, int32 or int64

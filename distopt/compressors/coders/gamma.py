@@ -11,7 +11,7 @@ import numpy as np
 from distopt.compressors.coders.bits import leading_zeros, load_bits, put_bits, trailing_zeros
 from distopt.compressors.coders.wire import INVALID_CODE, TOO_SHORT
 from distopt.core.arrays import I64, U8
-from distopt.core.randomness import kernel
+from distopt.core.kernel import kernel
 
 MAX_BITS = 127  # of one code
 

@@ -21,7 +21,7 @@ from distopt.compressors.coders.bits import (
 )
 from distopt.compressors.coders.wire import INVALID_INDEX, PADDING, TOO_SHORT
 from distopt.core.arrays import I64, U8
-from distopt.core.randomness import kernel
+from distopt.core.kernel import kernel
 
 
 @kernel

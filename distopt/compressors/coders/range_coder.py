@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from distopt.compressors.coders.bits import leading_zeros
 from distopt.compressors.coders.wire import INVALID_CODE, TOO_SHORT
 from distopt.core.arrays import U8, U32
-from distopt.core.randomness import kernel
+from distopt.core.kernel import kernel
 
 U64: TypeAlias = NDArray[np.uint64]
 Codes: TypeAlias = NDArray[Any]  # int8, int16, int32 or int64

@@ -9,7 +9,7 @@ import numpy as np
 
 from distopt.core.arrays import F64, U8
 from distopt.core.errors import MessageError
-from distopt.core.randomness import kernel
+from distopt.core.kernel import kernel
 
 # What decoding kernels return, before their first write, instead of a byte count.
 TOO_SHORT = -1

@@ -11,14 +11,11 @@ import numpy as np
 
 from distopt.core.arrays import F64, I64
 from distopt.core.errors import DataError
-from distopt.core.randomness import STREAM_SHARED, STREAM_START, make_key, normal, uniform
+from distopt.core.randomness import make_key, normal, uniform
+from distopt.core.streams import Stream
 from distopt.problems.costs.spectrum import permutation
 
 Split: TypeAlias = Literal["sorted", "iid", "dirichlet"]
-
-STREAM_SAMPLES = STREAM_START + 4
-STREAM_SPLIT = STREAM_SHARED + 2
-STREAM_TEACHER = STREAM_SHARED + 3
 
 
 class Source(Protocol):
@@ -115,18 +112,18 @@ class Synthetic:
 
 def synthetic_block(block: int, samples: int, features: int, seed: int) -> F64:
     """Return the features of one block, float64[samples, features]."""
-    key = make_key(seed, block, STREAM_SAMPLES, 0)
+    key = make_key(seed, block, Stream.SAMPLES, 0)
     return normal(key, samples * features).reshape(samples, features)
 
 
 @lru_cache(maxsize=4)
 def synthetic_labels(blocks: int, samples: int, features: int, seed: int) -> F64:
     """Return all labels, float64[blocks * samples]; one block's features at a time."""
-    w = 3 / np.sqrt(features) * normal(make_key(seed, 0, STREAM_TEACHER), features)
+    w = 3 / np.sqrt(features) * normal(make_key(seed, 0, Stream.TEACHER), features)
     labels = np.empty((blocks, samples))
     for b in range(blocks):
         margin = synthetic_block(b, samples, features, seed) @ w
-        dice = uniform(make_key(seed, b, STREAM_SAMPLES, 1), samples)
+        dice = uniform(make_key(seed, b, Stream.SAMPLES, 1), samples)
         labels[b] = np.where(dice < 1 / (1 + np.exp(-margin)), 1.0, -1.0)
     labels.setflags(write=False)
     return labels.ravel()
@@ -175,7 +172,7 @@ def deal(
 
 def deal_sorted(labels: F64, agents: int, seed: int, count: int) -> list[I64]:
     """Deal `count` samples in the order of their labels and the others at random."""
-    order = permutation(make_key(seed, 0, STREAM_SPLIT), labels.size)
+    order = permutation(make_key(seed, 0, Stream.SPLIT), labels.size)
     ordered = np.sort(order[:count])
     ordered = ordered[np.argsort(labels[ordered], kind="stable")]
     # The larger parts come first among the ordered and last among the others, so that the sums
@@ -193,10 +190,10 @@ def deal_dirichlet(labels: F64, agents: int, seed: int, concentration: float) ->
     for number, label in enumerate(np.unique(labels)):
         members = np.flatnonzero(labels == label)
         members = members[
-            permutation(make_key(seed, 0, STREAM_SPLIT, 2 * number + 1), members.size)
+            permutation(make_key(seed, 0, Stream.SPLIT, 2 * number + 1), members.size)
         ]
         shares = dirichlet(
-            uniform(make_key(seed, 0, STREAM_SPLIT, 2 * number + 2), 2 * agents), concentration
+            uniform(make_key(seed, 0, Stream.SPLIT, 2 * number + 2), 2 * agents), concentration
         )
         ends = np.rint(np.cumsum(shares)[:-1] * members.size).astype(np.int64)
         for part, piece in zip(parts, np.split(members, ends), strict=True):

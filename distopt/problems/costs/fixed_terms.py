@@ -12,7 +12,8 @@ import numpy as np
 
 from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
-from distopt.core.randomness import STREAM_SHARED, make_key, uniform
+from distopt.core.randomness import make_key, uniform
+from distopt.core.streams import Stream
 from distopt.fixedpoint.format import Format
 from distopt.fixedpoint.problems import (
     DiagonalQuadratic,
@@ -23,7 +24,6 @@ from distopt.fixedpoint.problems import (
 )
 from distopt.problems.costs.base import Cost, Family
 
-STREAM_DIAGONAL = STREAM_SHARED + 8
 FINEST = Format(16, 16)  # what the float64 side of a cost takes x to be written in
 CENTER_BITS = 16
 
@@ -45,7 +45,7 @@ class Diagonal(Family):
     grid: Annotated[int, Field(ge=0, le=16)] = 5  # fraction bits of the start
 
     def cost(self, agent: int, agents: int, seed: int) -> Cost:
-        u = uniform(make_key(seed, 0, STREAM_DIAGONAL), 3 * self.dimension).reshape(3, -1)
+        u = uniform(make_key(seed, 0, Stream.DIAGONAL), 3 * self.dimension).reshape(3, -1)
         a = 2.0 ** (-self.spread * u[0])
         a[0] = 1.0
         if self.dimension > 1:

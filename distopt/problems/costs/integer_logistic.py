@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from distopt.core.arrays import F64, I64
 from distopt.core.errors import ConfigError, DataError
+from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
-from distopt.core.randomness import kernel
 from distopt.fixedpoint.arithmetic import SIGMOID_BITS, encode, sigmoid_table
 from distopt.fixedpoint.format import Codes, Format
 from distopt.fixedpoint.problems import IntegerProblem, terms_of

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from distopt.core.arrays import F64, I64
 from distopt.core.errors import ConfigError
+from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
-from distopt.core.randomness import STREAM_SHARED, kernel, make_key, normal
+from distopt.core.randomness import make_key, normal
+from distopt.core.streams import Stream
 from distopt.fixedpoint.arithmetic import SIGMOID_BITS, sigmoid_table
 from distopt.fixedpoint.format import Codes, Format
 from distopt.fixedpoint.problems import IntegerProblem
@@ -17,7 +19,6 @@ from distopt.problems.costs.base import Family
 from distopt.problems.costs.data import Shipped, Split, deal
 from distopt.problems.costs.integer_logistic import MARGINS, reciprocal
 
-STREAM_WEIGHTS = STREAM_SHARED + 9
 PIXEL = 7  # a pixel of 0 ... 16 becomes 7 times it in units of 2^-7
 ACTIVATION_BITS = 7  # Q1.7, an int8
 DELTA_BITS = 14  # Q2.14, an int16: derivatives of the loss by the arguments of the activations
@@ -88,7 +89,7 @@ class IntegerNetworkCost:
         self._scale = agents * code * 2.0**-bits
         self._inputs: F64 = pixels.astype(np.float64) * 2.0**-ACTIVATION_BITS
         self.start = np.zeros(self.dimension)
-        draws = normal(make_key(seed, 0, STREAM_WEIGHTS), self.dimension)
+        draws = normal(make_key(seed, 0, Stream.INTEGER_WEIGHTS), self.dimension)
         for (W, _), (drawn, _) in zip(
             self.layers.of(self.start), self.layers.of(draws), strict=True
         ):

@@ -10,8 +10,8 @@ import numpy as np
 from distopt.core.arrays import F64, I64
 from distopt.core.errors import ConfigError, DataError
 from distopt.core.files import locate
+from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, nearest, parameters
-from distopt.core.randomness import kernel
 from distopt.problems.costs.base import Family
 from distopt.problems.costs.data import Shipped, Source, Split, Synthetic, deal
 from distopt.problems.costs.libsvm import Libsvm

@@ -3,14 +3,14 @@
 import numpy as np
 
 from distopt.core.arrays import F64, I64
+from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
-from distopt.core.randomness import STREAM_SHARED, STREAM_START, kernel, make_key, uniform
+from distopt.core.randomness import make_key, uniform
+from distopt.core.streams import Stream
 from distopt.problems.costs.base import Family
 from distopt.problems.costs.spectrum import Basis, orthogonal, require_dense, singular_values
 
 GRID = 2.0**-40  # coefficients are whole multiples of it, so that they add up without rounding
-STREAM_COEFFICIENTS = STREAM_START + 1
-STREAM_BASIS = STREAM_SHARED + 1
 
 
 @parameters("problem")
@@ -51,8 +51,8 @@ class PL(Family):
         if self.basis == "diagonal":
             return s
         require_dense(d)
-        left = orthogonal(make_key(seed, 0, STREAM_BASIS, 0), d)
-        right = orthogonal(make_key(seed, 0, STREAM_BASIS, 1), d)
+        left = orthogonal(make_key(seed, 0, Stream.BASIS, 0), d)
+        right = orthogonal(make_key(seed, 0, Stream.BASIS, 1), d)
         return np.ascontiguousarray((left * s) @ right)
 
     def _coefficients(self, agent: int, agents: int, seed: int) -> F64:
@@ -68,7 +68,7 @@ class PL(Family):
 
     def _draw(self, kind: int, size: float, agent: int, seed: int) -> I64:
         """Uniform numbers in [-size, size] in units of `GRID`, int64[d]."""
-        key = make_key(seed, agent, STREAM_COEFFICIENTS, kind)
+        key = make_key(seed, agent, Stream.COEFFICIENTS, kind)
         return np.rint((2 * uniform(key, self.dimension) - 1) * (size / GRID)).astype(np.int64)
 
 

@@ -4,7 +4,8 @@ import numpy as np
 
 from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
-from distopt.core.randomness import STREAM_START, make_key, normal
+from distopt.core.randomness import make_key, normal
+from distopt.core.streams import Stream
 from distopt.problems.costs.base import Family
 from distopt.problems.costs.spectrum import (
     Basis,
@@ -13,9 +14,6 @@ from distopt.problems.costs.spectrum import (
     require_dense,
     singular_values,
 )
-
-STREAM_MATRIX = STREAM_START + 2
-STREAM_CENTRE = STREAM_START + 3
 
 
 @parameters("problem")
@@ -35,9 +33,9 @@ class Quadratic(Family):
 
     def cost(self, agent: int, agents: int, seed: int) -> "QuadraticCost":
         d = self.dimension
-        centre = self.spread * normal(make_key(seed, agent, STREAM_CENTRE), d)
+        centre = self.spread * normal(make_key(seed, agent, Stream.CENTRE), d)
         eigenvalues = singular_values(d, self.condition)
-        key = make_key(seed, agent, STREAM_MATRIX)
+        key = make_key(seed, agent, Stream.MATRIX)
         if self.basis == "diagonal":
             return QuadraticCost(eigenvalues[permutation(key, d)], centre, float(eigenvalues[-1]))
         require_dense(d)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from distopt.core.arrays import F64, I64
-from distopt.core.randomness import kernel
+from distopt.core.kernel import kernel
 
 
 def make_table(rows: Any, signs: F64) -> "Dense | Sparse":

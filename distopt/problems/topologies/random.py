@@ -15,7 +15,8 @@ import numpy as np
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import Field, parameters
-from distopt.core.randomness import STREAM_SHARED, make_key, uniform
+from distopt.core.randomness import make_key, uniform
+from distopt.core.streams import Stream
 from distopt.problems.topologies.base import GraphKind
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Geometric(GraphKind):
 
 def numbers(seed: int, draw: int, count: int) -> F64:
     """Return the uniform numbers of one draw of a graph, float64[count]."""
-    return uniform(make_key(seed, 0, STREAM_SHARED, draw), count)
+    return uniform(make_key(seed, 0, Stream.GRAPH, draw), count)
 
 
 def first_connected(

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from distopt.core.arrays import F64
-from distopt.core.randomness import kernel
+from distopt.core.kernel import kernel
 
 Form: TypeAlias = Literal["softplus", "root"]
 F = TypeVar("F", bound=Callable[..., Any])

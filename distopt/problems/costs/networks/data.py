@@ -11,18 +11,13 @@ import numpy as np
 
 from distopt.core.arrays import F64, I64
 from distopt.core.errors import ConfigError, DataError
-from distopt.core.randomness import STREAM_SHARED, make_key, normal, uniform, words
+from distopt.core.randomness import make_key, normal, uniform, words
+from distopt.core.streams import Stream
 from distopt.problems.costs.spectrum import orthogonal
 
 Data: TypeAlias = Literal["synthetic", "patches"]
 Dictionary: TypeAlias = Literal["dct", "random"]
 
-STREAM_SENSING = STREAM_SHARED + 17
-STREAM_SUPPORT = STREAM_SHARED + 18
-STREAM_VALUES = STREAM_SHARED + 19
-STREAM_NOISE = STREAM_SHARED + 20
-STREAM_PLACE = STREAM_SHARED + 21
-STREAM_DICTIONARY = STREAM_SHARED + 22
 
 HELD_OUT = 1 << 31  # number of the first sample that no training set uses
 
@@ -45,7 +40,7 @@ def share(samples: int, agents: int, agent: int) -> I64:
 
 def sensing(m: int, n: int, seed: int) -> F64:
     """Return A, float64[n, m], with entries uniform on [-1, 1], scaled to Frobenius norm sqrt(m)."""
-    A: F64 = 2.0 * uniform(make_key(seed, 0, STREAM_SENSING), n * m).reshape(n, m) - 1.0
+    A: F64 = 2.0 * uniform(make_key(seed, 0, Stream.SENSING), n * m).reshape(n, m) - 1.0
     A *= np.sqrt(m) / np.linalg.norm(A)
     return A
 
@@ -58,7 +53,7 @@ def measure(X: F64, A: F64, index: I64, seed: int, sparsity: float, snr: float) 
     """
     n, m = A.shape
     deviation = np.sqrt(sparsity * m / n) * 10.0 ** (-snr / 20.0)
-    noise = [normal(make_key(seed, 0, STREAM_NOISE, int(s)), n) for s in index]
+    noise = [normal(make_key(seed, 0, Stream.NOISE, int(s)), n) for s in index]
     noisy: F64 = X @ A.T + deviation * np.reshape(noise, (index.size, n))
     return noisy
 
@@ -67,11 +62,11 @@ def bernoulli_gaussian(m: int, index: I64, seed: int, sparsity: float) -> F64:
     """Return targets, float64[T, m]: N(0, 1) with probability `sparsity`, else 0; never all 0."""
     X = np.empty((index.size, m))
     for row, s in enumerate(index):
-        dice = uniform(make_key(seed, 0, STREAM_SUPPORT, int(s)), m)
+        dice = uniform(make_key(seed, 0, Stream.SUPPORT, int(s)), m)
         chosen = dice < max(sparsity, dice.min() * (1 + 1e-15))
         if not chosen.any():  # the smallest is 0
             chosen[np.argmin(dice)] = True
-        X[row] = chosen * normal(make_key(seed, 0, STREAM_VALUES, int(s)), m)
+        X[row] = chosen * normal(make_key(seed, 0, Stream.ENTRIES, int(s)), m)
     return X
 
 
@@ -108,7 +103,7 @@ def patches(m: int, index: I64, seed: int) -> F64:
         )
     out = np.empty((index.size, m))
     for row, s in enumerate(index):
-        which, down, right = words(make_key(seed, 0, STREAM_PLACE, int(s)), 3).tolist()
+        which, down, right = words(make_key(seed, 0, Stream.PATCH, int(s)), 3).tolist()
         picture = pictures[which % len(pictures)]
         top, left = (
             word % (size - edge + 1)
@@ -126,7 +121,7 @@ def dictionary(kind: Dictionary, m: int, seed: int) -> F64:
     ``"random"``: a random orthogonal matrix.
     """
     if kind == "random":
-        return orthogonal(make_key(seed, 0, STREAM_DICTIONARY), m)
+        return orthogonal(make_key(seed, 0, Stream.DICTIONARY), m)
     edge = side(m)
     grid = np.arange(edge)
     cosines = np.cos(np.pi * (grid[:, None] + 0.5) * grid / edge) * np.sqrt(2.0 / edge)

@@ -6,9 +6,8 @@ from functools import cached_property
 import numpy as np
 
 from distopt.core.arrays import F64
-from distopt.core.randomness import STREAM_SHARED, make_key, normal
-
-STREAM_WEIGHTS = STREAM_SHARED + 16
+from distopt.core.randomness import make_key, normal
+from distopt.core.streams import Stream
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,6 @@ class Layout:
         """Return weights N(0, gain^2), a pure function of the seed, and constant thresholds."""
         w = np.empty(self.dimension)
         for l, C in enumerate(self.matrices(w)):
-            C[:] = gain * normal(make_key(seed, l, STREAM_WEIGHTS), C.size).reshape(C.shape)
+            C[:] = gain * normal(make_key(seed, l, Stream.WEIGHTS), C.size).reshape(C.shape)
         self.threshold_part(w)[:] = threshold
         return w

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from distopt.core.arrays import F64, I64
-from distopt.core.randomness import kernel
+from distopt.core.kernel import kernel
 from distopt.problems.costs.networks.activation import SoftThreshold
 from distopt.problems.costs.networks.layout import Layout
 

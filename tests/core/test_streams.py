@@ -1,0 +1,27 @@
+"""The table of streams: whatever is drawn for one purpose is drawn for no other."""
+
+from itertools import pairwise
+
+import pytest
+
+from distopt.compressors.blockwise import MOST_BLOCKS
+from distopt.core.streams import Stream
+
+
+def test_no_two_purposes_share_a_number():
+    ranges = sorted((int(s), s + s.width, s.name) for s in Stream.__members__.values())
+    for (_, end, name), (first, _, other) in pairwise(ranges):
+        assert end <= first, f"{name} reaches into {other}"
+    assert ranges[-1][1] <= 1 << 32, "a stream is one word of a key"
+
+
+def test_the_blocks_of_a_message_fit_theirs():
+    within = Stream.VALUES + Stream.VALUES.width  # of a block: its vectors and what is kept of them
+    assert within <= 1 << 16
+    assert Stream.BLOCKS.width >= MOST_BLOCKS << 16
+
+
+@pytest.mark.parametrize("stream", Stream)
+def test_a_member_is_its_first_number(stream):
+    assert stream.width >= 1
+    assert int(stream) == stream.value
