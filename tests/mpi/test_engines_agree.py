@@ -1,11 +1,13 @@
 """MPI and one process give the same bits: states, records and counters, whatever arrives first."""
 
+import json
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from algorithms.three_vectors import ThreeVectors
+from engine import golden_states
 from run_table import PAIRS, assert_equal_states, comparable, configure, play, play_mpi, states
 
 import distopt
@@ -56,6 +58,16 @@ def jitter(transport):
 @pytest.mark.parametrize(("algorithm", "message"), PAIRS)
 def test_mpi_equals_simulate(algorithm, message, comm):
     compare(configure(algorithm, message, iterations=250, record_every=25), comm)
+
+
+GOLDEN = json.loads(golden_states.FILE.read_text())
+
+
+@pytest.mark.parametrize(("algorithm", "message"), PAIRS)
+def test_final_states_are_golden(algorithm, message, comm):
+    job, _ = play_mpi(golden_states.make(algorithm, message), comm)
+    found = comm.allgather(golden_states.hashes(job))
+    assert [mine for (mine,) in found] == GOLDEN[f"{algorithm} {message}"].split()
 
 
 @pytest.mark.parametrize("algorithm", ["gt-atc", "cgt1", "cgt3", "lead"])

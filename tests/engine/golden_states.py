@@ -1,0 +1,44 @@
+"""Final states of every pair in `run_table`, as hashes: what no change of the code may change.
+
+    python tests/engine/golden_states.py        writes golden_states.json anew
+
+Write it anew only if a change of numbers is meant, and say so in the commit. The problem needs nothing
+but sums and products (no BLAS, no logarithm or power), so the bits are those of any machine.
+"""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+from run_table import PAIRS, configure, play, states
+
+FILE = Path(__file__).with_suffix(".json")
+START = Path(__file__).with_name("golden_start.txt")
+PROBLEM = {"name": "diagonal", "spread": 0.0, "start": str(START)}
+ITERATIONS = 25
+
+
+def make(algorithm, message):
+    """Make the configuration of one pair."""
+    return configure(algorithm, message, problem=PROBLEM, iterations=ITERATIONS, record_every=25)
+
+
+def hashes(job):
+    """Hash names, types and bits of the arrays of each agent of this process, in the order of agents."""
+    found = {}
+    for agent, arrays in states(job).items():
+        digest = sha256()
+        for name, array in sorted(arrays.items()):
+            digest.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
+        found[agent] = digest.hexdigest()[:16]
+    return [found[agent] for agent in sorted(found)]
+
+
+def write():
+    """Run all pairs in one process and write what came out."""
+    found = {f"{a} {m}": " ".join(hashes(play(make(a, m))[0])) for a, m in PAIRS}
+    FILE.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    write()
