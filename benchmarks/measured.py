@@ -17,8 +17,8 @@ from pathlib import Path
 from time import perf_counter
 
 from distopt.core import units as q
+from distopt.studies.measure.break_even import network_sentence
 from distopt.studies.measure.overhead import SMALL
-from distopt.studies.measure.verdict import network_sentence, rate_text
 
 ROOT = Path(__file__).parent.parent
 MARK = "<!-- written by benchmarks/measured.py -->\n"
@@ -111,7 +111,7 @@ def times_table(found: dict) -> list[str]:
         even = v.get("break_even") or {}
         lines.append(
             f"| {v['variant']} | {q.nbytes(sent)} | {' | '.join(cells)} | "
-            f"{rate_text(even.get('measured'))} | {rate_text(even.get('model'))} |"
+            f"{q.rate(even.get('measured'))} | {q.rate(even.get('model'))} |"
         )
     return lines
 

@@ -11,15 +11,13 @@ import typer
 
 from distopt.cli import options
 from distopt.cli.compare import suite_line
+from distopt.cli.deliver import deliver_tables
 from distopt.cli.options import How
-from distopt.core.errors import DistoptError
 from distopt.core.rank import this_rank
 from distopt.mpirun.launcher import PARENT, failing_together, limit_threads, tell
 
 if TYPE_CHECKING:
-    from distopt.show.console import ProgressView
-    from distopt.studies.measure.items import Item
-    from distopt.studies.measure.link import Link
+    from distopt.studies.measure.timed import TimedRun
     from distopt.studies.suite import Suite
 
 
@@ -74,6 +72,7 @@ def measure(
     ] = False,
     overwrite: options.Overwrite = False,
     as_json: options.AsJsonLines = False,
+    as_table: options.AsTable = None,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
     mpirun_args: options.MpirunArgs = "",
@@ -84,7 +83,7 @@ def measure(
     Variants alternate, so that all of them see the same machine.
     """  # fmt: skip
     place = out or Path("runs") / f"{suite.stem}-measured"
-    how = How(settings, mpirun_args=mpirun_args, as_json=as_json, quiet=quiet)
+    how = How(settings, mpirun_args=mpirun_args, as_json=as_json, format=as_table, quiet=quiet)
     what = What(suite, place, links, hosts, rounds, seconds, interfaces, reuse, overwrite, items)
     measure_suite(what, how)
 
@@ -110,16 +109,16 @@ def measure_suite(what: What, how: How) -> None:
     limit_threads(what.suite, how.settings)
     with failing_together():
         from distopt.studies import batch
-        from distopt.studies.measure import bed, items
+        from distopt.studies.measure import bed, timed
         from distopt.studies.measure.link import parse_links
         from distopt.studies.suite import load_suite
 
         links = parse_links(what.links) if what.links else None
         suite = load_suite(what.suite, how.settings, what.out)
-        agents = items.require_hosts(suite, what.hosts)
+        agents = timed.require_hosts(suite, what.hosts)
         wants_bed = links is not None or what.hosts is not None
         unlimited = parse_links("unlimited") if wants_bed else [None]
-        wanted = items.make_items(suite, links or unlimited, what.rounds)
+        wanted = timed.list_timed_runs(suite, links or unlimited, what.rounds)
         if this_rank() is not None:
             as_rank(suite, wanted, what, how)
             return
@@ -146,14 +145,14 @@ def measure_suite(what: What, how: How) -> None:
     show_measured(suite, wanted, failures, what.out, how)
 
 
-def to_time(wanted: Sequence["Item"], what: What) -> list["Item"]:
+def to_time(wanted: Sequence["TimedRun"], what: What) -> list["TimedRun"]:
     """Return the items without a result that may be kept."""
     return [i for i in wanted if not (what.reuse and i.kept(what.seconds))]
 
 
 def timing_line(
-    suite: "Suite", wanted: Sequence["Item"], what: What, how: How
-) -> Callable[[Sequence["Item"]], list[str]]:
+    suite: "Suite", wanted: Sequence["TimedRun"], what: What, how: How
+) -> Callable[[Sequence["TimedRun"]], list[str]]:
     """Return what makes the mpirun command that times some items."""
     line = how.mpirun(*suite.agents)
     fixed = ["--rounds", str(what.rounds), "--seconds", str(what.seconds)]
@@ -161,17 +160,18 @@ def timing_line(
     fixed += ["--hosts", str(what.hosts)] if what.hosts else []
     fixed += [part for name in what.interfaces or [] for part in ("--interface", name)]
 
-    def command(items: Sequence["Item"]) -> list[str]:
+    def command(items: Sequence["TimedRun"]) -> list[str]:
         numbers = [part for item in items for part in ("--item", str(wanted.index(item)))]
         return line(["measure", str(what.suite), "--out", str(what.out), *fixed, *numbers])
 
     return command
 
 
-def as_rank(suite: "Suite", wanted: Sequence["Item"], what: What, how: How) -> None:
+def as_rank(suite: "Suite", wanted: Sequence["TimedRun"], what: What, how: How) -> None:
     """Time the items that the parent asked for; without a parent, everything."""
     from distopt.show.console import make_view
     from distopt.studies import batch
+    from distopt.studies.measure.timed import time_in_turn
 
     failures: dict[str, str] = {}
     with make_view(how.quiet) as view:
@@ -182,78 +182,25 @@ def as_rank(suite: "Suite", wanted: Sequence["Item"], what: What, how: How) -> N
             needed = batch.choose(cases, reuse=what.reuse, overwrite=what.overwrite)
             failures = batch.run_in_turn(needed, "mpi", view)
             chosen = [i for i in to_time(wanted, what) if i.case.name not in failures]
-        failures |= time_in_turn(suite, chosen, what, view)
+        failures |= time_in_turn(chosen, suite.accuracies, what.seconds, what.interfaces, view)
         tell("over")
     if this_rank() == 0 and PARENT not in os.environ:
         show_measured(suite, wanted, failures, what.out, how)
 
 
-def time_in_turn(
-    suite: "Suite", items: Sequence["Item"], what: What, view: "ProgressView"
-) -> dict[str, str]:
-    """Time one item after the other as one rank of many; return the failures by name."""
-    from distopt.core import units as q
-    from distopt.record.history import read_history
-    from distopt.studies.measure.timing import time_run
-
-    failures: dict[str, str] = {}
-    for item in items:
-        view.begin(item.name)
-        try:
-            result = time_run(
-                item.case.config,
-                read_history(item.case.folder),
-                suite.accuracies,
-                limit=limiter(item.link),
-                seconds=what.seconds,
-                interfaces=what.interfaces,
-            )
-        except DistoptError as error:
-            failures[item.name] = str(error)
-            view.failed(item.name, str(error))
-            continue
-        if this_rank() == 0:
-            item.keep(result, what.seconds)
-        view.done(
-            item.name,
-            f"{result['iterations']} iterations, {q.seconds(result['seconds_per_iteration'])} each",
-        )
-    return failures
-
-
-def limiter(link: "Link | None") -> Callable[[], None]:
-    """Return what sets the rate of this rank's link; nothing outside a test bed."""
-    from distopt.studies.measure import bed
-
-    return lambda: bed.limit_here(link) if link and bed.inside() else None
-
-
 def show_measured(
-    suite: "Suite", items: Sequence["Item"], failures: dict[str, str], out: Path, how: How
+    suite: "Suite", runs: Sequence["TimedRun"], failures: dict[str, str], out: Path, how: How
 ) -> None:
     """Print the tables, write the numbers, and fail if a variant has failed."""
     from distopt.show import console, measured
-    from distopt.studies.measure import verdict
+    from distopt.studies.measure import break_even, summary, tables
 
-    variants = measured.collect(suite, items, failures)
-    accuracy = measured.common_accuracy(variants, suite)
-    network = verdict.judge(variants, accuracy, measured.baseline(variants, suite))
-    written = measured.write(variants, suite, accuracy, network, out)
-    if not how.quiet and not how.as_json:
-        terminal = console.output()
-        tables = [*measured.link_tables(variants, suite), *measured.phase_tables(variants)]
-        if any("break_even" in v for v in variants):
-            tables.append(measured.pay_table(variants))
-        for table in tables:
-            terminal.print(table)
-        if network:
-            terminal.print(verdict.network_sentence(network), style="dim", markup=False)
-        terminal.print(f"written: {', '.join(map(str, written))}", markup=False)
-    failed = [f"{v['variant']}: {text}" for v in variants for text in v["failures"]]
-    for sentence in failed + measured.problems(variants):
+    variants = summary.collect(suite, runs, failures)
+    accuracy = summary.common_accuracy(variants, suite)
+    model = break_even.judge(variants, accuracy, summary.baseline(variants, suite))
+    written = measured.write_measured(variants, suite, accuracy, model, out)
+    for sentence in summary.problems(variants):
         console.say(sentence)
-    if how.as_json:
-        for variant in variants:
-            console.write_json(variant)
-    if failed:
-        raise typer.Exit(1)
+    failed = [f"{v['variant']}: {text}" for v in variants for text in v["failures"]]
+    found = tables.tabulate(variants, suite.accuracies, model)
+    deliver_tables(found, variants, written, how, failed)

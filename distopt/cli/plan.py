@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from distopt.cli import options
+from distopt.cli.deliver import deliver_tables
+from distopt.cli.options import How
 from distopt.core.errors import ConfigError
 from distopt.core.rank import this_rank
 from distopt.mpirun.launcher import limit_threads
@@ -59,6 +61,7 @@ def plan(
     ] = None,
     settings: options.Settings = [],  # noqa: B006
     as_json: options.AsJsonLines = False,
+    as_table: options.AsTable = None,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -66,6 +69,7 @@ def plan(
 
     Of a CONFIG, every usual compressor that its algorithm takes is tried.
     """  # fmt: skip
+    how = How(settings, simulate=True, as_json=as_json, format=as_table, quiet=quiet)
     limit_threads(config, settings)
     if this_rank() is not None:
         raise ConfigError(
@@ -76,9 +80,9 @@ def plan(
     from distopt.studies.measure.computing import core
     from distopt.studies.measure.link import parse_links
 
-    needs = planning.Needs(config, links, agents, accuracy, seconds, network, latency, share)
+    goal = planning.Goal(accuracy, seconds, share)
     rates = parse_links(links)
-    known = planning.known_network(needs)
+    model = planning.known_model(network, latency)
     if agents is not None:
         settings = [*settings, f"problem.agents={agents}"]
     variants = []
@@ -86,11 +90,5 @@ def plan(
         for label, candidate in planning.candidates(config, settings):
             if not quiet:
                 console.say(f"simulating {label}")
-            variants.append(planning.predict(label, candidate, needs, rates, known, computing))
-    if not quiet and not as_json:
-        console.output().print(planning.table(variants, rates, needs, known))
-        for link in rates:
-            console.output().print(planning.sentence(variants, link, needs), markup=False)
-    if as_json:
-        for variant in variants:
-            console.write_json(variant)
+            variants.append(planning.predict(label, candidate, goal, rates, model, computing))
+    deliver_tables([planning.tabulate(variants, rates, goal, model)], variants, [], how)

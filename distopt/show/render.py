@@ -11,15 +11,16 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Any, TypeAlias
 
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from distopt.core import units
-from distopt.studies.results import MISSING, Column, Results, Row
+from distopt.studies.results import MISSING, Column, Results, Row, write_count
 
 Cell: TypeAlias = list[Column]  # the columns that share one cell
 WORDS = ' class="words"'  # set to the left
@@ -67,10 +68,20 @@ def to_terminal(results: Results, console: Console) -> None:
         console.print(note, style="dim", markup=False)
 
 
+def texts_of(results: Results, cells: Sequence[Cell]) -> list[list[str]]:
+    """Write all cells, row by row; a first one that repeats the one above is left empty."""
+    texts = [[content(cell, row) for cell in cells] for row in results.rows]
+    firsts = [row[0] for row in texts]
+    for row, first, above in zip(texts[1:], firsts[1:], firsts, strict=False):
+        row[0] = "" if first == above else first
+    return texts
+
+
 def rich_tables(results: Results, width: int) -> list[Table]:
     """Draw a table; one that is too wide comes in parts, each with the first column."""
     cells = cells_of(results)
-    texts = [[heading(c), *(content(c, row) for row in results.rows)] for c in cells]
+    rows = texts_of(results, cells)
+    texts = [[heading(c), *(row[i] for row in rows)] for i, c in enumerate(cells)]
     widths = [3 + max(len(line) for t in column for line in t.split("\n")) for column in texts]
     parts: list[list[int]] = [[0]]
     for number in range(1, len(cells)):
@@ -85,8 +96,9 @@ def rich_tables(results: Results, width: int) -> list[Table]:
         for i in part:
             side: JustifyMethod = "left" if i == 0 or cells[i][0].words else "right"
             table.add_column(texts[i][0], justify=side, no_wrap=True)
-        for row in range(1, len(results.rows) + 1):
-            table.add_row(*(texts[i][row] for i in part), end_section=several)
+        for row, below in zip_longest(rows, rows[1:]):
+            end = several and below is not None and below[0] != ""
+            table.add_row(*(row[i] for i in part), end_section=end)
         tables.append(table)
     return tables
 
@@ -103,7 +115,7 @@ def to_html(results: Results) -> str:
         return f"<tr>{''.join(parts)}</tr>"
 
     top = line("th", map(heading, cells))
-    body = "".join(line("td", [content(cell, row) for cell in cells]) for row in results.rows)
+    body = "".join(line("td", row) for row in texts_of(results, cells))
     notes = "".join(f'<p class="remark">{escape(note)}</p>' for note in results.notes)
     return (
         f'<div class="scroll"><table><thead>{top}</thead><tbody>{body}</tbody></table></div>{notes}'
@@ -232,9 +244,8 @@ def latex_column(column: Column, rows: Sequence[Row]) -> list[str]:
     largest = max((abs(v) for v in numbers if math.isfinite(v)), default=0.0)
     scales = SCALES[column.unit]
     scale, unit = next((s for s in scales if largest >= s[0]), scales[-1])
-    in_unit = Column(
-        column.key, column.header, write=lambda v: units.three_digits(v / scale), marks=column.marks
-    )
+    write = write_count if unit == "B" else lambda value: units.three_digits(value / scale)
+    in_unit = replace(column, write=write)
     return [f"{latex(column.header)} [{latex(unit)}]", *(latex(in_unit.text(row)) for row in rows)]
 
 

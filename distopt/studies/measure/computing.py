@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from threading import BrokenBarrierError
+from threading import Barrier, BrokenBarrierError
 from time import thread_time
 from typing import Any, TypeAlias
 
@@ -38,28 +38,40 @@ def core(busy: bool) -> Iterator[Core]:
         return
     count = usable_cores()
     context = multiprocessing.get_context("spawn")  # no fork: numba and BLAS have threads
-    barrier = context.Barrier(count)
-    with ProcessPoolExecutor(count, context, initializer=join, initargs=(barrier,)) as pool:
+    with context.Manager() as manager, ProcessPoolExecutor(count, context) as pool:
+        barrier = manager.Barrier(count)
 
         def together(config: Config, iterations: int) -> float:
-            what = config.tables, config.folder, iterations
+            what = config.tables, config.folder, iterations, barrier
             told = [pool.submit(beside_others, *what) for _ in range(count)]
             try:
                 return median(each.result() for each in told)
             except (BrokenProcessPool, BrokenBarrierError):
                 raise TransportError(
-                    "A process of those that measure together ended or hung (out of memory?); "
-                    "without --per-core one measures alone."
+                    "One of the processes that measure together ended or hung (out of memory?); "
+                    "without --per-core a single one measures."
                 ) from None
 
         yield together
 
 
-def computing_seconds(config: Config, iterations: int) -> float:
+def beside_others(tables: dict[str, Any], folder: Path, iterations: int, barrier: Barrier) -> float:
+    """Measure a configuration at the same time as the other processes behind the barrier."""
+    try:
+        config = make_config(tables, folder)
+        return computing_seconds(config, iterations, lambda: barrier.wait(PATIENCE_SECONDS))
+    except BaseException:
+        barrier.abort()
+        raise
+
+
+def computing_seconds(
+    config: Config, iterations: int, meet: Callable[[], object] = lambda: None
+) -> float:
     """Return what a core computes for one agent in one iteration, in s of processor time.
 
     Of the first `iterations`, which may take longer than those near the end (the sine of a small number
-    is a quick one), and of the same again where they are soon over.
+    is a quick one), and of the same again where they are soon over. `meet` is called once all is set up.
     """
     spent: list[float] = []
     total = 0.0
@@ -71,8 +83,8 @@ def computing_seconds(config: Config, iterations: int) -> float:
     ):
         for repeat in range(REPEATS):
             session = set_up(config, transport)
-            if _others is not None and repeat == 0:
-                _others.wait(PATIENCE_SECONDS)
+            if repeat == 0:
+                meet()
             for k in range(max(iterations, 3)):
                 began = thread_time()
                 iterate(session.algorithm, session.hosted, transport, k)
@@ -83,23 +95,3 @@ def computing_seconds(config: Config, iterations: int) -> float:
             if total > CPU_SECONDS / 2:
                 break
     return median(spent[1:]) / len(session.hosted)
-
-
-# In a process of its own
-
-_others: Any = None  # a barrier, where this is one of several that measure at once
-
-
-def join(barrier: Any) -> None:
-    """Begin each measurement together with the others behind a barrier."""
-    global _others
-    _others = barrier
-
-
-def beside_others(tables: dict[str, Any], folder: Path, iterations: int) -> float:
-    """Measure a configuration at the same time as the other processes."""
-    try:
-        return computing_seconds(make_config(tables, folder), iterations)
-    except BaseException:
-        _others.abort()
-        raise

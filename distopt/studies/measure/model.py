@@ -21,7 +21,7 @@ from distopt.studies.measure.overhead import on_link
 
 
 @dataclass(frozen=True)
-class Network:
+class ExchangeModel:
     """The constants of the model."""
 
     alpha: float  # s
@@ -36,11 +36,11 @@ class Network:
 
 # Measured on the test bed (docs: measured), where two agents share a core; a real network's alpha is
 # about its round-trip time.
-MEASURED = Network(alpha=2e-4, beta=1.3e-9, sigma=1.1)
+TEST_BED = ExchangeModel(alpha=2e-4, beta=1.3e-9, sigma=1.1)
 
 
 @dataclass(frozen=True)
-class Bare:
+class MeasuredExchange:
     """One measured exchange: bytes of a message, how often a host sent it, rate, seconds."""
 
     message: float
@@ -55,13 +55,13 @@ class Bare:
 
 
 @dataclass(frozen=True)
-class Corrected(Network):
+class CorrectedModel(ExchangeModel):
     """The model, and what it is off by at the rates at which exchanges were measured."""
 
-    measured: tuple[Bare, ...]
+    measured: tuple[MeasuredExchange, ...]
 
     def exchange(self, message: float, copies: float, rate: float | None) -> float:
-        """Return the seconds of one exchange, like `Network.exchange`.
+        """Return the seconds of one exchange, like `ExchangeModel.exchange`.
 
         What the model was off by at this very rate is interpolated over the logarithm of the message's
         size, and made good.
@@ -78,7 +78,7 @@ class Corrected(Network):
         return seconds * float(np.interp(np.log(max(message, 1)), np.log(sizes), off))
 
 
-def fit(points: Sequence[Bare]) -> Network:
+def fit(points: Sequence[MeasuredExchange]) -> ExchangeModel:
     """Fit the constants to measured exchanges, each weighted by its own time, none negative.
 
     Needs points of different sizes and rates; what they cannot tell apart comes out as 0.
@@ -93,7 +93,7 @@ def fit(points: Sequence[Bare]) -> Network:
     scales[scales == 0] = 1.0
     found, _ = nnls(relative / scales, np.ones(seconds.size))
     alpha, beta, sigma = found / scales
-    return Network(float(alpha), float(beta), float(sigma))
+    return ExchangeModel(float(alpha), float(beta), float(sigma))
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,13 @@ class Iteration:
     copies: float  # of each message: the neighbours of a host
     iterations: float = 1.0  # to the accuracy wanted
 
-    def seconds(self, network: Network, rate: float | None) -> float:
+    def seconds(self, network: ExchangeModel, rate: float | None) -> float:
         """Return the seconds to the accuracy wanted."""
         exchange = self.exchanges * network.exchange(self.message, self.copies, rate)
         return self.iterations * (self.computing + exchange)
 
 
-def break_even(one: Iteration, other: Iteration, network: Network) -> float:
+def break_even_rate(one: Iteration, other: Iteration, network: ExchangeModel) -> float:
     """Return the rate (bit/s) below which `one` is faster than `other`; 0 if never, inf if always.
 
     Both times are of the form a + b / R, so they cross at one rate at most.
@@ -124,7 +124,7 @@ def break_even(one: Iteration, other: Iteration, network: Network) -> float:
     return float("inf") if a <= other_a else (other_b - b) / (a - other_a)
 
 
-def transfer(one: Iteration, network: Network) -> float:
+def transfer(one: Iteration, network: ExchangeModel) -> float:
     """Return the bits on the link to the accuracy wanted, headers included: b of a + b / R."""
     on_one_link = one.copies * on_link(one.message)
     return 8 * network.sigma * one.iterations * one.exchanges * on_one_link
@@ -145,10 +145,10 @@ def crossing(rates: Sequence[float], one: Sequence[float], other: Sequence[float
     return None
 
 
-def bare_points(variants: Sequence[dict[str, Any]]) -> list[Bare]:
+def measured_exchanges(variants: Sequence[dict[str, Any]]) -> list[MeasuredExchange]:
     """Take the bare exchanges out of what `distopt measure` has written."""
     return [
-        Bare(e["bare"]["nbytes"], copies(v, e), e["rate"], e["bare"]["seconds"])
+        MeasuredExchange(e["bare"]["nbytes"], copies(v, e), e["rate"], e["bare"]["seconds"])
         for v in variants
         for e in v["links"]
         if e["bare"]

@@ -12,8 +12,6 @@ from math import exp, isfinite, log
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from distopt.config.build import Config, load_config
 from distopt.config.tables import read_toml
 from distopt.core import units as q
@@ -21,7 +19,15 @@ from distopt.core.errors import ConfigError, DistoptError
 from distopt.engine.run import run
 from distopt.studies.measure.computing import Core
 from distopt.studies.measure.link import Link
-from distopt.studies.measure.model import MEASURED, Corrected, Iteration, Network, bare_points, fit
+from distopt.studies.measure.model import (
+    TEST_BED,
+    CorrectedModel,
+    ExchangeModel,
+    Iteration,
+    fit,
+    measured_exchanges,
+)
+from distopt.studies.results import Column, Results, write_count
 from distopt.studies.suite import load_suite
 
 # What a plan for one configuration compares, where its algorithm takes it.
@@ -40,34 +46,35 @@ CANDIDATES: tuple[dict[str, Any], ...] = (
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What the options of ``distopt plan`` say."""
+class Goal:
+    """What a plan is for."""
 
-    config: Path
-    links: str
-    agents: int | None
     accuracy: float
     seconds: float  # to simulate one variant
-    network: Path | None  # measured.json of `distopt measure`
-    latency: float | None  # ms, instead of the measured alpha
     share: float | None  # agents that share a core there; None: each has a host of its own
 
 
-def known_network(needs: Needs) -> Network:
-    """Return the constants of the exchange: fitted to a measurement, or those of the test bed."""
-    network = MEASURED
-    if needs.network is not None:
+def known_model(path: Path | None, latency: float | None) -> ExchangeModel:
+    """Return the model of an exchange.
+
+    Parameters
+    ----------
+    path : Path, optional
+        measured.json of `distopt measure`, which it is fitted to; else it is that of the test bed.
+    latency : float, optional
+        Replaces alpha, in ms.
+    """
+    model = TEST_BED
+    if path is not None:
         try:
-            found = json.loads(needs.network.read_text(encoding="utf-8"))["variants"]
-            points = bare_points(found)
-            network = Corrected(**vars(fit(points)), measured=tuple(points))
+            variants = json.loads(path.read_text(encoding="utf-8"))["variants"]
+            points = measured_exchanges(variants)
+            model = CorrectedModel(**vars(fit(points)), measured=tuple(points))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"--network {needs.network} is no measured.json of `distopt measure`: {error}."
+                f"--network {path} is no measured.json of `distopt measure`: {error}."
             ) from None
-    if needs.latency is not None:
-        network = Network(needs.latency / 1e3, network.beta, network.sigma)
-    return network
+    return model if latency is None else ExchangeModel(latency / 1e3, model.beta, model.sigma)
 
 
 def candidates(path: Path, settings: Sequence[str]) -> list[tuple[str, Config]]:
@@ -111,27 +118,27 @@ def describe(compressor: dict[str, Any]) -> str:
 def predict(
     label: str,
     config: Config,
-    needs: Needs,
+    goal: Goal,
     links: Sequence[Link],
-    network: Network,
+    model: ExchangeModel,
     computing: Core,
 ) -> dict[str, Any]:
     """Simulate one variant and say what it will take on every link."""
     variant: dict[str, Any] = {"variant": label, "problem": None, "links": []}
     topology = config.problem.topology
-    stop = [f"run.stop.stationarity={needs.accuracy}", f"run.stop.seconds={needs.seconds}"]
+    stop = [f"run.stop.stationarity={goal.accuracy}", f"run.stop.seconds={goal.seconds}"]
     try:
         result = run(config.with_settings(stop), engine="simulate")
     except DistoptError as error:
         return variant | {"problem": str(error)}
     summary, rows = result.summary, result.rows
     k, n = max(summary["iterations"], 1), topology.agents
-    iterations, projected = iterations_to(needs.accuracy, rows)
+    iterations, projected = iterations_to(goal.accuracy, rows)
     degrees = [len(topology.neighbours(i)) for i in range(n)]
     exchanges = summary["messages_per_agent"] / k / (sum(degrees) / n)
     nbytes = summary["bytes_per_agent"] / k  # of one agent in one iteration, a broadcast once
     one = Iteration(
-        computing=(needs.share or 1) * computing(config, k),
+        computing=(goal.share or 1) * computing(config, k),
         exchanges=exchanges,
         message=nbytes / exchanges,
         copies=max(degrees),  # the busiest host decides
@@ -143,7 +150,7 @@ def predict(
         "compressor": summary["compressor"],
         "agents": n,
         "dimension": summary["dimension"],
-        "accuracy": needs.accuracy,
+        "accuracy": goal.accuracy,
         "simulated": k,
         "iterations": iterations,
         "projected": projected,
@@ -156,8 +163,8 @@ def predict(
             {
                 "link": link.name,
                 "rate": link.rate,
-                "seconds_per_iteration": one.seconds(network, link.rate) / one.iterations,
-                "seconds": one.seconds(network, link.rate) if known else None,
+                "seconds_per_iteration": one.seconds(model, link.rate) / one.iterations,
+                "seconds": one.seconds(model, link.rate) if known else None,
             }
             for link in links
         ],
@@ -184,32 +191,36 @@ def iterations_to(accuracy: float, rows: Sequence[dict[str, float]]) -> tuple[fl
     return (float(round(last["iteration"] + more)), True) if isfinite(exp(-fall)) else (None, False)
 
 
-def table(
-    variants: Sequence[dict[str, Any]], links: Sequence[Link], needs: Needs, network: Network
-) -> Table:
-    """Draw the predictions."""
+def tabulate(
+    variants: Sequence[dict[str, Any]], links: Sequence[Link], goal: Goal, model: ExchangeModel
+) -> Results:
+    """Make the table of the predictions; the notes name the fastest variant on every link."""
+    marks = {"projected": "≈{}"}
+    columns = [
+        Column("variant", "variant", words=True),
+        Column("iterations", "iterations", "", "to the accuracy", write_count, marks=marks),
+        Column("message_bytes", "message", "B", "in one exchange"),
+        Column("bytes_per_agent", "sent per agent", "B", "a broadcast counted once"),
+        Column("computing_seconds", "computing", "s", "for one agent in an iteration"),
+        *(Column(f"seconds_{link.name}", link.name, "s", "to the accuracy", marks=marks)
+          for link in links),
+        Column("projected", "projected", "", "beyond the simulated iterations", shown=False),
+        Column("problem", "notes", words=True, write=str),
+    ]  # fmt: skip
+    rows = [
+        {column.key: v.get(column.key) for column in columns}
+        | {"problem": v["problem"] or ""}
+        | {f"seconds_{at['link']}": at["seconds"] for at in v["links"]}
+        for v in variants
+    ]
     title = (
-        f"predicted to P ≤ {q.power(needs.accuracy)}; an exchange takes {q.seconds(network.alpha)} + "
-        f"{network.beta * 1e9:.2g} ns a byte + {network.sigma:.2f} times its packets on the link"
+        f"Predicted to P ≤ {q.power(goal.accuracy)}; an exchange takes {q.seconds(model.alpha)} + "
+        f"{model.beta * 1e9:.2g} ns a byte + {model.sigma:.2f} times its packets on the link"
     )
-    drawn = Table(title=title, title_justify="left")
-    for name in ("variant", "iterations", "message", "sent per agent", "computing",
-                 *(link.name for link in links)):  # fmt: skip
-        drawn.add_column(name, justify="left" if name == "variant" else "right")
-    for v in variants:
-        if v["problem"]:
-            drawn.add_row(v["variant"], v["problem"])
-            continue
-        mark = "≈" if v["projected"] else ""
-        drawn.add_row(
-            v["variant"], f"{mark}{v['iterations']:.0f}", q.nbytes(v["message_bytes"]),
-            q.nbytes(v["bytes_per_agent"]), f"{q.seconds(v['computing_seconds'])}",
-            *(mark + q.seconds(at["seconds"]) for at in v["links"]),
-        )  # fmt: skip
-    return drawn
+    return Results(title, columns, rows, [fastest(variants, link, goal) for link in links])
 
 
-def sentence(variants: Sequence[dict[str, Any]], link: Link, needs: Needs) -> str:
+def fastest(variants: Sequence[dict[str, Any]], link: Link, goal: Goal) -> str:
     """Name the fastest variant on one link."""
     times = {
         v["variant"]: at["seconds"]
@@ -218,6 +229,6 @@ def sentence(variants: Sequence[dict[str, Any]], link: Link, needs: Needs) -> st
         if at["link"] == link.name and at["seconds"] is not None
     }
     if not times:
-        return f"{link.name}: no variant reaches P = {needs.accuracy:g}."
+        return f"{link.name}: no variant reaches P = {goal.accuracy:g}."
     best = min(times, key=lambda name: times[name])
     return f"{link.name}: {best} is the fastest, {q.seconds(times[best])}."

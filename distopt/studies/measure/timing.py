@@ -33,7 +33,7 @@ UNSEEN = 0.5  # an interface that saw less than this share of the bytes is not t
 
 
 @dataclass(frozen=True)
-class Place:
+class Site:
     """Where a rank is: its host, the interface towards its neighbours, and who else is there."""
 
     host: str
@@ -43,9 +43,9 @@ class Place:
     first: bool  # the first rank of its host, which reads the counters
 
 
-def find_place(
+def find_site(
     transport: Transport, neighbours: Sequence[int], chosen: Sequence[str] | None
-) -> Place:
+) -> Site:
     """Find out where this rank is and which interfaces lead to its neighbours.
 
     Raises
@@ -67,7 +67,7 @@ def find_place(
         )
     address = next((a for a in ways.values() if own[a] in names), "")
     first = me == next(i for i, (name, _) in enumerate(told) if name == host)
-    return Place(host, names, address, len(far), first)
+    return Site(host, names, address, len(far), first)
 
 
 def time_run(
@@ -114,7 +114,7 @@ def time_run(
     ):
         session = set_up(config, transport, settings)
         agent = session.hosted[0].agent
-        place = find_place(transport, agent.neighbours, interfaces)
+        site = find_site(transport, agent.neighbours, interfaces)
         limit()
         meet(transport)
 
@@ -122,18 +122,18 @@ def time_run(
         iterate_timed(session, clock, min(FIRST, wanted))
         pace = transport.collect(np.array([[np.diff(clock).min()]])).max()
         last = int(min(max(seconds / pace, FIRST + LEAST), wanted))
-        before = reading(place, transport, agent.seconds)
+        before = reading(site, transport, agent.seconds)
         iterate_timed(session, clock, last)
-        after = reading(place, transport, agent.seconds)
+        after = reading(site, transport, agent.seconds)
 
-        result = measured(transport, place, before, after, np.array(clock))
+        result = measured(transport, site, before, after, np.array(clock))
         result["reached"] = [
             reached(a, m, result["clock"], history) if m else None
             for a, m in zip(accuracies, marks, strict=True)
         ]
         result |= {"iterations": last, "wanted": wanted}
         calls = after.seconds.encodings - before.seconds.encodings
-        result["bare"] = bare(transport, place, agent.neighbours, result, calls)
+        result["bare"] = bare(transport, site, agent.neighbours, result, calls)
         began = perf_counter()
         row = session.diagnostics.row(last, session.seconds, session.diagnostics_seconds)
         result["record_seconds"] = perf_counter() - began
@@ -167,14 +167,14 @@ class Reading:
     seconds: Seconds
 
 
-def reading(place: Place, transport: Transport, seconds: Seconds) -> Reading:
+def reading(site: Site, transport: Transport, seconds: Seconds) -> Reading:
     """Read counters and clocks between two meetings of all ranks.
 
     After the first one every message has been received: nothing of the algorithm is under way.
     """
     meet(transport)
     found = Reading(
-        read_counters(place.interfaces) if place.first else Counters(),
+        read_counters(site.interfaces) if site.first else Counters(),
         replace(transport.traffic),
         replace(seconds),
     )
@@ -183,7 +183,7 @@ def reading(place: Place, transport: Transport, seconds: Seconds) -> Reading:
 
 
 def measured(
-    transport: Transport, place: Place, before: Reading, after: Reading, clock: Any
+    transport: Transport, site: Site, before: Reading, after: Reading, clock: Any
 ) -> dict[str, Any]:
     """Put together what happened between two readings, of all ranks."""
     carried = after.counters - before.counters
@@ -195,19 +195,19 @@ def measured(
         name: getattr(after.seconds, name) - getattr(before.seconds, name)
         for name in vars(before.seconds)
     }
-    mine = {"place": place, "carried": carried, "sent": sent, "spent": spent, "clock": clock}
+    mine = {"site": site, "carried": carried, "sent": sent, "spent": spent, "clock": clock}
     told: list[dict[str, Any]] = transport.share(mine)
     slowest = np.max([t["clock"] for t in told], axis=0)
     first = min(FIRST, slowest.size - 1)
     window = slowest.size - 1 - first
     hosts = {
-        t["place"].host: {"interfaces": list(t["place"].interfaces)} | asdict(t["carried"])
+        t["site"].host: {"interfaces": list(t["site"].interfaces)} | asdict(t["carried"])
         for t in told
-        if t["place"].first
+        if t["site"].first
     }
     accounting = Accounting(
-        counted=sum(t["sent"]["nbytes"] * t["place"].elsewhere for t in told),
-        messages=sum(exchanges(t) * t["place"].elsewhere for t in told),
+        counted=sum(t["sent"]["nbytes"] * t["site"].elsewhere for t in told),
+        messages=sum(exchanges(t) * t["site"].elsewhere for t in told),
         seen=sum(h["tx_bytes"] for h in hosts.values()),
         packets=sum(h["tx_packets"] for h in hosts.values()),
     )
@@ -299,18 +299,18 @@ def reached(accuracy: float, mark: Any, clock: Any, history: History) -> dict[st
 
 def bare(
     transport: Transport,
-    place: Place,
+    site: Site,
     neighbours: Sequence[int],
     result: dict[str, Any],
     calls: int,
 ) -> dict[str, Any] | None:
     """Time the bare exchange of a message of the mean size of `calls`, by MPI and by raw sockets."""
     size = round(result["bytes_per_agent"] / max(calls, 1))
-    told: list[tuple[int, bool]] = transport.share((size, place.elsewhere == len(neighbours)))
+    told: list[tuple[int, bool]] = transport.share((size, site.elsewhere == len(neighbours)))
     if not all(alone for _, alone in told):
         return None  # raw sockets compare with networks only
     size = max(nbytes for nbytes, _ in told)
-    raw = RawExchange(transport, neighbours, place.address)
+    raw = RawExchange(transport, neighbours, site.address)
     try:
         found = time_exchange(transport, raw, max(size, 1), BARE_SECONDS)
     finally:

@@ -4,20 +4,22 @@ import json
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from measure_table import bare_entry, entry, variant
+from rich.console import Console
 from typer.testing import CliRunner
 
 from distopt.cli.app import app
 from distopt.core.errors import ConfigError, TransportError
-from distopt.show import measured as summary
-from distopt.studies.measure import plan, verdict
+from distopt.show import measured, render
+from distopt.studies.measure import break_even, plan, summary, tables
 from distopt.studies.measure.computing import core
-from distopt.studies.measure.items import make_items, require_hosts
 from distopt.studies.measure.link import parse_links
+from distopt.studies.measure.timed import list_timed_runs, require_hosts
 from distopt.studies.measure.timing import require_same
 from distopt.studies.suite import load_suite
 
@@ -62,7 +64,7 @@ def fails(*arguments: str) -> str:
 
 def test_items_alternate_variants_links_and_rounds(suite_file: Path, tmp_path: Path) -> None:
     suite = load_suite(suite_file, [], tmp_path)
-    items = make_items(suite, parse_links("10mbit,1gbit"), 2)
+    items = list_timed_runs(suite, parse_links("10mbit,1gbit"), 2)
     assert [(i.case.label, i.link_name, i.round) for i in items[:5]] == [
         ("gt", "10mbit", 1), ("lead, signs", "10mbit", 1), ("gt", "1gbit", 1),
         ("lead, signs", "1gbit", 1), ("gt", "10mbit", 2),
@@ -71,13 +73,13 @@ def test_items_alternate_variants_links_and_rounds(suite_file: Path, tmp_path: P
 
 
 def test_a_result_is_kept_for_the_same_configuration_only(suite_file: Path, tmp_path: Path) -> None:
-    (item, *_) = make_items(load_suite(suite_file, [], tmp_path), parse_links("10mbit"), 1)
+    (item, *_) = list_timed_runs(load_suite(suite_file, [], tmp_path), parse_links("10mbit"), 1)
     assert item.kept(1.0) is None
     item.keep({"a": 1}, 1.0)
     assert item.kept(1.0) == item.kept(None) == {"a": 1}
     assert item.kept(2.0) is None
     other = load_suite(suite_file, ["problem.dimension=2000"], tmp_path)
-    assert make_items(other, parse_links("10mbit"), 1)[0].kept(1.0) is None
+    assert list_timed_runs(other, parse_links("10mbit"), 1)[0].kept(1.0) is None
     item.path.write_text("{")
     assert item.kept(1.0) is None
 
@@ -111,7 +113,7 @@ def test_a_run_with_another_p_than_the_recorded_one_is_refused() -> None:
 
 
 def test_rounds_are_merged_to_medians_and_sums(suite_file: Path, tmp_path: Path) -> None:
-    (item, *_) = make_items(load_suite(suite_file, [], tmp_path), parse_links("10mbit"), 1)
+    (item, *_) = list_timed_runs(load_suite(suite_file, [], tmp_path), parse_links("10mbit"), 1)
     merged = summary.merged(item, [bare_entry(s) for s in (0.010, 0.030, 0.012)], every=10)
     assert merged["seconds_per_iteration"]["total"] == 0.012
     assert merged["seconds_per_iteration"]["least"] == 0.010
@@ -127,14 +129,35 @@ def test_break_even_is_where_the_measured_lines_cross() -> None:
     packed = variant("packed", {1e7: 1.5, 1e8: 1.4, None: 1.3})
     slow = variant("slow", {1e7: 20.0, 1e8: 20.0, None: 20.0})
     quick = variant("quick", {1e7: 0.5, 1e8: 0.5, None: 0.5})
-    network = verdict.judge([plain, packed, slow, quick], 1e-6, "gt")
+    network = break_even.judge([plain, packed, slow, quick], 1e-6, "gt")
     assert network is not None
     assert "break_even" not in plain
     assert packed["break_even"]["measured"] > 1e8
     assert slow["break_even"]["measured"] == "never"
     assert quick["break_even"]["measured"] == "always"
-    figure = verdict.seconds_against_rate([plain, packed, slow, quick], 1e-6, "title")
+    figure = measured.seconds_against_rate([plain, packed, slow, quick], 1e-6, "title")
     assert [x.get_text() for x in figure.axes[0].get_xticklabels()][-1] == "no limit"
+
+
+def test_the_tables_hold_every_variant_link_and_phase() -> None:
+    v = variant("gt", {1e7: 10.0, None: 1.0})
+    for e in v["links"]:
+        e["seconds_per_iteration"] |= {"diagnostics": 0.001}
+        e |= {"hosts": {"h1": {}, "h2": {}, "h3": {}}, "phases": bare_entry(0.01)["phases"]}
+    packed = v | {"variant": "packed", "break_even": {"against": "gt", "accuracy": 1e-6,
+                  "measured": "never", "model": 2.5e8}}  # fmt: skip
+    one, even, phases = tables.tabulate([v, packed], [1e-6, 1e-3], None)
+    assert [(r["variant"], r["link"]) for r in one.rows] == [
+        ("gt", "1e+07"), ("packed", "1e+07"), ("gt", "unlimited"), ("packed", "unlimited"),
+    ]  # fmt: skip
+    first, *_ = render.to_markdown(one).splitlines()[2:]
+    assert first.startswith("| gt, 1e+07 | 100 ms | 25.0 ms |")
+    assert first.endswith("| 2.00 kB | - | 1.00 | - | ≈10.0 s |")
+    assert "| packed | never | 250 Mbit/s |" in render.to_markdown(even)
+    assert len(phases.rows) == 4 * 5
+    console = Console(file=StringIO(), width=160)
+    render.to_terminal(phases, console)
+    assert console.file.getvalue().count("packed") == 2  # once for its five phases
 
 
 def test_an_interface_that_tells_nothing_is_said_once() -> None:

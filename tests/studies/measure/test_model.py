@@ -4,22 +4,26 @@ import numpy as np
 import pytest
 
 from distopt.studies.measure.model import (
-    Bare,
-    Corrected,
+    CorrectedModel,
+    ExchangeModel,
     Iteration,
-    Network,
-    break_even,
+    MeasuredExchange,
+    break_even_rate,
     crossing,
     fit,
 )
 from distopt.studies.measure.plan import iterations_to
 
-NETWORK = Network(alpha=2e-4, beta=3e-9, sigma=1.15)
+NETWORK = ExchangeModel(alpha=2e-4, beta=3e-9, sigma=1.15)
 RATES = (1e7, 1e8, 1e9, None)
 
 
 def test_a_fit_gives_back_the_constants_of_exact_times() -> None:
-    points = [Bare(m, 2, r, NETWORK.exchange(m, 2, r)) for m in (64, 5e3, 1e5, 3e6) for r in RATES]
+    points = [
+        MeasuredExchange(m, 2, r, NETWORK.exchange(m, 2, r))
+        for m in (64, 5e3, 1e5, 3e6)
+        for r in RATES
+    ]
     found = fit(points)
     assert found.alpha == pytest.approx(NETWORK.alpha, rel=1e-6)
     assert found.beta == pytest.approx(NETWORK.beta, rel=1e-6)
@@ -29,7 +33,7 @@ def test_a_fit_gives_back_the_constants_of_exact_times() -> None:
 def test_a_fit_to_noisy_times_is_near_and_never_negative() -> None:
     rng = np.random.default_rng(5)
     points = [
-        Bare(m, 2, r, NETWORK.exchange(m, 2, r) * rng.uniform(0.9, 1.1))
+        MeasuredExchange(m, 2, r, NETWORK.exchange(m, 2, r) * rng.uniform(0.9, 1.1))
         for m in (64, 5e3, 1e5, 3e6)
         for r in RATES
         for _ in range(5)
@@ -37,13 +41,16 @@ def test_a_fit_to_noisy_times_is_near_and_never_negative() -> None:
     found = fit(points)
     assert found.sigma == pytest.approx(NETWORK.sigma, rel=0.05)
     assert min(found.alpha, found.beta, found.sigma) >= 0
-    assert fit([Bare(100, 2, None, 1e-3), Bare(200, 2, None, 1e-3)]).sigma == 0.0
+    assert (
+        fit([MeasuredExchange(100, 2, None, 1e-3), MeasuredExchange(200, 2, None, 1e-3)]).sigma
+        == 0.0
+    )
 
 
 def test_at_a_measured_rate_the_models_error_is_made_good() -> None:
     off = {1e3: 1.0, 1e5: 1.3}  # what the model misses for large messages
-    points = [Bare(m, 2, 1e8, f * NETWORK.exchange(m, 2, 1e8)) for m, f in off.items()]
-    better = Corrected(**vars(NETWORK), measured=tuple(points))
+    points = [MeasuredExchange(m, 2, 1e8, f * NETWORK.exchange(m, 2, 1e8)) for m, f in off.items()]
+    better = CorrectedModel(**vars(NETWORK), measured=tuple(points))
     for m, f in [*off.items(), (1e4, 1.15), (1e7, 1.3)]:
         assert better.exchange(m, 2, 1e8) == pytest.approx(f * NETWORK.exchange(m, 2, 1e8))
     assert better.exchange(1e5, 2, 1e9) == NETWORK.exchange(1e5, 2, 1e9)  # not measured there
@@ -60,16 +67,16 @@ def test_headers_are_most_of_what_a_link_carries_for_a_few_bytes() -> None:
 def test_at_the_break_even_rate_both_take_equally_long() -> None:
     plain = Iteration(computing=0.010, exchanges=1, message=1_600_000, copies=2, iterations=100)
     packed = Iteration(computing=0.030, exchanges=1, message=30_000, copies=2, iterations=150)
-    rate = break_even(packed, plain, NETWORK)
+    rate = break_even_rate(packed, plain, NETWORK)
     assert packed.seconds(NETWORK, rate) == pytest.approx(plain.seconds(NETWORK, rate))
     assert packed.seconds(NETWORK, rate / 2) < plain.seconds(NETWORK, rate / 2)
     assert packed.seconds(NETWORK, 2 * rate) > plain.seconds(NETWORK, 2 * rate)
 
 
-def test_what_is_never_or_always_faster_has_no_break_even() -> None:
+def test_what_is_never_or_always_faster_has_no_break_even_rate() -> None:
     plain = Iteration(0.010, 1, 1000, 2, 100)
-    assert break_even(Iteration(0.005, 1, 100, 2, 100), plain, NETWORK) == float("inf")
-    assert break_even(Iteration(0.020, 1, 2000, 2, 100), plain, NETWORK) == 0.0
+    assert break_even_rate(Iteration(0.005, 1, 100, 2, 100), plain, NETWORK) == float("inf")
+    assert break_even_rate(Iteration(0.020, 1, 2000, 2, 100), plain, NETWORK) == 0.0
 
 
 def test_measured_times_cross_where_their_lines_in_1_over_r_do() -> None:

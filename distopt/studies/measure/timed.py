@@ -1,22 +1,28 @@
-"""What is to be timed: every variant on every link in every round, each kept in a file of its own."""
+"""Timed runs: every variant on every link in every round, each kept in a file of its own."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distopt.core.errors import ConfigError
+from distopt.core import units as q
+from distopt.core.errors import ConfigError, DistoptError
 from distopt.core.files import write_whole
+from distopt.core.rank import this_rank
+from distopt.record.history import read_history
+from distopt.studies.measure import bed
 from distopt.studies.measure.link import Link
+from distopt.studies.measure.timing import time_run
+from distopt.studies.progress import ProgressView
 from distopt.studies.suite import Case, Suite
 
 FORMAT = 2  # of the files
 
 
 @dataclass(frozen=True)
-class Item:
-    """One timed run."""
+class TimedRun:
+    """A variant on a link in a round."""
 
     case: Case
     link: Link | None  # None: between real hosts, whose links are as they are
@@ -40,7 +46,7 @@ class Item:
         return self.case.folder / "timed" / f"{link}-{self.round}.json"
 
     def key(self, seconds: float) -> dict[str, Any]:
-        """What must be equal for a kept result to stand for this item."""
+        """What must be equal for a kept result to stand for this run."""
         resolved = json.loads(json.dumps(self.case.config.resolved(), default=str))
         return {"format": FORMAT, "config": resolved, "seconds": seconds}
 
@@ -59,13 +65,13 @@ class Item:
         return dict(found["result"]) if found["key"] == wanted else None
 
 
-def make_items(suite: Suite, links: Sequence[Link | None], rounds: int) -> list[Item]:
+def list_timed_runs(suite: Suite, links: Sequence[Link | None], rounds: int) -> list[TimedRun]:
     """List what is to be timed, so that variants and links alternate; one seed of each variant."""
     first: dict[str, Case] = {}
     for case in suite.cases:
         first.setdefault(case.label, case)
     return [
-        Item(case, link, number)
+        TimedRun(case, link, number)
         for number in range(1, rounds + 1)
         for link in links
         for case in first.values()
@@ -92,3 +98,39 @@ def require_hosts(suite: Suite, hosts: int | None) -> int:
             f"own: use --hosts {agents} (or leave it out), or --set problem.agents={hosts}."
         )
     return agents
+
+
+def time_in_turn(
+    runs: Sequence[TimedRun],
+    accuracies: Sequence[float],
+    seconds: float,
+    interfaces: Sequence[str] | None,
+    view: ProgressView,
+) -> dict[str, str]:
+    """Time one run after the other as one rank of many; return the failures by name."""
+    failures: dict[str, str] = {}
+    for run in runs:
+        view.begin(run.name)
+        try:
+            result = time_run(
+                run.case.config,
+                read_history(run.case.folder),
+                accuracies,
+                limit=limiter(run.link),
+                seconds=seconds,
+                interfaces=interfaces,
+            )
+        except DistoptError as error:
+            failures[run.name] = str(error)
+            view.failed(run.name, str(error))
+            continue
+        if this_rank() == 0:
+            run.keep(result, seconds)
+        pace = q.seconds(result["seconds_per_iteration"])
+        view.done(run.name, f"{result['iterations']} iterations, {pace} each")
+    return failures
+
+
+def limiter(link: Link | None) -> Callable[[], None]:
+    """Return what sets the rate of this rank's link; nothing outside a test bed."""
+    return lambda: bed.limit_here(link) if link and bed.inside() else None

@@ -1,0 +1,88 @@
+"""When compression pays: the rate of the links below which a variant is faster, measured and modelled."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from distopt.core import units as q
+from distopt.studies.measure.model import (
+    ExchangeModel,
+    break_even_rate,
+    crossing,
+    fit,
+    iteration,
+    measured_exchanges,
+)
+from distopt.studies.measure.summary import Variant
+
+
+def judge(variants: Sequence[Variant], accuracy: float, baseline: str) -> ExchangeModel | None:
+    """Add to every variant the rate below which it is faster than the baseline to an accuracy.
+
+    Returns
+    -------
+    ExchangeModel or None
+        The model fitted to the bare exchanges of all variants; None without several rates.
+    """
+    points = measured_exchanges(variants)
+    network = fit(points) if len({p.rate for p in points}) > 1 else None
+    base = next((v for v in variants if v["variant"] == baseline), None)
+    for v in variants:
+        if base is None or v is base or len(times(v, accuracy)) < 2:
+            continue
+        v["break_even"] = {
+            "against": baseline,
+            "accuracy": accuracy,
+            "measured": measured(v, base, accuracy),
+            "model": modelled(v, base, accuracy, network) if network else None,
+        }
+    return network
+
+
+def times(variant: Variant, accuracy: float) -> dict[float, float]:
+    """Map the rates (bit/s; inf without a limit) to the seconds to an accuracy."""
+    return {
+        (e["rate"] or np.inf): t["seconds"]
+        for e in variant["links"]
+        for t in e["accuracies"]
+        if t and t["accuracy"] == accuracy
+    }
+
+
+def measured(one: Variant, other: Variant, accuracy: float) -> float | str | None:
+    """Return the rate at which the measured times cross, or which is faster at all of them."""
+    mine, theirs = times(one, accuracy), times(other, accuracy)
+    rates = sorted(set(mine) & set(theirs))
+    if not rates:
+        return None
+    faster = [mine[r] < theirs[r] for r in rates]
+    if all(faster):
+        return "always"
+    if not any(faster):
+        return "never"
+    return crossing(rates, [mine[r] for r in rates], [theirs[r] for r in rates])
+
+
+def modelled(
+    one: Variant, other: Variant, accuracy: float, network: ExchangeModel
+) -> float | str | None:
+    """Return the rate at which the modelled times cross, "always" or "never"."""
+    parts = []
+    for v in (one, other):
+        fastest = max(v["links"], key=lambda e: e["rate"] or np.inf)
+        reached = next((t for t in fastest["accuracies"] if t and t["accuracy"] == accuracy), None)
+        if reached is None or not fastest["bare"]:
+            return None
+        parts.append(iteration(v, fastest, reached["iterations"]))
+    mine, theirs = parts
+    rate = break_even_rate(mine, theirs, network)
+    return "never" if rate == 0 else "always" if np.isinf(rate) else rate
+
+
+def network_sentence(network: ExchangeModel | Mapping[str, float]) -> str:
+    """Say what an exchange takes by the model."""
+    n = network if isinstance(network, ExchangeModel) else ExchangeModel(**network)
+    return (
+        f"An exchange takes {q.seconds(n.alpha)} + {n.beta * 1e9:.2g} ns a byte + {n.sigma:.2f} times "
+        "what its packets take at the link's rate (fitted)."
+    )
