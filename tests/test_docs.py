@@ -1,6 +1,8 @@
 """Examples in the documentation run, and links lead somewhere."""
 
+import doctest
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,31 @@ def test_pages_of_algorithms_have_the_same_headings():
             lines = page.read_text().splitlines()
             assert lines[0].startswith(f"# {page.stem}: ")
             assert [line[3:] for line in lines if line.startswith("## ")] == wanted, page.name
+
+
+def test_the_street_is_the_contract():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (contract,) = project["tool"]["importlinter"]["contracts"]
+    assert [f"distopt.{room}" for room in rooms] == contract["layers"]
+
+
+def test_the_value_travels_as_the_architecture_page_says(tmp_path, monkeypatch):
+    page = ROOT / "docs" / "architecture.md"
+    for kind, name in (("text", "x0.txt"), ("toml", "tiny.toml")):
+        (block,) = re.findall(rf"```{kind}\n(.*?)```", page.read_text(), re.DOTALL)
+        (tmp_path / name).write_text(block)
+    monkeypatch.chdir(tmp_path)
+    failed, attempted = doctest.testfile(str(page), module_relative=False)
+    assert failed == 0
+    assert attempted > 0
+
+
+def test_files_named_on_the_architecture_page_exist():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = re.findall(r"[\s`(]((?:\w+/)+\w+\.(?:py|toml))", page)
+    assert named
+    folders = (ROOT, ROOT / "distopt")
+    missing = [n for n in named if "NAME" not in n and not any((f / n).is_file() for f in folders)]
+    assert missing == []
