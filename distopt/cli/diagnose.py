@@ -1,18 +1,19 @@
 """``distopt diagnose``: the PL* condition of a network, measured."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from distopt.cli import options
+from distopt.cli.deliver import deliver_tables
 from distopt.cli.options import How
 from distopt.core.errors import ConfigError
 from distopt.core.rank import this_rank
 from distopt.mpirun.launcher import limit_threads
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    pass
 
 
 def diagnose(
@@ -55,6 +56,7 @@ def diagnose(
         ),
     ] = 4096,
     as_json: options.AsJson = False,
+    as_table: options.AsTable = None,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -62,11 +64,12 @@ def diagnose(
 
     Tangent kernel, Hessians, PL ratio, radii; numbers in diagnosis.h5, figures beside it.
     """
-    how = How(settings, simulate=True, as_json=as_json, quiet=quiet)
+    how = How(settings, simulate=True, as_json=as_json, format=as_table, quiet=quiet)
     if this_rank() is not None:
         raise ConfigError("diagnose works in one process; start it without mpirun or srun.")
     limit_threads(path if path.is_file() else path / "config.toml", settings)
-    from distopt.show import network_figures, tables
+    from distopt.core.files import write_files
+    from distopt.show import network_figures
     from distopt.show.figures import png
     from distopt.studies import diagnosis
 
@@ -77,48 +80,22 @@ def diagnose(
                 "--at and --set are for a CONFIG; of a run its checkpoints are measured "
                 "(run.checkpoint_every and run.keep say which there are)."
             )
-        place = out or path
+        folder = out or path
         found = diagnosis.diagnose_run(path, request)
     else:
         from distopt.config.build import load_config
 
         config = load_config(path, settings)
-        place = out or Path("runs") / f"{path.stem}-diagnosis"
+        folder = out or Path("runs") / f"{path.stem}-diagnosis"
         found = (
-            diagnosis.diagnose_along(config, at, place, request)
+            diagnosis.diagnose_along(config, at, folder, request)
             if at
             else diagnosis.diagnose_start(config, request)
         )
     draw = network_figures.along_run if len(found.rows) > 1 else network_figures.at_start
-    diagnosis.write_diagnosis(found, place / "diagnosis.h5")
+    diagnosis.write_diagnosis(found, folder / "diagnosis.h5")
     figures = {"diagnosis.png": draw(found), "recovered.png": network_figures.recovered(found)}
-    written = write_files(place, {name: png(figure) for name, figure in figures.items()})
-    deliver_table(
-        tables.of_diagnosis(found), [place / "diagnosis.h5", *written], found.to_json(), how
-    )
-
-
-def write_files(folder: Path, contents: dict[str, bytes]) -> list[Path]:
-    """Write files into a folder, which may have to be made; return their paths."""
-    from distopt.core.files import write_whole
-
-    for name, content in contents.items():
-        write_whole(folder / name, content)
-    return [folder / name for name in contents]
-
-
-def deliver_table(
-    tables: "tuple[list[Table], list[str]]", written: list[Path], result: dict[str, Any], how: How
-) -> None:
-    """Print tables with the sentences under them, or one JSON object."""
-    from distopt.show import console
-
-    if how.as_json:
-        console.write_json(result | {"files": [str(path) for path in written]})
-    elif not how.quiet:
-        terminal = console.output()
-        for table in tables[0]:
-            terminal.print(table)
-        for sentence in tables[1]:
-            terminal.print(sentence, style="dim", markup=False)
-        terminal.print(f"written: {', '.join(map(str, written))}", markup=False)
+    written = write_files(folder, {name: png(figure) for name, figure in figures.items()})
+    written = [folder / "diagnosis.h5", *written]
+    told = found.to_json() | {"files": [str(path) for path in written]}
+    deliver_tables([diagnosis.tabulate(found)], [told], written, how)

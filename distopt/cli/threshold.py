@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from distopt.cli import options
-from distopt.cli.diagnose import deliver_table, write_files
+from distopt.cli.deliver import deliver_tables
 from distopt.cli.options import How
 from distopt.cli.start import start
 from distopt.core.rank import this_rank
@@ -36,6 +36,7 @@ def threshold(
         bool, typer.Option("--overwrite", help="Start over instead of going on.")
     ] = False,
     as_json: options.AsJson = False,
+    as_table: options.AsTable = None,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
     mpirun_args: options.MpirunArgs = "",
@@ -44,7 +45,7 @@ def threshold(
 
     The command goes on where it stopped: threshold.h5 keeps every finished job.
     """
-    how = How(settings, False, workers, mpirun_args, as_json, quiet=quiet)
+    how = How(settings, False, workers, mpirun_args, as_json, as_table, quiet)
     find_thresholds(config, out or Path("runs") / config.stem, jobs, overwrite, how)
 
 
@@ -54,30 +55,35 @@ def find_thresholds(config: Path, out: Path, jobs: int, overwrite: bool, how: Ho
     path = out / "threshold.h5"
     with failing_together():
         from distopt.show.console import make_view
-        from distopt.studies import sweep as sweeps
+        from distopt.studies import farm
+        from distopt.studies.sweep import load_sweep
+        from distopt.studies.trials import Trials, tabulate
 
-        sweep = sweeps.load_sweep(config, how.settings)
+        sweep = load_sweep(config, how.settings)
         rank = this_rank()
-        results = sweeps.Results.opened(path, sweep, overwrite) if rank in {None, 0} else None
+        trials = Trials.opened(path, sweep, overwrite) if rank in {None, 0} else None
         with make_view(how.quiet) as view:
             if rank is not None:
-                sweeps.farm_over_ranks(results, view)
+                farm.farm_over_ranks(trials, view)
                 tell("over")
-            elif how.ranks is None:
-                sweeps.farm_over_processes(results, jobs, view)
+            elif how.ranks is None and trials is not None:
+                farm.farm_over_processes(trials, jobs, view)
     if rank is not None and (rank > 0 or PARENT in os.environ):
         return
     if how.ranks is not None and rank is None:
         arguments = ["threshold", str(config), "--out", str(out), *["--overwrite"] * overwrite]
         start(farm_line(how)(arguments), how)
-        results = sweeps.Results.opened(path, sweep, overwrite=False)
-    assert results is not None
-    from distopt.show import network_figures, tables
+        trials = Trials.opened(path, sweep, overwrite=False)
+    assert trials is not None
+    from distopt.core.files import write_files
+    from distopt.show import network_figures
     from distopt.show.figures import png
 
-    results.save()
-    written = write_files(out, {"threshold.png": png(network_figures.against_width(results))})
-    deliver_table(tables.of_sweep(results), [path, *written], results.to_json(), how)
+    trials.save()
+    figure = network_figures.against_width(trials)
+    written = [path, *write_files(out, {"threshold.png": png(figure)})]
+    told = trials.to_json() | {"files": [str(path) for path in written]}
+    deliver_tables([tabulate(trials)], [told], written, how)
 
 
 def farm_line(how: How) -> Callable[[list[str]], list[str]]:

@@ -13,20 +13,7 @@ from distopt.core.arrays import F64
 from distopt.problems.costs.networks.data import dictionary
 from distopt.show.figures import COLOURS, INK, canvas, curve, dress, line
 from distopt.studies.diagnosis import Diagnosis, network
-from distopt.studies.sweep import Results
-
-NAMES = {"lista": "LISTA", "admm_csnet": "ADMM-CSNet", "ffnn": "fully connected"}
-
-
-def title(found: Diagnosis) -> str:
-    """Say which network it is."""
-    f = network(found.config)
-    samples = "patches" if f.data == "patches" else f"{f.data} samples"
-    return (
-        f"{NAMES.get(found.name, found.name)}, m = {f.m}, n = {f.n}, {f.layers} layers, "
-        f"T = {f.samples} {samples}, {found.config.problem.agents} agents"
-    )
-
+from distopt.studies.trials import Trials
 
 # What `along_run` draws beside the NMSE: titles, and the quantities under them.
 ALONG = {
@@ -64,7 +51,7 @@ def along_run(found: Diagnosis) -> Figure:
         for axis, (words, names) in zip(axes[1:], ALONG.items(), strict=True):
             several(axis, at, found, names)
             finish(axis, words)
-        figure.suptitle(title(found), x=0.01, ha="left", fontsize=10.5)
+        figure.suptitle(found.title, x=0.01, ha="left", fontsize=10.5)
     return figure
 
 
@@ -104,7 +91,7 @@ def at_start(found: Diagnosis) -> Figure:
             },
         )
         axes[2].set_title("Sufficient condition")
-        figure.suptitle(f"{title(found)}, at the start", x=0.01, ha="left", fontsize=10.5)
+        figure.suptitle(f"{found.title}, at the start", x=0.01, ha="left", fontsize=10.5)
     return figure
 
 
@@ -133,7 +120,7 @@ def recovered(found: Diagnosis) -> Figure:
             handles, labels = axes[0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside lower center", ncols=2)
         figure.suptitle(
-            f"{title(found)}, iteration {row['iteration']}: NMSE {q.small(row['nmse'])} in training, "
+            f"{found.title}, iteration {row['iteration']}: NMSE {q.small(row['nmse'])} in training, "
             f"{q.small(row['nmse_held_out'])} on other samples", x=0.01, ha="left", fontsize=10.5,
         )  # fmt: skip
     return figure
@@ -162,14 +149,14 @@ def signal(axis: Axes, target: F64, given: F64) -> None:
     axis.set_xticks([0, target.size - 1])
 
 
-def against_width(results: Results) -> Figure:
+def against_width(trials: Trials) -> Figure:
     """Draw the threshold, lambda_min and the Hessian norm against the width, for each network."""
-    sweep = results.sweep
-    s = sweep.settings
+    sweep = trials.sweep
+    s = sweep.section
     with canvas(4, 15.0, 4.1) as (figure, axes):
         for number, label in enumerate(sweep.networks):
             look = line(number) | {"marker": "o", "ms": 4}
-            reached = [results.threshold(label, m) for m in s.widths]
+            reached = [trials.threshold(label, m) for m in s.widths]
             known = [float(T) if T else np.nan for T in reached]
             axes[0].plot(s.widths, known, label=label, **look)
             none = [m for m, T in zip(s.widths, reached, strict=True) if not T]
@@ -178,9 +165,9 @@ def against_width(results: Results) -> Figure:
                     none, [s.samples[0] / 2] * len(none), ls="", marker="v", ms=12 - 2.5 * number,
                     color=look["color"], mfc="none",
                 )  # fmt: skip
-            nmse_of_samples(axes[1], results, label, max(s.widths), look)
-            starts(axes[2], results, label, "kernel_smallest", look)
-            starts(axes[3], results, label, "output_curvature", look)
+            nmse_of_samples(axes[1], trials, label, max(s.widths), look)
+            starts(axes[2], trials, label, "kernel_smallest", look)
+            starts(axes[3], trials, label, "output_curvature", look)
         axes[1].axhline(s.target, color="#777777", lw=0.9, ls=":")
         goal = f"NMSE {q.power(s.target)}, {s.epochs:,} epochs"
         for axis, words, label in (
@@ -203,7 +190,7 @@ def against_width(results: Results) -> Figure:
         axes[0].set_ylim(0.4 * s.samples[0], 1.3 * s.samples[-1])
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-        if any(results.threshold(n, m) is None for n in sweep.networks for m in s.widths):
+        if any(trials.threshold(n, m) is None for n in sweep.networks for m in s.widths):
             axes[0].annotate(
                 "triangle: not even the smallest T", (0.03, 0.93), xycoords="axes fraction",
                 size=8, color="#777777",
@@ -211,22 +198,22 @@ def against_width(results: Results) -> Figure:
     return figure
 
 
-def nmse_of_samples(axis: Axes, results: Results, label: str, m: int, look: dict[str, Any]) -> None:
+def nmse_of_samples(axis: Axes, trials: Trials, label: str, m: int, look: dict[str, Any]) -> None:
     """Draw the NMSE that was reached against T, one line for each seed."""
-    for seed in results.sweep.settings.seeds:
-        trials = [t for t in results.of(label, m) if t.seed == seed]
-        axis.plot([t.samples for t in trials], [t.descent.nmse for t in trials], **look)
+    for seed in trials.sweep.section.seeds:
+        climbed = [t for t in trials.of(label, m) if t.seed == seed]
+        axis.plot([t.samples for t in climbed], [t.descent.nmse for t in climbed], **look)
 
 
-def starts(axis: Axes, results: Results, label: str, name: str, look: dict[str, Any]) -> None:
+def starts(axis: Axes, trials: Trials, label: str, name: str, look: dict[str, Any]) -> None:
     """Draw the median over the seeds of one quantity of the start points."""
-    sweep = results.sweep
+    sweep = trials.sweep
     found = []
     for m in sweep.measured:
         values = [
-            results.starts[label, m, seed][name]
-            for seed in sweep.settings.seeds
-            if (label, m, seed) in results.starts
+            trials.starts[label, m, seed][name]
+            for seed in sweep.section.seeds
+            if (label, m, seed) in trials.starts
         ]
         found.append(float(np.median(values)) if values else np.nan)
     axis.plot(sweep.measured, found, **look)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from distopt.config.build import Config, load_config
+from distopt.core import units as q
 from distopt.core.arrays import F64
 from distopt.core.errors import CheckpointError, ConfigError
 from distopt.engine.run import resume, run
@@ -21,6 +22,7 @@ from distopt.record import checkpoint
 from distopt.record.hdf5 import write_arrays
 from distopt.record.history import read_history
 from distopt.record.series import Series
+from distopt.studies.results import Column, Results
 from distopt.theory.pl_star import DENSE, Report, curvature_bound, diagnose
 
 FORMAT = 1
@@ -47,6 +49,26 @@ QUANTITIES: dict[str, Series] = {
     "allowed_radius": Series("1", "radius that the sufficient condition allows around this point"),
     "needed_radius": Series("1", "radius that gradient descent is known to need"),
     "condition_holds": Series("1", "1 if the needed radius is within the allowed one", "i8"),
+}
+
+NAMES = {"lista": "LISTA", "admm_csnet": "ADMM-CSNet", "ffnn": "fully connected"}
+
+HEADERS = {  # of the quantities that people see
+    "iteration": "iteration",
+    "nmse": "NMSE,\ntraining",
+    "nmse_held_out": "NMSE,\nother samples",
+    "gradient_norm": "gradient\nnorm",
+    "pl_ratio": "PL ratio\nr'Kr / r'r",
+    "kernel_smallest": "smallest\neigenvalue of K",
+    "kernel_largest": "largest\neigenvalue of K",
+    "pl_constant": "mu of\nthe loss",
+    "loss_curvature": "Hessian norm\nof the loss",
+    "output_curvature": "of a single\noutput",
+    "sample_curvature": "of a sample's\noutputs",
+    "curvature_bound": "explicit\nbound of it",
+    "moved": "distance\nmoved",
+    "allowed_radius": "radius\nallowed",
+    "needed_radius": "radius\nneeded",
 }
 
 
@@ -94,9 +116,14 @@ class Diagnosis:
     pictures: dict[str, F64] = field(default_factory=dict)
 
     @property
-    def name(self) -> str:
-        """The network."""
-        return self.config.problem.name
+    def title(self) -> str:
+        """Which network it is."""
+        f, name = network(self.config), self.config.problem.name
+        samples = "patches" if f.data == "patches" else f"{f.data} samples"
+        return (
+            f"{NAMES.get(name, name)}, m = {f.m}, n = {f.n}, {f.layers} layers, T = {f.samples} {samples}, "
+            f"{self.config.problem.agents} agents"
+        )
 
     @property
     def samples(self) -> int:
@@ -281,6 +308,44 @@ def row(iteration: int, r: Report, held_out: float, limit: float) -> dict[str, f
         "needed_radius": r.condition.needed_radius,
         "condition_holds": int(r.condition.holds),
     }
+
+
+def tabulate(found: Diagnosis) -> Results:
+    """Make the table of a diagnosis: a row for each point."""
+    columns = [
+        Column(name, HEADERS.get(name, name), "", series.description,
+               None if series.dtype == "i8" else lambda value: q.small(value, 3), shown=name in HEADERS)
+        for name, series in QUANTITIES.items()
+    ]  # fmt: skip
+    return Results(found.title, columns, found.rows, notes_on(found))
+
+
+def notes_on(found: Diagnosis) -> list[str]:
+    """Say what the numbers mean: how far to believe them, whether the condition holds, the rate."""
+    first = found.rows[0]
+    doubtful = [
+        f"Iteration {row['iteration']}: {told}."
+        for row, told in zip(found.rows, found.told, strict=True)
+        if not row["kernel_reliable"]
+    ]
+    notes = doubtful[:3]
+    if len(doubtful) > 3:
+        notes.append(f"So it is at {len(doubtful) - 3} more points.")
+    ratio = first["needed_radius"] / max(first["allowed_radius"], 1e-300)
+    notes.append(
+        "The sufficient condition holds at the start."
+        if first["condition_holds"]
+        else f"The sufficient condition does not hold at the start: the needed radius is {q.small(ratio)} "
+        "times the allowed one. That says nothing about whether training converges (docs: networks)."
+    )
+    if np.isfinite(found.eta):
+        iterations, nmse = found.curve
+        above = int((nmse > found.bound(iterations) * (1 + 1e-12)).sum())
+        notes.append(
+            f"The rate exp(-eta mu t) with the smallest measured mu = {q.small(found.rate)} is exceeded at "
+            f"{above} of {nmse.size} records."
+        )
+    return notes
 
 
 def write_diagnosis(found: Diagnosis, path: Path) -> None:

@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 
 from distopt.cli.app import app
 from distopt.core.errors import CheckpointError, ConfigError
-from distopt.studies import sweep as sweeps
-from distopt.studies.sweep import Results, farm, load_sweep
+from distopt.studies import farm as farming
+from distopt.studies.farm import farm
+from distopt.studies.sweep import load_sweep
 from distopt.studies.threshold import threshold, trial
+from distopt.studies.trials import Trials, tabulate
 
 SWEEP = """
 [threshold]
@@ -42,7 +44,7 @@ def finished(tmp_path_factory):
     """The whole sweep, done once: its file of results."""
     folder = tmp_path_factory.mktemp("sweep")
     (folder / "sweep.toml").write_text(SWEEP)
-    results = Results.opened(folder / "threshold.h5", load_sweep(folder / "sweep.toml"), False)
+    results = Trials.opened(folder / "threshold.h5", load_sweep(folder / "sweep.toml"), False)
     farm(results, ThreadPoolExecutor(1))
     return results
 
@@ -54,7 +56,7 @@ def written(tmp_path, text=SWEEP):
 
 def test_the_farm_climbs_and_stops_at_the_first_failure(finished):
     sweep = finished.sweep
-    assert sweep.settings.samples == (1, 2, 4)
+    assert sweep.section.samples == (1, 2, 4)
     seen = {True: 0, False: 0}
     for label in ("LISTA", "ffnn"):
         for m in (6, 8):
@@ -79,7 +81,7 @@ def test_the_file_is_read_by_h5py_alone_and_gives_everything_back(finished):
         assert set(file["trials/network"].asstr()[()]) == {"LISTA", "ffnn"}
         assert file["trials/nmse"].shape == (len(finished.trials),)
         assert file.attrs["target"] == 0.05
-    again = Results.opened(finished.path, finished.sweep, False)
+    again = Trials.opened(finished.path, finished.sweep, False)
     assert again.trials == finished.trials
     assert again.to_json() == finished.to_json()
 
@@ -91,8 +93,8 @@ class StopError(Exception):
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_a_farm_that_was_stopped_goes_on(finished, tmp_path, monkeypatch, jobs):
     sweep, counted = written(tmp_path), []
-    work = sweeps.work
-    monkeypatch.setattr(sweeps, "work", lambda *place: counted.append(place[1:]) or work(*place))
+    work = farming.work
+    monkeypatch.setattr(farming, "work", lambda *place: counted.append(place[1:]) or work(*place))
     saved = []
 
     def stop(done):
@@ -100,27 +102,27 @@ def test_a_farm_that_was_stopped_goes_on(finished, tmp_path, monkeypatch, jobs):
         if len(saved) == 7:
             raise StopError
 
-    results = Results.opened(tmp_path / "threshold.h5", sweep, False)
+    results = Trials.opened(tmp_path / "threshold.h5", sweep, False)
     pool = ThreadPoolExecutor(jobs)
     with pytest.raises(StopError):
         farm(results, pool, stop)
     pool.shutdown(wait=True)
     counted.clear()
-    again = Results.opened(tmp_path / "threshold.h5", sweep, False)
+    again = Trials.opened(tmp_path / "threshold.h5", sweep, False)
     assert len(again.trials) + len(again.starts) == 7
     farm(again, ThreadPoolExecutor(jobs))
     assert len(counted) == len(finished.trials) + len(finished.starts) - 7
     assert again.trials == finished.trials
     assert again.starts == finished.starts
     counted.clear()
-    farm(Results.opened(tmp_path / "threshold.h5", sweep, False), ThreadPoolExecutor(1))
+    farm(Trials.opened(tmp_path / "threshold.h5", sweep, False), ThreadPoolExecutor(1))
     assert counted == []
 
 
 def test_a_wider_sweep_goes_on_with_the_same_file(finished, tmp_path):
     shutil.copy(finished.path, tmp_path)
     wider = written(tmp_path, SWEEP.replace("widths = [6, 8]", "widths = [6, 8, 10]"))
-    results = Results.opened(tmp_path / "threshold.h5", wider, False)
+    results = Trials.opened(tmp_path / "threshold.h5", wider, False)
     assert results.trials == finished.trials
     assert results.next_samples("LISTA", 10, 0) == 1
 
@@ -136,14 +138,14 @@ def test_a_wider_sweep_goes_on_with_the_same_file(finished, tmp_path):
 def test_a_file_of_another_sweep_is_refused(finished, tmp_path, old, new, sentence):
     other = written(tmp_path, SWEEP.replace(old, new))
     with pytest.raises(CheckpointError, match=sentence):
-        Results.opened(finished.path, other, False)
-    assert Results.opened(finished.path, other, True).trials == {}
+        Trials.opened(finished.path, other, False)
+    assert Trials.opened(finished.path, other, True).trials == {}
 
 
 def test_a_damaged_file_is_refused(tmp_path):
     (tmp_path / "threshold.h5").write_bytes(b"no HDF5 at all")
     with pytest.raises(CheckpointError, match=r"cannot be read as results of a sweep"):
-        Results.opened(tmp_path / "threshold.h5", written(tmp_path), False)
+        Trials.opened(tmp_path / "threshold.h5", written(tmp_path), False)
 
 
 @pytest.mark.parametrize(
@@ -194,10 +196,23 @@ def test_the_command(finished, tmp_path):
     assert np.isfinite([start["kernel_smallest"] for start in told["starts"]]).all()
 
 
+def test_the_table_has_a_row_for_each_seed(finished):
+    table = tabulate(finished)
+    assert [(row["network"], row["m"], row["seed"]) for row in table.rows] == [
+        (label, m, seed) for label in ("LISTA", "ffnn") for m in (6, 8) for seed in (0, 1)
+    ]
+    for row in table.rows:
+        climbed = [t for t in finished.of(row["network"], row["m"]) if t.seed == row["seed"]]
+        by_key = {column.key: column for column in table.columns}
+        for t in climbed:
+            assert (by_key[f"nmse_{t.samples}"].text(row) == "pass") == t.passed
+    assert finished.threshold("LISTA", 6) == (table.rows[0]["threshold"] or None)
+
+
 def test_a_setting_changes_the_sweep(tmp_path):
     (tmp_path / "sweep.toml").write_text(SWEEP)
     sweep = load_sweep(tmp_path / "sweep.toml", ["threshold.epochs=7", "problem.snr=5"])
-    assert sweep.settings.epochs == 7
+    assert sweep.section.epochs == 7
     assert {family.snr for family in sweep.networks.values()} == {5}
     assert replace(sweep, text="") != sweep
 
@@ -210,5 +225,5 @@ def test_processes_and_ranks_find_the_same(finished, tmp_path, how):
         app, ["threshold", str(tmp_path / "sweep.toml"), "--out", str(tmp_path / "out"), "-q", *how]
     )
     assert done.exit_code == 0, done.output
-    found = Results.opened(tmp_path / "out" / "threshold.h5", finished.sweep, False)
+    found = Trials.opened(tmp_path / "out" / "threshold.h5", finished.sweep, False)
     assert found.trials == finished.trials

@@ -1,0 +1,111 @@
+"""Do the jobs of a sweep side by side: in processes of this machine, or in the ranks of an MPI job."""
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from typing import cast
+
+from threadpoolctl import threadpool_limits
+
+from distopt.core import units as q
+from distopt.core.errors import TransportError
+from distopt.mpirun.job import end_with_parent
+from distopt.studies.progress import ProgressView
+from distopt.studies.sweep import Sweep
+from distopt.studies.threshold import Trial, trial
+from distopt.studies.trials import Start, Trials
+from distopt.theory.pl_star import diagnose
+
+
+def work(sweep: Sweep, label: str, m: int, seed: int, samples: int | None) -> Trial | Start:
+    """Do one job: a trial, or without `samples` the start point."""
+    family, s = sweep.family(label, m), sweep.section
+    with threadpool_limits(1):
+        if samples is None:
+            smallest = replace(family, samples=s.samples[0])
+            cost = smallest.cost(0, 1, seed)
+            return Start(label, m, seed, s.samples[0], diagnose(cost, cost.start))
+        return trial(family, samples, seed, s.target, s.epochs, s.first, s.halvings, label)
+
+
+def farm(
+    trials: Trials, pool: Executor, tell: Callable[[Trial | Start], None] = lambda done: None
+) -> None:
+    """Do all jobs of a sweep that are not done, side by side; save after each.
+
+    A network's next T is submitted when the one before has passed, so only what is needed is done.
+    """
+    sweep = trials.sweep
+    s = sweep.section
+    waiting: dict[Future[Trial | Start], tuple[str, int, int]] = {}
+
+    def submit(key: tuple[str, int, int], samples: int | None) -> None:
+        waiting[pool.submit(work, sweep, *key, samples)] = key
+
+    for seed in s.seeds:
+        for label in sweep.networks:
+            for m in sorted(s.widths, reverse=True):  # the long ones first
+                samples = trials.next_samples(label, m, seed)
+                if samples is not None:
+                    submit((label, m, seed), samples)
+            for m in sweep.measured:
+                if (label, m, seed) not in trials.starts:
+                    submit((label, m, seed), None)
+    try:
+        while waiting:
+            finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in finished:
+                key = waiting.pop(future)
+                done = future.result()
+                trials.add(done)
+                trials.save()
+                tell(done)
+                if isinstance(done, Trial):
+                    samples = trials.next_samples(*key)
+                    if samples is not None:
+                        submit(key, samples)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
+def describe(done: Trial | Start) -> tuple[str, str]:
+    """Name a finished job and say what it found, for progress."""
+    name = f"{done.network}, m = {done.m}, seed {done.seed}"
+    if isinstance(done, Start):
+        return f"{name}, at the start", str(done.report.kernel)
+    d = done.descent
+    what = "passed" if done.passed else "failed"
+    return f"{name}, T = {done.samples}", f"{what}: NMSE {q.small(d.nmse)} in {d.epochs} epochs"
+
+
+def farm_over_processes(trials: Trials, jobs: int, view: ProgressView) -> None:
+    """Work in so many processes of this machine."""
+    context = multiprocessing.get_context("spawn")  # no fork: numba and BLAS have threads
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=follow_parent) as pool:
+        try:
+            farm(trials, pool, lambda done: view.done(*describe(done)))
+        except BrokenProcessPool:
+            raise TransportError(
+                "A process of --jobs was ended from outside (out of memory?). What is done is saved; the "
+                "same command goes on, perhaps with fewer --jobs."
+            ) from None
+
+
+def follow_parent() -> None:
+    """End this process when its parent ends."""
+    if obey := end_with_parent():
+        obey()
+
+
+def farm_over_ranks(trials: Trials | None, view: ProgressView) -> None:
+    """Work in the ranks of this MPI job: rank 0 deals, the others work; alone it does both."""
+    from mpi4py import MPI
+    from mpi4py.futures import MPICommExecutor
+
+    with MPICommExecutor(MPI.COMM_WORLD, root=0) as pool:
+        if pool is not None:
+            assert trials is not None
+            farm(trials, cast("Executor", pool), lambda done: view.done(*describe(done)))
