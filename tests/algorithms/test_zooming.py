@@ -62,7 +62,7 @@ def test_scale_grows_back_from_far_too_small():
     compressor.decode_add(out[:used], 0.0, h, KEY, other, Workspace())
     for _ in range(150):
         used = compressor.encode(x - h, out, KEY, state, Workspace())
-        compressor.decode_add(out[:used], 0.8, h, KEY, other)
+        compressor.decode_add(out[:used], 0.8, h, KEY, other, Workspace())
     assert np.abs(x - h).max() < 1e-3
 
 
