@@ -297,7 +297,7 @@ class Agent:
             f"{self.iteration}: {reason}."
         )
 
-    def forget(self) -> None:
+    def reset_codecs(self) -> None:
         """Put all adaptive compressor states back to the start, as both ends of every edge must."""
         fresh = self.compressor.new_state(self.dimension)
         for state in [*self._encoders, *(state for states in self._decoders for state in states)]:

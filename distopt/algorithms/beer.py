@@ -5,10 +5,10 @@ from typing import Self
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Step
+from distopt.algorithms.base import AUTO, Fraction, Positive, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
-from distopt.algorithms.state import State, View
-from distopt.algorithms.updates import descend, track
+from distopt.algorithms.state import State
+from distopt.algorithms.tracking import CompressedTracking
 from distopt.core.arrays import F64
 from distopt.core.parameters import parameters
 from distopt.theory.facts import Facts
@@ -16,7 +16,7 @@ from distopt.theory.rules import lag_at_one, mixing_step, tracking_step
 
 
 @parameters("algorithm")
-class Beer(Algorithm):
+class Beer(CompressedTracking):
     """BEER (Zhao, Li, Li, Richtarik and Chi, "BEER: Fast O(1/T) rate for decentralized nonconvex
     optimization with communication compression"); docs: beer.
 
@@ -40,28 +40,15 @@ class Beer(Algorithm):
         return mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
 
     def init(self, agent: Agent, x0: F64) -> State:
-        d, s = agent.dimension, State()
-        s.keep(x=x0.copy(), y=np.empty(d), g=np.empty(d))
-        s.keep(hx=agent.new_memory(self.memory))
-        s.keep(hy=agent.new_memory(self.memory))
-        if self.memory_start == "x0":
-            s.hx.start_at(x0)
+        s = super().init(agent, x0)
         s.keep(mixed_x=s.hx.mixed, mixed_y=s.hy.mixed)  # used in the next iteration
-        s.work(dx=np.empty(d), dy=np.empty(d), g_next=np.empty(d))
-        agent.gradient(s.x, out=s.g)
-        s.y[:] = s.g
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
-        descend(s.x, s.mixed_x, s.y, self.gamma, self.eta)
+        self.descend(s, s.mixed_x, s.y)
         agent.gradient(s.x, out=s.g_next)
-        track(s.y, s.mixed_y, s.g_next, s.g, self.gamma)
-        s.g, s.g_next = s.g_next, s.g
+        self.track(s, s.mixed_y)
         np.subtract(s.x, s.hx.own, out=s.dx)
         np.subtract(s.y, s.hy.own, out=s.dy)
         received = yield agent.pack(k, x=s.dx, y=s.dy)
         agent.mix(received, s.hx, s.hy)
-
-    def view(self, s: State) -> View:
-        memories = {"x": (s.x, s.hx), "y": (s.y, s.hy)}
-        return View(s.x, gradient=s.g, tracker=s.y, memories=memories)

@@ -5,23 +5,18 @@ from typing import Self
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.arithmetic import (
-    ArithmeticField,
-    make_numbers,
-    refuse_in_fixed_point,
-    saturations,
-)
-from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Step
+from distopt.algorithms.arithmetic import ArithmeticField
+from distopt.algorithms.base import AUTO, Fraction, Positive, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
-from distopt.algorithms.state import State, View
-from distopt.core.arrays import F64
+from distopt.algorithms.state import State
+from distopt.algorithms.tracking import CompressedTracking
 from distopt.core.parameters import parameters
 from distopt.theory.facts import Facts
 from distopt.theory.rules import following, mixing_step, tracking_step
 
 
 @parameters("algorithm")
-class CompressedTracking1(Algorithm):
+class CompressedTracking1(CompressedTracking):
     """Compressed gradient tracking for class 1, bounded relative compression error.
 
     Agent i, iteration k (docs: cgt1; derived there, in the setting of Xu, Yi, Wen, Shi, Johansson and
@@ -42,39 +37,16 @@ class CompressedTracking1(Algorithm):
 
     lyapunov = "V1"
 
-    def __post_init__(self) -> None:
-        if self.memory != "replicas":
-            refuse_in_fixed_point(self.arithmetic, "memory", self.memory, '"replicas"')
-        if self.memory_start != "zeros":
-            refuse_in_fixed_point(self.arithmetic, "memory_start", self.memory_start, '"zeros"')
-
     def choose(self, facts: Facts) -> Self:
         found = following(facts.compressor, facts.dimension)
         mixing = self.with_numbers(alpha=found.alpha, gamma=mixing_step(facts, found.lag))
         return mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
-
-    def init(self, agent: Agent, x0: F64) -> State:
-        d, s = agent.dimension, State()
-        s.keep(x=x0.copy(), y=np.empty(d), g=np.empty(d))
-        s.keep(hx=agent.new_memory(self.memory))
-        s.keep(hy=agent.new_memory(self.memory))
-        if self.memory_start == "x0":
-            s.hx.start_at(x0)
-        s.work(dx=np.empty(d), dy=np.empty(d), g_next=np.empty(d))
-        agent.gradient(s.x, out=s.g)
-        s.y[:] = s.g
-        s.numbers = make_numbers(self.arithmetic, agent, s, self.gamma)
-        return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
         np.subtract(s.x, s.hx.own, out=s.dx)
         np.subtract(s.y, s.hy.own, out=s.dy)
         received = yield agent.pack(k, x=s.dx, y=s.dy)
         agent.mix(received, s.hx, s.hy, alpha=self.alpha)
-        s.numbers.descend(s, s.hx.mixed, s.y, self.gamma, self.eta)
+        self.descend(s, s.hx.mixed, s.y)
         agent.gradient(s.x, out=s.g_next)
-        s.numbers.track(s, s.hy.mixed, self.gamma)
-
-    def view(self, s: State) -> View:
-        memories = {"x": (s.x, s.hx), "y": (s.y, s.hy)}
-        return View(s.x, gradient=s.g, tracker=s.y, memories=memories, series=saturations(s))
+        self.track(s, s.hy.mixed)

@@ -1,19 +1,16 @@
 """Compressed gradient tracking for compressors with a globally bounded absolute error."""
 
+from dataclasses import replace
 from typing import Annotated, ClassVar, Self
 
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.arithmetic import (
-    ArithmeticField,
-    make_numbers,
-    refuse_in_fixed_point,
-    saturations,
-)
-from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Rate, Step
+from distopt.algorithms.arithmetic import ArithmeticField
+from distopt.algorithms.base import AUTO, Fraction, Positive, Rate, Step
 from distopt.algorithms.memory import MemoryKind
 from distopt.algorithms.state import State, View
+from distopt.algorithms.tracking import CompressedTracking
 from distopt.algorithms.updates import difference
 from distopt.compressors.base import Absolute, Guarantee
 from distopt.core.arrays import F64
@@ -23,7 +20,7 @@ from distopt.theory.rules import mixing_step, scale_factor, tracking_step
 
 
 @parameters("algorithm")
-class CompressedTracking2(Algorithm):
+class CompressedTracking2(CompressedTracking):
     """Compressed gradient tracking for class 2, bounded absolute compression error.
 
     The error is scaled down together with the differences, s_k = s0 mu^k, known to all and never
@@ -51,10 +48,6 @@ class CompressedTracking2(Algorithm):
 
     flattest: ClassVar[float] = 3.0  # share of the flattest curvature in the rule for mu
 
-    def __post_init__(self) -> None:
-        if self.memory != "replicas":
-            refuse_in_fixed_point(self.arithmetic, "memory", self.memory, '"replicas"')
-
     def choose(self, facts: Facts) -> Self:
         mixing = self.with_numbers(gamma=mixing_step(facts, self.unknown(facts)))
         steps = mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
@@ -67,15 +60,8 @@ class CompressedTracking2(Algorithm):
         return 0.0
 
     def init(self, agent: Agent, x0: F64) -> State:
-        d, s = agent.dimension, State()
-        s.keep(x=x0.copy(), y=np.empty(d), g=np.empty(d))
-        s.keep(hx=agent.new_memory(self.memory))
-        s.keep(hy=agent.new_memory(self.memory))
+        s = super().init(agent, x0)
         s.keep(sx=np.ones(1), sy=np.ones(1))
-        s.work(dx=np.empty(d), dy=np.empty(d), g_next=np.empty(d))
-        agent.gradient(s.x, out=s.g)
-        s.y[:] = s.g
-        s.numbers = make_numbers(self.arithmetic, agent, s, self.gamma)
         return s
 
     def start(self, agent: Agent, s: State, facts: Facts) -> Step:
@@ -103,9 +89,9 @@ class CompressedTracking2(Algorithm):
         self.observe_reach(s, reach_x, reach_y)
         received = yield agent.pack(k, x=s.dx, y=s.dy)
         agent.mix(received, s.hx, s.hy, scales=(sx, sy))
-        s.numbers.descend(s, s.hx.mixed, s.y, self.gamma, self.eta)
+        self.descend(s, s.hx.mixed, s.y)
         agent.gradient(s.x, out=s.g_next)
-        s.numbers.track(s, s.hy.mixed, self.gamma)
+        self.track(s, s.hy.mixed)
         self.shrink(s)
 
     def shrink(self, s: State) -> None:
@@ -118,14 +104,7 @@ class CompressedTracking2(Algorithm):
         """Take note of the largest entries that are about to be compressed."""
 
     def view(self, s: State) -> View:
-        return View(
-            s.x,
-            gradient=s.g,
-            tracker=s.y,
-            memories={"x": (s.x, s.hx), "y": (s.y, s.hy)},
-            squared_scales=float(s.sx[0] ** 2 + s.sy[0] ** 2),
-            series=saturations(s),
-        )
+        return replace(super().view(s), squared_scales=float(s.sx[0] ** 2 + s.sy[0] ** 2))
 
 
 def max_consensus(numbers: F64, rounds: int) -> Step:

@@ -5,10 +5,10 @@ from typing import ClassVar, Self
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.arithmetic import refuse_in_fixed_point
 from distopt.algorithms.base import AUTO, Step
 from distopt.algorithms.cgt3 import CompressedTracking3
 from distopt.algorithms.state import State, View
+from distopt.algorithms.tracking import CompressedTracking
 from distopt.compressors.base import Adaptive, Compressor, Guarantee
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import parameters
@@ -33,10 +33,6 @@ class ZoomingTracking3(CompressedTracking3):
     lyapunov: ClassVar[str | None] = None
     pilot = False
     form_of = CompressedTracking3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_in_fixed_point(self.arithmetic, "scale", self.scale, '"preset"')
 
     def accept(self, compressor: Compressor, d: int) -> None:
         super().accept(compressor, d)
@@ -64,9 +60,9 @@ class ZoomingTracking3(CompressedTracking3):
         np.subtract(s.y, s.hy.own, out=s.dy)
         received = yield agent.pack(k, x=s.dx, y=s.dy)
         agent.mix(received, s.hx, s.hy)
-        s.numbers.descend(s, s.hx.mixed, s.y, self.gamma, self.eta)
+        self.descend(s, s.hx.mixed, s.y)
         agent.gradient(s.x, out=s.g_next)
-        s.numbers.track(s, s.hy.mixed, self.gamma)
+        self.track(s, s.hy.mixed)
 
     def view(self, s: State) -> View:
-        return View(s.x, gradient=s.g, tracker=s.y, memories={"x": (s.x, s.hx), "y": (s.y, s.hy)})
+        return CompressedTracking.view(self, s)

@@ -21,12 +21,12 @@ FAR = 1 << 30
 
 
 class SpanningTree:
-    """One agent's place in a breadth-first tree with agent 0 at its root.
+    """One agent's part of a breadth-first tree with agent 0 at its root.
 
     Attributes
     ----------
-    place : int64[2]
-        The distance from agent 0, and the height of the tree. Checkpointed.
+    depth : int64[2]
+        The distance from agent 0, and the height of the tree.
     parent : int64[1]
         Position among the neighbours of the one that is next to agent 0, -1 at agent 0 itself.
     children : int64[degree]
@@ -35,13 +35,13 @@ class SpanningTree:
 
     def __init__(self, agent: Agent) -> None:
         degree = len(agent.neighbours)
-        self.place = np.zeros(2, np.int64)
+        self.depth = np.zeros(2, np.int64)
         self.parent = np.full(1, -1, np.int64)
         self.children = np.zeros(degree, np.int64)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Name the arrays that a checkpoint must hold."""
-        return {"place": self.place, "parent": self.parent, "children": self.children}
+        return {"place": self.depth, "parent": self.parent, "children": self.children}
 
     def grow(self, agent: Agent, rounds: int) -> Sum:
         """Find parent and children by `rounds` + 2 exchanges; `rounds` >= the diameter of the graph."""
@@ -62,11 +62,11 @@ class SpanningTree:
         for _ in range(rounds):
             received = yield told.copy().view(np.uint8)
             told[2] = max([int(told[2]), *(int(m.view(np.int64)[2]) for m in received)])
-        self.place[:] = told[0], told[2]
+        self.depth[:] = told[0], told[2]
 
     def add_up(self, agent: Agent, vector: I64) -> Sum:
         """Replace every agent's vector by the sum of all; the vector itself travels, 8 bytes an entry."""
-        depth, height = (int(number) for number in self.place)
+        depth, height = (int(number) for number in self.depth)
         flat = vector.reshape(-1)
         own = flat.view(np.uint8)
         for level in range(height, 0, -1):  # from the leaves to agent 0

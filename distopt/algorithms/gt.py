@@ -5,14 +5,10 @@ from typing import Annotated, Literal, Self
 import numpy as np
 
 from distopt.algorithms.agent import Agent
-from distopt.algorithms.arithmetic import (
-    ArithmeticField,
-    make_numbers,
-    refuse_in_fixed_point,
-    saturations,
-)
-from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Step
-from distopt.algorithms.state import State, View
+from distopt.algorithms.arithmetic import ArithmeticField
+from distopt.algorithms.base import AUTO, Fraction, Positive, Step
+from distopt.algorithms.state import State
+from distopt.algorithms.tracking import Tracking
 from distopt.algorithms.updates import accumulate
 from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
@@ -21,7 +17,7 @@ from distopt.theory.rules import mixing_step, tracking_step
 
 
 @parameters("algorithm")
-class GradientTracking(Algorithm):
+class GradientTracking(Tracking):
     """Gradient tracking, x and y as float64 (docs: gt).
 
     Combine-then-adapt (``form = "cta"``), one exchange an iteration, M = I + gamma (W - I):
@@ -44,55 +40,41 @@ class GradientTracking(Algorithm):
 
     needs = None
 
-    def __post_init__(self) -> None:
-        if self.form != "cta":
-            refuse_in_fixed_point(self.arithmetic, "form", self.form, '"cta"')
-        if self.beta:
-            refuse_in_fixed_point(self.arithmetic, "beta", self.beta, "0")
-
     def choose(self, facts: Facts) -> Self:
         mixing = self.with_numbers(gamma=mixing_step(facts))
         return mixing.with_numbers(eta=(1 - self.beta) * tracking_step(facts, mixing.gamma))
 
     def init(self, agent: Agent, x0: F64) -> State:
-        d, s = agent.dimension, State()
-        s.keep(x=x0.copy(), y=np.empty(d), g=np.empty(d))
-        s.work(wx=np.empty(d), wy=np.empty(d), g_next=np.empty(d))
+        s = super().init(agent, x0)
+        s.work(wx=np.empty(x0.size), wy=np.empty(x0.size))
         if self.beta:
-            s.keep(v=np.zeros(d))
-        agent.gradient(s.x, out=s.g)
-        s.y[:] = s.g
-        s.numbers = make_numbers(self.arithmetic, agent, s, self.gamma)
-        s.forget("hx", "hy")  # memories of one iteration only
+            s.keep(v=np.zeros(x0.size))
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
-        v = self.direction(s)
-        if self.form == "cta":
-            received = yield agent.pack(k, x=s.x, y=s.y)
-            if self.arithmetic is None:
-                agent.average(received, (s.x, s.wx), (s.y, s.wy))
-            else:  # the messages are the vectors themselves
-                s.hx.forget()
-                s.hy.forget()
-                agent.mix(received, s.hx, s.hy)
-            s.numbers.descend(s, s.wx, v, self.gamma, self.eta)
-            agent.gradient(s.x, out=s.g_next)
-            s.numbers.track(s, s.wy, self.gamma)
-        else:
-            s.x -= np.multiply(v, self.eta, out=s.wx)
-            received = yield agent.pack(k, x=s.x)
-            agent.average(received, (s.x, s.wx))
-            s.x += np.multiply(s.wx, self.gamma, out=s.wx)
-            agent.gradient(s.x, out=s.g_next)
-            s.y += np.subtract(s.g_next, s.g, out=s.wy)
-            received = yield agent.pack(k, 1, y=s.y)
-            agent.average(received, (s.y, s.wy), first=1)
-            s.y += np.multiply(s.wy, self.gamma, out=s.wy)
-            s.g, s.g_next = s.g_next, s.g
+        form = self.combine_then_adapt if self.form == "cta" else self.adapt_then_combine
+        return form(agent, s, k)
 
-    def view(self, s: State) -> View:
-        return View(s.x, gradient=s.g, tracker=s.y, series=saturations(s))
+    def combine_then_adapt(self, agent: Agent, s: State, k: int) -> Step:
+        """Exchange x and y together."""
+        received = yield agent.pack(k, x=s.x, y=s.y)
+        self.average(s, received)
+        self.descend(s, s.wx, self.direction(s))
+        agent.gradient(s.x, out=s.g_next)
+        self.track(s, s.wy)
+
+    def adapt_then_combine(self, agent: Agent, s: State, k: int) -> Step:
+        """Exchange x, then y."""
+        s.x -= np.multiply(self.direction(s), self.eta, out=s.wx)
+        received = yield agent.pack(k, x=s.x)
+        agent.average(received, (s.x, s.wx))
+        s.x += np.multiply(s.wx, self.gamma, out=s.wx)
+        agent.gradient(s.x, out=s.g_next)
+        s.y += np.subtract(s.g_next, s.g, out=s.wy)
+        received = yield agent.pack(k, 1, y=s.y)
+        agent.average(received, (s.y, s.wy), first=1)
+        s.y += np.multiply(s.wy, self.gamma, out=s.wy)
+        s.g, s.g_next = s.g_next, s.g
 
     def direction(self, s: State) -> F64:
         """Advance the momentum; return the vector that x descends along."""

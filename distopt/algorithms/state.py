@@ -43,10 +43,6 @@ class State:
         """Add temporaries, and what never changes."""
         self.__dict__.update(items)
 
-    def forget(self, *names: str) -> None:
-        """Keep some no longer: they follow from what is kept otherwise."""
-        self._kept = [name for name in self._kept if name not in names]
-
     def derive(self, fill: Callable[[], None]) -> None:
         """Call `fill` whenever a checkpoint was loaded, to work out what follows from it."""
         self._derive.append(fill)

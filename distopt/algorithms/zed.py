@@ -8,7 +8,7 @@ from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Count, NonNegative, Positive, Rate, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.algorithms.state import State, View
-from distopt.algorithms.trial import Trial
+from distopt.algorithms.step_trial import StepTrial
 from distopt.algorithms.updates import aim, mix_exactly
 from distopt.compressors.base import Adaptive, Guarantee
 from distopt.core.arrays import F64
@@ -66,7 +66,7 @@ class Zed(Algorithm):
             s.hx.start_at(x0)
         s.work(z=np.empty(d), e=np.empty(d))
         if self.restarts:
-            s.keep(trial=Trial(self.restarts, x0))
+            s.keep(trial=StepTrial(self.restarts, x0))
         agent.gradient(s.x, out=s.g)
         return s
 
@@ -96,7 +96,7 @@ class Zed(Algorithm):
             zero.fill(0.0)
         if self.memory_start == "x0":
             s.hx.start_at(s.trial.x0)
-        agent.forget()
+        agent.reset_codecs()
         s.eta[0] /= 2
 
     def view(self, s: State) -> View:

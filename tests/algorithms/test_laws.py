@@ -71,8 +71,8 @@ def test_forgotten_state_is_noticed():
             s = super().init(agent, x0)
             forgetful = State()
             forgetful.keep(x=s.x, g=s.g)
-            forgetful.numbers = s.numbers
-            forgetful.work(y=s.y, wx=s.wx, wy=s.wy, g_next=s.g_next)
+            forgetful.work(y=s.y, wx=s.wx, wy=s.wy, g_next=s.g_next, updates=s.updates)
+            s.updates.state = forgetful
             return forgetful
 
     with pytest.raises(AssertionError, match=r"State\.keep does not name all"):

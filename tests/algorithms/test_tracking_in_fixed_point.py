@@ -57,7 +57,7 @@ def sums(session):
     """Sum over agents of y and of 2^lift g, as integers."""
     states = [h.state for h in session.hosted]
     y = sum(s.y_codes.astype(np.int64) for s in states)
-    return y, sum(s.g_codes.astype(np.int64) << s.numbers.lift for s in states)
+    return y, sum(s.g_codes.astype(np.int64) << s.updates.lift for s in states)
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda m: m["mode"])
@@ -70,11 +70,11 @@ def test_invariant_is_exact_and_replicas_are_equal(name, mode):
         iterate(session.algorithm, session.hosted, session.transport, k)
         for h in session.hosted:
             for vector in ("hx", "hy"):
-                own = getattr(h.state, vector).own
+                own = getattr(h.state.updates, vector).own
                 for j in h.agent.neighbours:
                     other = session.hosted[j]
                     place = 1 + other.agent.neighbours.index(h.agent.index)
-                    assert getattr(other.state, vector).h[place].tobytes() == own.tobytes()
+                    assert getattr(other.state.updates, vector).h[place].tobytes() == own.tobytes()
     states = [h.state for h in session.hosted]
     assert sum(int(s.saturations[0]) for s in states) == 0
     assert len({s.x_codes.tobytes() for s in states}) > 1  # not for want of any difference
@@ -112,7 +112,7 @@ def test_the_terms_of_an_edge_are_rounded_without_bias_by_sr():
         )
     )
     iterate(session.algorithm, session.hosted, session.transport, 0)
-    a, b = (h.state.hx for h in session.hosted)
+    a, b = (h.state.updates.hx for h in session.hosted)
     assert np.array_equal(a.codes, -b.codes)
     exact = a.scaled[0] * (a.h[1] - a.h[0]) / a.format.unit
     error = a.codes - exact
@@ -140,8 +140,8 @@ def test_section_is_written_out_and_read_again(tmp_path):
             "cgt1", FORMATS | {"gradient": {"format": "Q4.14"}}, {},
             r'arithmetic\.gradient\.format = "Q4\.14" has more fraction bits than arithmetic\.y',
         ),
-        ("cgt1", FORMATS, {"memory": "sum"}, r"memory = 'sum' does not go with \[arithmetic\]"),
-        ("gt", FORMATS, {"form": "atc"}, r"form = 'atc' does not go with \[arithmetic\]; .*\"cta\""),
+        ("cgt1", FORMATS, {"memory": "sum"}, r"memory = \"sum\" does not go with \[arithmetic\]"),
+        ("gt", FORMATS, {"form": "atc"}, r"form = \"atc\" does not go with \[arithmetic\]; .*\"cta\""),
         ("gt", FORMATS, {"beta": 0.5}, r"beta = 0\.5 does not go with \[arithmetic\]"),
     ],
 )  # fmt: skip

@@ -10,7 +10,7 @@ from distopt.core.arrays import F64, U8
 Verdict: TypeAlias = Generator[U8, Sequence[U8], bool]
 
 
-class Trial:
+class StepTrial:
     """The first 128 iterations with a step size, watched by all agents together.
 
     After iterations 4, 8, 16, ..., 128 of a trial the agents agree by max-consensus on the largest |e|
@@ -74,4 +74,4 @@ def half_octaves(size: float) -> int:
     """Return floor(2 log2 size) from -127 to 127, and -127 for 0; the same on every machine."""
     mantissa, exponent = np.frexp(size)
     level = 2 * (int(exponent) - 1) + int(mantissa >= np.sqrt(0.5))
-    return max(min(level, 127), Trial.TINY) if size > 0 else Trial.TINY
+    return max(min(level, 127), StepTrial.TINY) if size > 0 else StepTrial.TINY
