@@ -154,7 +154,8 @@ def test_refusals_of_the_section():
     with pytest.raises(ConfigError, match=r"arithmetic\.x\.mode = \"signed_SR_eps\" would need"):
         configure("cgt1", {"mode": "signed_SR_eps", "eps": 0.1})
     with pytest.raises(
-        ConfigError, match=r"does not go with algorithm\.name = \"lead\".*accepted: gt"
+        ConfigError,
+        match=r"does not go with algorithm\.name = \"lead\".*accepted: cgt1, cgt2, cgt3, gt",
     ):
         make_config(
             {
