@@ -16,9 +16,9 @@ from distopt.algorithms.base import Algorithm
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor
 from distopt.config.run import RunConfig, make_run
-from distopt.config.tables import apply_settings, read_toml
+from distopt.config.tables import apply_settings, read_toml, require_sections
 from distopt.core.errors import ConfigError
-from distopt.core.parameters import field_names, nearest, require_known, show
+from distopt.core.parameters import field_names, require_known, show
 from distopt.core.registry import Registry
 from distopt.problems.given import GivenProblem
 from distopt.problems.problem import Problem, build_problem
@@ -97,12 +97,8 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
 
 def make_config(tables: dict[str, Any], folder: Path) -> Config:
     """Validate the sections of a configuration."""
+    require_sections(tables, SECTIONS)
     for section, table in tables.items():
-        if section not in SECTIONS:
-            hint = nearest(section, SECTIONS) or "."
-            raise ConfigError(
-                f"[{section}] is not a section{hint} Accepted: {', '.join(SECTIONS)}."
-            )
         if not isinstance(table, dict):
             raise ConfigError(f"{section} must be a table of keys, not {table!r}.")
     tables = {section: dict(tables.get(section, {})) for section in SECTIONS}

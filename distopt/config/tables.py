@@ -8,7 +8,7 @@ from typing import Any
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.core.errors import ConfigError
-from distopt.core.parameters import field_names
+from distopt.core.parameters import field_names, nearest
 from distopt.core.registry import Registry
 from distopt.problems.costs import REGISTRY as COSTS
 from distopt.problems.topologies import REGISTRY as TOPOLOGIES
@@ -26,6 +26,14 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read as a configuration: {error}.") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from None
+
+
+def require_sections(tables: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise `ConfigError` for a section that is not one of the known ones."""
+    for section in tables:
+        if section not in known:
+            hint = nearest(section, known) or "."
+            raise ConfigError(f"[{section}] is not a section{hint} Accepted: {', '.join(known)}.")
 
 
 def apply_settings(tables: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:

@@ -164,4 +164,5 @@ _TYPES = {
     "list": "a list",
     "tuple": "a list",
     "dict": "a table",
+    "model": "a table",
 }

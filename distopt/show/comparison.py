@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from distopt.core.files import write_files
-from distopt.show import page, rounding_figures
-from distopt.show.figures import comparison_bars, comparison_curves, png
+from distopt.show import page
+from distopt.show.figures import of_comparison, png
 from distopt.show.render import finite, to_html
 from distopt.studies.compare import Comparison
 from distopt.studies.results import Column, Results
@@ -29,45 +29,44 @@ def write_comparison(c: Comparison, tables: Sequence[Results], out: Path) -> lis
     DistoptError
         If the folder cannot be written.
     """
-    figures = {"curves": comparison_curves(c), "bytes": comparison_bars(c)}
-    figures |= rounding_figures.of_comparison(c.gaps)
-    images = {name: png(figure) for name, figure in figures.items()}
-    return write_files(
-        out,
-        {
-            "comparison.html": comparison_page(c, tables, images).encode(),
-            "comparison.json": json.dumps(finite(c.to_json()), indent=1).encode(),
-        }
-        | {f"{name}.png": image for name, image in images.items()},
-    )
-
-
-def comparison_page(c: Comparison, tables: Sequence[Results], images: Mapping[str, bytes]) -> str:
-    """Compose the page."""
-    main, *others = tables
-    known = [history for variant in c.variants for history in variant.histories]
-    lead = f"{len(c.variants)} variants"
-    if known:
-        problem, meta = known[0].config.get("problem", {}), known[0].meta
-        data = f" {problem['dataset']}" if "dataset" in problem else ""
-        graph = known[0].config.get("topology", {}).get("graph", "given")
-        lead += (
-            f" of {problem.get('name', 'one problem')}{data}, {meta['agents']} agents on a {graph} "
-            f"graph (spectral gap {meta['spectral_gap']:.3g}), {meta['dimension']} unknowns."
-        )
+    lead, parameters = first_line(c), parameters_table(c)
+    numbers = json.dumps(finite(c.to_json()), indent=1)
+    shown = [(table.title, to_html(table)) for table in (*tables, parameters)]
+    images = {name: png(figure) for name, figure in of_comparison(c).items()}
     drawn = [
         page.figure(name, image, CAPTIONS[name].format(c.symbol), wide=True)
         for name, image in images.items()
     ]
-    parts = [
-        page.head(c.title, lead),
-        to_html(main),
-        *[page.note(sentence, warning=True) for sentence in c.failures],
-        *[page.section(table.title, to_html(table)) for table in others],
-        page.section("Figures", page.figures(drawn)),
-        page.section("Parameters", to_html(parameters_table(c))),
-    ]
-    return page.page(c.title, parts)
+    (_, main), *others = shown
+    *between, last = [page.section(*other) for other in others]
+    text = page.page(
+        c.title,
+        [
+            page.head(c.title, lead),
+            main,
+            *[page.note(sentence, warning=True) for sentence in c.failures],
+            *between,
+            page.section("Figures", page.figures(drawn)),
+            last,
+        ],
+    )
+    contents = {"comparison.html": text.encode(), "comparison.json": numbers.encode()}
+    return write_files(out, contents | {f"{name}.png": image for name, image in images.items()})
+
+
+def first_line(c: Comparison) -> str:
+    """Say what is compared."""
+    known = [history for variant in c.variants for history in variant.histories]
+    if not known:
+        return f"{len(c.variants)} variants"
+    problem, meta = known[0].config.get("problem", {}), known[0].meta
+    data = f" {problem['dataset']}" if "dataset" in problem else ""
+    graph = known[0].config.get("topology", {}).get("graph", "given")
+    return (
+        f"{len(c.variants)} variants of {problem.get('name', 'one problem')}{data}, {meta['agents']} "
+        f"agents on a {graph} graph (spectral gap {meta['spectral_gap']:.3g}), {meta['dimension']} "
+        "unknowns."
+    )
 
 
 def parameters_table(c: Comparison) -> Results:

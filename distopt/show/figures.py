@@ -1,16 +1,15 @@
-"""Figures of one run and of several, drawn with matplotlib's Agg canvas; no display is needed.
+"""Figures of comparisons, and what all figures share; drawn with matplotlib's Agg canvas.
 
 Every function returns a `Figure`. Colours are those of Okabe and Ito, which colour-blind readers can
 tell apart; from the ninth line on the dashes differ as well. Legends stand beside the axes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
 import matplotlib as mpl
-import networkx as nx
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,6 +20,7 @@ from distopt.core import units as q
 from distopt.core.arrays import F64
 from distopt.record.history import History
 from distopt.studies.compare import Comparison, Effort, Variant
+from distopt.studies.rounding import Gaps
 
 COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A8A",
@@ -49,14 +49,24 @@ STYLE: Any = {
     "legend.handlelength": 2.4,
 }
 
-LYAPUNOV_TERMS = {
-    "lyapunov_gap": "f(x̄) - f*",
-    "lyapunov_memory_x": "memory of x",
-    "lyapunov_memory_y": "memory of y",
-    "lyapunov_consensus": "consensus",
-    "lyapunov_tracking": "tracking",
-    "lyapunov_scale": "scales",
+AXIS_LABELS = {
+    "stationarity": "P = ‖∇f(x̄)‖² + consensus error",
+    "nmse": "NMSE of the mean model, training samples",
 }
+UNITS = {"bytes_per_agent": "B", "seconds": "s"}
+ABSCISSAE = {
+    "iteration": "iterations",
+    "bytes_per_agent": "sent per agent",
+    "seconds": "seconds, without diagnostics",
+}
+BAND: tuple[float, float] = (0.1, 0.9)
+BOUNDS = {  # colours and dashes of their own, whatever else a panel shows
+    "RN_STALL": (INK, (0, (5, 1.5))),
+    "SR": (COLOURS[1], (0, (5, 1.5))), "SR-ref": (COLOURS[2], (0, (5, 1.5, 1.2, 1.5))),
+    "SR-unb": (COLOURS[3], (0, (1.2, 1.2))), "Q": (COLOURS[4], (0, (5, 1.5))),
+    "A": (COLOURS[7], (0, (5, 1.5))), "C": (COLOURS[6], (0, (5, 1.5, 1.2, 1.5))),
+    "D, heuristic": (COLOURS[5], (0, (1.2, 1.2))),
+}  # fmt: skip
 
 
 def png(figure: Figure) -> bytes:
@@ -77,124 +87,14 @@ def canvas(
         yield figure, list(figure.subplots(rows, columns, squeeze=False, **options).flat)
 
 
-# One run
-
-
-def convergence(history: History) -> Figure:
-    """Draw P against iterations, bytes and seconds."""
-    with canvas(3, 10.5, 3.0, sharey=True) as (figure, axes):
-        for axis, (name, label) in zip(axes, ABSCISSAE.items(), strict=True):
-            curve(axis, history[name], history["stationarity"], color=COLOURS[0])
-            dress(axis, name, label)
-        axes[0].set_ylabel("P = ‖∇f(x̄)‖² + consensus error")
-    return figure
-
-
-AXIS_LABELS = {
-    "stationarity": "P = ‖∇f(x̄)‖² + consensus error",
-    "nmse": "NMSE of the mean model, training samples",
-}
-UNITS = {"bytes_per_agent": "B", "seconds": "s"}
-ABSCISSAE = {
-    "iteration": "iterations",
-    "bytes_per_agent": "sent per agent",
-    "seconds": "seconds, without diagnostics",
-}
-
-
-def objective(history: History) -> Figure:
-    """Draw how far the objective is above f*, or above its smallest record where f* is unknown."""
-    values, exact = history["objective"], history.meta["minimum_kind"] == "exact"
-    below = history.meta["minimum"] if exact else np.nanmin(values)
-    with canvas(1, 5.2, 3.0) as (figure, (axis,)):
-        curve(axis, history["iteration"], values - below, color=COLOURS[0])
-        dress(axis, "iteration", "iterations")
-        axis.set_ylabel("f(x̄) - f*" if exact else "f(x̄) - smallest record")
-        axis.set_title(f"Objective at the mean, {values[-1]:.6g} at the end")
-    return figure
-
-
-def errors(history: History, names: Mapping[str, str], title: str) -> Figure:
-    """Draw some of a run's series, by their legend texts."""
-    with canvas(1, 5.2, 3.0) as (figure, (axis,)):
-        for number, (name, label) in enumerate(names.items()):
-            if name in history.series:
-                curve(axis, history["iteration"], history[name], label=label, **line(number))
-        dress(axis, "iteration", "iterations")
-        axis.set_title(title)
-        legend_below(figure, axis)
-    return figure
-
-
-def lyapunov(history: History) -> Figure:
-    """Draw the Lyapunov function and each of its terms."""
-    with canvas(1, 10.5, 3.6) as (figure, (axis,)):
-        function = history.meta["lyapunov"]
-        curve(axis, history["iteration"], history["lyapunov"], label=function, color=INK, lw=2.6)
-        for number, (name, label) in enumerate(LYAPUNOV_TERMS.items()):
-            if name == "lyapunov_gap" and history.meta["minimum_kind"] != "exact":
-                label = "f(x̄) - lower bound"
-            if name in history.series:
-                curve(axis, history["iteration"], history[name], label=label, **line(number))
-        dress(axis, "iteration", "iterations")
-        certified = str(bool(history.meta["certified"])).lower()
-        axis.set_title(f"{function} and its terms, certified = {certified}")
-        legend_beside(figure, axis)
-    return figure
-
-
-def topology(history: History) -> Figure:
-    """Draw the graph of the agents, edges as strong as their weights."""
-    W, n = history.matrix, len(history.matrix)
-    graph = nx.Graph()
-    graph.add_nodes_from(range(n))
-    graph.add_edges_from((int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(W, 1)), strict=True))
-    name = history.config.get("topology", {}).get("graph", "file")
-    with canvas(1, 4.2, 4.2) as (figure, (axis,)):
-        places = positions(graph, name)
-        size = float(np.clip(5000 / n, 12, 340))
-        widths = [0.6 + 2.4 * W[i, j] for i, j in graph.edges]
-        nx.draw_networkx_edges(graph, places, ax=axis, width=widths, edge_color="#9AA7B1")
-        nx.draw_networkx_nodes(graph, places, ax=axis, node_size=size, node_color=COLOURS[0])
-        if n <= 40:
-            nx.draw_networkx_labels(graph, places, ax=axis, font_size=8, font_color="white")
-        axis.set_axis_off()
-        axis.set_aspect("equal")
-        axis.margins(0.12)
-        links = "1 edge" if len(graph.edges) == 1 else f"{len(graph.edges)} edges"
-        axis.set_title(
-            f"{name}: {n} agents, {links}\nspectral gap {history.meta['spectral_gap']:.4g}"
-        )
-    return figure
-
-
-def positions(graph: nx.Graph, name: str) -> Any:
-    """Choose where to draw the agents."""
-    n = len(graph)
-    if name in {"ring", "complete", "exponential"}:
-        return nx.circular_layout(graph)
-    if name == "star":
-        return nx.shell_layout(graph, [[0], list(range(1, n))])
-    if name == "path":
-        side = int(np.ceil(np.sqrt(n)))  # to and fro, so that a long path fits a square
-        return {
-            i: (i % side if i // side % 2 == 0 else side - 1 - i % side, -(i // side))
-            for i in range(n)
-        }
-    if n <= 150:
-        places = nx.kamada_kawai_layout(graph)
-        return upright(places) if name == "grid" else places
-    return nx.spring_layout(graph, seed=0)
-
-
-def upright(places: dict[int, F64]) -> dict[int, F64]:
-    """Turn a drawing so that agent 1 is to the right of agent 0."""
-    x, y = places[1] - places[0] if len(places) > 1 else (1.0, 0.0)
-    turn = np.array([[x, y], [-y, x]]) / np.hypot(x, y)
-    return {i: turn @ place for i, place in places.items()}
-
-
 # Several runs
+
+
+def of_comparison(c: Comparison) -> dict[str, Figure]:
+    """Draw all figures of a comparison, by name; first those of variants in fixed point, if any are."""
+    drawn = {"runs": runs(c.gaps), "bounds": bounded(c.gaps)} if c.gaps else {}
+    drawn |= {"curves": comparison_curves(c), "bytes": comparison_bars(c)}
+    return {name: figure for name, figure in drawn.items() if figure}
 
 
 def comparison_curves(comparison: Comparison) -> Figure:
@@ -261,6 +161,64 @@ def bars(axis: Axes, efforts: Sequence[Effort]) -> None:
     axis.xaxis.set_major_formatter(EngFormatter("B", places=None))
 
 
+def runs(found: list[Gaps]) -> Figure:
+    """Draw the mean of f - f* over the runs of every variant, and the band of 80 % of them."""
+    with canvas(1, 10.5, 4.4) as (figure, (axis,)):
+        for number, gaps in enumerate(found):
+            draw(axis, gaps, label=gaps.label, **line(number))
+        finish(axis)
+        known = all(gaps.history.meta["minimum_kind"] == "exact" for gaps in found)
+        axis.set_ylabel(f"{'f - f*' if known else 'f'}, mean and 10 % to 90 % of the runs")
+        legend_beside(figure, axis)
+    return figure
+
+
+def bounded(found: list[Gaps]) -> Figure | None:
+    """Draw every variant that bounds apply to with them, a panel each; None if there is none."""
+    panels = [(gaps, gaps.bounds) for gaps in found if gaps.bounds]
+    if not panels:
+        return None
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    with canvas(columns, 4.0 * columns + 1.4, 3.4 * rows, rows=rows, sharey=True) as (figure, axes):
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+        seen: dict[str, Any] = {}
+        limits = []
+        for axis, (gaps, bounds) in zip(axes, panels, strict=False):
+            draw(axis, gaps, color=COLOURS[0])
+            for name, values in bounds.items():
+                colour, dashes = BOUNDS[name]
+                curve(axis, gaps.iterations, values, color=colour, ls=dashes)
+                seen[name] = axis.lines[-1]
+            finish(axis)
+            limits.append(axis.get_ylim())
+            axis.set_title(gaps.label)
+        lows, highs = zip(*limits, strict=True)
+        axes[0].set_ylim(min(lows), max(highs))
+        for axis in axes[::columns]:
+            axis.set_ylabel("f - f*")
+        handles = [axes[0].lines[0], *seen.values()]
+        figure.legend(handles, ["mean of the runs", *seen], loc="outside right center")
+    return figure
+
+
+def draw(axis: Axes, gaps: Gaps, **options: Any) -> None:
+    """Draw the mean, and the band where there are several runs."""
+    curve(axis, gaps.iterations, gaps.mean, **options)
+    if gaps.values.shape[1] > 1:
+        low, high = (np.maximum(gaps.quantile(q), 1e-300) for q in BAND)
+        colour = options.get("color", INK)
+        axis.fill_between(gaps.iterations, low, high, color=colour, alpha=0.15, lw=0)
+
+
+def finish(axis: Axes) -> None:
+    """Give the axes scales; what is more than seven powers of ten below the start is cut off."""
+    dress(axis, "iteration", "iterations")
+    low, high = axis.get_ylim()
+    axis.set_ylim(max(low, high * 1e-7), high)
+
+
 # What they share
 
 
@@ -315,51 +273,3 @@ def legend_below(figure: Figure, axis: Axes) -> None:
     handles, labels = axis.get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 3))
-
-
-def figures_of_run(history: History) -> Iterable[tuple[str, str, Figure]]:
-    """Draw all figures of a run: file name, caption and figure."""
-    yield (
-        "convergence",
-        "Stationarity P against iterations, bytes that an agent has sent (a broadcast counted once) "
-        "and seconds.",
-        convergence(history),
-    )
-    yield (
-        "objective",
-        "The average cost at the mean of the agents' models, above its minimum.",
-        objective(history),
-    )
-    yield (
-        "errors",
-        "How far the agents are from each other: of the models (consensus error), and of the "
-        "trackers (tracking error), mean over agents.",
-        errors(
-            history,
-            {"consensus_error": "consensus error", "tracking_error": "tracking error"},
-            "Consensus and tracking error",
-        ),
-    )  # fmt: skip
-    if {"compression_error_x", "compression_error_y"} & set(history.series):
-        yield (
-            "compression",
-            "What the neighbours do not know yet: squared distance of x and y to their memories.",
-            errors(
-                history, {"compression_error_x": "of x", "compression_error_y": "of y"},
-                "Compression errors",
-            ),
-        )  # fmt: skip
-    if "invariant" in history.series and (history["invariant"] > 0).any():
-        yield (
-            "invariant",
-            "The mean of the trackers minus the mean gradient, relative to the largest gradient: "
-            "zero but for rounding as long as all ends of all edges hold the same numbers.",
-            errors(history, {"invariant": "relative residual"}, "Tracking invariant"),
-        )
-    if "lyapunov" in history.series:
-        yield (
-            "lyapunov",
-            "The Lyapunov function that belongs to the algorithm, and the terms that it is the sum "
-            "of.",
-            lyapunov(history),
-        )

@@ -8,28 +8,17 @@ from distopt.core import units as q
 from distopt.core.files import write_files
 from distopt.record.history import History, read_history
 from distopt.show import page
-from distopt.show.figures import figures_of_run, png, topology
+from distopt.show.console import STOPPED
+from distopt.show.figures import png
 from distopt.show.render import to_html
-from distopt.show.rounding_figures import regimes
+from distopt.show.run_figures import of_run
 from distopt.studies.results import Results
 
 WIDE = {"convergence", "lyapunov"}
-GRAPH = "Who talks with whom; edges are as wide as their weights."
-REGIMES = (
-    "Shares of the coordinates of all repeats with a step eta |g_i| of at least the gap u, between u/2 and "
-    "u, up to u/2, and zero."
-)
 STATUS = {
     "running": "still running or interrupted",
-    "stopped": "stopped, can be resumed",
+    "stopped": "can be resumed",
     "finished": "finished",
-}
-REASONS = {
-    "iterations": "all iterations done",
-    "stop.stationarity": "stop.stationarity reached",
-    "stop.nmse": "stop.nmse reached",
-    "stop.seconds": "stop.seconds used up",
-    "signal": "by a signal",
 }
 
 
@@ -44,10 +33,7 @@ def write_report(run_dir: Path) -> Path:
         If the directory cannot be written.
     """
     history = read_history(run_dir)
-    drawn = [("topology", GRAPH, png(topology(history)))]
-    drawn += [(name, caption, png(figure)) for name, caption, figure in figures_of_run(history)]
-    if "regime_large" in history.series:
-        drawn.append(("regimes", REGIMES, png(regimes(history))))
+    drawn = [(name, caption, png(figure)) for name, caption, figure in of_run(history)]
     contents = {f"{name}.png": image for name, _, image in drawn}
     contents["report.html"] = report_page(history, drawn).encode()
     return write_files(run_dir, contents)[-1]
@@ -68,7 +54,7 @@ def report_page(history: History, drawn: list[tuple[str, str, bytes]]) -> str:
             f"{'simulated' if meta['engine'] == 'simulate' else 'MPI'} on {meta['host']}",
         ]
     ).replace(", ,", ",")
-    reason = REASONS.get(meta["stop_reason"], meta["stop_reason"])
+    reason = STOPPED.get(meta["stop_reason"], meta["stop_reason"])
     state = STATUS.get(meta["status"], meta["status"]) + (f" ({reason})" if reason else "")
     bits = f"{history.bits:.3g}" if np.isfinite(history.bits) else "-"
     parts = [

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from distopt.core.errors import CheckpointError, ConfigError
-from distopt.core.parameters import nearest
+from distopt.core.errors import CheckpointError
 from distopt.record.history import History, Reach, read_history
 from distopt.studies.rounding import Gaps, gaps_of
 from distopt.studies.suite import ACCURACIES, Measure, Suite
@@ -230,23 +229,12 @@ def compare(
     baseline : str, optional
         The variant that the others are compared with, by default the first uncompressed one.
     title : str
-
-    Raises
-    ------
-    ConfigError
-        If the baseline is not among the variants.
     """
     groups: dict[str, list[VariantRun]] = {}
     for run in runs:
         groups.setdefault(run.label, []).append(run)
     plain = [name for name, group in groups.items() if is_uncompressed(group)]
-    if baseline is None:
-        baseline = plain[0] if plain else None
-    elif baseline not in groups:
-        hint = nearest(baseline, groups) or "."
-        raise ConfigError(
-            f'suite.baseline = "{baseline}" is no variant{hint} Variants: {", ".join(groups)}.'
-        )
+    baseline = baseline or next(iter(plain), None)
     ordered = sorted(accuracies, reverse=True)
     references = {a: best for a in ordered if (best := cheapest(groups, plain, a))}
     variants = []

@@ -10,18 +10,19 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from distopt.config.build import SECTIONS, Config, make_config
-from distopt.config.tables import apply_settings, read_toml
+from distopt.config.tables import apply_settings, read_toml, require_sections
 from distopt.core.errors import ConfigError, DistoptError
 from distopt.core.parameters import explain, nearest
 
 ACCURACIES = (1e-4, 1e-6, 1e-10)
 Measure: TypeAlias = Literal["stationarity", "nmse"]
+Model = TypeVar("Model", bound=BaseModel)
 KEYS = {"algorithm": "name", "compressor": "name", "topology": "graph"}  # a new one replaces all
 
 
@@ -45,6 +46,29 @@ class SuiteConfig(BaseModel):
         tuple[Annotated[int, Field(ge=0, lt=2**64)], ...] | None,
         Field(min_length=1, description="each sets problem.seed and run.seed; one run per seed"),
     ] = None
+
+
+class VariantConfig(BaseModel):
+    """A table [[variant]]: a label, and what differs from the suite's sections."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label: Annotated[str, Field(pattern=r"\S")]
+    problem: dict[str, Any] = {}
+    topology: dict[str, Any] = {}
+    algorithm: dict[str, Any] = {}
+    arithmetic: dict[str, Any] = {}
+    compressor: dict[str, Any] = {}
+    run: dict[str, Any] = {}
+
+    def over(self, base: dict[str, Any]) -> dict[str, Any]:
+        """Return the sections of this variant, those of the suite below."""
+        result = deepcopy(base)
+        for section, table in self.model_dump(exclude_unset=True, exclude={"label"}).items():
+            replaces = KEYS.get(section) in table or (section == "topology" and "file" in table)
+            below = {} if replaces else result.get(section, {})
+            result[section] = merged(below, table) if isinstance(below, dict) else table
+        return result
 
 
 @dataclass(frozen=True)
@@ -95,37 +119,64 @@ def load_suite(path: Path, settings: Sequence[str], out: Path) -> Suite:
         With everything that is wrong in any variant.
     """
     tables = read_toml(path)
-    for key in tables:
-        if key not in (*SECTIONS, "suite", "variant"):
-            known = (*SECTIONS, "suite", "variant")
-            hint = nearest(key, known) or "."
-            raise ConfigError(f"[{key}] is not a section{hint} Accepted: {', '.join(known)}.")
-    suite = read_suite_section(tables.pop("suite", {}))
-    variants = read_variants(path, tables.pop("variant", []))
-    if suite.baseline is not None and suite.baseline not in variants:
-        hint = nearest(suite.baseline, variants) or "."
-        raise ConfigError(
-            f'suite.baseline = "{suite.baseline}" is no variant{hint} '
-            f"Variants: {', '.join(variants)}."
-        )
+    require_sections(tables, (*SECTIONS, "suite", "variant"))
+    given, listed = tables.pop("suite", {}), tables.pop("variant", [])
+    suite, variants = validated(SuiteConfig, given, "suite"), read_variants(path, listed)
+    require_baseline(suite.baseline, [variant.label for variant in variants])
     cases: list[Case] = []
     complaints: dict[str, str] = {}
-    for label, variant in variants.items():
+    for variant in variants:
+        sections, folder = variant.over(tables), out / slug(variant.label)
         for seed in suite.seeds or (None,):
+            seeds = [] if seed is None else [f"problem.seed={seed}", f"run.seed={seed}"]
             try:
-                merged = merge(tables, variant)
-                if seed is not None:
-                    merged = apply_settings(merged, [f"problem.seed={seed}", f"run.seed={seed}"])
-                config = make_config(apply_settings(merged, settings), path.parent)
+                config = make_config(apply_settings(sections, [*seeds, *settings]), path.parent)
             except DistoptError as error:
-                complaints[label] = str(error)
+                complaints[variant.label] = str(error)
                 break
-            folder = out / slug(label) / ("" if seed is None else f"seed-{seed}")
-            cases.append(Case(label, seed, config, folder))
+            own = folder if seed is None else folder / f"seed-{seed}"
+            cases.append(Case(variant.label, seed, config, own))
     if complaints:
         raise ConfigError(one_sentence(complaints, len(variants)))
     title = suite.title or path.stem
     return Suite(title, suite.accuracies, suite.baseline, cases, suite.measure)
+
+
+def validated(cls: type[Model], table: Any, section: str) -> Model:
+    """Validate a table; what is wrong becomes one sentence."""
+    try:
+        return cls.model_validate(table)
+    except pydantic.ValidationError as error:
+        raise ConfigError(explain(error, section, cls.model_fields)) from None
+
+
+def read_variants(path: Path, tables: Any) -> list[VariantConfig]:
+    """Validate the variants; labels must differ, also as names of folders."""
+    if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+        raise ConfigError("variant must be written as [[variant]] tables.")
+    if not tables:
+        raise ConfigError(f"{path} has no [[variant]]; `distopt run` runs a single configuration.")
+    variants: dict[str, VariantConfig] = {}
+    for number, table in enumerate(tables, 1):
+        try:
+            variant = validated(VariantConfig, table, "")
+        except ConfigError as error:
+            raise ConfigError(f"Variant {table.get('label', number)}: {error}") from None
+        other = variants.setdefault(slug(variant.label), variant)
+        if other is not variant:
+            raise ConfigError(
+                f'Two variants have labels too much alike: "{other.label}" and "{variant.label}".'
+            )
+    return list(variants.values())
+
+
+def require_baseline(baseline: str | None, labels: Sequence[str]) -> None:
+    """Raise `ConfigError` for a baseline that is not among the variants."""
+    if baseline is not None and baseline not in labels:
+        hint = nearest(baseline, labels) or "."
+        raise ConfigError(
+            f'suite.baseline = "{baseline}" is no variant{hint} Variants: {", ".join(labels)}.'
+        )
 
 
 def one_sentence(complaints: dict[str, str], variants: int) -> str:
@@ -136,55 +187,6 @@ def one_sentence(complaints: dict[str, str], variants: int) -> str:
     if len(listed) == 1:
         return f"Variant {listed[0]}"
     return "\n  ".join([f"{len(listed)} of {variants} variants are wrong:", *listed])
-
-
-def read_suite_section(table: Any) -> SuiteConfig:
-    """Validate the section [suite]."""
-    if not isinstance(table, dict):
-        raise ConfigError(f"suite must be a table of keys, not {table!r}.")
-    try:
-        return SuiteConfig(**table)
-    except pydantic.ValidationError as error:
-        raise ConfigError(explain(error, "suite", SuiteConfig.model_fields)) from None
-
-
-def read_variants(path: Path, tables: Any) -> dict[str, dict[str, Any]]:
-    """Take the variants by label; labels must differ, also as names of folders."""
-    if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
-        raise ConfigError("variant must be written as [[variant]] tables.")
-    if not tables:
-        raise ConfigError(f"{path} has no [[variant]]; `distopt run` runs a single configuration.")
-    variants: dict[str, dict[str, Any]] = {}
-    folders: dict[str, str] = {}
-    for number, given in enumerate(tables, 1):
-        table = dict(given)
-        label = table.pop("label", None)
-        if not isinstance(label, str) or not label.strip():
-            raise ConfigError(f"Variant {number} of {path} has no label, which must be a text.")
-        for key, value in table.items():
-            if key not in SECTIONS:
-                hint = nearest(key, SECTIONS) or "."
-                raise ConfigError(
-                    f"Variant {label}: {key} is not known{hint} "
-                    f"Accepted: label, {', '.join(SECTIONS)}."
-                )
-            if not isinstance(value, dict):
-                raise ConfigError(f"Variant {label}: {key} must be a table, not {value!r}.")
-        other = folders.setdefault(slug(label), label)
-        if label in variants or other != label:
-            raise ConfigError(f'Two variants have labels too much alike: "{other}" and "{label}".')
-        variants[label] = table
-    return variants
-
-
-def merge(base: dict[str, Any], variant: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Put a variant's tables into a copy of the suite's sections."""
-    result = deepcopy(base)
-    for section, table in variant.items():
-        replaces = KEYS.get(section) in table or (section == "topology" and "file" in table)
-        below = {} if replaces else result.get(section, {})
-        result[section] = merged(below, table) if isinstance(below, dict) else dict(table)
-    return result
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

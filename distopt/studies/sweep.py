@@ -14,7 +14,7 @@ import pydantic
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
-from distopt.config.tables import apply_settings, read_toml
+from distopt.config.tables import apply_settings, read_toml, require_sections
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import explain, field_names, nearest, show
 from distopt.problems.costs import REGISTRY
@@ -85,12 +85,7 @@ def load_sweep(path: Path, settings: Sequence[str] = ()) -> Sweep:
     tables = read_toml(path)
     networks = tables.pop("network", [])
     tables = apply_settings(tables, settings)
-    for section in tables:
-        if section not in SECTIONS:
-            hint = nearest(section, SECTIONS) or "."
-            raise ConfigError(
-                f"[{section}] is not a section{hint} Accepted: {', '.join(SECTIONS)}."
-            )
+    require_sections(tables, SECTIONS)
     shared = tables.get("problem", {})
     if not isinstance(networks, list) or not all(isinstance(t, dict) for t in networks):
         raise ConfigError("network must be written as [[network]] tables.")

@@ -18,9 +18,8 @@ from distopt.show.figures import (
     comparison_curves,
     line,
     middle_run,
-    positions,
-    topology,
 )
+from distopt.show.run_figures import positions, topology
 from distopt.studies.compare import VariantRun, compare
 
 

@@ -8,7 +8,8 @@ import pytest
 from distopt.config.build import make_config
 from distopt.engine.run import run
 from distopt.record.history import read_history
-from distopt.show.rounding_figures import bounded, regimes, runs
+from distopt.show.figures import bounded, runs
+from distopt.show.run_figures import regimes
 from distopt.studies.compare import VariantRun, compare
 from distopt.studies.comparison_table import tabulate
 from distopt.studies.rounding import gaps_of
