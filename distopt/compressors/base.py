@@ -1,8 +1,8 @@
 """The contract of a compressor.
 
-A compressor C maps a vector to bytes and bytes to a vector. It has no other definition than
-``C(x) = decode(encode(x))``: the bytes are the message, the sender decodes its own bytes too, and so
-both ends of an edge hold the same numbers. What a user may rely on, and what an author must keep:
+A compressor C maps a vector to bytes and bytes to a vector. Its only definition is
+``C(x) = decode(encode(x))``: the bytes are the message, and the sender decodes its own bytes too, so
+both ends of an edge hold the same numbers. Users rely on these properties, and authors must keep them:
 
 * **Dense and self-delimiting.** A code of 3 bits costs 3 bits a coordinate; `decode_add` knows from
   the bytes (and d) where the payload ends, so vectors follow each other in a buffer without headers.
@@ -74,7 +74,7 @@ class Local:
 
 @dataclass(frozen=True)
 class Adaptive:
-    """Nothing of one vector: the scale follows the codes already exchanged (docs: zooming)."""
+    """Nothing for a single vector: the scale follows the codes already exchanged (docs: zooming)."""
 
     name: ClassVar[str] = "adaptive"
 
@@ -104,7 +104,7 @@ class Compressor(ABC):
     def fitted(self, blocks: Callable[[], Sequence[int] | None]) -> "Compressor":
         """Return this compressor for vectors of a cost whose `blocks` (or None) the argument returns.
 
-        Only those that treat layers apart ask for them.
+        Only compressors that treat layers separately need them.
         """
         return self
 
@@ -116,8 +116,8 @@ class Compressor(ABC):
     def magnitudes(self) -> tuple[float, float]:
         """Return the |x_i| > 0 between which `guarantees` is derived; float64 with room to square.
 
-        A format of its own narrows it (such as float16). Smaller numbers than that have an absolute
-        error, larger ones may be refused with `DivergedError`.
+        A narrower format (such as float16) narrows it. Smaller numbers have an absolute error, larger
+        ones may be refused with `DivergedError`.
         """
         return 2.0**-960, 2.0**960
 
@@ -164,7 +164,7 @@ class Compressor(ABC):
 def compress(compressor: Compressor, x: ArrayLike, key: U32 | None = None) -> tuple[bytes, F64]:
     """Return the payload of one vector and C(x), which is what the payload decodes to.
 
-    For set-up, tests and the curious: it allocates, and starts from the initial adaptive state.
+    For set-up, tests and experiments: it allocates, and starts from the initial adaptive state.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Blockwise: every part of the vector (a layer) is compressed by itself, and a zero one costs one bit."""
+"""Blockwise: compress every part of the vector (a layer) separately; a zero part costs one bit."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -53,8 +53,8 @@ def make_part(given: Any) -> Compressor:
 class Blockwise(Compressor):
     """C(x) = (C'(x_1), ..., C'(x_B)) for the blocks x_b of x; C' is `values`, and C(0) = 0 for a block.
 
-    The blocks are the cost's own (the layers of a network), or all of `block` coordinates, the last
-    one maybe shorter, or of the given `sizes`. A cost without blocks needs one of the two.
+    The blocks are the cost's own (the layers of a network), or have `block` coordinates each (the last
+    may have fewer), or the given `sizes`. A cost without blocks needs one of the two.
 
     Class: with the constants of `values` for blocks of each size, derived (docs: compressors/blockwise):
 

@@ -1,4 +1,4 @@
-"""Quantisers whose integer codes may be entropy coded: written once here, not in every compressor."""
+"""Quantisers whose integer codes may be entropy coded."""
 
 from abc import abstractmethod
 from functools import lru_cache
@@ -20,7 +20,7 @@ class Coded(Compressor):
 
     A subclass has a field `entropy`: "none" means its own format (`plain_nbytes`, `encode_plain`,
     `decode_add_plain`), another name an entropy coder (docs: compressors/entropy). The integers are the
-    same, so C and its guarantees are. It says what they are by the five methods below.
+    same, so C and its guarantees are too. The five methods below define them.
     """
 
     entropy: str

@@ -44,8 +44,8 @@ class FixedPoint(Compressor):
     """C(x)_i = u k_i with integers k_i, x_i / u rounded to a neighbour in the given mode.
 
     With `format`, such as "Q1.7": u = 2^-F and the codes k_i of I + F <= 16 bits saturate. Else `bits` = W,
-    8 by default: every block of so many coordinates (all by default) has a unit u = 2^p of its own, the
-    smallest one with max |x_i| <= K u, K = 2^(W-1) - 1, so that nothing saturates.
+    8 by default: every block of `block` coordinates (all by default) has its own unit u = 2^p, the
+    smallest with max |x_i| <= K u, K = 2^(W-1) - 1, so nothing saturates.
 
     Class, derived, with n = min(block, d) (docs: compressors/fixed_point). Without `format` relative:
 
@@ -83,7 +83,7 @@ class FixedPoint(Compressor):
             if getattr(self, key) is not None:
                 raise ConfigError(
                     f"compressor.{key} has no meaning with compressor.format, which fixes one unit for "
-                    "all; leave one of the two away."
+                    "all; give only one of the two."
                 )
         if Format.parse(self.format).bits > 16:
             raise ConfigError(

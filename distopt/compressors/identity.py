@@ -22,7 +22,7 @@ from distopt.core.parameters import parameters
 class Identity(Compressor):
     """C(x) = x.
 
-    Class: relative with r = 1, psi = 1 (no error); it therefore belongs to the other classes too.
+    Class: relative with r = 1, psi = 1 (no error), so it belongs to the other classes too.
     Wire: d little-endian float64.
 
     >>> from distopt.compressors.base import compress

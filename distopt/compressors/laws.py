@@ -108,7 +108,7 @@ def encoded(
     nbytes = compressor.encode(x, buffer[GUARD : GUARD + limit], key, state, work)
     assert 0 <= nbytes <= limit, f"encode used {nbytes} bytes; max_nbytes is {limit}"
     outside = np.concatenate([buffer[:GUARD], buffer[GUARD + limit :]])
-    assert (outside == fill).all(), "encode wrote outside of its buffer"
+    assert (outside == fill).all(), "encode wrote outside its buffer"
     assert np.array_equal(x, given), "encode changed x"
     assert np.array_equal(key, given_key), "encode changed the key"
     return buffer[GUARD : GUARD + nbytes].copy()
@@ -132,7 +132,7 @@ def decoded(
     finally:
         assert np.array_equal(payload, given), "decode_add changed the payload"
         outside = np.concatenate([acc[:GUARD], acc[GUARD + d :]])
-        assert np.isnan(outside).all(), "decode_add wrote outside of acc"
+        assert np.isnan(outside).all(), "decode_add wrote outside acc"
     return acc[GUARD : GUARD + d].copy(), nbytes
 
 
@@ -163,7 +163,7 @@ def check_encoding(compressor: Compressor, x: F64, key: U32) -> None:
 
 
 def check_decoding(compressor: Compressor, x: F64, key: U32) -> None:
-    """Decoding takes the bytes of this vector, whatever follows, and adds weight C(x)."""
+    """Decoding takes the bytes of this vector, no matter what follows, and adds weight C(x)."""
     d, work = x.size, Workspace()
     payload = encoded(compressor, x, key, work)
     values, nbytes = decoded(compressor, payload, d, key, work)
@@ -184,7 +184,7 @@ def check_decoding(compressor: Compressor, x: F64, key: U32) -> None:
 
 
 def check_hardening(compressor: Compressor, x: F64, key: U32) -> None:
-    """Cut payloads raise, damaged ones raise or give finite values; never is more written."""
+    """Cut payloads raise, damaged ones raise or give finite values; nothing else is written."""
     d, work = x.size, Workspace()
     payload = encoded(compressor, x, key, work)
     for nbytes in sorted({*range(min(payload.size, 16)), payload.size // 2, payload.size - 1}):
@@ -249,7 +249,7 @@ def check_extremes(compressor: Compressor, d: int) -> None:
 
 
 def check_guarantees(compressor: Compressor, x: F64, samples: int, seed: int) -> None:
-    """Every guarantee holds for x; expectations are averaged over several keys, if it is several."""
+    """Every guarantee holds for x; expectations are averaged over the keys."""
     for guarantee in compressor.guarantees(x.size):
         if isinstance(guarantee, Adaptive):
             continue  # promises nothing of one vector

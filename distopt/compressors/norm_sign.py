@@ -32,7 +32,7 @@ from distopt.core.parameters import parameters
 class NormSign(Compressor):
     """C(x) = s sign(x) with s = ||x||_inf / 2 (rounded up to a float32) and sign(0) = +1.
 
-    Class: relative with r = d/2, psi = 1/d, derived; at r = 1 it is no contraction for d >= 4.
+    Class: relative with r = d/2, psi = 1/d, derived; at r = 1 it is not a contraction for d >= 4.
     Local with phi = 1/2 in the maximum norm, derived (docs: compressors/norm_sign).
     Wire: the scale s (docs: compressors, scales), then d bits, 1 = negative; coordinate i is bit
     i % 8 of byte i // 8, padding bits are zero.

@@ -22,8 +22,8 @@ from distopt.core.parameters import parameters
 class OneBit(Compressor):
     """C(x)_i = +1/2 if x_i >= 0, else -1/2.
 
-    Class: local with phi = 1/2 in the maximum norm, derived (docs: compressors/one_bit); nothing is
-    promised outside the unit ball, and zero is not kept: only algorithms that scale take it.
+    Class: local with phi = 1/2 in the maximum norm, derived (docs: compressors/one_bit); nothing
+    holds outside the unit ball, and zero is not kept: only algorithms that scale take it.
     Wire: d bits, 1 = negative; coordinate i is bit i % 8 of byte i // 8, padding bits are zero.
 
     >>> from distopt.compressors.base import compress

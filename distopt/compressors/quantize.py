@@ -37,8 +37,8 @@ class Quantize(Coded):
     """C(x)_i = (s / L) sign(x_i) q_i, L = 2^(bits - 1), s = ||x|| rounded up to a float32.
 
     Nearest (the default): q_i = floor(L |x_i| / s + 1/2). Dithered: q_i = floor(L |x_i| / s + u_i) with
-    u_i uniform on [0, 1), so that E C(x) = x. With `block`, every block of so many coordinates (the
-    last one may be shorter) has a scale of its own.
+    u_i uniform on [0, 1), so that E C(x) = x. With `block`, every block of that many coordinates (the
+    last may be shorter) has its own scale.
 
     Class: relative, derived, with n = min(block, d) (docs: compressors/quantize):
 
@@ -187,8 +187,8 @@ def round_levels(
 ) -> None:
     """codes_i = L + sign(x_i) q_i, where q_i is L |x_i| / scale, rounded; |x_i| <= scale.
 
-    Dithered: up with probability f, the fractional part, decided by (word + 1/2) 2^-32 < f. So what
-    is on the grid never moves, and the probability is f up to 2^-33.
+    Dithered: up with probability f, the fractional part, decided by (word + 1/2) 2^-32 < f. So a value
+    on the grid never moves, and the probability is f up to 2^-33.
     """
     if scale == 0.0:
         codes[: x.size] = np.uint16(levels)

@@ -1,6 +1,6 @@
-"""What the sparsifiers share: k of d values are kept, and another compressor encodes those.
+"""The base of sparsifiers: keep k of d values, and let another compressor encode those.
 
-A sparsifier decides which indices are kept and whether they travel. Its field `values` is the
+A sparsifier decides which indices it keeps and whether they travel. Its field `values` is the
 compressor of the kept values, as a vector of size k in the order of their indices.
 """
 
@@ -102,7 +102,7 @@ class Sparsifier(Compressor):
             raise ConfigError(nested) from None
         if not self.guarantees(d):
             raise ConfigError(
-                "compressor.values has no relative guarantee, so that nothing holds for the chain; "
+                "compressor.values has no relative guarantee, so nothing holds for the chain; "
                 "accepted: identity, cast, norm_sign, quantize, ternary."
             )
 

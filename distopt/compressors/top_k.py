@@ -17,7 +17,7 @@ _MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)
 
 @parameters("compressor")
 class TopK(Sparsifier):
-    """C(x)_i = x_i for the k largest |x_i|, of equals those of lowest index; else 0.
+    """C(x)_i = x_i for the k largest |x_i| (of equal ones those of lowest index), else 0.
 
     Class: relative, r = 1, psi = k / d; with `values` of constants (r', psi') at size k, r = r' and
     psi = psi' k / d, derived (docs: compressors/top_k).
@@ -49,8 +49,8 @@ def choose_top(
 ) -> int:
     """Choose the k = kept.size largest magnitudes, write their indices; return the bytes used.
 
-    A sample gives a bound that a little more than k magnitudes reach, almost surely; only those are
-    looked at closely. Where fewer do, all are: what is chosen never depends on the sample.
+    A sample gives a bound that a little more than k magnitudes reach, almost surely, and only those are
+    sorted further. If fewer reach it, all are: the choice never depends on the sample.
     Work space: places : int64[d + _BLOCK], magnitudes : int64[max(d, _SAMPLE)],
     histogram : int64[_BINS], chosen : int64[k + 1].
     """
@@ -120,10 +120,10 @@ def gather_places(bits: I64, bound: np.int64, places: I64) -> int:
 def find_threshold(
     magnitudes: I64, count: int, wanted: int, histogram: I64
 ) -> tuple[np.int64, int]:
-    """Return T and a number: the wanted largest are those > T and so many of those equal to T.
+    """Return T and a number: the wanted largest are those > T and that many of those equal to T.
 
     magnitudes[:count] are bits of floats >= 0, ordered as the floats, and are overwritten. A histogram
-    between `low` and `high` tells which bin holds T; what lies in it is then looked at alone.
+    between `low` and `high` shows which bin holds T, and only that bin is searched further.
     """
     low, high = _MAGNITUDE, np.int64(0)
     for i in range(count):

@@ -9,7 +9,7 @@ class UnbiasedRandK(RandK):
     """C(x)_i = (d / k) x_i for i in S, a uniformly random set of k indices; else 0. E C(x) = x.
 
     Class: relative, r = d / k, psi = k / d; at r = 1, E ||C(x) - x||^2 = (d / k - 1) ||x||^2, so it is
-    no contraction for k <= d / 2. With `values` of constants (r', psi') at size k, r = r' d / k and
+    not a contraction for k <= d / 2. With `values` of constants (r', psi') at size k, r = r' d / k and
     psi = psi' k / d, derived (docs: compressors/unbiased_rand_k).
     Wire: that of rand_k; the factor is applied at the receiver.
 

@@ -117,7 +117,7 @@ def round_tile(
     if dithered:
         fill_tile(key, start // TILE, words)
     for i in range(count):
-        # Comparing the fractional part, not adding to it, keeps what is on the grid where it is.
+        # Comparing the fractional part, not adding to it, keeps values on the grid where they are.
         level = x[start + i] / delta
         floor = np.floor(level)
         rest = level - floor

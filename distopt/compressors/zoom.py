@@ -34,13 +34,13 @@ class Zoom(PerBlock):
     """C(x)_i = sign(q_i) (|q_i| + offset) step, q_i = sign(x_i) floor(|x_i| / step + rounding), C = 0
     for q_i = 0; then, at both ends, log2 step += mean_i min(|q_i|, 6) - activity.
 
-    The vector has one step, or each block of it one of its own (`per_block`). It starts at
+    The vector has one step, or each of its blocks has one (`per_block`). It starts at
     2^round(log2 max |x_i|), sent once. The constants are measured (docs: zooming), not derived.
 
-    Class: adaptive; nothing is promised of one vector. Only zed and zed1 know what to do with it.
+    Class: adaptive; nothing is promised for a single vector. Only zed and zed1 take it.
 
-    Wire: first scales where there are none (docs: compressors/zoom), then the codes, range coded with
-    what the messages before have taught (docs: compressors/entropy).
+    Wire: first scales where there are none (docs: compressors/zoom), then the codes, entropy
+    coded with a model learned from earlier messages (docs: compressors/entropy).
     """  # noqa: D205
 
     activity: Annotated[float, Field(gt=0, lt=6)] = 0.44  # mean of min(|q|, 6) to zoom in on

@@ -32,7 +32,7 @@ class ZoomSign(PerBlock):
     All steps of the vector, or of each block of it (`per_block`), start at
     2^round(log2 max |x_i|), sent once. The constants are measured (docs: zooming), not derived.
 
-    Class: adaptive; nothing is promised of one vector. Only zed1 and cgt3 know what to do with it.
+    Class: adaptive; nothing is promised for a single vector. Only zed1 and cgt3 take it.
 
     Wire: first scales where there are none (docs: compressors/zoom_sign), then d bits, 1 = negative;
     coordinate i is bit i % 8 of byte i // 8, padding bits are zero.

@@ -3,9 +3,9 @@
 Both ends hold a scale as a whole number and advance it from the codes alone; 2^(a fraction) comes from
 tables that are made with whole numbers, never from pow(), so it has the same bits on every machine.
 
-A block is a part of the vector with a scale of its own (a layer of a network; else one block for all).
+A block is a part of the vector with its own scale (a layer of a network; else one block for all).
 Its first scale travels in one byte, before the codes: 128 + round(log2 max |x_i|) of the block, from 1 to
-255, or 0 while the block has been nothing but zeros; then the byte comes again with the next message.
+255, or 0 while the block has been all zero; then the next message has the byte again.
 """
 
 from collections.abc import Callable, Sequence

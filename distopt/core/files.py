@@ -1,4 +1,4 @@
-"""Files: where a configuration's are, how ours are written whole, why one cannot be read or written."""
+"""Find a configuration's files, write our own whole, say why one cannot be read or written."""
 
 import hashlib
 import os
@@ -49,7 +49,7 @@ def replaced(
     Parameters
     ----------
     path : Path
-        Its folder is created if need be.
+        Its folder is created if needed.
     durable : bool
         Whether the new file must also outlive a power failure.
     refusal : callable
@@ -83,7 +83,7 @@ def write_whole(
 
 
 def write_files(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
-    """Write files into a folder, which is created if need be; return their paths."""
+    """Write files into a folder, which is created if needed; return their paths."""
     for name, content in contents.items():
         write_whole(folder / name, content)
     return [folder / name for name in contents]

@@ -2,7 +2,7 @@
 
 A package lists its members in one table, ``REGISTRY = Registry(kind, {...})``, whose values are
 ``"module:Name"``. Other distributions add theirs through the entry-point group
-``distopt.<kind>`` (``distopt.compressors``, ...); a name of ours cannot be taken over.
+``distopt.<kind>`` (``distopt.compressors``, ...); they cannot replace a name of ours.
 """
 
 from collections.abc import Iterator
@@ -83,7 +83,7 @@ class Registry:
 
 
 def as_table(item: object, registry: Registry | None = None) -> dict[str, Any]:
-    """Return the fields of a parameter object as TOML values, without those that are None.
+    """Return the fields of a parameter object that are not None, as TOML values.
 
     Parameter objects within it become tables, those of the registry's section with their names.
     """

@@ -1,8 +1,7 @@
 """The table of all streams of random words: no two draws for different purposes share a number.
 
 A key names a stream by seed, agent, iteration and one of these numbers (`distopt.core.randomness`). Each
-purpose owns the numbers from its first one on, as many as its width says; a test shows that all are
-disjoint.
+purpose owns `width` numbers from its first one on; a test shows that all are disjoint.
 """
 
 from enum import IntEnum, unique

@@ -1,4 +1,4 @@
-"""Work arrays that are made once and used again, so that an iteration allocates nothing."""
+"""Work arrays that are made once and used again, so an iteration allocates nothing."""
 
 from math import prod
 from threading import local
@@ -7,11 +7,11 @@ import numpy as np
 
 
 class Workspace(local):
-    """Work arrays by purpose, in every thread its own.
+    """Work arrays by purpose, separate in every thread.
 
-    An agent owns one and hands it to its compressor and its memories; a cost owns one as well. Whoever
-    asks for an array may use it until somebody asks again for the same purpose and type; what lies in
-    it then is arbitrary. Agents that work in turn may share one.
+    An agent owns one and passes it to its compressor and its memories; a cost owns one as well. An array
+    is the caller's until the next request for the same purpose and type, and its content is arbitrary.
+    Agents that work in turn may share a workspace.
 
     >>> work = Workspace()
     >>> work.array("codes", 3, np.int16) is work.array("codes", 3, np.int16)

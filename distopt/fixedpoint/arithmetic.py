@@ -1,7 +1,7 @@
 """Arithmetic on codes: every operation is exact in integers and rounds once, in a mode of your choice.
 
 A vector in fixed point is an integer array of codes and its `Format`. Functions return `Rounded`: the
-codes, and how many values lay outside of the format's range; the nearest end replaces those. Where a
+codes, and how many values lay outside the format's range; the nearest end replaces those. Where a
 mode is random, the bits come from a key (`rounding_key`) and the global index of a value, so a slice
 that starts at ``first`` rounds to the same codes as it does within the whole vector.
 """
@@ -82,7 +82,7 @@ class Rounded(NamedTuple):
 def rounding_key(seed: int, site: int, iteration: int = 0, replica: int = 0) -> U32:
     """Name the random bits of one place of rounding in one iteration of one independent run.
 
-    There is no rank in it: all processes that round a value draw the same bits for it.
+    The rank plays no part: all processes that round a value draw the same bits for it.
     """
     return make_key(seed, replica, Stream.ROUNDING + site, iteration)
 
@@ -141,7 +141,7 @@ def encode(
         bad = kernels.first_outside(flat, format.lowest, format.highest)
         if bad >= 0:
             raise DataError(
-                f"Entry {_place(x, bad)} is {flat[bad]:.9g}, outside of {format} = "
+                f"Entry {_place(x, bad)} is {flat[bad]:.9g}, outside {format} = "
                 f"[{format.lowest:g}, {format.highest:.9g}]; use more integer bits, scale the data, or "
                 'let it saturate (overflow = "saturate").'
             )

@@ -55,7 +55,7 @@ def sr_refined(
     """SR-ref: as `sr`, with the variance of the step's rounding at most u times the step.
 
     phi+ = (1 - mu t) phi + t S1 / 2 + (L / 2) min(n u^2 / 4, u t sqrt(n) (sqrt(2 L phi) + sqrt(S1))).
-    The right-hand side is concave in phi, so that it holds for E phi.
+    The right-hand side is concave in phi, so it holds for E phi.
     """
     s1 = n * unit**2 / 4
 
@@ -168,7 +168,7 @@ def linear(iterations: int, phi0: float, rho: float, c: float) -> F64:
 
 
 def recursion(iterations: int, phi0: float, next_phi: Callable[[float], float]) -> F64:
-    """Return phi_0 and so many iterates."""
+    """Return phi_0 and the given number of iterates."""
     phi = np.empty(iterations + 1)
     phi[0] = phi0
     for k in range(iterations):

@@ -58,7 +58,7 @@ class FixedPointDescent:
     def run(
         self, problem: IntegerProblem, x0: Codes, iterations: int, seed: int = 0, first_run: int = 0,
     ) -> "Descent":  # fmt: skip
-        """Do so many iterations of every run, one row of x0 : codes[repeats, n] each.
+        """Do `iterations` iterations of every run, one row of x0 : codes[repeats, n] each.
 
         Parameters
         ----------

@@ -72,7 +72,7 @@ def first_nonfinite(x: F64) -> int:
 
 @kernel
 def first_outside(x: F64, lowest: float, highest: float) -> int:
-    """Return the first i with x[i] outside of [lowest, highest], -1 where there is none."""
+    """Return the first i with x[i] outside [lowest, highest], or -1."""
     for i in range(x.size):
         if not lowest <= x[i] <= highest:
             return i
@@ -81,7 +81,7 @@ def first_outside(x: F64, lowest: float, highest: float) -> int:
 
 @kernel
 def count_outside(x: F64, scale: float, limit: float) -> int:
-    """Count the x_i with scale x_i outside of [-limit, limit - 1]."""
+    """Count the x_i with scale x_i outside [-limit, limit - 1]."""
     count = 0
     for i in range(x.size):
         y = x[i] * scale
@@ -357,7 +357,7 @@ def _make_round_integers(mode: int) -> Callable[..., int]:
         v: NDArray[np.integer], key: U32, first: int, words: U32,
         random: NDArray[np.unsignedinteger], width: int, p: I64, out: NDArray[np.integer],
     ) -> int:  # fmt: skip
-        """Round a_i b_i 2^-drop to codes of so many bits, once; return the saturations.
+        """Round a_i b_i 2^-drop to codes of `bits` bits, once; return the saturations.
 
         b has one entry, for all i, or as many as a. |a_i b_i| < 2^63; 0 <= drop <= 62. `random` is
         `words` or its halves, `width` = 32 or 16 bits each. With drop <= width the probabilities are

@@ -14,7 +14,7 @@ class Facts:
     ----------
     agents, dimension : int
     smoothness : float or None
-        The largest local smoothness constant L; None where a cost does not tell.
+        The largest local smoothness constant L; None where a cost does not have one.
     gap : float
         delta = 1 - ||W - 11'/n||_2, the spectral gap.
     kappa : float

@@ -100,9 +100,9 @@ class Inequalities:
     contraction : float
         a: the memory step gives E ||z - alpha C(z)||^2 <= (1 - a) ||z||^2. alpha r psi, for beer r psi.
     error : float
-        r0: what is mixed differs from x by at most r0 O1 (y alike). For beer, which mixes h itself, 1.
+        r0: the mixed vectors differ from x by at most r0 O1 (y alike). For beer, which mixes h itself, 1.
     forcing : float
-        cp: instead, for V2 and V3, each x_i differs from what is mixed by at most cp sx.
+        cp: instead, for V2 and V3, each x_i differs from its mixed vector by at most cp sx.
     """
 
     agents: int
@@ -239,8 +239,8 @@ def certified_scaled(steps: Steps, facts: Facts) -> Lyapunov | None:
 def practical(steps: Steps, facts: Facts) -> Lyapunov:
     """Weights without proof, chosen so that V falls along runs that converge (docs: theory, practice).
 
-    c1 = c3 = L / n and c2 = c4 = 1 / (n L), the errors in units of the gap; and c5 = 0.3 times what
-    c'b / (1 - mu^2) is with these: 0.6 gamma kappa^2 cp^2 / (delta L (1 - mu^2)). Measured.
+    c1 = c3 = L / n and c2 = c4 = 1 / (n L), the errors in units of the gap; and c5 is 0.3 times their
+    c'b / (1 - mu^2): 0.6 gamma kappa^2 cp^2 / (delta L (1 - mu^2)). Measured.
     """
     L = facts.smoothness or 1.0
     x, y = L / facts.agents, 1 / (L * facts.agents)

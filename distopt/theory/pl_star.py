@@ -24,8 +24,8 @@ EPS = float(np.finfo(np.float64).eps)
 class Extremes:
     """Smallest and largest eigenvalue of a tangent kernel, and how far to believe the smallest.
 
-    Both methods work with K, so they cannot see below `resolution`: an eigenvalue smaller than
-    that may as well be 0. "dense": within `resolution` of the truth. "lanczos": `smallest` is an
+    Both methods work with K, so they cannot see below `resolution`: a smaller eigenvalue may be 0.
+    "dense": within `resolution` of the truth. "lanczos": `smallest` is an
     upper bound (and `largest` a lower bound) of the truth whatever happens; some eigenvalue lies
     within `residual` of `smallest`, which need not be the smallest one.
     """
@@ -243,7 +243,7 @@ class Condition:
     If every Hessian norm in the ball of radius R around w0 is at most H, and
     H <= (lambda_0 - mu) / (2 L_F sqrt(T) R), then the loss is PL* with mu in the ball. Gradient
     descent is known to stay in the ball if R >= 2 L_F ||F(w0) - X|| / mu. `allowed_radius` solves
-    the first for R with H measured at w0, which is no bound for the whole ball: a necessary check,
+    the first for R with H measured at w0, which does not bound the whole ball: a necessary check,
     not a certificate.
     """
 
@@ -281,8 +281,8 @@ def condition(extremes: Extremes, curvature: float, distance: float, samples: in
 def curvature_bound(cost: NetworkCost, w: F64, radius: float = 0.0) -> float:
     """Bound max ||F''(v, v)||, ||v|| = 1, of every sample in the ball of `radius` around w.
 
-    An explicit bound (docs: networks, derived): valid, and larger than what is measured by four
-    orders of magnitude and more.
+    An explicit bound (docs: networks, derived): valid, and four or more orders of magnitude larger
+    than measured values.
     """
     layout, n, m = cost.shape.layout, cost.shape.layout.n, cost.shape.layout.m
     if layout.tied or layout.learned:

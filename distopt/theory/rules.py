@@ -1,9 +1,8 @@
 """The measurements behind ``"auto"`` (docs: auto).
 
 The provable constants of a compressor hold for the worst vector and are far too pessimistic to step
-with (psi = 1/d for norm_sign). What the rules use instead is measured: a memory follows a fixed moving
-vector, on every process alike and without any communication, and how far it lags behind says how fast
-the agents may mix.
+with (psi = 1/d for norm_sign). The rules measure instead: a memory follows a fixed moving vector, on
+every process alike and without any communication, and its lag says how fast the agents may mix.
 """
 
 from dataclasses import dataclass
@@ -33,10 +32,10 @@ class Following:
     alpha : float
         The memory step that follows best.
     lag : float
-        Root mean square of what the network does not know, C(v - h) - (v - h), in lengths of one
-        move of v; 0 without compression, infinite where no alpha was found that follows.
+        Root mean square of the network's error C(v - h) - (v - h), in lengths of one move of v; 0
+        without compression, infinite where no alpha was found that follows.
     delay : float
-        How many moves the network is behind in the mean; 0 for unbiased compressors.
+        The number of moves by which the network is late on average; 0 for unbiased compressors.
     """
 
     alpha: float
@@ -60,12 +59,12 @@ def following(compressor: Compressor, d: int) -> Following:
 
 
 def lag_at_one(facts: Facts) -> float:
-    """Return the lag of the memory step 1, for methods that know no other.
+    """Return the lag of the memory step 1, for methods that have no other.
 
     Raises
     ------
     ConfigError
-        Where such a memory runs away from what it should follow.
+        Where such a memory runs away from the vector that it should follow.
     """
     found = follow(facts.compressor, facts.dimension, 1.0).lag
     if not np.isfinite(found):
@@ -153,7 +152,7 @@ def estimate_smoothness(cost: Cost, x0: F64) -> float:
 
 
 def estimate_flattest(cost: Cost, x0: F64, smoothness: float) -> float:
-    """Descend on the local cost alone and see how fast the gradient shrinks in the end.
+    """Descend on the local cost alone and see how fast the gradient shrinks at the end.
 
     At most 200 steps x -= g(x) / L. Where ||g|| shrinks by a factor q a step over the last half of
     them, the curvature in the remaining direction is about L (1 - q). Local, deterministic.

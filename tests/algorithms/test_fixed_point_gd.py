@@ -134,7 +134,7 @@ def test_bytes_are_those_of_the_sums():
 def test_start_outside_of_the_range_is_refused_or_saturated_and_counted(tmp_path):
     np.save(tmp_path / "start.npy", np.full(23, 5.0))
     problem = DIAGONAL | {"start": str(tmp_path / "start.npy")}
-    with pytest.raises(DataError, match=r"start of agent 0: Entry 0 is 5, outside of Q3\.5"):
+    with pytest.raises(DataError, match=r"start of agent 0: Entry 0 is 5, outside Q3\.5"):
         run(configure(problem), engine="simulate")
     _, result = play(configure(problem, {"overflow": "saturate", "repeats": 2}, iterations=0))
     assert result.rows[0]["saturations"] == 2 * 23

@@ -268,7 +268,7 @@ def test_nonfinite_input_is_refused_before_anything_is_written(rounding, q, bad,
 def test_values_outside_are_counted_or_refused():
     x = np.array([0.0, 3.96875, 4.0, -4.0, -4.01, 1e300])
     assert encode(x, Format(3, 5)).saturated == 3
-    with pytest.raises(DataError, match=r"Entry 2 is 4, outside of Q3.5 = \[-4, 3.96875\]"):
+    with pytest.raises(DataError, match=r"Entry 2 is 4, outside Q3.5 = \[-4, 3.96875\]"):
         encode(x, Format(3, 5), overflow="refuse")
 
 

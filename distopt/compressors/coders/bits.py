@@ -84,7 +84,7 @@ def flush_bits(out: U8, at: int, buffer: np.uint64, held: int) -> int:
 
 @kernel
 def load_bits(payload: U8, bit: int) -> np.uint64:
-    """Return 57 bits at least from bit `bit` on; zeros stand for what is beyond the payload."""
+    """Return at least 57 bits from bit `bit` on; beyond the payload they are zero."""
     at = bit >> 3
     if at + 8 <= payload.size:
         return load_u64(payload, at) >> np.uint64(bit & 7)
@@ -102,7 +102,7 @@ def packed_nbytes(count: int, width: int) -> int:
 
 @kernel
 def padding_is_zero(payload: U8, at: int, bits: int) -> bool:
-    """Tell whether the bits that pad a section of so many bits at byte `at` are zero."""
+    """Tell whether the bits that pad a section of `bits` bits at byte `at` are zero."""
     return bits % 8 == 0 or payload[at + bits // 8] >> np.uint8(bits % 8) == 0
 
 

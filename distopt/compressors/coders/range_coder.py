@@ -1,4 +1,4 @@
-"""An adaptive range coder of integer codes: what a coordinate did lately tells what it will do.
+"""An adaptive range coder of integer codes, which predicts a coordinate from its recent past.
 
 Codes are small integers, most of them 0 and +-1, one per coordinate and message. A code becomes one of
 five symbols, given the coordinate's past:
@@ -118,7 +118,7 @@ def block_after(start: int) -> int:
 
 @kernel
 def largest_count(size: int) -> int:
-    """Return the sum of a context's counts above which they are halved, for messages of so many codes."""
+    """Return the sum of a context's counts above which they are halved, for messages of `size` codes."""
     return STEP * min(max(size >> 2, 256), 4096)
 
 
@@ -240,7 +240,7 @@ def finish(out: U8, at: int, low: np.uint64, width: np.uint64, alone: bool) -> i
 
 @kernel
 def load_be(payload: U8, at: int, count: int) -> np.uint64:
-    """Return `count` bytes, most significant first; zeros stand for what is beyond the payload."""
+    """Return `count` bytes, most significant first; beyond the payload they are zero."""
     word = _0
     if at + count <= payload.size:
         for i in range(count):

@@ -43,7 +43,7 @@ class PathGraph(GraphKind):
 
 @parameters("topology")
 class Star(GraphKind):
-    """Agent 0 is linked with all others, and they with nobody else."""
+    """Agent 0 is linked with all others, and they only with agent 0."""
 
     def graph(self, agents: int) -> networkx.Graph:
         import networkx

@@ -93,9 +93,7 @@ def test_features_that_do_not_fit_saturate_and_are_counted_or_are_refused():
     assert 0 < cost.saturated <= ends
     assert cost.integer(Q).saturated == cost.saturated
     assert make(scale=13.0).cost(0).saturated == 0
-    with pytest.raises(
-        DataError, match=r"problem\.scale = 4 deviations: Entry .* outside of Q1\.7"
-    ):
+    with pytest.raises(DataError, match=r"problem\.scale = 4 deviations: Entry .* outside Q1\.7"):
         make(overflow="refuse").cost(0)
 
 
