@@ -24,7 +24,7 @@ PLAIN_WIDTH = 160  # of tables that do not go to a terminal
 
 
 def output() -> Console:
-    """Return the console of results; as wide as its tables need where it is no terminal."""
+    """Return the console of results; where it is not a terminal, as wide as its tables need."""
     console = Console(highlight=False, soft_wrap=False)
     return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
 
@@ -102,7 +102,7 @@ class ProgressView:
         self.show(**vars(progress))
 
     def take(self, event: dict[str, Any]) -> None:
-        """Do what a `Relay` has passed on."""
+        """Show an event that a `Relay` passed on."""
         method: dict[str, Callable[..., None]] = {
             "begin": self.begin,
             "show": self.show,
@@ -124,7 +124,7 @@ class ProgressView:
         self.done(label, f"failed. {reason}")
 
     def pass_on(self, line: str) -> None:
-        """Print somebody else's line to standard error, above the bar if there is one."""
+        """Print a line of another program to standard error, above the bar if there is one."""
         if self._bar is None:
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
@@ -202,7 +202,7 @@ STOPPED = {
 
 
 def show_summary(summary: Mapping[str, Any], warnings: Sequence[str], hint: str | None) -> None:
-    """Print what a run came to."""
+    """Print the result of a run."""
     s = summary
     spent = s["seconds"]
     lines = {

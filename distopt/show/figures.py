@@ -213,7 +213,7 @@ def draw(axis: Axes, gaps: Gaps, **options: Any) -> None:
 
 
 def finish(axis: Axes) -> None:
-    """Give the axes scales; what is more than seven powers of ten below the start is cut off."""
+    """Give the axes scales; cut off what is more than seven powers of ten below the start."""
     dress(axis, "iteration", "iterations")
     low, high = axis.get_ylim()
     axis.set_ylim(max(low, high * 1e-7), high)
@@ -231,7 +231,7 @@ def line(number: int) -> dict[str, Any]:
 
 
 def curve(axis: Axes, x: F64, y: F64, **options: Any) -> None:
-    """Draw values for a logarithmic axis; where there is no place for one, a gap."""
+    """Draw values on a logarithmic axis, with gaps where a value has no place on it."""
     seen = (y > 1e-250) & (y < 1e250)
     if axis.get_xscale() == "log":
         seen &= x > 0

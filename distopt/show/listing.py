@@ -1,4 +1,4 @@
-"""``distopt list``: what a configuration can name, told by the classes themselves."""
+"""``distopt list``: what a configuration can name, read from the classes themselves."""
 
 import inspect
 import sys

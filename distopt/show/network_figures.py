@@ -96,7 +96,7 @@ def at_start(found: Diagnosis) -> Figure:
 
 
 def recovered(found: Diagnosis) -> Figure:
-    """Draw targets and what the network makes of them, training samples above others."""
+    """Draw targets and the network's outputs for them, training samples above others."""
     f, row = network(found.config), found.rows[-1]
     few = len(found.pictures["training, target"])
     patches = f.data == "patches"
@@ -127,7 +127,7 @@ def recovered(found: Diagnosis) -> Figure:
 
 
 def pictures(axes: list[Axes], found: Diagnosis, target: F64, given: F64, words: str) -> None:
-    """Draw a patch and what was made of it, on the same scale of grey."""
+    """Draw a patch and the network's output for it, on the same scale of grey."""
     f = network(found.config)
     B, edge = dictionary(f.dictionary, f.m, found.config.problem.seed), math.isqrt(f.m)
     pixels = [(B @ x).reshape(edge, edge) for x in (target, given)]

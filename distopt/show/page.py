@@ -61,7 +61,7 @@ def head(title: str, lead: str) -> str:
 
 
 def section(title: str, *parts: str) -> str:
-    """Write a heading and what belongs to it."""
+    """Write a heading and its content."""
     return "\n".join([f"<h2>{escape(title)}</h2>", *parts])
 
 

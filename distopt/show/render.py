@@ -38,7 +38,7 @@ def cells_of(results: Results) -> list[Cell]:
 
 
 def heading(cell: Cell) -> str:
-    """Write the header of a cell; what its columns stand under is the first line."""
+    """Write the header of a cell; its first line is the title above its columns."""
     title = cell[0].under + "\n" * bool(cell[0].under)
     return title + joined(cell, [column.header for column in cell])
 
@@ -50,7 +50,7 @@ def content(cell: Cell, row: Row) -> str:
 
 
 def joined(cell: Cell, texts: Iterable[str]) -> str:
-    """Put the texts of a cell behind each other."""
+    """Join the texts of a cell."""
     whole = ""
     for column, text in zip(cell, texts, strict=True):
         whole += column.join * bool(whole and text) + text
@@ -179,7 +179,7 @@ def to_json(results: Results) -> str:
 
 
 def to_csv(results: Results) -> str:
-    """Write the keys of the columns, then a line for every row; what is unknown is empty."""
+    """Write the keys of the columns, then a line for every row; unknown values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([c.key for c in results.columns])

@@ -60,7 +60,7 @@ CAPTIONS = {
 REGIMES = {
     "regime_large": "step >= u",
     "regime_middle": "u/2 < step < u",
-    "regime_small": "0 < step <= u/2: RN stands still",
+    "regime_small": "0 < step <= u/2: RN stalls",
     "regime_zero": "step = 0",
 }
 

@@ -1,1 +1,1 @@
-"""Several runs and what they say together: suites, comparisons, sweeps, measurements, plans."""
+"""Several runs, and the results that they give together: suites, comparisons, sweeps, plans."""

@@ -21,7 +21,7 @@ NOT_RUN = "not run, because the suite was stopped"
 
 
 class Named(Protocol):
-    """What a job of several parts calls each of them."""
+    """A part of a job, known by its name."""
 
     @property
     def name(self) -> str:
@@ -99,7 +99,7 @@ def in_short(result: Result) -> str:
 
 
 def run_side_by_side(cases: Sequence[Case], jobs: int, view: ProgressView) -> dict[str, str]:
-    """Simulate cases in so many processes; return the failures by name."""
+    """Simulate cases in `jobs` processes; return the failures by name."""
     failures: dict[str, str] = {}
     context = multiprocessing.get_context("spawn")  # no fork: numba and BLAS have threads
     with ProcessPoolExecutor(min(jobs, len(cases)), mp_context=context) as pool:
@@ -182,7 +182,7 @@ def run_in_jobs(
 
 
 class Log:
-    """Keeps what an MPI job says of its cases, which it runs in the order given."""
+    """Keeps the outcome of each case of an MPI job, which runs them in the order given."""
 
     def __init__(self, view: ProgressView) -> None:
         self.view = view

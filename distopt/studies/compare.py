@@ -1,4 +1,4 @@
-"""Set runs side by side: iterations, bytes and seconds to each accuracy, and their ratios.
+"""Compare runs: iterations, bytes and seconds to each accuracy, and their ratios.
 
 A variant may have several runs, one per seed. Its numbers are then medians over the runs that got
 there, and a ratio is the median of the ratios to the other variant's run with the same seed.
@@ -23,7 +23,7 @@ SYMBOLS = {"stationarity": "P", "nmse": "NMSE"}
 
 @dataclass(frozen=True)
 class VariantRun:
-    """One run of a variant: its records, or why there are none or not all."""
+    """One run of a variant: its records, and why some or all are missing."""
 
     label: str
     seed: int | None
@@ -96,7 +96,7 @@ class Variant:
 
     @property
     def status(self) -> str:
-        """Say in a word what became of the variant."""
+        """Say in a word how the variant ended."""
         if self.failures:
             diverged = any("diverged" in f or "finite" in f for f in self.failures)
             return "diverged" if diverged else "failed"
@@ -203,7 +203,7 @@ def compare_suite(suite: Suite, failures: Mapping[str, str]) -> Comparison:
 
 
 def compare_folders(folders: Sequence[Path], accuracies: Sequence[float] | None) -> Comparison:
-    """Measure runs that exist, named by their folders (by their paths where those clash)."""
+    """Measure existing runs, named by their folders (by their paths where those clash)."""
     histories = [read_history(folder) for folder in folders]
     names = [h.name for h in histories]
     runs = [

@@ -1,4 +1,4 @@
-"""The table of a comparison: a row for each variant, what it needed to each accuracy, its end."""
+"""The table of a comparison: for each variant a row with its cost to each accuracy and its end."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -78,7 +78,7 @@ def values_to(e: Effort) -> Iterator[tuple[str, Any]]:
 
 
 def remarks_on(variant: Variant) -> str:
-    """Write what else a reader must know of a variant."""
+    """Write what else a reader must know about a variant."""
     found = [variant.status] if variant.failures else []
     if variant.ball_violations:
         found.append(f"{variant.ball_violations:.0f} outside ball")

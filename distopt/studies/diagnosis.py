@@ -44,7 +44,7 @@ QUANTITIES: dict[str, Series] = {
     "loss_curvature": Series("1", "norm of the Hessian of f, by power iteration (a lower bound)"),
     "output_curvature": Series("1", "largest norm of the Hessian of a single output looked at"),
     "sample_curvature": Series("1", "norm of the Hessian of one sample's outputs together"),
-    "curvature_bound": Series("1", "explicit bound of the line above, in the ball asked for"),
+    "curvature_bound": Series("1", "explicit bound of the line above, in the given ball"),
     "moved": Series("1", "||w - w0||_2"),
     "allowed_radius": Series("1", "radius that the sufficient condition allows around this point"),
     "needed_radius": Series("1", "radius that gradient descent is known to need"),
@@ -94,7 +94,7 @@ class Diagnosis:
     rows : list of dict
         The quantities at each point, by iteration; the start is first.
     told : list of str
-        How far the smallest eigenvalues are to be believed, by point.
+        How far to believe the smallest eigenvalues, by point.
     curve : (float64[records], float64[records])
         Iterations and NMSE of all records of the run; of the points alone where there is no run.
     eta : float
@@ -102,7 +102,7 @@ class Diagnosis:
     spectrum : float64[kernel size]
         All eigenvalues at the start, ascending; empty where they were not computed.
     pictures : dict of float64[samples, m]
-        Targets and what the network makes of them at the last point: of each kind of samples a few
+        Targets and the network's outputs for them at the last point: of each kind of samples a few
         with the most energy.
     """
 
@@ -160,7 +160,7 @@ def network(config: Config) -> Network:
     family = config.problem.family
     if not isinstance(family, Network):
         raise ConfigError(
-            f'problem.name = "{config.problem.name}" is no network; diagnose measures lista, '
+            f'problem.name = "{config.problem.name}" is not a network; diagnose measures lista, '
             "admm_csnet and ffnn."
         )
     return family
@@ -268,7 +268,7 @@ def measure(
 
 
 def pictures(cost: NetworkCost, other: NetworkCost, w: F64, most: int = 4) -> dict[str, F64]:
-    """Return the targets of most energy, which decide the NMSE, and what the network makes of them."""
+    """Return the targets of most energy, which decide the NMSE, and the network's outputs for them."""
     few = min(most, cost.samples, other.samples)
     found = {}
     for name, some in (("training", cost), ("other", other)):
@@ -279,7 +279,7 @@ def pictures(cost: NetworkCost, other: NetworkCost, w: F64, most: int = 4) -> di
 
 
 def bound(cost: NetworkCost, w: F64, report: Report, request: Request) -> float:
-    """Return the explicit bound of the Hessian in the ball asked for; nan where none is derived."""
+    """Return the explicit bound of the Hessian in the given ball; nan where none is derived."""
     if report.curvature_bound is None:
         return float("nan")
     return curvature_bound(cost, w, request.radius) if request.radius else report.curvature_bound

@@ -35,7 +35,7 @@ def farm(
 ) -> None:
     """Do all jobs of a sweep that are not done, side by side; save after each.
 
-    A network's next T is submitted when the one before has passed, so only what is needed is done.
+    A network's next T is submitted when the one before has passed, so no needless job is done.
     """
     sweep = trials.sweep
     s = sweep.section
@@ -82,15 +82,15 @@ def describe(done: Trial | Start) -> tuple[str, str]:
 
 
 def farm_over_processes(trials: Trials, jobs: int, view: ProgressView) -> None:
-    """Work in so many processes of this machine."""
+    """Work in `jobs` processes of this machine."""
     context = multiprocessing.get_context("spawn")  # no fork: numba and BLAS have threads
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=follow_parent) as pool:
         try:
             farm(trials, pool, lambda done: view.done(*describe(done)))
         except BrokenProcessPool:
             raise TransportError(
-                "A process of --jobs was ended from outside (out of memory?). What is done is saved; the "
-                "same command goes on, perhaps with fewer --jobs."
+                "A process of --jobs was ended from outside (out of memory?). What is done is saved; "
+                "repeat the command to continue, perhaps with fewer --jobs."
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""What a study tells about runs that are under way; `distopt.show.console` shows it."""
+"""What a study reports about runs in progress; `distopt.show.console` shows it."""
 
 from typing import Any, Protocol
 
@@ -21,10 +21,10 @@ class ProgressView(Protocol):
         """Say why a run failed."""
 
     def take(self, event: dict[str, Any]) -> None:
-        """Do what a rank has passed on: one of the above, by its name."""
+        """Take an event that a rank passed on: one of the above, by its name."""
 
     def pass_on(self, line: str) -> None:
-        """Show somebody else's line."""
+        """Show a line of another program."""
 
     def clear(self) -> None:
         """Leave the terminal to others."""

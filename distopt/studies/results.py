@@ -11,7 +11,7 @@ from typing import Any, Self, TypeAlias
 from distopt.core import units
 
 Row: TypeAlias = Mapping[str, Any]
-MISSING = "-"  # how a value that is not there is written
+MISSING = "-"  # how a missing value is written
 
 
 def write_plain(value: Any) -> str:
@@ -55,7 +55,7 @@ class Column:
     unit : str
         Of the values as they stand in the rows. "%" means that they are shares of 1.
     meaning : str
-        One sentence, for JSON and whoever wonders.
+        One sentence, for JSON and for readers who wonder.
     write : callable, optional
         Writes a value for people; the unit decides where it is missing.
     under : str

@@ -92,7 +92,7 @@ def problem_of(history: History) -> tuple[Any, IntegerProblem]:
 def bounds_of(gaps: Gaps) -> dict[str, F64]:
     """Return the bounds of E f - f* that apply to a variant, by name, at its recorded iterations.
 
-    RN_STALL bounds f where descent stands still; C holds up to the noise of the measured means; D is
+    RN_STALL bounds f where descent stalls; C holds up to the noise of the measured means; D is
     drawn with the effective eps, which is a heuristic (docs: fixed-point, bounds).
     """
     history, algorithm = gaps.history, algorithm_of(gaps.history)

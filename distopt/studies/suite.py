@@ -143,7 +143,7 @@ def load_suite(path: Path, settings: Sequence[str], out: Path) -> Suite:
 
 
 def validated(cls: type[Model], table: Any, section: str) -> Model:
-    """Validate a table; what is wrong becomes one sentence."""
+    """Validate a table; turn its errors into one sentence."""
     try:
         return cls.model_validate(table)
     except pydantic.ValidationError as error:
@@ -175,12 +175,12 @@ def require_baseline(baseline: str | None, labels: Sequence[str]) -> None:
     if baseline is not None and baseline not in labels:
         hint = nearest(baseline, labels) or "."
         raise ConfigError(
-            f'suite.baseline = "{baseline}" is no variant{hint} Variants: {", ".join(labels)}.'
+            f'suite.baseline = "{baseline}" is not a variant{hint} Variants: {", ".join(labels)}.'
         )
 
 
 def one_sentence(complaints: dict[str, str], variants: int) -> str:
-    """Say what is wrong with which variants; once, if it is the same with all."""
+    """List the errors by variant; once, if all variants have the same."""
     if len(complaints) == variants and len(set(complaints.values())) == 1:
         return next(iter(complaints.values()))
     listed = [f"{label}: {sentence}" for label, sentence in complaints.items()]

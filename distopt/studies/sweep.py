@@ -2,7 +2,7 @@
 
 The file has ``[threshold]``, one ``[[network]]`` table for each network, and ``[problem]`` with the keys
 that all of them share. For each network, width and seed the number of samples climbs the grid until a
-trial fails; every job that is done is in the HDF5 file, so the same command goes on where it stopped.
+trial fails. The HDF5 file keeps every finished job, so the same command continues where it stopped.
 """
 
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ class Sweep:
     networks : dict[str, Network]
         By label; m, n and samples are set by the sweep.
     text : str
-        What decides the numbers, as TOML: a file of results belongs to it.
+        Everything that decides the numbers, as TOML; a file of results belongs to it.
     """
 
     section: ThresholdConfig
@@ -122,7 +122,7 @@ def make_network(label: str, table: dict[str, Any]) -> Network:
     if name not in names:
         hint = nearest(name, names) if isinstance(name, str) else ""
         raise ConfigError(
-            f"Network {label}: name = {show(name)} is no network{hint or '.'} Known: {', '.join(names)}."
+            f"Network {label}: name = {show(name)} is not a network{hint or '.'} Known: {', '.join(names)}."
         )
     cls = REGISTRY.get(name)
     for key in table:

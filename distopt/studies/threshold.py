@@ -17,7 +17,7 @@ from distopt.theory.pl_star import loss_curvature
 
 @dataclass(frozen=True)
 class Descent:
-    """What gradient descent with a constant step did.
+    """The outcome of gradient descent with a constant step.
 
     `nmse` is the best at the epochs looked at (large steps make it oscillate).
     """
@@ -29,7 +29,7 @@ class Descent:
 
 
 def descend(cost: NetworkCost, eta: float, epochs: int, target: float, every: int = 20) -> Descent:
-    """Train from the cost's start until the NMSE is below `target`; look `every` so many epochs.
+    """Train from the cost's start until the NMSE is below `target`, checked every `every` epochs.
 
     Unstable means: not finite, or ten times the loss of the start or of the zero network.
     """

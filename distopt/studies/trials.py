@@ -41,7 +41,7 @@ class Trials:
 
     @classmethod
     def opened(cls, path: Path, sweep: Sweep, overwrite: bool) -> Self:
-        """Go on with a file, or begin one.
+        """Continue a file, or begin one.
 
         Raises
         ------
@@ -54,11 +54,11 @@ class Trials:
         try:
             found.take(*read_arrays(path, "results of a sweep", FORMAT))
         except CheckpointError as error:
-            raise CheckpointError(f"{error} --overwrite begins anew.") from None
+            raise CheckpointError(f"{error} --overwrite starts over.") from None
         return found
 
     def take(self, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
-        """Take what a file holds; its sweep must be ours."""
+        """Load a file, which must belong to this sweep."""
         theirs, ours = flatten(attributes["settings"]), flatten(self.sweep.text)
         for key in sorted(theirs.keys() | ours.keys()):
             known = key.split(".")[0] != "networks" or key.split(".")[1] in self.sweep.networks

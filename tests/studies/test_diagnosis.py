@@ -166,7 +166,7 @@ def test_what_cannot_be_measured_is_refused(config, tmp_path):
     )
     done = invoke(pl, "--out", tmp_path / "b")
     assert done.exit_code == 1
-    assert 'problem.name = "pl" is no network' in done.stderr
+    assert 'problem.name = "pl" is not a network' in done.stderr
     with pytest.raises(CheckpointError, match=r"is not a run directory"):
         diagnose_run(tmp_path, FEW)
     run(loaded, engine="simulate", out=tmp_path / "run")

@@ -101,7 +101,7 @@ REFUSED = {
     "suite key": ("[suite]\ntitel = 3\n" + BASE + PLAIN, 'suite.titel is not known; did you mean'),
     "accuracy": ("[suite]\naccuracies = [0]\n" + BASE + PLAIN, "suite.accuracies"),
     "no accuracy": ("[suite]\naccuracies = []\n" + BASE + PLAIN, "suite.accuracies"),
-    "baseline": ('[suite]\nbaseline = "plane"\n' + BASE + PLAIN, 'is no variant; did you mean "plain"?'),
+    "baseline": ('[suite]\nbaseline = "plane"\n' + BASE + PLAIN, 'is not a variant; did you mean "plain"?'),
     "label": (BASE + "[[variant]]\n", "Variant 1: label is missing; it has no default."),
     "twice": (BASE + PLAIN + PLAIN, 'labels too much alike: "plain" and "plain"'),
     "same folder": (BASE + PLAIN + VARIANT.format("Plain!"), 'too much alike: "plain" and "Plain!"'),

@@ -156,7 +156,7 @@ def test_a_damaged_file_is_refused(tmp_path):
         ("target = 0.05", "target = 2", r"threshold\.target = 2 .* < 1"),
         ("epochs = 150", "epochs = 0", r"threshold\.epochs = 0"),
         ("epochs = 150", 'epochs = "many"', r"threshold\.epochs"),
-        ('name = "lista"', 'name = "lsta"', r'no network; did you mean "lista"'),
+        ('name = "lista"', 'name = "lsta"', r'not a network; did you mean "lista"'),
         ('name = "lista"', 'name = "pl"', r"no network\. Known: admm_csnet, ffnn, lista"),
         ("layers = 2", "layers = 2\nm = 9", r"m is set by the sweep; see threshold\.widths"),
         ("layers = 2", "layers = 0", r"problem\.layers = 0"),

@@ -1,14 +1,14 @@
-"""A test bed: hosts of their own with links of any rate, on one machine.
+"""A test bed: several hosts with links of any rate, on one machine.
 
 A host is a network namespace with one Ethernet interface, a veth pair whose other end is a port of a
 bridge. A token bucket at either end limits what the host sends and receives. mpirun starts one daemon
-per host through a launch agent that takes the place of ssh, so all that MPI says between ranks passes
-these links.
+per host through a launch agent that takes the place of ssh, so all messages between ranks pass these
+links.
 
 Everything lives in namespaces that `unshare` makes for the bed alone: network, mounts (with a private
 /etc/hosts, /run and folder for temporary files), processes. The kernel takes all of it away when the
-first process of the bed ends, however it ends, and that one is killed with its parent. So nothing
-needs cleaning up, nothing stays behind, and beds do not see each other.
+first process of the bed ends, however it ends, and that process is killed with its parent. So nothing
+needs cleaning up, nothing is left behind, and beds do not see each other.
 """
 
 import os
@@ -57,7 +57,7 @@ ELSEWHERE = (
 
 
 def require_tools() -> None:
-    """Raise `TransportError` naming what a bed needs and this machine does not have."""
+    """Raise `TransportError` naming the tools that a bed needs and this machine lacks."""
     if sys.platform != "linux":
         raise TransportError(f"A test bed of hosts needs Linux network namespaces. {ELSEWHERE}")
     missing = [tool for tool in NEEDED if shutil.which(tool, path=search_path()) is None]
@@ -84,7 +84,7 @@ def unshare() -> list[str]:
 
 
 def require_privileges() -> None:
-    """Try to make the namespaces and a link; raise `TransportError` saying what is not allowed."""
+    """Try to make the namespaces and a link; raise `TransportError` if that is not allowed."""
     attempt = "ip link add veth0 type veth peer name veth1 && mount -t tmpfs none /run"
     done = subprocess.run(
         [*unshare(), "sh", "-c", attempt], capture_output=True, text=True, check=False,
@@ -132,7 +132,7 @@ def run_inside(command: Sequence[str], hosts: int) -> int:
             signal.signal(number, handler)
     if told:
         raise TransportError(
-            f"Stopped by {signal.Signals(told[0]).name}; the test bed is gone, what was finished is kept."
+            f"Stopped by {signal.Signals(told[0]).name}; the bed is removed, finished results are kept."
         )
     return code if code >= 0 else 128 - code
 
@@ -201,7 +201,7 @@ def build(hosts: int, link: Link = UNLIMITED) -> None:
     os.environ["TMPDIR"] = str(FOLDER / "tmp")
 
 
-# IPv6 talks by itself; counters are to show the ranks only.
+# IPv6 sends packets of its own accord; the counters must show only the ranks.
 QUIET = """for all in /proc/sys/net/ipv6/conf/*/disable_ipv6; do
     [ ! -e "$all" ] || echo 1 >"$all"
 done

@@ -1,6 +1,6 @@
-"""What a core of this machine computes for one agent in one iteration: alone, or while all cores work.
+"""How long a core of this machine computes for one agent in one iteration: alone, or with all cores busy.
 
-The second is mostly longer: cores share caches, memory and, as threads of one core, even more.
+The second usually takes longer: cores share caches, memory and, as threads of one core, even more.
 """
 
 import multiprocessing
@@ -32,7 +32,7 @@ Core: TypeAlias = Callable[[Config, int], float]
 
 @contextmanager
 def core(busy: bool) -> Iterator[Core]:
-    """Give what measures a configuration; `busy`: a process on every core does the same meanwhile."""
+    """Yield a function that measures a configuration; `busy`: every core does the same meanwhile."""
     if not busy:
         yield computing_seconds
         return
@@ -68,7 +68,7 @@ def beside_others(tables: dict[str, Any], folder: Path, iterations: int, barrier
 def computing_seconds(
     config: Config, iterations: int, meet: Callable[[], object] = lambda: None
 ) -> float:
-    """Return what a core computes for one agent in one iteration, in s of processor time.
+    """Return the processor seconds that a core needs for one agent in one iteration.
 
     Of the first `iterations`, which may take longer than those near the end (the sine of a small number
     is a quick one), and of the same again where they are soon over. `meet` is called once all is set up.

@@ -1,7 +1,7 @@
 """The bare exchange: as many bytes to and from every neighbour, by the transport and by raw sockets.
 
-The first is what an iteration waits for; the second is what the network itself allows. Both are timed
-in turn in the same job, so that they see the same machine.
+An iteration waits for the first; the network itself allows the second. Both are timed in turn in the
+same job, so they see the same machine.
 """
 
 import select
@@ -107,9 +107,9 @@ def time_exchange(
 ) -> ExchangeTime:
     """Time exchanges of messages of one size, by the transport and by raw sockets in turn.
 
-    All ranks start a block of exchanges together. A block is long enough for their unequal start not to
-    matter, and has at least two exchanges: as in a run, the next one may begin while a slower neighbour
-    ends the last.
+    All ranks start a block of exchanges together. A block is so long that their unequal start does not
+    matter, and has at least two exchanges: as in a run, the next may begin while a slower neighbour
+    still finishes the last.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def time_exchange(
     nbytes : int
         Of one message.
     seconds : float
-        Roughly how long to go on.
+        Roughly how long to continue.
     """
     payload = np.zeros(nbytes, np.uint8)
     buffers = [np.empty(nbytes, np.uint8) for _ in raw.links]

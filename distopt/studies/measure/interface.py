@@ -1,4 +1,4 @@
-"""What the network interfaces of a host have carried: the kernel's counters, read before and after.
+"""The bytes that a host's network interfaces have carried: the kernel's counters, before and after.
 
 Bytes and packets are counted with their Ethernet headers, as the kernel hands them to the interface.
 Packets may be larger there than on the wire, where the network card cuts them up (docs: measured).
@@ -34,7 +34,7 @@ class Counters:
 
 
 def read_counters(names: Iterable[str]) -> Counters:
-    """Add up what the named interfaces of this host have carried since they exist.
+    """Add up the counters of the named interfaces of this host.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def read_counters(names: Iterable[str]) -> Counters:
 
 
 def retransmissions() -> int:
-    """Return how many TCP segments this host has sent again; 0 where the system does not tell."""
+    """Return how many TCP segments this host has sent again; 0 where the system does not count them."""
     try:
         lines = PROTOCOLS.read_text().splitlines()
         names, values = [line.split() for line in lines if line.startswith("Tcp:")]

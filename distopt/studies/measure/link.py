@@ -1,4 +1,4 @@
-"""Link rates as one writes them, ``100mbit``, ``1gbit``, ``unlimited``, and as numbers."""
+"""Link rates as people write them, ``100mbit``, ``1gbit``, ``unlimited``, and as numbers."""
 
 import re
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ SLOWEST, FASTEST = 1e4, 1e12  # bit/s
 
 @dataclass(frozen=True)
 class Link:
-    """What every host may send, and receive, at most."""
+    """The most that every host may send, and receive."""
 
     name: str
     rate: float | None  # bit/s; None: as fast as it goes
 
     def seconds(self, nbytes: float) -> float:
-        """Return how long so many bytes take at this rate; 0 without a limit."""
+        """Return how long `nbytes` take at this rate; 0 without a limit."""
         return 8 * nbytes / self.rate if self.rate else 0.0
 
 
@@ -35,7 +35,7 @@ def parse_link(text: str) -> Link:
     Raises
     ------
     ConfigError
-        If it is no rate between 10kbit and 1000gbit.
+        If it is not a rate between 10kbit and 1000gbit.
     """
     plain = text.strip().lower().replace(" ", "").removesuffix("/s").removesuffix("ps")
     if plain == UNLIMITED.name:

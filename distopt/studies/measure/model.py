@@ -29,7 +29,7 @@ class ExchangeModel:
     sigma: float  # 1
 
     def exchange(self, message: float, copies: float, rate: float | None) -> float:
-        """Return the seconds of one exchange in which each host sends a message so many times."""
+        """Return the seconds of one exchange in which each host sends a message `copies` times."""
         transfer = 8 * self.sigma * copies * on_link(message) / rate if rate else 0.0
         return self.alpha + self.beta * copies * message + transfer
 
@@ -56,15 +56,15 @@ class MeasuredExchange:
 
 @dataclass(frozen=True)
 class CorrectedModel(ExchangeModel):
-    """The model, and what it is off by at the rates at which exchanges were measured."""
+    """The model, and its error at the rates at which exchanges were measured."""
 
     measured: tuple[MeasuredExchange, ...]
 
     def exchange(self, message: float, copies: float, rate: float | None) -> float:
         """Return the seconds of one exchange, like `ExchangeModel.exchange`.
 
-        What the model was off by at this very rate is interpolated over the logarithm of the message's
-        size, and made good.
+        The model's error at this very rate is interpolated over the logarithm of the message's size, and
+        corrected.
         """
         model = super().exchange
         seconds = model(message, copies, rate)
@@ -81,7 +81,7 @@ class CorrectedModel(ExchangeModel):
 def fit(points: Sequence[MeasuredExchange]) -> ExchangeModel:
     """Fit the constants to measured exchanges, each weighted by its own time, none negative.
 
-    Needs points of different sizes and rates; what they cannot tell apart comes out as 0.
+    Needs points of different sizes and rates; constants that they cannot separate come out as 0.
     """
     rows = [
         [1.0, p.copies * p.message, 8 * p.copies * on_link(p.message) / p.rate if p.rate else 0.0]

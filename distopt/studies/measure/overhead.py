@@ -6,7 +6,7 @@ Three counts belong to one message of m bytes (docs: measured):
     interface   m + M + P H, what the kernel's counters show: P packets, acknowledgements included
     wire        the same cut into full Ethernet frames, each with what only the cable sees
 
-M and H are no fits: M is the header that Open MPI's eager protocol over TCP puts before a message, H
+M and H are not fitted: M is the header that Open MPI's eager protocol over TCP puts before a message, H
 what Ethernet, IPv4 and TCP (with time stamps) put before each packet.
 """
 
@@ -38,7 +38,7 @@ class Accounting:
 
     @property
     def error(self) -> float:
-        """How far the interfaces' bytes are from what is explained, as a share of them."""
+        """How far the interfaces' bytes are from the explained ones, as a share of them."""
         return self.seen / self.explained - 1 if self.explained else 0.0
 
     @property
@@ -58,7 +58,7 @@ class Accounting:
 
     @property
     def balanced(self) -> bool:
-        """Whether the books close."""
+        """Whether the error is within the limit."""
         return abs(self.error) <= self.limit
 
     @property

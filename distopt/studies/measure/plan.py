@@ -1,8 +1,8 @@
-"""``distopt plan``: bytes and seconds to an accuracy on a network that one does not have yet.
+"""``distopt plan``: bytes and seconds to an accuracy on a network that you do not have.
 
-All agents are simulated here, in one process. That gives what no network changes: iterations to the
-accuracy and bytes, to the bit, and how long this machine's core computes for one agent. Only the
-exchange is a model's (`distopt.studies.measure.model`).
+All agents are simulated in this process. That gives what no network changes: iterations to the accuracy
+and bytes, to the bit, and how long a core of this machine computes for one agent. Only the exchange
+comes from a model (`distopt.studies.measure.model`).
 """
 
 import json
@@ -47,7 +47,7 @@ CANDIDATES: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class Goal:
-    """What a plan is for."""
+    """The accuracy to plan for, and how to simulate."""
 
     accuracy: float
     seconds: float  # to simulate one variant
@@ -72,7 +72,7 @@ def known_model(path: Path | None, latency: float | None) -> ExchangeModel:
             model = CorrectedModel(**vars(fit(points)), measured=tuple(points))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"--network {path} is no measured.json of `distopt measure`: {error}."
+                f"--network {path} is not a measured.json of `distopt measure`: {error}."
             ) from None
     return model if latency is None else ExchangeModel(latency / 1e3, model.beta, model.sigma)
 
@@ -123,7 +123,7 @@ def predict(
     model: ExchangeModel,
     computing: Core,
 ) -> dict[str, Any]:
-    """Simulate one variant and say what it will take on every link."""
+    """Simulate one variant and predict its seconds on every link."""
     variant: dict[str, Any] = {"variant": label, "problem": None, "links": []}
     topology = config.problem.topology
     stop = [f"run.stop.stationarity={goal.accuracy}", f"run.stop.seconds={goal.seconds}"]
@@ -174,7 +174,7 @@ def predict(
 def iterations_to(accuracy: float, rows: Sequence[dict[str, float]]) -> tuple[float | None, bool]:
     """Return the iterations to an accuracy, and whether they are projected.
 
-    A run that was ended before goes on at the mean rate of its second half, if P fell there at all.
+    A run that ended earlier is continued at the mean rate of its second half, if P fell there at all.
 
     >>> iterations_to(1e-6, [{"iteration": k, "stationarity": 10.0 ** (-k / 10)} for k in (0, 20, 40)])
     (60.0, True)

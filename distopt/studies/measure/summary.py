@@ -1,4 +1,4 @@
-"""What timed runs come to: medians over rounds, one object per variant."""
+"""The results of timed runs: medians over rounds, one object per variant."""
 
 import os
 import platform
@@ -93,7 +93,7 @@ def merged(item: TimedRun, rounds: Sequence[Mapping[str, Any]], every: int) -> d
 
 
 def same_accuracy(found: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
-    """Merge what the rounds say of one accuracy; the iterations are the same in all."""
+    """Merge the rounds' results for one accuracy; the iterations are the same in all."""
     known = [f for f in found if f]
     if not known:
         return None
@@ -131,7 +131,7 @@ def baseline(variants: Sequence[Variant], suite: Suite) -> str:
 
 
 def problems(variants: Sequence[Variant]) -> list[str]:
-    """List, once each, why the interfaces of a run tell nothing."""
+    """List, once each, why the interfaces of a run show nothing."""
     found = [
         f"the bytes at the interfaces could not be taken: {entry['accounting']['problem']}."
         for v in variants

@@ -1,4 +1,4 @@
-"""Timed runs: every variant on every link in every round, each kept in a file of its own."""
+"""Timed runs: every variant on every link in every round, one file each."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -66,7 +66,7 @@ class TimedRun:
 
 
 def list_timed_runs(suite: Suite, links: Sequence[Link | None], rounds: int) -> list[TimedRun]:
-    """List what is to be timed, so that variants and links alternate; one seed of each variant."""
+    """List the items to time, with variants and links alternating; one seed of each variant."""
     first: dict[str, Case] = {}
     for case in suite.cases:
         first.setdefault(case.label, case)

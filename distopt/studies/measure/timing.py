@@ -1,8 +1,8 @@
 """A timed run: iterations of one variant on one link and nothing else, read at every host's interface.
 
-The iterates are those of the run with records, to the bit, so what was recorded there (at which
-iteration P was how small) is true here too, and no record disturbs the clock or the counters. After
-the last iteration P is computed once and compared.
+The iterates are those of the run with records, to the bit. So its records (how small P was at which
+iteration) hold here too, and no record disturbs the clock or the counters. After the last iteration P
+is computed once and compared.
 """
 
 import socket
@@ -91,7 +91,7 @@ def time_run(
     limit : callable
         Called once set up, before the clock runs; sets the rate of the link.
     seconds : float
-        Stop after about so long.
+        Stop after about this time.
     interfaces : Sequence[str], optional
         To be read, instead of those that lead to the neighbours.
     comm : mpi4py.MPI.Comm, optional
@@ -229,7 +229,7 @@ def exchanges(told: dict[str, Any]) -> int:
 
 
 def account(a: Accounting) -> dict[str, Any]:
-    """Write an accounting as numbers, with what it says; or why it says nothing."""
+    """Write an accounting as numbers with its verdict, or why there is none."""
     if not a.counted:
         return {"problem": "all ranks are on one host: nothing passes an interface"}
     if a.seen < UNSEEN * a.counted:
@@ -278,7 +278,7 @@ def phase(name: str, calls: int, seconds: Sequence[float], nbytes: float) -> dic
 
 
 def reached(accuracy: float, mark: Any, clock: Any, history: History) -> dict[str, Any]:
-    """Say what one accuracy took on this link.
+    """Return what one accuracy took on this link.
 
     Where the timed iterations ended before, the rest is counted at their mean pace ("projected").
     """
