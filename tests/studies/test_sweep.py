@@ -157,7 +157,7 @@ def test_a_damaged_file_is_refused(tmp_path):
         ("epochs = 150", "epochs = 0", r"threshold\.epochs = 0"),
         ("epochs = 150", 'epochs = "many"', r"threshold\.epochs"),
         ('name = "lista"', 'name = "lsta"', r'not a network; did you mean "lista"'),
-        ('name = "lista"', 'name = "pl"', r"no network\. Known: admm_csnet, ffnn, lista"),
+        ('name = "lista"', 'name = "pl"', r"not a network\. Known: admm_csnet, ffnn, lista"),
         ("layers = 2", "layers = 2\nm = 9", r"m is set by the sweep; see threshold\.widths"),
         ("layers = 2", "layers = 0", r"problem\.layers = 0"),
         ("layers = 2", "depth = 2", r"Network LISTA: depth is not known"),
