@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from distopt.fixedpoint.format import Codes
 from distopt.fixedpoint.problems import IntegerProblem
 from distopt.problems.batches import Batches
 from distopt.problems.costs.base import Cost
+from distopt.problems.topology import Links, Topology
+
+M = TypeVar("M", bound=Memory)
 
 MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)  # all bits of a float64 but its sign
 STREAMS = 2  # a checkpoint holds the compressor states of so many vectors at least, used or not
@@ -50,10 +54,8 @@ class Agent:
         i, in 0 .. agents - 1.
     cost : Cost
         f_i; no other agent's cost is reachable from here.
-    neighbours : Sequence[int]
-        Ascending. Received payloads come in this order.
-    weights : Sequence[float]
-        W_ij for j in `neighbours`, bit-identical at both ends of an edge.
+    topology : Topology
+        Asked for the links of every iteration.
     compressor : Compressor
     seed : int
         Of the run; random bits depend on (seed, agent, iteration, stream, index) only.
@@ -71,8 +73,7 @@ class Agent:
         self,
         index: int,
         cost: Cost,
-        neighbours: Sequence[int],
-        weights: Sequence[float],
+        topology: Topology,
         compressor: Compressor,
         seed: int,
         vectors: int = 1,
@@ -83,9 +84,10 @@ class Agent:
         self.index = index
         self.cost = cost
         self.dimension = cost.dimension
-        self.neighbours = tuple(neighbours)
-        self.weights = tuple(float(w) for w in weights)
-        self.weight_sum = float(sum(self.weights))
+        self.topology = topology
+        self.neighbours = topology.neighbours(index)
+        self._memories: list[Memory] = []
+        self._take_links(topology.at(0).links(index))
         self.compressor = compressor
         self.seed = seed
         self.remedy = remedy
@@ -113,13 +115,31 @@ class Agent:
     def new_memory(self, kind: MemoryKind) -> Memory:
         """Make a zero memory of the named layout, for this agent and its neighbours."""
         layout = Replicas if kind == "replicas" else RunningSum
-        return layout(self.weights, self.dimension, self.work)
+        return self.hold(layout(self.weights, self.dimension, self.work))
+
+    def hold(self, memory: M) -> M:
+        """Keep the weights of a memory those of the present links; return the same memory."""
+        self._memories.append(memory)
+        return memory
 
     def begin(self, k: int) -> None:
         """Go to iteration k; the driver calls it before the step."""
         self.iteration = k
+        links = self.topology.at(k).links(self.index)
+        if links is not self.links:
+            self._take_links(links)
         if self.batches:
             self.batches.begin(k + 1)
+
+    def _take_links(self, links: Links) -> None:
+        """Weigh every neighbour; those that are not heard in this iteration have the weight 0."""
+        heard = dict(zip(links.hears, links.weights, strict=True))
+        self.links = links
+        self.weights = tuple(heard.get(j, 0.0) for j in self.neighbours)
+        self.weight_sum = float(sum(self.weights))
+        self._silent = {m for m, j in enumerate(self.neighbours, start=1) if j not in heard}
+        for memory in self._memories:
+            memory.reweigh(self.weights)
 
     def gradient(self, x: F64, out: F64) -> None:
         """Out = gradient of f_i at x, or of a batch of its samples; `DivergedError` if not finite."""
@@ -236,7 +256,8 @@ class Agent:
         Parameters
         ----------
         received : Sequence[uint8[:]]
-            The neighbours' messages, in the order of `neighbours`.
+            The neighbours' messages, in the order of `neighbours`; of one that is not heard in this
+            iteration, nothing is read.
         *memories : Memory
             One per packed vector, in the same order.
         scales : Sequence[float], optional
@@ -250,11 +271,13 @@ class Agent:
             Naming receiver, sender and iteration.
         """
         began = perf_counter()
-        messages = [self._packed, *received]
+        messages = self._all(self._packed, received)
         scales = scales or [1.0] * len(memories)
         for stream, (memory, scale) in enumerate(zip(memories, scales, strict=True)):
             for member, message in enumerate(messages):
                 weight, acc = memory.target(member, scale, alpha)
+                if member in self._silent:
+                    continue
                 used = self._decode_add(member, stream, message, weight, acc)
                 messages[member] = message[used:]
             memory.settle(alpha)
@@ -265,16 +288,25 @@ class Agent:
     def average(self, received: Sequence[U8], *pairs: tuple[F64, F64], first: int = 0) -> None:
         """For each pair (v, out): out = sum_j W_ij (C(v_j) - v_i), without any memory."""
         began = perf_counter()
-        messages = [self._packed[:0], *received]
+        messages = self._all(self._packed[:0], received)
         for stream, (vector, out) in enumerate(pairs, start=first):
             np.multiply(vector, -self.weight_sum, out=out)
             for member in range(1, len(messages)):
+                if member in self._silent:
+                    continue
                 message, weight = messages[member], self.weights[member - 1]
                 used = self._decode_add(member, stream, message, weight, out)
                 messages[member] = message[used:]
         self._require_empty(messages)
         self.seconds.mixing += perf_counter() - began
         self.seconds.mixings += 1
+
+    def _all(self, own: U8, received: Sequence[U8]) -> list[U8]:
+        """List the messages by member; of those that are not heard, nothing."""
+        messages = [own, *received]
+        for member in self._silent:
+            messages[member] = own[:0]
+        return messages
 
     def _decode_add(self, member: int, stream: int, payload: U8, weight: float, acc: F64) -> int:
         key, state = self._keys[member][stream], self._decoders[member][stream]

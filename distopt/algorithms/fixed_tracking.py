@@ -53,8 +53,8 @@ class FixedPointUpdates:
         )  # fmt: skip
         self._moves, self._next = np.empty(d, self.x.dtype), np.empty(d, self.g.dtype)
         self._product = np.empty(d)
-        self.hx = EdgeMemory(agent, gamma, self.x, arithmetic.x, EDGES)
-        self.hy = EdgeMemory(agent, gamma, self.y, arithmetic.y, EDGES + 1)
+        self.hx = agent.hold(EdgeMemory(agent, gamma, self.x, arithmetic.x, EDGES))
+        self.hy = agent.hold(EdgeMemory(agent, gamma, self.y, arithmetic.y, EDGES + 1))
         try:
             encode(x0, self.x, arithmetic.x.rounding, self._step, overflow="refuse", out=s.x_codes)
         except DataError as error:
@@ -128,13 +128,17 @@ class EdgeMemory(Replicas):
         d = agent.dimension
         super().__init__(agent.weights, d, agent.work)
         self.agent, self.format, self.rounding = agent, format, place.rounding
-        self.scaled = [gamma * weight for weight in agent.weights]
+        self.gamma = gamma
+        self.reweigh(agent.weights)
         self.codes, self.saturated = np.zeros(d, np.int64), 0
         self._hats = np.empty((len(self.h), d))
         self._term, self._rounded = np.empty(d), np.empty(d, format.dtype)
         ends = [(min(agent.index, j), max(agent.index, j)) for j in agent.neighbours]
         self._keys = [rounding_key(agent.seed, site + 2 * high, 0, low) for low, high in ends]
         self._lower = [agent.index < j for j in agent.neighbours]
+
+    def reweigh(self, weights: Sequence[float]) -> None:
+        self.scaled = [self.gamma * weight for weight in weights]
 
     def settle(self, alpha: float) -> None:
         """Round the term of every edge, then advance h by alpha q."""

@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from distopt.core.arrays import F64
+from distopt.core.errors import ConfigError
 from distopt.core.kernel import kernel
 from distopt.core.workspace import Workspace
 
@@ -48,6 +49,10 @@ class Memory(ABC):
     @abstractmethod
     def settle(self, alpha: float) -> None:
         """Once all members' messages went to their targets: compute `mixed`, advance h by alpha q."""
+
+    @abstractmethod
+    def reweigh(self, weights: Sequence[float]) -> None:
+        """Take other weights of the neighbours, 0 for those that are not linked at present."""
 
     @property
     @abstractmethod
@@ -86,6 +91,9 @@ class Replicas(Memory):
         q: F64 = self.q[member]
         q.fill(0.0)
         return scale, q
+
+    def reweigh(self, weights: Sequence[float]) -> None:
+        self.weights[1:] = weights
 
     def settle(self, alpha: float) -> None:
         if alpha == 1:
@@ -132,6 +140,12 @@ class RunningSum(Memory):
             weighted.fill(0.0)
             return scale, q
         return self.weights[member] * scale, weighted
+
+    def reweigh(self, weights: Sequence[float]) -> None:
+        raise ConfigError(
+            'algorithm.memory = "sum" holds one sum for all weights, so it cannot follow a graph that '
+            'changes; use "replicas".'
+        )
 
     def settle(self, alpha: float) -> None:
         q, weighted = self.q

@@ -66,7 +66,7 @@ def check_algorithm(
         made = []
         for i, cost in enumerate(costs):
             agent = Agent(
-                i, cost, topology.neighbours(i), topology.weights(i), compressor, seed=5,
+                i, cost, topology, compressor, seed=5,
                 vectors=algorithm.vectors,
             )  # fmt: skip
             x0 = normal(make_key(7, i, 0), d)

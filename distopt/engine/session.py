@@ -269,8 +269,7 @@ class Session:
         agent = Agent(
             i,
             cost,
-            topology.neighbours(i),
-            topology.weights(i),
+            topology,
             self.compressor,
             self.settings.seed,
             vectors=self.algorithm.vectors,

@@ -6,8 +6,8 @@ computed from two integers by one formula, so both ends of an edge hold the same
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,27 @@ if TYPE_CHECKING:
     import networkx
 
 DENSE = 2000  # agents up to which eigenvalues come from the dense matrix
+
+
+@dataclass(frozen=True)
+class Links:
+    """With whom one agent exchanges messages in an iteration.
+
+    On an undirected graph it hears whom it tells; the two have places of their own for directed ones.
+
+    Attributes
+    ----------
+    hears : tuple of int
+        Ascending.
+    weights : tuple of float
+        W_ij for j in `hears`, bit-identical at both ends of an edge.
+    tells : tuple of int
+        Ascending.
+    """
+
+    hears: tuple[int, ...]
+    weights: tuple[float, ...]
+    tells: tuple[int, ...]
 
 
 class Topology:
@@ -64,16 +85,16 @@ class Topology:
         self.name = name
         self.positions = positions
         self.edges = tuple(sorted({(min(i, j), max(i, j)) for i, j in edges}))
-        linked: list[list[int]] = [[] for _ in range(agents)]
         for i, j in self.edges:
             if i == j or i < 0 or j >= agents:
                 raise ConfigError(
                     f"The edge ({i}, {j}) is not possible; accepted: two different agents "
                     f"of 0 to {agents - 1}."
                 )
-            linked[i].append(j)
-            linked[j].append(i)
-        self._neighbours = tuple(tuple(sorted(members)) for members in linked)
+        import networkx
+
+        self._graph = networkx.empty_graph(agents)
+        self._graph.add_edges_from(self.edges)
         self._require_connected()
 
     @classmethod
@@ -84,17 +105,29 @@ class Topology:
         positions = np.array([places[i] for i in range(len(graph))]) if drawn else None
         return cls(len(graph), graph.edges, name, positions)
 
+    def at(self, k: int) -> Topology:
+        """Return the graph of iteration k: this one, as it does not change."""
+        return self
+
+    def links(self, i: int) -> Links:
+        """Return the links of agent i."""
+        return self._links[i]
+
+    @cached_property
+    def _links(self) -> list[Links]:
+        found = []
+        for i in range(self.agents):
+            linked = tuple(sorted(self._graph[i]))
+            found.append(Links(linked, tuple(self.weight(i, j) for j in linked), linked))
+        return found
+
     def neighbours(self, i: int) -> tuple[int, ...]:
-        """List the neighbours of agent i, ascending."""
-        return self._neighbours[i]
+        """List the agents that agent i ever hears, ascending."""
+        return self.links(i).hears
 
     def degree(self, i: int) -> int:
         """Count the neighbours of agent i."""
-        return len(self._neighbours[i])
-
-    def weights(self, i: int) -> tuple[float, ...]:
-        """List W_ij for j in `neighbours(i)`, in that order."""
-        return tuple(self.weight(i, j) for j in self._neighbours[i])
+        return len(self._graph[i])
 
     def weight(self, i: int, j: int) -> float:
         """Return W_ij of an edge."""
@@ -122,7 +155,9 @@ class Topology:
     @cached_property
     def diameter(self) -> int:
         """Largest number of edges between two agents."""
-        return max(max(self._distances(i)) for i in range(self.agents))
+        import networkx
+
+        return int(networkx.diameter(self._graph, usebounds=True))
 
     @cached_property
     def _eigenvalues(self) -> tuple[float, float]:
@@ -135,7 +170,7 @@ class Topology:
         return extreme_eigenvalues(self._sparse())
 
     def _own_weight(self, i: int) -> float:
-        return 1.0 - sum(self.weights(i))
+        return 1.0 - sum(self.links(i).weights)
 
     def _sparse(self) -> Any:
         from scipy.sparse import csr_array
@@ -147,32 +182,14 @@ class Topology:
         places = (np.concatenate([i, j, own]), np.concatenate([j, i, own]))
         return csr_array((values, places), shape=(self.agents, self.agents))
 
-    def _distances(self, start: int) -> list[int]:
-        """Count the edges from `start` to each agent; -1 where no path leads."""
-        found = [-1] * self.agents
-        found[start] = 0
-        queue = deque([start])
-        while queue:
-            i = queue.popleft()
-            for j in self._neighbours[i]:
-                if found[j] < 0:
-                    found[j] = found[i] + 1
-                    queue.append(j)
-        return found
-
     def _require_connected(self) -> None:
-        part = [-1] * self.agents
-        parts = 0
-        for i in range(self.agents):
-            if part[i] < 0:
-                for j, distance in enumerate(self._distances(i)):
-                    if distance >= 0:
-                        part[j] = parts
-                parts += 1
-        if parts > 1:
+        import networkx
+
+        parts = list(networkx.connected_components(self._graph))
+        if len(parts) > 1:
             raise ConfigError(
-                f"The {self.name} graph of {self.agents} agents falls into {parts} components (no "
-                f"path leads from agent 0 to agent {part.index(1)}); add edges between them."
+                f"The {self.name} graph of {self.agents} agents falls into {len(parts)} components "
+                f"(no path leads from agent 0 to agent {min(parts[1])}); add edges between them."
             )
 
 

@@ -24,13 +24,13 @@ class LocalTransport(Transport):
         self.hosted = tuple(range(self.agents))
         self.root = True
         self.traffic = Traffic()
-        self._neighbours = [topology.neighbours(i) for i in self.hosted]
+        self._links = [topology.links(i) for i in self.hosted]
 
     def exchange(self, payloads: Sequence[U8]) -> list[Sequence[U8]]:
         began = perf_counter()
-        for payload, neighbours in zip(payloads, self._neighbours, strict=True):
-            self.count(payload, len(neighbours))
-        received = [[payloads[j] for j in neighbours] for neighbours in self._neighbours]
+        for payload, links in zip(payloads, self._links, strict=True):
+            self.count(payload, len(links.tells))
+        received = [[payloads[j] for j in links.hears] for links in self._links]
         self.traffic.seconds += perf_counter() - began
         return received  # type: ignore[return-value]
 

@@ -87,11 +87,12 @@ class MpiTransport(Transport):
         self._comm = comm.Dup()
         self._diagnostics = comm.Dup()
         self._alarms = comm.Dup()
-        self._neighbours = topology.neighbours(comm.rank)
-        self._order = send_order(comm.rank, self._neighbours, comm.size)
+        links = topology.links(comm.rank)
+        self._neighbours = links.hears
+        self._order = send_order(comm.rank, links.tells, comm.size)
         self._hosts = self._diagnostics.allgather(socket.gethostname())
         self._spin_seconds = 0.0 if self._crowded() else SPIN_SECONDS
-        self._statuses = [MPI.Status() for _ in range(2 * len(self._neighbours))]
+        self._statuses = [MPI.Status() for _ in range(len(self._neighbours) + len(self._order))]
         self._buffers = [
             [np.zeros(max_nbytes, np.uint8) for _ in self._neighbours] for _ in range(2)
         ]
@@ -121,7 +122,7 @@ class MpiTransport(Transport):
         message = [payload, payload.size, MPI.BYTE]
         requests: list[MPI.Request] = [*self._receives[turn]]
         requests += [self._comm.Isend(message, dest=j, tag=TAG) for j in self._order]
-        self.count(payload, len(self._neighbours))
+        self.count(payload, len(self._order))
         self._wait(requests, self._statuses)
         received = [
             buffer[: status.Get_count(MPI.BYTE)]

@@ -46,9 +46,9 @@ def test_matrix_is_symmetric_to_the_bit_and_doubly_stochastic(graph, n):
         neighbours = topology.neighbours(i)
         assert list(neighbours) == sorted(set(neighbours) - {i})
         assert topology.degree(i) == len(neighbours)
-        for j, weight in zip(neighbours, topology.weights(i), strict=True):
+        for j, weight in zip(neighbours, topology.links(i).weights, strict=True):
             assert weight == W[i, j] == 1 / (1 + max(topology.degree(i), topology.degree(j)))
-            assert weight == topology.weights(j)[topology.neighbours(j).index(i)]
+            assert weight == topology.links(j).weights[topology.neighbours(j).index(i)]
     assert np.count_nonzero(W) - np.count_nonzero(np.diag(W)) == 2 * len(topology.edges)
 
 
