@@ -142,7 +142,7 @@ class Agent:
             memory.reweigh(self.weights)
 
     def gradient(self, x: F64, out: F64) -> None:
-        """Out = gradient of f_i at x, or of a batch of its samples; `DivergedError` if not finite."""
+        """out = gradient of f_i at x, or of a batch of its samples; `DivergedError` if not finite."""
         began = perf_counter()
         try:
             if self.batches:
@@ -156,7 +156,7 @@ class Agent:
         self.seconds.gradients += 1
 
     def integer_gradient(self, problem: IntegerProblem, x: Codes, out: I64) -> None:
-        """Out = the agent's part of the gradient at each row of x, exact."""
+        """out = the agent's part of the gradient at each row of x, exact."""
         began = perf_counter()
         problem.gradient(x, out)
         self.seconds.gradient += perf_counter() - began
@@ -170,7 +170,7 @@ class Agent:
             raise self.blame(error) from None
 
     def values(self, x: F64, out: F64) -> None:
-        """Out = f_i at each row of x : float64[repeats, d], or at x : float64[d]."""
+        """out = f_i at each row of x : float64[repeats, d], or at x : float64[d]."""
         together = getattr(self.cost, "values", None)
         if x.ndim == 2 and together is not None:
             together(x, out)
@@ -179,7 +179,7 @@ class Agent:
                 out[r] = self.value(row)
 
     def gradients(self, x: F64, out: F64) -> None:
-        """Out = gradients of f_i, a row for each row of x; for the record, not for a step."""
+        """out = gradients of f_i, a row for each row of x; for the record, not for a step."""
         together = getattr(self.cost, "gradients", None)
         if x.ndim == 2 and together is not None:
             together(x, out)

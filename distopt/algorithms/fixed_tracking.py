@@ -166,21 +166,21 @@ class EdgeMemory(Replicas):
 
 @kernel
 def weigh_difference(low: F64, high: F64, weight: float, out: F64) -> None:
-    """Out = weight (low - high)."""
+    """out = weight (low - high)."""
     for i in range(low.size):
         out[i] = weight * (low[i] - high[i])
 
 
 @kernel
 def accumulate(total: I64, codes: Codes, sign: int) -> None:
-    """Total = total + sign codes."""
+    """total = total + sign codes."""
     for i in range(total.size):
         total[i] += np.int64(sign) * np.int64(codes[i])
 
 
 @kernel
 def move(x: Codes, edges: I64, moves: Codes, lowest: int, highest: int) -> int:
-    """X = x + edges - moves, clamped; return how many were outside."""
+    """x = x + edges - moves, clamped; return how many were outside."""
     outside = 0
     for i in range(x.size):
         moved = np.int64(x[i]) + edges[i] - np.int64(moves[i])
@@ -194,7 +194,7 @@ def move(x: Codes, edges: I64, moves: Codes, lowest: int, highest: int) -> int:
 def follow(
     y: Codes, edges: I64, g_next: Codes, g: Codes, lift: int, lowest: int, highest: int
 ) -> int:
-    """Y = y + edges + 2^lift (g_next - g), clamped; return how many were outside."""
+    """y = y + edges + 2^lift (g_next - g), clamped; return how many were outside."""
     outside = 0
     for i in range(y.size):
         change = (np.int64(g_next[i]) - np.int64(g[i])) << np.int64(lift)

@@ -6,21 +6,21 @@ from distopt.core.kernel import kernel
 
 @kernel
 def descend(x: F64, mixed: F64, y: F64, gamma: float, eta: float) -> None:
-    """X = x + gamma mixed - eta y."""
+    """x = x + gamma mixed - eta y."""
     for i in range(x.size):
         x[i] = x[i] + gamma * mixed[i] - eta * y[i]
 
 
 @kernel
 def track(y: F64, mixed: F64, g_next: F64, g: F64, gamma: float) -> None:
-    """Y = y + gamma mixed + g_next - g."""
+    """y = y + gamma mixed + g_next - g."""
     for i in range(y.size):
         y[i] = y[i] + gamma * mixed[i] + (g_next[i] - g[i])
 
 
 @kernel
 def difference(v: F64, h: F64, scale: float, out: F64) -> float:
-    """Out = (v - h) / scale; return max |out|."""
+    """out = (v - h) / scale; return max |out|."""
     largest = 0.0
     for i in range(v.size):
         out[i] = (v[i] - h[i]) / scale
@@ -30,14 +30,14 @@ def difference(v: F64, h: F64, scale: float, out: F64) -> float:
 
 @kernel
 def accumulate(m: F64, beta: float, g: F64) -> None:
-    """M = beta m + g."""
+    """m = beta m + g."""
     for i in range(m.size):
         m[i] = beta * m[i] + g[i]
 
 
 @kernel
 def descend_both(x: F64, m: F64, D: F64, eta: float, out: F64) -> None:
-    """Out = x - eta (m + D)."""
+    """out = x - eta (m + D)."""
     for i in range(x.size):
         out[i] = x[i] - eta * (m[i] + D[i])
 
@@ -56,7 +56,7 @@ def aim(
     x: F64, g: F64, D: F64, nu: F64, h: F64, eta: float, beta: float, omega: float,
     m: F64, z: F64, e: F64,
 ) -> None:  # fmt: skip
-    """M = beta m + g; z = x - eta (m + D) + omega nu; e = z - h."""
+    """m = beta m + g; z = x - eta (m + D) + omega nu; e = z - h."""
     for i in range(x.size):
         m[i] = beta * m[i] + g[i]
         z[i] = x[i] - eta * (m[i] + D[i]) + omega * nu[i]
@@ -68,7 +68,7 @@ def mix_exactly(
     z: F64, e: F64, q: F64, mixed: F64, weights: float, c0: float, ratio: float,
     x: F64, D: F64, nu: F64,
 ) -> None:  # fmt: skip
-    """Nu = q - e; D = D - ratio mixed; x = z + c0 (mixed + weights nu)."""
+    """nu = q - e; D = D - ratio mixed; x = z + c0 (mixed + weights nu)."""
     for i in range(x.size):
         nu[i] = q[i] - e[i]
         D[i] -= ratio * mixed[i]

@@ -163,7 +163,7 @@ def add_codes(
 
 @kernel
 def zoom(codes: Codes, bounds: I64, levels: I64, activity: int, cap: int) -> None:
-    """Level += mean_i min(|q_i|, cap) - activity, in units of 2^-16 octaves, the mean rounded down."""
+    """level += mean_i min(|q_i|, cap) - activity, in units of 2^-16 octaves, the mean rounded down."""
     for b in range(levels.size):
         if levels[b] == UNSET:
             continue

@@ -73,7 +73,7 @@ class Rounding:
 
 
 class Rounded(NamedTuple):
-    """What an operation gives: codes, and the number of values beyond the format's range."""
+    """The result of an operation: codes, and the number of values beyond the format's range."""
 
     codes: Codes
     saturated: int
@@ -87,7 +87,7 @@ def rounding_key(seed: int, site: int, iteration: int = 0, replica: int = 0) -> 
     return make_key(seed, replica, Stream.ROUNDING + site, iteration)
 
 
-# What kernels are given in the place of an array that they do not look at.
+# Passed to kernels in place of an array that they do not read.
 _NO_NUMBERS, _NO_CODES, _NO_KEY = np.zeros(0), np.zeros(0, np.int8), np.zeros(5, np.uint32)
 _ONE = np.ones(1, np.int64)
 
@@ -121,7 +121,7 @@ def encode(
         The caller has seen that x is finite, so that x is read once. An x that is not is refused even
         then, but parts of `out` may have been written.
     work : Workspace, optional
-        Of the caller, so that nothing is allocated.
+        Of the caller, so nothing is allocated.
 
     Raises
     ------
@@ -378,7 +378,7 @@ def _refuse_nonfinite(x: F64, index: int) -> None:
     """Raise if there is an index."""
     if index >= 0:
         raise DataError(
-            f"Entry {_place(x, index)} is {x.reshape(-1)[index]}, which no fixed-point number stands for."
+            f"Entry {_place(x, index)} is {x.reshape(-1)[index]}, which is not a fixed-point number."
         )
 
 

@@ -19,7 +19,7 @@ STOCHASTIC = 1.0  # c1, where SR or SR_eps rounds it
 
 
 def rn_stall(n: int, unit: float, t: float, mu: float, c1: float = NEAREST) -> float:
-    """RN_STALL: f - f* <= n (u / (2 t) + c1 u)^2 / (2 mu) where descent with RN of the step stands still.
+    """RN_STALL: f - f* <= n (u / (2 t) + c1 u)^2 / (2 mu) where descent with RN of the step stalls.
 
     A fixed point has |t g_i| <= u / 2 for every rounded g_i; the exact entries differ by c1 u at most.
     The level grows like 1 / t^2. No condition on t.
@@ -139,7 +139,7 @@ def sr_eps_d(
 
     Assumed besides: phi_k <= Phi (`largest`, phi_0 by default) on the whole path; and no product is a
     number of the format or closer than eps to the neighbour away from zero. Where products are spread
-    evenly over the gap, `effective_eps` in the place of eps accounts for the latter.
+    evenly over the gap, `effective_eps` in place of eps accounts for the latter.
     """
     largest = phi0 if largest is None else largest
     rho = 1 - mu * t - (1 - smoothness * t) * eps * unit * np.sqrt(2 * mu / largest)

@@ -93,7 +93,7 @@ class FixedPointDescent:
 
 
 class Iteration:
-    """What an iteration needs besides x: work space, keys, and what was measured in the latest one.
+    """Everything that an iteration needs besides x: work space, keys, and the latest measurements.
 
     Attributes
     ----------
@@ -183,7 +183,7 @@ class Iteration:
 
 @kernel
 def subtract(x: Codes, lift: int, d: Codes, factor: int, out: I64) -> None:
-    """Out = 2^lift x - factor d."""
+    """out = 2^lift x - factor d."""
     for r in range(x.shape[0]):
         xs, ds, target = x[r], d[r], out[r]
         for i in range(xs.size):
@@ -227,7 +227,7 @@ def measure(
 
 @dataclass
 class Descent:
-    """What many runs did.
+    """The outcome of many runs.
 
     Attributes
     ----------

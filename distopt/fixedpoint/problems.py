@@ -40,7 +40,7 @@ class IntegerProblem(ABC):
 
     @abstractmethod
     def gradient(self, x: Codes, out: I64) -> None:
-        """Out = the gradient of these terms, a row for each row of x : codes[repeats, n]."""
+        """out = the gradient of these terms, a row for each row of x : codes[repeats, n]."""
 
     @abstractmethod
     def value(self, x: F64) -> F64:
@@ -100,7 +100,7 @@ class DiagonalQuadratic(IntegerProblem):
 def diagonal_gradient(
     x: Codes, a: I64, center: I64, lift: int, first: int, end: int, out: I64
 ) -> None:
-    """Out = a (2^lift x - center) at the coordinates first, ..., end - 1 of each row, else 0."""
+    """out = a (2^lift x - center) at the coordinates first, ..., end - 1 of each row, else 0."""
     for r in range(x.shape[0]):
         row, target = x[r], out[r]
         target[:] = 0
@@ -134,7 +134,7 @@ class Himmelblau(TwoSquares):
         return np.asarray(self.with_first * first + self.with_second * second)
 
     def slope(self, x: F64, out: F64) -> None:
-        """Out = the gradient in float64."""
+        """out = the gradient in float64."""
         p, q = x.T
         a, b = self.with_first * (p**2 + q - 11), self.with_second * (p + q**2 - 7)
         out[:, 0], out[:, 1] = 4 * p * a + 2 * b, 2 * a + 4 * q * b
@@ -156,7 +156,7 @@ class Rosenbrock(TwoSquares):
         )
 
     def slope(self, x: F64, out: F64) -> None:
-        """Out = the gradient in float64."""
+        """out = the gradient in float64."""
         p, q = x.T
         d, e = self.with_first * (q - p**2), self.with_second * (1 - p)
         out[:, 0], out[:, 1] = -400 * p * d - 2 * e, 200 * d
@@ -164,7 +164,7 @@ class Rosenbrock(TwoSquares):
 
 @kernel
 def himmelblau_gradient(x: Codes, bits: int, with_first: int, with_second: int, out: I64) -> None:
-    """Out = gradient at each row, 3 `bits` fraction bits."""
+    """out = gradient at each row, 3 `bits` fraction bits."""
     f = np.int64(bits)
     for r in range(x.shape[0]):
         p, q = np.int64(x[r, 0]), np.int64(x[r, 1])
@@ -176,7 +176,7 @@ def himmelblau_gradient(x: Codes, bits: int, with_first: int, with_second: int, 
 
 @kernel
 def rosenbrock_gradient(x: Codes, bits: int, with_first: int, with_second: int, out: I64) -> None:
-    """Out = gradient at each row, 3 `bits` fraction bits."""
+    """out = gradient at each row, 3 `bits` fraction bits."""
     f = np.int64(bits)
     for r in range(x.shape[0]):
         p, q = np.int64(x[r, 0]), np.int64(x[r, 1])

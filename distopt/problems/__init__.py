@@ -1,1 +1,1 @@
-"""Problems: costs, data, graphs, and who starts where."""
+"""Problems: costs, data, graphs and start points."""

@@ -1,12 +1,12 @@
 """Mini-batches of an agent's samples, a pure function of (seed, agent, iteration).
 
-A cost that is a mean over samples says so by two attributes (docs: costs, mini-batches):
+A cost that is a mean over samples has two attributes (docs: costs, mini-batches):
 
     samples : int
     batch_gradient(x, index, out) : out = the gradient of the mean over the samples `index` : int64[b]
 
 Nothing of a batch is kept between iterations, so runs agree to the bit under every engine and after a
-resume without a word about batches in a checkpoint.
+resume, and a checkpoint needs nothing about batches.
 """
 
 import numpy as np
@@ -59,7 +59,7 @@ def require_batches(cost: Cost, size: int, agent: int) -> None:
     if samples is None or not hasattr(cost, "batch_gradient"):
         raise ConfigError(
             f"run.batch = {size} needs costs that are means over samples, and that of agent {agent} is "
-            "none (it has no samples and batch_gradient); accepted: 0, which takes exact gradients."
+            "not (it has no samples and batch_gradient); accepted: 0, which takes exact gradients."
         )
     if size > samples:
         raise ConfigError(

@@ -100,22 +100,22 @@ def follow(compressor: Compressor, d: int, alpha: float) -> Following:
 
 
 def mixing_step(facts: Facts, lagging: float = 0.0) -> float:
-    """Gamma = 4/5 / (kappa (1 + lag)): the largest eigenvalue of gamma (I - W) is 4/5 / (1 + lag)."""
+    """gamma = 4/5 / (kappa (1 + lag)): the largest eigenvalue of gamma (I - W) is 4/5 / (1 + lag)."""
     return min(1.0, 0.8 / (facts.kappa * (1 + lagging))) if facts.kappa > 0 else 1.0
 
 
 def tracking_step(facts: Facts, gamma: float) -> float:
-    """Eta = min(3 gamma delta, 2/5) / L, for methods with a gradient tracker."""
+    """eta = min(3 gamma delta, 2/5) / L, for methods with a gradient tracker."""
     return min(3 * gamma * facts.gap, 0.4) / facts.require_smoothness("algorithm.eta")
 
 
 def untracked_step(facts: Facts, gamma: float) -> float:
-    """Eta = gamma delta / (5 L), for methods without a tracker: their error grows with eta / gamma."""
+    """eta = gamma delta / (5 L), for methods without a tracker: their error grows with eta / gamma."""
     return gamma * facts.gap / (5 * facts.require_smoothness("algorithm.eta"))
 
 
 def scale_factor(facts: Facts, eta: float, gamma: float, share: float) -> float:
-    """Mu = 1 - min(share eta m, gamma delta / 4), m the curvature of the flattest local direction.
+    """mu = 1 - min(share eta m, gamma delta / 4), m the curvature of the flattest local direction.
 
     The scales must not shrink faster than the errors: those of the agents' mean by about 1 - eta m an
     iteration, those between agents by about 1 - gamma delta / 3. Without m, it is taken as L / 100.

@@ -71,7 +71,7 @@ class Transport(ABC):
 
     @abstractmethod
     def mean(self, rows: Sequence[F64], out: F64) -> None:
-        """Out = mean over all agents of their rows, summed in the order of the agents.
+        """out = mean over all agents of their rows, summed in the order of the agents.
 
         The order is fixed, so the result is the same to the bit whatever the number of processes.
         """

@@ -254,9 +254,7 @@ def test_nonfinite_input_is_refused_before_anything_is_written(rounding, q, bad,
     x = some(5000, q) if saturating else np.zeros(5000)  # a tile may be looked at for other reasons
     x[at] = bad
     out = np.full(5000, 77, q.dtype)
-    with pytest.raises(
-        DataError, match=f"Entry {at} is {bad}, which no fixed-point number stands for"
-    ):
+    with pytest.raises(DataError, match=f"Entry {at} is {bad}, which is not a fixed-point number"):
         encode(x, q, rounding, rounding_key(0, 0), v=np.ones(5000), out=out)
     assert (out == 77).all()
     with pytest.raises(DataError, match=f"Entry {at} is {bad}"):

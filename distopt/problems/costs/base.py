@@ -13,7 +13,7 @@ class Cost(Protocol):
     """The private cost f_i of one agent, R^d -> R, differentiable, possibly nonconvex.
 
     `value` and `gradient` must not change `x` and must be deterministic. Optional attributes, each
-    used where it exists and never guessed as zero where it does not:
+    used where it exists and never taken for zero where it does not:
 
     smoothness : float
         A Lipschitz constant of the gradient (a bound), for ``"auto"`` and the Lyapunov functions.
@@ -26,7 +26,7 @@ class Cost(Protocol):
     values(x, out), gradients(x, out) : methods
         The same at many points at once, the rows of x : float64[points, d].
     energy : float
-        What the objective is measured against: its value for the answer 0, so that the series
+        The value of the objective for the answer 0, against which it is measured: the series
         ``nmse`` is mean f_i / mean energy_i.
     hvp(x, v, out) : method
         out = Hessian(x) v.
@@ -50,7 +50,7 @@ class Family(ABC):
     """All agents' costs of one problem; its fields are the family's own keys of ``[problem]``.
 
     A family holds parameters only. `cost` builds one agent's cost and keeps nothing of the others';
-    whatever random it holds is a pure function of (seed, agent), so every host builds the same.
+    everything random in it is a pure function of (seed, agent), so every host builds the same.
     """
 
     @abstractmethod
@@ -87,6 +87,6 @@ class Family(ABC):
 
 
 def agent_here(agents: int) -> int:
-    """Return the agent that lives in this process as a rank, so that no other's cost is built; else 0."""
+    """Return the agent of this rank, so that no other's cost is built; 0 outside a job."""
     rank = this_rank() or 0
     return rank if rank < agents else 0

@@ -1,7 +1,7 @@
 """Labelled samples and how they are dealt out to the agents.
 
-A source knows the labels of all samples (the split needs them) but hands out the features of the
-asked rows only, so a rank never holds another agent's data.
+A source knows the labels of all samples (the split needs them) but returns the features of the
+requested rows only, so a rank never holds another agent's data.
 """
 
 from functools import lru_cache
@@ -59,7 +59,7 @@ class Shipped:
         self.features = table.shape[1]
 
     def rows(self, index: I64) -> F64:
-        """Return a copy of the asked rows; the table that they come from is dropped."""
+        """Return a copy of the requested rows; the table that they come from is dropped."""
         return self._load()[0][index]
 
     def moments(self) -> tuple[F64, F64]:
@@ -95,7 +95,7 @@ class Synthetic:
         return synthetic_labels(self.blocks, self.samples, self.features, self.seed)
 
     def rows(self, index: I64) -> F64:
-        """Make the asked rows, a block at a time."""
+        """Make the requested rows, a block at a time."""
         out = np.empty((index.size, self.features))
         block = index // self.samples
         for b in np.unique(block):

@@ -1,7 +1,7 @@
 """Costs whose gradients are exact in integers, for descent in fixed point: functions given by formulas.
 
 f is a sum of terms, which are dealt out to the agents in order: f_i is n times the terms of agent i, so
-that f = (1/n) sum_i f_i whatever n is. `integer` gives an agent's part of f on codes; the parts add up
+f = (1/n) sum_i f_i for every n. `integer` gives an agent's part of f on codes; the parts add up
 to the gradient of f, to the bit, for any number of agents.
 """
 
@@ -90,7 +90,7 @@ class DiagonalCost:
         out *= self.a
 
     def values(self, x: F64, out: F64) -> None:
-        """Out = f_i at each row."""
+        """out = f_i at each row."""
         out[:] = ((x - self.center) ** 2) @ self.a / 2
 
     gradients = gradient
@@ -100,7 +100,7 @@ class DiagonalCost:
 
 
 class TwoTerms(Family):
-    """What the functions of two unknowns and two terms share."""
+    """The base of functions of two unknowns and two terms."""
 
     problem: Callable[..., Himmelblau | Rosenbrock]
 
@@ -151,10 +151,10 @@ class TwoTermsCost:
         self.gradients(x[None], out[None])
 
     def values(self, x: F64, out: F64) -> None:
-        """Out = f_i at each row."""
+        """out = f_i at each row."""
         np.multiply(self._part.value(x), self._agents, out=out)
 
     def gradients(self, x: F64, out: F64) -> None:
-        """Out = the gradient at each row."""
+        """out = the gradient at each row."""
         self._part.slope(x, out)
         out *= self._agents

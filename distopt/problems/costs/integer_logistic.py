@@ -207,7 +207,7 @@ def logistic_gradient(
     rows: NDArray[np.int8], labels: NDArray[np.int8], x: Codes, table: NDArray[np.int32], drop: int,
     factor: int, lift: int, first: int, end: int, out: I64,
 ) -> None:  # fmt: skip
-    """Out_r = factor sum_s (sigmoid(a_s'x_r) - label_s) a_s, plus 2^lift x_r from first to end."""
+    """out_r = factor sum_s (sigmoid(a_s'x_r) - label_s) a_s, plus 2^lift x_r from first to end."""
     for r in range(x.shape[0]):
         weights, target = x[r], out[r]
         target[:] = 0

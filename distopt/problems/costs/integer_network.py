@@ -201,7 +201,7 @@ def residual_table() -> NDArray[np.int64]:
 
 @kernel
 def look_up(z: F64, v: F64, down: float, table: I64, out: F64) -> None:
-    """Out = table at z + 2^7 v, rounded to a code of an argument; all are integers."""
+    """out = table at z + 2^7 v, rounded to a code of an argument; all are integers."""
     for s in range(z.shape[0]):
         row, target = z[s], out[s]
         for j in range(row.size):
@@ -211,7 +211,7 @@ def look_up(z: F64, v: F64, down: float, table: I64, out: F64) -> None:
 
 @kernel
 def pull_back(back: F64, a: F64, down: float, out: F64) -> None:
-    """Out = back (1 - a^2), rounded to nearest in 16 bits; all are integers."""
+    """out = back (1 - a^2), rounded to nearest in 16 bits; all are integers."""
     for s in range(back.shape[0]):
         row, activations, target = back[s], a[s], out[s]
         for j in range(row.size):

@@ -1,4 +1,4 @@
-"""LIBSVM text files, read in two passes: labels and sizes first, then the asked rows only.
+"""LIBSVM text files, read in two passes: labels and sizes first, then the requested rows only.
 
 A line is ``label index:value index:value ...`` with ascending indices from 1; ``#`` starts a
 comment. Files may be compressed (.gz, .bz2).
@@ -50,7 +50,7 @@ class Libsvm:
             )
 
     def rows(self, index: I64) -> Any:
-        """Parse the asked samples: float64[len(index), features], or a CSR array if sparse."""
+        """Parse the requested samples: float64[len(index), features], or a CSR array if sparse."""
         from scipy.sparse import csr_array
 
         columns, values, ends = self._parse(index)

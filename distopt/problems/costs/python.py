@@ -73,7 +73,7 @@ class Python(Family):
                 f"[problem.options]; {error}."
             ) from None
         except ValueError:
-            pass  # a compiled function without a signature; the call will tell
+            pass  # a compiled function without a signature; the call will show
         return make
 
 
@@ -82,7 +82,7 @@ def load(path: Path, changed: int) -> ModuleType:
     """Run a Python file once per process and version, as a module of its own."""
     spec = spec_from_file_location(f"distopt_user_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise ConfigError(f'problem.file = "{path}" is no Python file; accepted: a name in .py.')
+        raise ConfigError(f'problem.file = "{path}" is not a Python file; accepted: a name in .py.')
     module = module_from_spec(spec)
     # Dataclasses and pickles look their module up by name; siblings are imported from its folder.
     sys.modules[spec.name] = module
@@ -143,7 +143,7 @@ def check_shape(cost: object, place: str) -> None:
 
 
 def check_behaviour(cost: Any, guarded: "Guarded", place: str) -> None:
-    """Call value and gradient once at the start point and look at what they did."""
+    """Call value and gradient once at the start point and check what they did."""
     d = guarded.dimension
     x = np.zeros(d)
     start = getattr(cost, "start", None)
@@ -167,7 +167,7 @@ def check_behaviour(cost: Any, guarded: "Guarded", place: str) -> None:
             "unwritten or made it nan; it must write all entries of out (out[:] = ...)."
         )
     if not np.array_equal(x, before):
-        raise DataError(f"{place}: value or gradient changed x; they must leave it alone.")
+        raise DataError(f"{place}: value or gradient changed x; they must not.")
 
 
 class Guarded:

@@ -1,6 +1,6 @@
 """A graph from a text file with one edge a line."""
 
-# ruff: noqa: D102 -- what `graph` does stands in the base class
+# ruff: noqa: D102 -- the base class documents `graph`
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A draw that is not connected is thrown away and the next one is taken, up to `DRAWS` of them.
 """
 
-# ruff: noqa: D102 -- what `graph` does stands in the base class
+# ruff: noqa: D102 -- the base class documents `graph`
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Graphs that are given by their number of agents alone (and a shape where they have one)."""
 
-# ruff: noqa: D102 -- what `graph` does stands in the base class
+# ruff: noqa: D102 -- the base class documents `graph`
 
 from __future__ import annotations
 

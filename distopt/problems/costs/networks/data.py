@@ -131,9 +131,9 @@ def dictionary(kind: Dictionary, m: int, seed: int) -> F64:
 
 @lru_cache(maxsize=4)
 def patch_unit(m: int, sparsity: float) -> float:
-    """Return by what patches are divided so that targets have mean square `sparsity`.
+    """Return the number by which patches are divided so that targets have mean square `sparsity`.
 
-    Of 2000 patches of a stream of its own: the same for all agents and every `problem.seed`.
+    Computed from 2000 patches of a separate stream: the same for all agents and every `problem.seed`.
     """
     return float(
         np.sqrt(np.mean(patches(m, np.arange(HELD_OUT, HELD_OUT + 2000), 0) ** 2) / sparsity)

@@ -1,4 +1,4 @@
-"""What the three families of networks share: their keys, data and start weights."""
+"""The base of the three families of networks: keys, data and start weights."""
 
 from typing import Literal
 
@@ -49,7 +49,7 @@ class Network(Family):
 
     @property
     def layout(self) -> Layout:
-        """Where the weights stand in the vector."""
+        """The layout of the weights in the vector."""
         return Layout(self.m, self.n, self.layers, True, self.tied, self.learn_threshold)
 
     @property

@@ -1,4 +1,4 @@
-"""The fully connected network that the unfolded ones are compared with."""
+"""The fully connected network with which the unfolded ones are compared."""
 
 from distopt.core.parameters import parameters
 from distopt.problems.costs.networks.family import Network

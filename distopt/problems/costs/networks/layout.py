@@ -1,4 +1,4 @@
-"""Where the weights of a network stand in one flat vector."""
+"""The layout of a network's weights in one flat vector."""
 
 from dataclasses import dataclass
 from functools import cached_property

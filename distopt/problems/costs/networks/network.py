@@ -174,7 +174,7 @@ class NetworkCost:
         return self._F
 
     def vjp(self, x: F64, cotangent: F64, out: F64) -> None:
-        """Out = J' cotangent, for cotangent : float64[T, m] and J the Jacobian of F at x."""
+        """out = J' cotangent, for cotangent : float64[T, m] and J the Jacobian of F at x."""
         self.forward(x)
         np.copyto(self._G, cotangent)
         self._backward(x, out)
@@ -184,7 +184,7 @@ class NetworkCost:
         return self._along(x, v).F
 
     def output_hvp(self, x: F64, v: F64, cotangent: F64, out: F64) -> None:
-        """Out = H v with the Hessian H of <cotangent, F> at x."""
+        """out = H v with the Hessian H of <cotangent, F> at x."""
         self._second_order(x, v, cotangent, out)
 
     def second(self, x: F64, v: F64) -> F64:
@@ -221,7 +221,7 @@ class NetworkCost:
         return part * layout.layers if layout.tied else part
 
     def _backward(self, x: F64, out: F64 | None) -> None:
-        """Out = J' G for the cotangent G in its work array, after `forward`.
+        """out = J' G for the cotangent G in its work array, after `forward`.
 
         With the adjoints zb of z^L, ub of u (zb = c G, ub = 0 at l = L), for l = L..1,
 
@@ -310,7 +310,7 @@ class NetworkCost:
         return t
 
     def _second_order(self, x: F64, v: F64, cotangent: F64 | None, out: F64) -> None:
-        """Out = Hessian times v, of <cotangent, F> or, without one, of the loss.
+        """out = Hessian times v, of <cotangent, F> or, without one, of the loss.
 
         The derivative of every line of `_backward` along v; a 1 at a name marks it.
         """
