@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from distopt.algorithms.base import Algorithm
 from distopt.compressors.base import Compressor
 from distopt.config.build import Config, load_config, make_config
 from distopt.config.run import RunConfig
 from distopt.config.tables import apply_settings, read_toml
+from distopt.core.blas import BLAS
 from distopt.core.errors import CheckpointError, ConfigError
 from distopt.engine.agreement import SharedError, together
 from distopt.engine.session import Progress, Result, Session, StopRequest
@@ -239,7 +239,7 @@ def execute(
     # Overflow is no warning here: whatever is not finite ends the run with a sentence. SIGUSR1 only ever
     # asks for an orderly stop, so it is taken from the beginning; SIGINT and SIGTERM end a set-up.
     with (
-        threadpool_limits(settings.threads),
+        BLAS.held(settings.threads),
         np.errstate(over="ignore", invalid="ignore"),
         stop.listening(signal.SIGUSR1),
     ):

@@ -9,6 +9,7 @@ from distopt.core.arrays import F64, I64
 from distopt.core.errors import ConfigError, DataError
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
+from distopt.core.workspace import Workspace
 from distopt.fixedpoint.arithmetic import SIGMOID_BITS, encode, sigmoid_table
 from distopt.fixedpoint.format import Codes, Format
 from distopt.fixedpoint.problems import IntegerProblem, terms_of
@@ -132,7 +133,7 @@ class IntegerLogisticCost:
         self._signed = rows * FEATURES.unit * labels[:, None]
         self._lam = np.zeros(self.dimension)
         self._lam[terms[0] : terms[1]] = 2.0**-lam_bits
-        self._margins = np.empty(labels.size)
+        self._work = Workspace()
         norm = float(np.linalg.norm(self._signed, 2)) if labels.size else 0.0
         self.smoothness = agents * (self._c * norm**2 / 4 + float(self._lam.max()))
 
@@ -141,15 +142,17 @@ class IntegerLogisticCost:
         return IntegerLogisticProblem(self, format)
 
     def value(self, x: F64) -> float:
-        np.dot(self._signed, x, out=self._margins)
-        loss = self._c * self._margins.size * float(mean_loss(self._margins))
+        margins = self._work.array("margins", self.labels.size)
+        np.dot(self._signed, x, out=margins)
+        loss = self._c * margins.size * float(mean_loss(margins))
         return self._agents * (loss + float(np.dot(self._lam, x**2)) / 2)
 
     def gradient(self, x: F64, out: F64) -> None:
-        np.dot(self._signed, x, out=self._margins)
-        loss_slope(self._margins, self._margins)
-        np.dot(self._signed.T, self._margins, out=out)
-        out *= self._c * self._margins.size
+        margins = self._work.array("margins", self.labels.size)
+        np.dot(self._signed, x, out=margins)
+        loss_slope(margins, margins)
+        np.dot(self._signed.T, margins, out=out)
+        out *= self._c * margins.size
         out += self._lam * x
         out *= self._agents
 

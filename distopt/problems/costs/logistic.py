@@ -12,6 +12,7 @@ from distopt.core.errors import ConfigError, DataError
 from distopt.core.files import locate
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, nearest, parameters
+from distopt.core.workspace import Workspace
 from distopt.problems.costs.base import Family
 from distopt.problems.costs.data import Shipped, Source, Split, Synthetic, deal
 from distopt.problems.costs.libsvm import Libsvm
@@ -161,7 +162,7 @@ class LogisticCost:
         self.dimension: int = self.rows.shape[1]
         self.lam = lam
         self.alpha = alpha
-        self._margins = np.empty(self.samples)
+        self._work = Workspace()
 
     @cached_property
     def smoothness(self) -> float:
@@ -169,29 +170,30 @@ class LogisticCost:
         return self.rows.norm() ** 2 / (4 * self.samples) + 2 * self.lam * self.alpha
 
     def value(self, x: F64) -> float:
-        self.rows.times(x, self._margins)
-        return float(mean_loss(self._margins) + regularizer(x, self.lam, self.alpha))
+        margins = self._work.array("margins", self.samples)
+        self.rows.times(x, margins)
+        return float(mean_loss(margins) + regularizer(x, self.lam, self.alpha))
 
     def gradient(self, x: F64, out: F64) -> None:
-        self.rows.times(x, self._margins)
-        loss_slope(self._margins, self._margins)
-        self.rows.transposed_times(self._margins, out)
-        add_regularizer_slope(x, self.lam, self.alpha, out)
+        self._gradient(self.rows, x, out)
 
     def batch_gradient(self, x: F64, index: I64, out: F64) -> None:
-        rows, margins = self.rows.take(index), self._margins[: index.size]
+        self._gradient(self.rows.take(index), x, out)
+
+    def _gradient(self, rows: Any, x: F64, out: F64) -> None:
+        margins = self._work.array("margins", rows.shape[0])
         rows.times(x, margins)
         loss_slope(margins, margins)
         rows.transposed_times(margins, out)
         add_regularizer_slope(x, self.lam, self.alpha, out)
 
     def hvp(self, x: F64, v: F64, out: F64) -> None:
-        self.rows.times(x, self._margins)
-        weights = np.empty(self.samples)
-        loss_curvature(self._margins, weights)
-        self.rows.times(v, self._margins)
-        self._margins *= weights
-        self.rows.transposed_times(self._margins, out)
+        margins, weights = self._work.array("margins", self.samples), np.empty(self.samples)
+        self.rows.times(x, margins)
+        loss_curvature(margins, weights)
+        self.rows.times(v, margins)
+        margins *= weights
+        self.rows.transposed_times(margins, out)
         add_regularizer_curvature(x, v, self.lam, self.alpha, out)
 
 

@@ -7,6 +7,7 @@ from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import make_key, uniform
 from distopt.core.streams import Stream
+from distopt.core.workspace import Workspace
 from distopt.problems.costs.base import Family
 from distopt.problems.costs.spectrum import Basis, orthogonal, require_dense, singular_values
 
@@ -106,8 +107,7 @@ class PLCost:
             # Each term at its lowest: a parabola, 3 (1 + b) sin^2, c sin.
             lowest = -(e**2) / (4 * (1 + a)) + np.minimum(3 * (1 + b), 0) - abs(c)
             self.lower_bound = float(lowest.sum())
-        self._z = np.empty(d)
-        self._w = np.empty(d)
+        self._work = Workspace()
 
     def value(self, x: F64) -> float:
         return float(pl_value(self._forward(x), self.coefficients))
@@ -116,21 +116,22 @@ class PLCost:
         if self.U.ndim == 1:
             pl_gradient_diagonal(x, self.U, self.coefficients, out)
             return
-        pl_slope(self._forward(x), self.coefficients, self._w)
-        np.dot(self._w, self.U, out=out)
+        slope = self._work.array("slope", x.size)
+        pl_slope(self._forward(x), self.coefficients, slope)
+        np.dot(slope, self.U, out=out)
 
     def hvp(self, x: F64, v: F64, out: F64) -> None:
-        curvature = pl_curvature(self._forward(x), self.coefficients, self._w)
+        curvature = self._work.array("slope", x.size)
+        pl_curvature(self._forward(x), self.coefficients, curvature)
         if self.U.ndim == 1:
             np.multiply(curvature, self.U**2 * v, out=out)
         else:
             np.dot(curvature * (self.U @ v), self.U, out=out)
 
     def _forward(self, x: F64) -> F64:
-        """Return z = U x, in the work array."""
-        if self.U.ndim == 1:
-            return np.multiply(self.U, x, out=self._z)
-        return np.dot(self.U, x, out=self._z)
+        """Return z = U x, in a work array."""
+        z: F64 = self._work.array("z", x.size)
+        return np.multiply(self.U, x, out=z) if self.U.ndim == 1 else np.dot(self.U, x, out=z)
 
 
 @kernel

@@ -6,6 +6,7 @@ from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import make_key, normal
 from distopt.core.streams import Stream
+from distopt.core.workspace import Workspace
 from distopt.problems.costs.base import Family
 from distopt.problems.costs.spectrum import (
     Basis,
@@ -77,8 +78,7 @@ class QuadraticCost:
         self.A = A
         self.b = b
         self.dimension = b.size
-        self._shifted = np.empty(b.size)
-        self._product = np.empty(b.size)
+        self._work = Workspace()
         if smoothness is None:
             smoothness = float(A.max() if A.ndim == 1 else np.linalg.norm(A, 2))
         self.smoothness = smoothness
@@ -88,15 +88,16 @@ class QuadraticCost:
         return self.A * v if self.A.ndim == 1 else self.A @ v
 
     def value(self, x: F64) -> float:
-        self.gradient(x, self._product)
-        return 0.5 * float(np.dot(self._shifted, self._product))
+        product = self._work.array("product", x.size)
+        self.gradient(x, product)
+        return 0.5 * float(np.dot(self._work.array("shifted", x.size), product))
 
     def gradient(self, x: F64, out: F64) -> None:
-        np.subtract(x, self.b, out=self._shifted)
+        shifted = np.subtract(x, self.b, out=self._work.array("shifted", x.size))
         if self.A.ndim == 1:
-            np.multiply(self.A, self._shifted, out=out)
+            np.multiply(self.A, shifted, out=out)
         else:
-            np.dot(self.A, self._shifted, out=out)
+            np.dot(self.A, shifted, out=out)
 
     def hvp(self, x: F64, v: F64, out: F64) -> None:
         np.copyto(out, self.times(v))

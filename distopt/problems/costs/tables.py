@@ -6,11 +6,14 @@ import numpy as np
 
 from distopt.core.arrays import F64, I64
 from distopt.core.kernel import kernel
+from distopt.core.workspace import Workspace
 
 
 def make_table(rows: Any, signs: F64) -> "Dense | Sparse":
     """Make the table with rows b_s a_s of float64[m, d] or of a scipy CSR array of that shape."""
-    return Dense(rows, signs) if isinstance(rows, np.ndarray) else Sparse(rows, signs)
+    if isinstance(rows, np.ndarray):
+        return Dense(np.ascontiguousarray(rows * signs[:, None]))
+    return Sparse(rows, signs)
 
 
 def append_ones(rows: Any) -> Any:
@@ -25,18 +28,16 @@ def append_ones(rows: Any) -> Any:
 class Dense:
     """The matrix B with rows b_s a_s, float64[m, d]."""
 
-    def __init__(self, rows: F64, signs: F64) -> None:
-        self.B = np.ascontiguousarray(rows * signs[:, None])
-        self.shape = self.B.shape
-        self._parts: dict[int, Dense] = {}
+    def __init__(self, B: F64) -> None:
+        self.B = B
+        self.shape = B.shape
+        self._work = Workspace()
 
     def take(self, index: I64) -> "Dense":
-        """Return the table of the rows `index`; valid until the next call for as many."""
-        part = self._parts.get(index.size)
-        if part is None:
-            part = self._parts[index.size] = Dense(self.B[index], np.ones(index.size))
-        np.take(self.B, index, axis=0, out=part.B, mode="clip")  # "raise" would make a new array
-        return part
+        """Return the table of the rows `index`; valid until the next call."""
+        part = self._work.array("part", (index.size, self.shape[1]))
+        np.take(self.B, index, axis=0, out=part, mode="clip")  # "raise" would make a new array
+        return Dense(part)
 
     def times(self, x: F64, out: F64) -> None:
         """Write out[m] = B x."""
@@ -91,6 +92,7 @@ class Chosen:
 
     def __init__(self, table: Sparse, index: I64) -> None:
         self.table, self.index = table, index
+        self.shape = index.size, table.shape[1]
 
     def times(self, x: F64, out: F64) -> None:
         """Write out[b] = B x for these rows."""

@@ -12,10 +12,10 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from distopt.algorithms.agent import Seconds
 from distopt.config.build import Config
+from distopt.core.blas import BLAS
 from distopt.core.errors import TransportError
 from distopt.engine.driver import iterate
 from distopt.engine.run import open_transport, set_up
@@ -109,7 +109,7 @@ def time_run(
         open_transport(
             "mpi", config.problem, config.algorithm, config.compressor, settings, comm
         ) as transport,
-        threadpool_limits(settings.threads),
+        BLAS.held(settings.threads),
         np.errstate(over="ignore", invalid="ignore"),
     ):
         session = set_up(config, transport, settings)

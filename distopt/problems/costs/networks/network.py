@@ -6,6 +6,7 @@ gamma = 0 (then u stays 0), so there is one set of equations (docs: networks). S
 
 from dataclasses import dataclass
 from functools import cached_property
+from threading import local
 
 import numpy as np
 
@@ -80,45 +81,27 @@ class NetworkCost:
         self.blocks = layout.blocks
         if start is not None:
             self.start = start
-        T, m, n, L = self.samples, layout.m, layout.n, layout.layers
-        self._root_m, self._root_n = float(np.sqrt(m)), float(np.sqrt(n))
-        # phi[l] holds the rows Phi^(l) = [y / sqrt(n), a / sqrt(m)] that enter layer l (from 0).
-        if layout.injects:
-            self._stack = np.zeros((L, T, n + m))
-            self._stack[:, :, :n] = Y / self._root_n
-            self._phi = list(self._stack)
-            self._offset = n  # where a stands in Phi
-            self._live = [self._phi[0][:, :n], *self._phi[1:]]  # a^0 = 0 is left out
-        else:
-            self._stack = np.empty((L - 1, T, m))
-            self._phi = [Y / self._root_n, *self._stack]
-            self._offset = 0
-            self._live = self._phi
-        self._S = np.empty((L, T, m))  # sigma'(p^l), then the adjoint of W1 y + W2 a
-        self._Q = (
-            np.empty((L, T, m)) if layout.learned else None
-        )  # d sigma/d lam, times its adjoint
-        self._P = np.empty((T, m))
-        self._F = np.empty((T, m))
-        self._G = np.empty((T, m))
-        self._U = np.empty((T, m) if shape.gamma else (0, 0))
-        self._parts: dict[int, NetworkCost] = {}  # for mini-batches, by their size
+        self._root_m, self._root_n = float(np.sqrt(layout.m)), float(np.sqrt(layout.n))
+        self._offset = layout.n if layout.injects else 0  # where a stands in Phi
+        self._work = Passes(shape, Y)
 
     # What users and algorithms call
 
     def value(self, x: F64) -> float:
-        np.subtract(self.forward(x), self.X, out=self._G)
-        return 0.5 * float(np.vdot(self._G, self._G)) / self.samples
+        w = self._work
+        np.subtract(self.forward(x), self.X, out=w.G)
+        return 0.5 * float(np.vdot(w.G, w.G)) / self.samples
 
     def gradient(self, x: F64, out: F64) -> None:
-        np.subtract(self.forward(x), self.X, out=self._G)
-        self._G *= 1.0 / self.samples
+        w = self._work
+        np.subtract(self.forward(x), self.X, out=w.G)
+        w.G *= 1.0 / self.samples
         self._backward(x, out)
 
     def batch_gradient(self, x: F64, index: I64, out: F64) -> None:
-        part = self._parts.get(index.size)
+        part = self._work.parts.get(index.size)
         if part is None:
-            part = self._parts[index.size] = self.with_samples(self.Y[index], self.X[index])
+            part = self._work.parts[index.size] = self.with_samples(self.Y[index], self.X[index])
         part.take(self, index)
         part.gradient(x, out)
 
@@ -128,9 +111,10 @@ class NetworkCost:
         np.take(other.Y, index, axis=0, out=self.Y, mode="clip")
         np.take(other.X, index, axis=0, out=self.X, mode="clip")
         n = self.shape.layout.n
-        np.divide(self.Y, self._root_n, out=self._phi[0][:, :n])
+        w = self._work
+        np.divide(self.Y, self._root_n, out=w.phi[0][:, :n])
         if self.shape.layout.injects:
-            self._stack[1:, :, :n] = self._stack[0, :, :n]
+            w.stack[1:, :, :n] = w.stack[0, :, :n]
 
     def hvp(self, x: F64, v: F64, out: F64) -> None:
         self._second_order(x, v, None, out)
@@ -156,27 +140,28 @@ class NetworkCost:
 
     def forward(self, x: F64) -> F64:
         """Return F, float64[T, m], in a work array; keep what the backward pass needs."""
+        w = self._work
         shape, layout = self.shape, self.shape.layout
         n, gamma = self._offset, shape.gamma
         C, lam, last = layout.matrices(x), self._thresholds(x), layout.layers - 1
-        self._U.fill(0.0)
-        for l, phi in enumerate(self._live):
-            np.matmul(phi, C[layout.used_by[l]][: phi.shape[1]], out=self._P)
-            to, first = (self._F, 0) if l == last else (self._phi[l + 1], n)
+        w.U.fill(0.0)
+        for l, phi in enumerate(w.live):
+            np.matmul(phi, C[layout.used_by[l]][: phi.shape[1]], out=w.P)
+            to, first = (w.F, 0) if l == last else (w.phi[l + 1], n)
             scale = shape.scale if l == last else 1.0 / self._root_m
-            Q = None if self._Q is None else self._Q[l]
+            Q = None if w.Q is None else w.Q[l]
             if gamma:
-                self._P += self._U
-                shape.activation.layer(self._P, lam[l], 1.0, to, first, self._S[l], Q)
-                multiply(self._P, gamma, scale, l == last, self._U, to, first)
+                w.P += w.U
+                shape.activation.layer(w.P, lam[l], 1.0, to, first, w.S[l], Q)
+                multiply(w.P, gamma, scale, l == last, w.U, to, first)
             else:
-                shape.activation.layer(self._P, lam[l], scale, to, first, self._S[l], Q)
-        return self._F
+                shape.activation.layer(w.P, lam[l], scale, to, first, w.S[l], Q)
+        return w.F
 
     def vjp(self, x: F64, cotangent: F64, out: F64) -> None:
         """out = J' cotangent, for cotangent : float64[T, m] and J the Jacobian of F at x."""
         self.forward(x)
-        np.copyto(self._G, cotangent)
+        np.copyto(self._work.G, cotangent)
         self._backward(x, out)
 
     def jvp(self, x: F64, v: F64) -> F64:
@@ -207,10 +192,10 @@ class NetworkCost:
         m = self.shape.layout.m
         again = self.with_samples(np.repeat(self.Y, m, axis=0), np.repeat(self.X, m, axis=0))
         again.forward(x)
-        again._G[:] = np.tile(np.eye(m), (self.samples, 1))
+        again._work.G[:] = np.tile(np.eye(m), (self.samples, 1))
         again._backward(x, None)
-        tilts = np.empty((0, 0)) if again._Q is None else again._Q.sum(axis=2)
-        return [phi[::m] for phi in again._live], list(again._S), tilts
+        tilts = np.empty((0, 0)) if again._work.Q is None else again._work.Q.sum(axis=2)
+        return [phi[::m] for phi in again._work.live], list(again._work.S), tilts
 
     def _thresholds(self, x: F64) -> list[float]:
         """Return lam of each layer."""
@@ -228,24 +213,23 @@ class NetworkCost:
             zt = zb - gamma ub,  s = sigma'(p) zt,  D = s + gamma ub;   dC = Phi' D
             dlam = sum zt dsigma/dlam;   zb <- W2' D / sqrt(m),  ub <- ub + s - zb
         """
+        w = self._work
         shape, layout = self.shape, self.shape.layout
-        C, n, U = layout.matrices(x), self._offset, self._U
+        C, n, U = layout.matrices(x), self._offset, w.U
         into = None if out is None else layout.matrices(out)
         scale = shape.scale
         U.fill(0.0)
         for l in reversed(range(layout.layers)):
-            G, S = self._G, self._S[l]
+            G, S = w.G, w.S[l]
             if shape.gamma:
-                Q = S if self._Q is None else self._Q[l]
-                pull_back(
-                    G, shape.gamma, scale, l == layout.layers - 1, self._Q is not None, U, S, Q
-                )
+                Q = S if w.Q is None else w.Q[l]
+                pull_back(G, shape.gamma, scale, l == layout.layers - 1, w.Q is not None, U, S, Q)
             else:
-                if self._Q is not None:
-                    times(G, scale, self._Q[l])
+                if w.Q is not None:
+                    times(G, scale, w.Q[l])
                 times(G, scale, S)
             if into is not None and not layout.tied:
-                live = self._live[l]
+                live = w.live[l]
                 np.matmul(live.T, S, out=into[l][: live.shape[1]])
                 into[l][live.shape[1] :] = 0.0  # the dead part of the first layer
             if l:
@@ -255,23 +239,24 @@ class NetworkCost:
             return
         if layout.tied:
             self._shared_gradient(into)
-        if self._Q is not None:
+        if w.Q is not None:
             part = layout.threshold_part(out)
             if layout.tied:
-                part[0] = self._Q.sum()
+                part[0] = w.Q.sum()
             else:
-                np.sum(self._Q, axis=(1, 2), out=part)
+                np.sum(w.Q, axis=(1, 2), out=part)
 
     def _shared_gradient(self, into: list[F64]) -> None:
         """Sum over the layers that share a matrix: one product, with their samples stacked."""
+        w = self._work
         m = self.shape.layout.m
         if self.shape.layout.injects:
-            stack = self._stack.reshape(-1, self._stack.shape[2])
-            np.matmul(stack.T, self._S.reshape(-1, m), out=into[0])
+            stack = w.stack.reshape(-1, w.stack.shape[2])
+            np.matmul(stack.T, w.S.reshape(-1, m), out=into[0])
             return
-        np.matmul(self._phi[0].T, self._S[0], out=into[0])
+        np.matmul(w.phi[0].T, w.S[0], out=into[0])
         if len(into) > 1:
-            np.matmul(self._stack.reshape(-1, m).T, self._S[1:].reshape(-1, m), out=into[1])
+            np.matmul(w.stack.reshape(-1, m).T, w.S[1:].reshape(-1, m), out=into[1])
 
     def _along(self, x: F64, v: F64, second: bool = False) -> "Tangents":
         """Pass forward with first (and second) derivatives along v."""
@@ -283,7 +268,7 @@ class NetworkCost:
         U, U1, U2 = np.zeros((T, m)), np.zeros((T, m)), np.zeros((T, m))
         A1, A2 = t.A1[0], np.zeros((T, m))  # derivatives of a / sqrt(m); 0 at the start
         z, P2, Z2 = np.empty((T, m)), np.zeros((T, m)), np.zeros((T, m))
-        for l, phi in enumerate(self._live):
+        for l, phi in enumerate(self._work.live):
             k = layout.used_by[l]
             P = phi @ C[k][: phi.shape[1]] + U
             P1 = phi @ V[k][: phi.shape[1]] + U1
@@ -301,10 +286,10 @@ class NetworkCost:
             U = (1 - gamma) * U + gamma * (P - z)
             U1 = (1 - gamma) * U1 + gamma * (P1 - Z1)
             if l < L - 1:
-                self._phi[l + 1][:, n:] = (z - U) / self._root_m
+                self._work.phi[l + 1][:, n:] = (z - U) / self._root_m
                 t.A1[l + 1] = (Z1 - U1) / self._root_m
                 A1 = t.A1[l + 1]
-        np.multiply(shape.scale, z, out=self._F)
+        np.multiply(shape.scale, z, out=self._work.F)
         t.F = shape.scale * Z1
         t.F2 = shape.scale * Z2
         return t
@@ -320,14 +305,14 @@ class NetworkCost:
         C, V, nu = layout.matrices(x), layout.matrices(v), self._threshold_direction(v)
         into, tilts = layout.matrices(out), np.zeros(layout.layers)
         if cotangent is None:
-            z = (shape.scale / self.samples) * (self._F - self.X)
+            z = (shape.scale / self.samples) * (self._work.F - self.X)
             z1 = (shape.scale / self.samples) * t.F
         else:
-            z, z1 = shape.scale * cotangent, np.zeros_like(self._F)
+            z, z1 = shape.scale * cotangent, np.zeros_like(self._work.F)
         u, u1 = np.zeros_like(z), np.zeros_like(z)
         out.fill(0.0)
         for l in reversed(range(layout.layers)):
-            k, live = layout.used_by[l], self._live[l]
+            k, live = layout.used_by[l], self._work.live[l]
             zt, zt1 = z - gamma * u, z1 - gamma * u1
             s = t.S[l] * zt
             s1 = (t.pp[l] * t.P1[l] + nu[l] * t.pq[l]) * zt + t.S[l] * zt1
@@ -349,6 +334,42 @@ class NetworkCost:
         if not layout.learned:
             return np.zeros(layout.layers)
         return np.broadcast_to(layout.threshold_part(v), layout.layers)
+
+
+class Passes(local):
+    """What passes forward and backward write, in every thread its own.
+
+    Attributes
+    ----------
+    phi : list of float64[T, inputs]
+        The rows Phi^(l) = [y / sqrt(n), a / sqrt(m)] that enter layer l (from 0); in `stack`.
+    live : list of float64[T, inputs]
+        The same without a^0 = 0.
+    S, Q : float64[L, T, m]
+        sigma'(p^l), then the adjoint of W1 y + W2 a; d sigma / d lam, times its adjoint.
+    """
+
+    def __init__(self, shape: "Shape", Y: F64) -> None:
+        self._made_of = shape, Y
+        layout = shape.layout
+        T, m, n, L = Y.shape[0], layout.m, layout.n, layout.layers
+        if layout.injects:
+            self.stack = np.zeros((L, T, n + m))
+            self.stack[:, :, :n] = Y / float(np.sqrt(n))
+            self.phi = list(self.stack)
+            self.live = [self.phi[0][:, :n], *self.phi[1:]]
+        else:
+            self.stack = np.empty((L - 1, T, m))
+            self.phi = [Y / float(np.sqrt(n)), *self.stack]
+            self.live = self.phi
+        self.S = np.empty((L, T, m))
+        self.Q = np.empty((L, T, m)) if layout.learned else None
+        self.P, self.F, self.G = np.empty((T, m)), np.empty((T, m)), np.empty((T, m))
+        self.U = np.empty((T, m) if shape.gamma else (0, 0))
+        self.parts: dict[int, NetworkCost] = {}  # for mini-batches, by their size
+
+    def __reduce__(self) -> tuple[type["Passes"], tuple["Shape", F64]]:
+        return Passes, self._made_of
 
 
 class Tangents:
