@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ABANDONED_SECONDS = 20.0  # a rank that failed waits so long for the others at the end of a test
+ABANDONED_SECONDS = 60.0  # a rank that failed waits so long for the others at the end of a test
 
 
 def mpi_rank() -> int:

@@ -290,7 +290,7 @@ def test_rank_that_simulates_is_refused(monkeypatch):
     if MPIRUN is None:
         pytest.skip("no MPI")
     command = MPIRUN.start(2, [sys.executable, "-m", "distopt", "run", "c.toml", "--simulate"])
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode != 0
     assert done.stderr.count("distopt: --simulate runs all agents in one process") == 1
 
@@ -484,7 +484,7 @@ def test_doctor_without_mpi_says_what_to_do(monkeypatch):
 def test_run_starts_its_own_ranks():
     result = subprocess.run(
         [sys.executable, "-m", "distopt", "run", "c.toml", "-n", "2", "--json"],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout.splitlines()[-1])
@@ -498,7 +498,7 @@ def test_suite_goes_on_in_a_new_job_after_a_divergence():
     Path("s.toml").write_text(SUITE.replace("[[variant]]", DIVERGES + "[[variant]]", 1))
     result = subprocess.run(
         [sys.executable, "-m", "distopt", "compare", "s.toml", "--json"],
-        capture_output=True, text=True, check=False, timeout=180,
+        capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
     assert result.returncode == 1
     found = [json.loads(line) for line in result.stdout.splitlines()]
@@ -511,7 +511,7 @@ def test_suite_goes_on_in_a_new_job_after_a_divergence():
 def test_ranks_with_a_wrong_configuration_speak_once(setting):
     program = [sys.executable, "-m", "distopt", "run", "c.toml", "--set", setting]
     done = subprocess.run(
-        MPIRUN.start(2, program), capture_output=True, text=True, check=False, timeout=120
+        MPIRUN.start(2, program), capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode != 0
     assert done.stderr.count("distopt: ") == 1

@@ -20,7 +20,8 @@ from distopt.core.errors import TransportError
 from distopt.mpirun.launcher import find_mpirun
 
 AGENTS = 4
-BOUND = 90.0  # seconds that a job may take on a busy machine; normally 5 to 10
+BOUND = 900.0  # seconds that a job may take on the busiest machine; normally 5 to 10
+SILENCE = 6.0  # seconds that a neighbour may say nothing; a busy machine pauses them for less
 MISBEHAVING = Path(__file__).with_name("misbehaving.py")
 
 try:
@@ -48,7 +49,7 @@ class Run:
     def __init__(self, folder, act="none", who=0, at=0, **settings):
         self.folder, self.out = folder, folder / "out"
         self.config = folder / "config.toml"
-        run = {"iterations": 400, "record_every": 5, "checkpoint_every": 50, "timeout": 60.0}
+        run = {"iterations": 400, "record_every": 5, "checkpoint_every": 50, "timeout": 600.0}
         lines = [
             '[problem]\nname = "python"\nagents = 4',
             f"file = {json.dumps(str(MISBEHAVING))}",
@@ -118,7 +119,7 @@ class Run:
     def gone(self):
         """Whether none of the ranks is left."""
         pids = self.pids()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 100
         while (left := [p for p in pids if alive(p)]) and time.monotonic() < deadline:
             time.sleep(0.05)
         for pid in left:
@@ -167,6 +168,7 @@ def test_cost_that_raises(who, tmp_path):
     assert_recorded_until(run, 20)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("who", rotate(2))
 def test_cost_that_returns_nan(who, tmp_path):
     run = Run(tmp_path, "nan", who, 22).start()
@@ -174,6 +176,7 @@ def test_cost_that_returns_nan(who, tmp_path):
     assert_recorded_until(run, 20)
 
 
+@pytest.mark.once
 def test_divergence_of_all(tmp_path):
     run = Run(tmp_path, "diverge", 0, 10).start()
     assert_one_sentence(run, "diverged", "at iteration", "smaller algorithm.eta")
@@ -182,8 +185,8 @@ def test_divergence_of_all(tmp_path):
 
 @pytest.mark.parametrize("who", rotate(3))
 def test_rank_that_stands_still(who, tmp_path):
-    run = Run(tmp_path, "stop", who, 22, timeout=2.0).start()
-    assert_one_sentence(run, f"heard nothing from agent {who} (host ", "for 2 s", "run.timeout")
+    run = Run(tmp_path, "stop", who, 22, timeout=SILENCE).start()
+    assert_one_sentence(run, f"heard nothing from agent {who} (host ", "for 6 s", "run.timeout")
     if who != 0:
         assert_recorded_until(run, 20)
     assert set(run.rows()) <= set(range(0, 21, 5))
@@ -196,6 +199,7 @@ def test_rank_that_is_killed(who, tmp_path):
     assert set(run.rows()) <= set(range(0, 21, 5))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("act", ["scale", *(slow(act) for act in ("truncate", "prolong"))])
 @pytest.mark.parametrize("who", rotate(1))
 def test_message_that_does_not_decode(act, who, tmp_path):

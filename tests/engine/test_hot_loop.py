@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numba.core import event
-from run_table import PAIRS, configure
+from run_table import configure, mark_rest
 
 from distopt.config.build import make_config
 from distopt.engine.driver import iterate
@@ -45,7 +45,7 @@ def allocated(work):
     return after - before, peak - before
 
 
-@pytest.mark.parametrize(("algorithm", "message"), PAIRS)
+@pytest.mark.parametrize(("algorithm", "message"), mark_rest(pytest.mark.slow))
 def test_second_iteration_compiles_and_allocates_nothing(algorithm, message):
     assert_iterations_are_hot(begun(algorithm, message))
 

@@ -7,14 +7,7 @@ import tomllib
 import h5py
 import numpy as np
 import pytest
-from run_table import (
-    PAIRS,
-    assert_equal_states,
-    comparable,
-    configure,
-    play,
-    states,
-)
+from run_table import assert_equal_states, comparable, configure, mark_rest, play, states
 
 from distopt.core.errors import CheckpointError, ConfigError
 from distopt.engine.run import prepare_folder, resume, run
@@ -70,7 +63,7 @@ EVERYWHERE = [("cgt1", "quantize-dithered"), ("cgt3", "one_bit"), ("lead", "rand
 
 @pytest.mark.parametrize(
     ("algorithm", "message", "at"),
-    [(*pair, 29) for pair in PAIRS] + [(*pair, at) for pair in EVERYWHERE for at in (1, 14, 59)],
+    mark_rest(pytest.mark.slow, 29) + [(*pair, at) for pair in EVERYWHERE for at in (1, 14, 59)],
 )
 def test_restart_equals_no_restart(algorithm, message, at, whole, tmp_path):
     out = tmp_path / "run"

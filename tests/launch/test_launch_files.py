@@ -31,11 +31,17 @@ def program(folder: Path, name: str, text: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def until(happened, what: str, seconds: float = 20.0) -> None:
+def until(happened, what: str, seconds: float = 300.0) -> None:
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         time.sleep(0.05)
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    mask = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return mask is not None and bool(int(mask[1], 16) >> (number - 1) & 1)
 
 
 def text_of(path: Path) -> str:
@@ -137,7 +143,7 @@ def test_cluster_passes_the_exit_code_on_and_is_taken_down(
     cluster, tmp_path: Path, code: int
 ) -> None:
     run = cluster(str(QUICKSTART), "--set", "run.iterations=7", RUN=f"exit {code}")
-    _, said = run.communicate(timeout=30)
+    _, said = run.communicate(timeout=300)
     assert run.returncode == code, said
     calls = (tmp_path / "log").read_text().splitlines()
     started = [call for call in calls if "exec distopt run" in call]
@@ -150,7 +156,7 @@ def test_cluster_passes_the_exit_code_on_and_is_taken_down(
 
 
 def test_cluster_is_taken_down_when_its_script_is_killed(cluster, tmp_path: Path) -> None:
-    run = cluster(str(QUICKSTART), RUN="exec sleep 20")
+    run = cluster(str(QUICKSTART), RUN="exec sleep 600")
     until(lambda: "exec distopt run" in text_of(tmp_path / "log"), "the run starts")
     with run:
         run.kill()
@@ -163,7 +169,7 @@ def test_cluster_asks_the_run_to_save_on_a_signal(cluster, tmp_path: Path) -> No
     run = cluster(str(QUICKSTART), RUN=long)
     until(lambda: "exec distopt run" in text_of(tmp_path / "log"), "the run starts")
     run.send_signal(signal.SIGTERM)
-    _, said = run.communicate(timeout=30)
+    _, said = run.communicate(timeout=300)
     assert run.returncode == 0, said
     assert down(tmp_path)
 
@@ -181,7 +187,7 @@ def test_cluster_says_what_is_missing(cluster, tmp_path: Path, environment, word
         (tmp_path / "bin" / "docker").unlink()
         environment = {}
     run = cluster(str(QUICKSTART), **environment)
-    _, said = run.communicate(timeout=30)
+    _, said = run.communicate(timeout=300)
     assert run.returncode == 1
     assert words in said
     if "engine" in words:
@@ -193,23 +199,23 @@ def test_cluster_keeps_an_earlier_run(cluster, tmp_path: Path) -> None:
     run = cluster(str(QUICKSTART))
     assert (
         "runs/quickstart is there already; --overwrite replaces it"
-        in run.communicate(timeout=30)[1]
+        in run.communicate(timeout=300)[1]
     )
     run = cluster("nowhere.toml")
-    assert "there is no file nowhere.toml" in run.communicate(timeout=30)[1]
+    assert "there is no file nowhere.toml" in run.communicate(timeout=300)[1]
     assert not (tmp_path / "log").exists()
 
 
 # Scripts that start or resume a run, with something in the place of distopt that saves when asked to
 
 DISTOPT = """
-echo "$*" >>"$LOG"
-[ -n "${LONG:-}" ] || exit 0
 trap '
     [ -z "${SAVES_NOTHING:-}" ] || exit 0
     mkdir -p r/checkpoints/000009
     touch r/checkpoints/000009/manifest.json
     exit 0' TERM
+echo "$*" >>"$LOG"
+[ -n "${LONG:-}" ] || exit 0
 while :; do sleep 0.05; done
 """
 
@@ -234,7 +240,7 @@ def start(place: Path, script: str, *arguments: str, **environment: str) -> subp
 
 
 def code_of(run: subprocess.Popen[str]) -> int:
-    run.communicate(timeout=20)
+    run.communicate(timeout=300)
     return run.returncode
 
 
@@ -279,9 +285,9 @@ def test_warning_saves(
 ) -> None:
     run = start(place, script, "c.toml", "r", LONG="1", **environment)
     until(lambda: text_of(place / "log"), "the run starts")
-    time.sleep(0.3)  # until the trap is set
+    until(lambda: catches(run.pid, number), "the script has set its trap")
     run.send_signal(number)
-    _, said = run.communicate(timeout=20)
+    _, said = run.communicate(timeout=300)
     assert run.returncode == code, said
     saved = (place / "r" / "checkpoints" / "000009" / "manifest.json").exists()
     assert saved == ("SAVES_NOTHING" not in environment)
@@ -293,9 +299,9 @@ def test_warning_saves(
 
 @pytest.mark.parametrize("script", ["slurm/run.sbatch", "slurm/compare.sbatch", "k8s/run.sh"])
 def test_batch_scripts_say_what_they_need(place: Path, script: str) -> None:
-    assert "usage: " in start(place, script, "c.toml").communicate(timeout=20)[1]
+    assert "usage: " in start(place, script, "c.toml").communicate(timeout=300)[1]
     away = start(place, script, "c.toml", "r", SLURM_JOB_ID="", HOSTFILE="/nowhere")
-    said = away.communicate(timeout=20)[1]
+    said = away.communicate(timeout=300)[1]
     assert away.returncode == 1
     assert re.search(r"distopt (run|compare) \S+ starts the agents by itself", said)
     if script.endswith(".sbatch"):

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from algorithms.three_vectors import ThreeVectors
 from engine import golden_states
-from run_table import PAIRS, assert_equal_states, comparable, configure, play, play_mpi, states
+from run_table import (
+    assert_equal_states,
+    comparable,
+    configure,
+    mark_rest,
+    play,
+    play_mpi,
+    states,
+)
 
 import distopt
 from distopt.config.build import make_config
@@ -55,7 +63,7 @@ def jitter(transport):
     transport.exchange = late
 
 
-@pytest.mark.parametrize(("algorithm", "message"), PAIRS)
+@pytest.mark.parametrize(("algorithm", "message"), mark_rest(pytest.mark.slow))
 def test_mpi_equals_simulate(algorithm, message, comm):
     compare(configure(algorithm, message, iterations=250, record_every=25), comm)
 
@@ -63,25 +71,30 @@ def test_mpi_equals_simulate(algorithm, message, comm):
 GOLDEN = json.loads(golden_states.FILE.read_text())
 
 
-@pytest.mark.parametrize(("algorithm", "message"), PAIRS)
+@pytest.mark.parametrize(("algorithm", "message"), mark_rest(pytest.mark.once))
 def test_final_states_are_golden(algorithm, message, comm):
     job, _ = play_mpi(golden_states.make(algorithm, message), comm)
     found = comm.allgather(golden_states.hashes(job))
     assert [mine for (mine,) in found] == GOLDEN[f"{algorithm} {message}"].split()
 
 
-@pytest.mark.parametrize("algorithm", ["gt-atc", "cgt1", "cgt3", "lead"])
+def once(*values):
+    """Leave parameters to the first MPI in the normal tier."""
+    return [pytest.param(value, marks=pytest.mark.once) for value in values]
+
+
+@pytest.mark.parametrize("algorithm", ["cgt1", *once("gt-atc", "cgt3", "lead")])
 def test_order_of_arrival_does_not_matter(algorithm, comm):
     message = {"gt-atc": "identity", "cgt3": "saturating"}.get(algorithm, "quantize-dithered")
     compare(configure(algorithm, message, iterations=300, record_every=50), comm, jitter)
 
 
-@pytest.mark.parametrize("graph", ["path", "star", "complete"])
+@pytest.mark.parametrize("graph", ["star", *once("path", "complete")])
 def test_graphs(graph, comm):
     compare(configure("cgt1", "rand_k", graph=graph, iterations=200), comm)
 
 
-@pytest.mark.parametrize("algorithm", ["gt", "cgt1", "cgt2", "fixed_point_gd"])
+@pytest.mark.parametrize("algorithm", ["cgt1", *once("gt", "cgt2", "fixed_point_gd")])
 @pytest.mark.parametrize("agents", [1, 2, 3])
 def test_few_agents(agents, algorithm, comm):
     message = {"cgt1": "rand_k", "cgt2": "uniform"}.get(algorithm, "identity")
@@ -93,6 +106,7 @@ def test_few_agents(agents, algorithm, comm):
     part.Free()
 
 
+@pytest.mark.once
 def test_real_data(comm):
     """Costs that call BLAS: equal shapes give equal sums in both engines."""
     config = make_config(
@@ -108,6 +122,7 @@ def test_real_data(comm):
     compare(config, comm)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("problem", [{"name": "logistic", "dataset": "digits"}, {"name": "lista"}])
 def test_mini_batches_and_blocks(problem, comm):
     config = make_config(

@@ -12,10 +12,10 @@ pytestmark = pytest.mark.mpi(min_size=4)
 
 ITERATIONS = 50
 CASES = [
+    ("cgt1", "quantize-range"),
     ("gt", "identity"),
     ("cgt1", "quantize-dithered"),
     ("cgt1-sum", "rand_k"),
-    ("cgt1", "quantize-range"),
     ("cgt2", "uniform-dithered"),
     ("cgt2", "uniform-fast"),
     ("cgt3", "one_bit"),
@@ -25,10 +25,19 @@ CASES = [
     ("choco", "quantize"),
     ("dgd", "identity"),
 ]
+WAYS = ["mpi simulate mpi", "mpi simulate", "simulate mpi", "mpi mpi"]
 
 
-@pytest.mark.parametrize("ways", ["mpi simulate", "simulate mpi", "mpi mpi", "mpi simulate mpi"])
-@pytest.mark.parametrize(("algorithm", "message"), CASES)
+def rotate():
+    """Give the first case all ways and the others one each; the rest is left to the slow tier."""
+    for i, case in enumerate(CASES):
+        for j, way in enumerate(WAYS):
+            marks = [pytest.mark.once] if i else []
+            marks += [pytest.mark.slow] if i and j != i % len(WAYS) else []
+            yield pytest.param(*case, way, marks=marks)
+
+
+@pytest.mark.parametrize(("algorithm", "message", "ways"), rotate())
 def test_restart_under_another_engine(algorithm, message, ways, comm, mpi_tmp_path):
     out = mpi_tmp_path / "run"
     stops = np.linspace(0, ITERATIONS, len(ways.split()) + 1).astype(int)[1:].tolist()

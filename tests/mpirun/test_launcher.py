@@ -5,9 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -219,17 +217,23 @@ EVENT = f"printf '{launcher.MARK}%s\\n' "
 
 
 class Play:
-    """Plays a job and keeps what was heard of it."""
+    """Plays a job and keeps what was heard of it; gets the given signals, one at each event."""
 
-    def __init__(self, folder: Path, text: str) -> None:
+    def __init__(self, folder: Path, text: str, *signals: int) -> None:
+        self.signals = list(signals)
         self.events: list[dict[str, Any]] = []
         self.lines: list[str] = []
         self.output: list[str] = []
         self.job = Job(
             [str(program(folder, "play", text))],
-            self.events.append, self.lines.append, self.output.append,
+            self.take, self.lines.append, self.output.append,
         )  # fmt: skip
         self.outcome: Outcome = self.job.wait()
+
+    def take(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+        if self.signals:
+            os.kill(os.getpid(), self.signals.pop(0))
 
 
 def test_events_lines_and_exit_code(tmp_path: Path) -> None:
@@ -270,32 +274,18 @@ def test_mpirun_that_hangs_after_its_ranks_is_ended(
 ) -> None:
     monkeypatch.setattr(jobs, "END_SECONDS", 0.2)
     began = time.monotonic()
-    over = f"""{EVENT} '{{"event": "over"}}' >&2; exec sleep 60"""
+    over = f"""{EVENT} '{{"event": "over"}}' >&2; exec sleep 600"""
     assert Play(tmp_path, over).outcome == Outcome(0, [])
-    assert Play(tmp_path, "echo 'distopt: Bad.' >&2; exec sleep 60").outcome == Outcome(1, ["Bad."])
-    assert time.monotonic() - began < 20
+    assert Play(tmp_path, "echo 'distopt: Bad.' >&2; exec sleep 600").outcome == Outcome(
+        1, ["Bad."]
+    )
+    assert time.monotonic() - began < 300
 
 
 def test_job_that_never_starts_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "START_SECONDS", 0.2)
     with pytest.raises(TransportError, match="No rank has started within"):
-        Play(tmp_path, "exec sleep 60")
-
-
-def signalled(play: Callable[[], Play], *numbers: int, after: float = 1.0) -> Play:
-    """Play while this process gets signals."""
-
-    def send() -> None:
-        for number in numbers:
-            time.sleep(after)
-            os.kill(os.getpid(), number)
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        return play()
-    finally:
-        thread.join()
+        Play(tmp_path, "exec sleep 600")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
@@ -305,18 +295,19 @@ def test_signal_asks_the_ranks_to_save_and_stop(number: int, tmp_path: Path) -> 
         {EVENT} '{{"event": "started"}}' >&2
         while :; do sleep 0.1; done
         """
-    play = signalled(lambda: Play(tmp_path, ranks), number)
+    play = Play(tmp_path, ranks, number)
     assert play.outcome == Outcome(0, ["saved"])
     assert play.job.stopped == signal.Signals(number).name
 
 
 def test_second_signal_ends_the_job(tmp_path: Path) -> None:
     stubborn = f"""
-        trap '' USR1
+        asked() {{ {EVENT} '{{"event": "asked"}}' >&2; }}
+        trap asked USR1
         {EVENT} '{{"event": "started"}}' >&2
         while :; do sleep 0.1; done
         """
-    play = signalled(lambda: Play(tmp_path, stubborn), signal.SIGINT, signal.SIGINT)
+    play = Play(tmp_path, stubborn, signal.SIGINT, signal.SIGINT)
     assert play.outcome.code == 1
     assert play.outcome.sentences == ["Stopped by SIGINT before there was anything to save."]
 

@@ -203,7 +203,7 @@ def test_imports_stay_light():
         "heavy = {'sklearn', 'matplotlib', 'mpi4py', 'networkx', 'pandas'} & set(sys.modules);"
         "assert not heavy, heavy"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
 
 
 def test_table_of_gaps_in_the_docs_is_what_the_code_gives():

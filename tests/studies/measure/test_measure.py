@@ -219,7 +219,7 @@ def test_a_suite_is_measured_on_a_bed_and_leaves_nothing(suite_file: Path, tmp_p
     ]  # fmt: skip
     environment = os.environ | MINE
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=500, env=environment
+        command, capture_output=True, text=True, check=False, timeout=900, env=environment
     )
     assert done.returncode == 0, done.stderr
     gt, signs = [json.loads(x) for x in done.stdout.splitlines()[-2:]]
@@ -243,7 +243,7 @@ def test_a_suite_is_measured_on_a_bed_and_leaves_nothing(suite_file: Path, tmp_p
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=900,
         env=environment,
     )
     assert json.loads(again.stdout.splitlines()[-2]) == gt
