@@ -1,4 +1,4 @@
-"""One agent: what it knows, how it packs a message, and how it mixes what it receives."""
+"""One agent: what it knows, how it packs a message, and how it mixes received messages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from distopt.problems.topology import Links, Topology
 M = TypeVar("M", bound=Memory)
 
 MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)  # all bits of a float64 but its sign
-STREAMS = 2  # a checkpoint holds the compressor states of so many vectors at least, used or not
+STREAMS = 2  # a checkpoint holds the compressor states of at least this many vectors, used or not
 INFINITY = np.int64(0x7FF0000000000000)
 
 
@@ -46,7 +46,7 @@ class Seconds:
 
 
 class Agent:
-    """What agent i knows: its cost, its neighbours and their weights, its compressor, its key.
+    """Agent i: its cost, its neighbours and their weights, its compressor, its key.
 
     Parameters
     ----------
@@ -55,14 +55,14 @@ class Agent:
     cost : Cost
         f_i; no other agent's cost is reachable from here.
     topology : Topology
-        Asked for the links of every iteration.
+        Gives the links of every iteration.
     compressor : Compressor
     seed : int
         Of the run; random bits depend on (seed, agent, iteration, stream, index) only.
     vectors : int
-        How many vectors it sends in an iteration.
+        Number of vectors that it sends in an iteration.
     remedy : str
-        What may help where it diverges.
+        Advice for a run that diverges.
     batch : int
         Samples of a gradient, drawn anew for each; 0: all, the exact gradient.
     workspace : Workspace, optional
@@ -118,7 +118,7 @@ class Agent:
         return self.hold(layout(self.weights, self.dimension, self.work))
 
     def hold(self, memory: M) -> M:
-        """Keep the weights of a memory those of the present links; return the same memory."""
+        """Keep the weights of a memory equal to those of the present links; return the memory."""
         self._memories.append(memory)
         return memory
 
@@ -189,7 +189,7 @@ class Agent:
                 self.cost.gradient(row, target)
 
     def blame(self, error: DataError) -> DataError:
-        """Add agent and iteration to what a user's cost complains of."""
+        """Add agent and iteration to the error of a user's cost."""
         return DataError(f"Agent {self.index} at iteration {self.iteration}: {error}")
 
     def require_finite(self, name: str, vector: F64) -> None:
@@ -249,7 +249,7 @@ class Agent:
     ) -> None:
         """Take in what this agent sent and received; each memory's `mixed` is ready afterwards.
 
-        With q_j = scale C(.) of agent j and hat_j = h_j + q_j, what the network knows of j now:
+        With q_j = scale C(.) of agent j and hat_j = h_j + q_j, the network's present view of j:
 
             mixed = sum_j W_ij (hat_j - hat_i),     h_j += alpha q_j
 
@@ -330,7 +330,7 @@ class Agent:
         )
 
     def reset_codecs(self) -> None:
-        """Put all adaptive compressor states back to the start, as both ends of every edge must."""
+        """Reset all adaptive compressor states, as both ends of every edge must."""
         fresh = self.compressor.new_state(self.dimension)
         for state in [*self._encoders, *(state for states in self._decoders for state in states)]:
             for name, array in state.items():

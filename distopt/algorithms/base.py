@@ -4,8 +4,8 @@ A step is a straight line that stops exactly where messages are exchanged:
 
     received = yield agent.pack(k, x=..., y=...)
 
-The driver resumes it with the neighbours' messages, under MPI or in one process alike. Between
-iterations everything lies in named arrays of the `State`; that is what a checkpoint holds.
+The driver resumes it with the neighbours' messages, both under MPI and in one process. Between
+iterations everything is in named arrays of the `State`, and a checkpoint holds those.
 """
 
 from abc import ABC, abstractmethod
@@ -36,8 +36,8 @@ from distopt.theory.lyapunov import Steps
 
 Step: TypeAlias = Generator[U8, Sequence[U8], None]
 
-# A parameter may be "auto" until `resolve` has put its rule's number there; a step only ever sees
-# numbers, which is what type checkers are told.
+# A parameter may be "auto" until `resolve` has put its rule's number there; a step only sees numbers,
+# so type checkers see numbers too.
 AUTO: Final[Any] = "auto"
 if TYPE_CHECKING:
     Positive: TypeAlias = float
@@ -61,13 +61,13 @@ class Algorithm(ABC):
     vectors : int
         How many vectors an iteration sends (the theory's "messages"), any number.
     needs : type[Guarantee] or None
-        The class of compressors that the method is for; None if it sends uncompressed vectors only.
+        The class of compressors that the method takes; None if it sends uncompressed vectors only.
     compressor : str
         The compressor where the configuration names none.
     lyapunov : str or None
         Which Lyapunov function belongs to it: "V1", "V2", "V3" (docs: theory).
     pilot : bool
-        Whether its rules for ``"auto"`` ask for the flattest curvature that local descents meet.
+        Whether its rules for ``"auto"`` need the flattest curvature that local descents meet.
     repeats : int
         How many independent runs it does at once; the model is float64[repeats, d] then, and records
         are means over the runs.
@@ -155,7 +155,7 @@ class Algorithm(ABC):
         yield  # makes this a generator
 
     def started(self, s: State) -> Self:
-        """Return this algorithm with the start values that `start` agreed on written out."""
+        """Return this algorithm with the start values on which `start` agreed."""
         return self
 
     @abstractmethod
@@ -163,17 +163,17 @@ class Algorithm(ABC):
         """Do iteration k in place."""
 
     def remedy(self) -> str:
-        """Say what may help a run that diverges."""
+        """Return advice for a run that diverges."""
         steps = [f"algorithm.{key}" for key in ("eta", "gamma") if key in vars(self)]
         return f"a smaller {' or '.join(steps)} may help"
 
     def view(self, s: State) -> View:
-        """Show the recorder what it may look at, between two iterations; at least the model."""
+        """Return the recorder's view between two iterations; at least the model."""
         return View(s.x)
 
 
 def takers(compressor: Compressor, d: int) -> str:
-    """List the algorithms that are for compressors of this one's classes."""
+    """List the algorithms that take compressors of this one's classes."""
     kinds = {type(guarantee) for guarantee in compressor.guarantees(d)}
     names = [name for name in REGISTRY if REGISTRY.get(name).needs in kinds]
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,4 +1,4 @@
-"""BEER as published: mix first, tell after, memory step 1."""
+"""BEER as published: mix first, send afterwards, memory step 1."""
 
 from typing import Self
 

@@ -101,7 +101,7 @@ class CompressedTracking2(CompressedTracking):
         s.sy[0] = max(self.mu * float(s.sy[0]), self.s_min)
 
     def observe_reach(self, s: State, reach_x: float, reach_y: float) -> None:
-        """Take note of the largest entries that are about to be compressed."""
+        """Note the largest entries that are about to be compressed."""
 
     def view(self, s: State) -> View:
         return replace(super().view(s), squared_scales=float(s.sx[0] ** 2 + s.sy[0] ** 2))

@@ -18,8 +18,8 @@ from distopt.theory.facts import Facts
 class CompressedTracking3(CompressedTracking2):
     """Compressed gradient tracking for class 3, compression error bounded in the unit ball only.
 
-    The update is that of cgt2. What is added is a contract (docs: cgt3; derived there): the error
-    bound holds only while
+    The update is that of cgt2, plus a contract (docs: cgt3; derived there): the error bound holds
+    only while
 
         ||x_i - hx_i||_inf <= sx   and   ||y_i - hy_i||_inf <= sy          at every iteration,
 
@@ -37,7 +37,7 @@ class CompressedTracking3(CompressedTracking2):
     flattest = 0.7
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
-        """Make the form that `scale` asks for."""
+        """Make the form that `scale` names."""
         from distopt.algorithms.cgt3_zoom import ZoomingTracking3
 
         zooms = parameters.get("scale") == "zoom" and cls is CompressedTracking3
@@ -52,14 +52,14 @@ class CompressedTracking3(CompressedTracking2):
         return max(3 * largest_x, 8 * self.eta * largest_g, self.s_min)
 
     def first_scale_y(self, largest_x: float, largest_g: float) -> float:
-        """Four times the start, but enough for what one move of x by s0x / 4 does to the gradient."""
+        """Four times the start, but enough for the gradient's change when x moves by s0x / 4."""
         return max(4 * largest_g, self.s_min)
 
     @staticmethod
     def phi(facts: Facts) -> float:
         """Return the phi of the compressor's local guarantee."""
         guarantee = facts.compressor.guarantee(facts.dimension, Local)
-        assert isinstance(guarantee, Local)  # `accept` has seen to that
+        assert isinstance(guarantee, Local)  # `accept` has made sure
         return guarantee.phi
 
     def init(self, agent: Agent, x0: F64) -> State:

@@ -2,7 +2,7 @@
 
 Integers add without rounding, so the sum is the same to the bit for any graph, any number of agents and
 any order. It is a reduction to agent 0 and a broadcast back: 2 `height` exchanges, in which an agent
-that has nothing to say sends an empty message.
+with nothing to say sends an empty message.
 """
 
 from collections.abc import Generator, Sequence
@@ -28,7 +28,7 @@ class SpanningTree:
     depth : int64[2]
         The distance from agent 0, and the height of the tree.
     parent : int64[1]
-        Position among the neighbours of the one that is next to agent 0, -1 at agent 0 itself.
+        Position among the neighbours of the one nearer to agent 0; -1 at agent 0 itself.
     children : int64[degree]
         1 where a neighbour has this agent as its parent.
     """

@@ -1,4 +1,4 @@
-"""Gradient descent in fixed point, the data split over the agents, its sums exact."""
+"""Gradient descent in fixed point, with data split over the agents and exact sums."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -31,7 +31,7 @@ class FixedPointGD(Algorithm):
         (a) g = fl(p)      (b) d = fl(eta g)      (c) x+ = fl(x - d)                   at all agents
 
     All agents round the same integers with the same random bits, so x is the same to the bit for any
-    number of agents and any graph. `repeats` runs are done at once; each draws random bits of its own.
+    number of agents and any graph. `repeats` runs are done at once; each draws its own random bits.
     """
 
     eta: Annotated[float, Field(gt=0)]  # step size, a whole number below 2^15 times a power of two
@@ -62,7 +62,7 @@ class FixedPointGD(Algorithm):
         if self.round_subtraction.format not in (None, self.format):
             raise ConfigError(
                 f'algorithm.round_subtraction.format = "{self.round_subtraction.format}" differs from '
-                f'algorithm.format = "{self.format}": what is subtracted from x is x again.'
+                f'algorithm.format = "{self.format}": the difference is x again.'
             )
 
     def descent(self) -> FixedPointDescent:
@@ -128,12 +128,12 @@ class FixedPointGD(Algorithm):
         if s.problem.smoothness is not None:
             told["step_gain"] = s.gains.mean()
         series = {name: float(number) if s.reports else 0.0 for name, number in told.items()}
-        series["saturations"] += s.problem.saturated  # each agent has data of its own
+        series["saturations"] += s.problem.saturated  # each agent has its own data
         return View(s.model if self.repeats > 1 else s.model[0], series=series)
 
 
 def renamed(sentence: str) -> str:
-    """Name the keys of [algorithm] in a complaint of what they are handed to."""
+    """Name the keys of [algorithm] in an error of the arithmetic that they configure."""
     for inner, outer in {
         "descent.step": "algorithm.eta",
         "descent.gradient_rounding": "algorithm.round_gradient",

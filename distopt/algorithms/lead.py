@@ -43,7 +43,7 @@ class Lead(Algorithm):
         steps = self.with_numbers(alpha=found.alpha, eta=eta)
         gamma = (1 + found.lag) ** -1.5
         if found.delay > 1 and facts.flattest is not None:
-            # D integrates what comes too late; only curvature damps that (docs: auto, lead).
+            # D integrates a vector that comes too late; only curvature damps this (docs: auto, lead).
             gamma = min(gamma, steps.eta * facts.flattest / (facts.kappa * found.delay))
         return steps.with_numbers(gamma=gamma)
 

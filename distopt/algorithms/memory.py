@@ -1,11 +1,11 @@
-"""What the network believes of a vector: the memory h of an agent and of its neighbours.
+"""The memory h: what the network believes a vector of an agent to be.
 
-Every compressed method here sends differences to a memory h that sender and receivers advance alike,
-from the decoded bytes alone. Two layouts hold the neighbours' memories (docs: theory, memory):
+Every compressed method here sends differences to a memory h that sender and receivers advance in the
+same way, from the decoded bytes alone. Two layouts hold the neighbours' memories (docs: theory, memory):
 
 * `Replicas`: one h per neighbour. The terms of an edge, W_ij (h_j - h_i), cancel exactly between its
   two ends, so the mean of the trackers does not drift. Costs (1 + degree) d numbers a vector.
-* `RunningSum`: one sum m = sum_j W_ij h_j. Costs 2 d numbers whatever the degree, but its rounding
+* `RunningSum`: one sum m = sum_j W_ij h_j. Costs 2 d numbers for any degree, but its rounding
   errors accumulate in the mean (about 1e-15 an iteration).
 """
 
@@ -44,11 +44,11 @@ class Memory(ABC):
 
     @abstractmethod
     def target(self, member: int, scale: float, alpha: float) -> tuple[float, F64]:
-        """Say where the member's message goes: `acc` += `weight` C(.), as (weight, acc)."""
+        """Return where the member's message goes: `acc` += `weight` C(.), as (weight, acc)."""
 
     @abstractmethod
     def settle(self, alpha: float) -> None:
-        """Once all members' messages went to their targets: compute `mixed`, advance h by alpha q."""
+        """Compute `mixed`, advance h by alpha q, after all members' messages went to their targets."""
 
     @abstractmethod
     def reweigh(self, weights: Sequence[float]) -> None:
@@ -57,7 +57,7 @@ class Memory(ABC):
     @property
     @abstractmethod
     def sent(self) -> F64:
-        """What the network decoded of the agent's own message, times its scale: float64[d].
+        """The agent's own message as the network decoded it, times its scale: float64[d].
 
         Only of the memory that was mixed last, with alpha < 1, and until the next one is mixed.
         """
@@ -113,7 +113,7 @@ class Replicas(Memory):
 
     @property
     def q(self) -> F64:
-        """What the messages said of each member, where alpha < 1: float64[1 + degree, d]."""
+        """The decoded messages of all members, where alpha < 1: float64[1 + degree, d]."""
         return self.work.array("memory", self.h.shape)
 
 
@@ -133,7 +133,7 @@ class RunningSum(Memory):
         self.sum[:] = point
 
     def target(self, member: int, scale: float, alpha: float) -> tuple[float, F64]:
-        """The own message is kept apart as q; all neighbours' go into one weighted sum."""
+        """The agent's own message is kept as q; the neighbours' go into one weighted sum."""
         q, weighted = self.q
         if member == 0:
             q.fill(0.0)
@@ -160,7 +160,7 @@ class RunningSum(Memory):
 
     @property
     def q(self) -> F64:
-        """What the own message said, and the weighted sum of what the neighbours' said: float64[2, d]."""
+        """The agent's own decoded message, and the weighted sum of the neighbours': float64[2, d]."""
         return self.work.array("memory", (2, self.own.size))
 
 

@@ -1,4 +1,4 @@
-"""The state of one agent: what a checkpoint holds of it, and what a recorder may see of it."""
+"""The state of one agent: the part that a checkpoint holds, and the part that a recorder sees."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class Kept(Protocol):
 class State:
     """The state of one agent: arrays and memories by name, as attributes.
 
-    `keep` names what a checkpoint holds, `work` what nothing depends on between two iterations.
+    `keep` names what a checkpoint holds, `work` temporaries of an iteration.
     """
 
     def __init__(self) -> None:
@@ -35,20 +35,20 @@ class State:
         def __setattr__(self, name: str, value: Any) -> None: ...
 
     def keep(self, **items: np.ndarray | Kept) -> None:
-        """Add arrays that a checkpoint must hold, or what names some, such as a `Memory`."""
+        """Add arrays that a checkpoint must hold, or objects that name some, such as a `Memory`."""
         self._kept += [name for name in items if name not in self._kept]
         self.__dict__.update(items)
 
     def work(self, **items: Any) -> None:
-        """Add temporaries, and what never changes."""
+        """Add temporaries, and constants."""
         self.__dict__.update(items)
 
     def derive(self, fill: Callable[[], None]) -> None:
-        """Call `fill` whenever a checkpoint was loaded, to work out what follows from it."""
+        """Call `fill` after a checkpoint was loaded, to compute what follows from it."""
         self._derive.append(fill)
 
     def restored(self) -> None:
-        """Say that all that is kept was replaced."""
+        """Note that everything kept was replaced."""
         for fill in self._derive:
             fill()
 

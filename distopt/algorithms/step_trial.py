@@ -1,4 +1,4 @@
-"""Trying a step size out: all agents watch together whether the method calms down."""
+"""A step size on trial: the agents check together whether the method calms down."""
 
 from collections.abc import Generator, Sequence
 from typing import ClassVar, TypeAlias
@@ -15,17 +15,17 @@ class StepTrial:
 
     After iterations 4, 8, 16, ..., 128 of a trial the agents agree by max-consensus on the largest |e|
     since the last such moment, in half octaves: one byte a round, `diameter` rounds, counted as the
-    algorithm's. e is what is about to be compressed, about the size of the last moves. The step is
-    too large where that does not shrink: where it is, against the moment before, more than 3 half
+    algorithm's. e is the vector about to be compressed, about the size of the last moves. The step is
+    too large if that does not shrink: if, compared with the moment before, it is more than 3 half
     octaves larger at iteration 8, more than 1 at 16, or not smaller at 32, 64, 128. Measured
     (docs: zooming).
 
     Parameters
     ----------
     restarts : int
-        How many trials may fail; after that the step is taken as it is.
+        How many trials may fail; after that the step stays as it is.
     x0 : float64[d]
-        Kept for beginning again.
+        Kept to begin again.
     """
 
     LAST: ClassVar[int] = 128
@@ -51,7 +51,7 @@ class StepTrial:
         return bool(self.left[0] > 0 and self.done[0] < self.LAST)
 
     def fails(self, e: F64) -> Verdict:
-        """Take note of one iteration's e; return whether all agents shall begin again."""
+        """Note one iteration's e; return whether all agents must begin again."""
         self.largest[0] = max(self.largest[0], np.max(e), -np.min(e))
         self.done[0] += 1
         n = int(self.done[0])

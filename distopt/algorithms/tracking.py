@@ -1,4 +1,4 @@
-"""What the methods with a gradient tracker have in common: x, y, g, and how they are updated."""
+"""The base of methods with a gradient tracker: x, y, g and their updates."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -28,8 +28,8 @@ class Zed(Algorithm):
         x = z - c0 sum_j W_ij (z - hat_j)                                over the neighbours
         nu = hat_i - z;  g = g(x)
 
-    Two things are needed at these gains: x mixes the agent's own exact z, not what the network knows of
-    it, and the known error nu of a message goes into the next one. The D_i sum to zero.
+    These gains need two things: x mixes the agent's own exact z, not the network's copy of it, and the
+    known error nu of a message goes into the next one. The D_i sum to zero.
     """
 
     eta: Positive = AUTO  # step size
@@ -46,7 +46,7 @@ class Zed(Algorithm):
     needs: ClassVar[type[Guarantee] | None] = Adaptive
     compressor: ClassVar[str] = "zoom"
 
-    # Measured on many problems (docs: zooming); what "auto" takes.
+    # Measured on many problems (docs: zooming); "auto" takes these.
     constants: ClassVar[dict[str, Any]] = {
         "beta": 0.2, "omega": 0.6, "c0": 0.7, "c1": 0.54, "alpha": 0.8
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Who talks with whom, and with which weights (docs: topologies).
+"""The graph of the agents and its mixing weights (docs: topologies).
 
 Metropolis weights: W_ij = 1 / (1 + max(deg_i, deg_j)) on an edge, W_ii = 1 - sum_j W_ij. Each is
 computed from two integers by one formula, so both ends of an edge hold the same bits.
@@ -30,9 +30,9 @@ DENSE = 2000  # agents up to which eigenvalues come from the dense matrix
 
 @dataclass(frozen=True)
 class Links:
-    """With whom one agent exchanges messages in an iteration.
+    """The agents with which one agent exchanges messages in an iteration.
 
-    On an undirected graph it hears whom it tells; the two have places of their own for directed ones.
+    On an undirected graph `hears` and `tells` are equal; they are separate for directed ones.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Topology:
     name : str
         As in reports.
     positions : float64[n, 2], optional
-        Where to draw the agents.
+        The agents' positions in drawings.
 
     Examples
     --------
@@ -188,7 +188,7 @@ class Topology:
         parts = list(networkx.connected_components(self._graph))
         if len(parts) > 1:
             raise ConfigError(
-                f"The {self.name} graph of {self.agents} agents falls into {len(parts)} components "
+                f"The {self.name} graph of {self.agents} agents has {len(parts)} components "
                 f"(no path leads from agent 0 to agent {min(parts[1])}); add edges between them."
             )
 

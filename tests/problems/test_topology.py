@@ -172,8 +172,8 @@ def test_edge_file(tmp_path):
         ("0 -1\n", DataError, r"line 1: .* is not an edge"),
         ("0 1\n2 2\n", DataError, r"line 2: .* links agent 2 with itself"),
         ("0 1\n\n3 4\n", DataError, r"line 3: .* names agent 4, but problem.agents = 4.*0 to 3"),
-        ("0 1\n2 3\n", ConfigError, r"falls into 2 components for 4 agents .* agent 0 to agent 2"),
-        ("", ConfigError, r"falls into 4 components"),
+        ("0 1\n2 3\n", ConfigError, r"has 2 components for 4 agents .* agent 0 to agent 2"),
+        ("", ConfigError, r"has 4 components"),
     ],
 )
 def test_wrong_edge_files_are_named_with_their_line(tmp_path, text, error, sentence):
@@ -188,7 +188,7 @@ def test_missing_edge_file(tmp_path):
 
 
 def test_custom_edges_are_checked():
-    with pytest.raises(ConfigError, match=r"falls into 2 components .*agent 0 to agent 2"):
+    with pytest.raises(ConfigError, match=r"has 2 components .*agent 0 to agent 2"):
         Topology(4, [(0, 1), (2, 3)])
     with pytest.raises(ConfigError, match=r"edge \(0, 4\) is not possible; .* 0 to 3"):
         Topology(4, [(4, 0)])
