@@ -30,7 +30,7 @@ class EdgeFile(GraphKind):
         parts = [sorted(part) for part in networkx.connected_components(graph)]
         if len(parts) > 1:
             raise ConfigError(
-                f"{self.file} falls into {len(parts)} components for {agents} agents (no path "
+                f"{self.file} has {len(parts)} components for {agents} agents (no path "
                 f"leads from agent {parts[0][0]} to agent {parts[1][0]}); add edges between "
                 "them, or change problem.agents."
             )
