@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -207,69 +206,3 @@ def read_start(path: Path) -> F64:
     if not np.isfinite(rows).all():
         raise DataError(f'problem.start = "{path}" holds numbers that are not finite.')
     return np.atleast_1d(rows)
-
-
-def reference_minimum(problem: Problem, starts: int = 4) -> tuple[float, F64]:
-    """Search the smallest value of the average cost, with all agents' data in this process.
-
-    L-BFGS from the agents' mean start and from seeded normal points, then a Newton-CG polish of
-    the best end where the costs have `hvp`. For a nonconvex cost it is the best point found, not
-    a proof.
-
-    Returns
-    -------
-    value : float
-        Of the average cost.
-    point : float64[d]
-    """
-    from scipy.optimize import minimize
-
-    costs = [problem.cost(i) for i in range(problem.agents)]
-    mean = MeanCost(costs)
-    points = [np.mean([problem.start_point(i, cost) for i, cost in enumerate(costs)], axis=0)]
-    # Agent numbers from n on are nobody's, so these points do not repeat any agent's start.
-    keys = [make_key(problem.seed, problem.agents + j, Stream.START) for j in range(1, starts)]
-    points += [normal(key, problem.dimension) for key in keys]
-    found = [
-        minimize(mean.value, x, jac=mean.slope, method="L-BFGS-B", options=_LBFGS) for x in points
-    ]
-    best = min(found, key=lambda end: float(end.fun)).x
-    if all(hasattr(cost, "hvp") for cost in costs):
-        end = minimize(
-            mean.value, best, jac=mean.slope, hessp=mean.hvp, method="Newton-CG", options=_NEWTON
-        )
-        if end.fun <= mean.value(best):
-            best = end.x
-    return mean.value(best), best
-
-
-_LBFGS = {"maxiter": 20_000, "maxfun": 100_000, "gtol": 1e-12, "ftol": 1e-16, "maxcor": 20}
-_NEWTON = {"maxiter": 50, "xtol": 1e-14}
-
-
-class MeanCost:
-    """f = (1/n) sum_i f_i, in the form that scipy takes: gradients in new arrays."""
-
-    def __init__(self, costs: Sequence[Cost]) -> None:
-        self.costs = costs
-        self._out = np.empty(costs[0].dimension)
-
-    def value(self, x: F64) -> float:
-        """Return f(x)."""
-        return sum(cost.value(x) for cost in self.costs) / len(self.costs)
-
-    def slope(self, x: F64) -> F64:
-        """Return the gradient of f at x."""
-        total = np.zeros(x.size)
-        for cost in self.costs:
-            cost.gradient(x, self._out)
-            total += self._out
-        return total / len(self.costs)
-
-    def hvp(self, x: F64, v: F64) -> F64:
-        """Return the Hessian of f at x times v."""
-        total = np.zeros(x.size)
-        for cost in self.costs:
-            cost.hvp(x, v, self._out)  # type: ignore[attr-defined]
-            total += self._out
-        return total / len(self.costs)

@@ -7,7 +7,8 @@ import tomli_w
 
 from distopt.core.errors import ConfigError, DataError
 from distopt.problems.costs.base import Family
-from distopt.problems.problem import MeanCost, Problem, build_problem, reference_minimum
+from distopt.problems.minimum import MeanCost, reference_minimum
+from distopt.problems.problem import Problem, build_problem
 from distopt.problems.topology import Topology
 
 EXAMPLE = Path(__file__).parents[2] / "launch" / "experiments" / "mycost.py"

@@ -6,7 +6,7 @@ from sklearn.metrics import log_loss
 from distopt.core.errors import DataError
 from distopt.problems.costs.data import Synthetic
 from distopt.problems.costs.logistic import Logistic, LogisticCost, signs
-from distopt.problems.problem import MeanCost
+from distopt.problems.minimum import MeanCost
 
 
 def test_average_over_one_agent_is_scikit_learns_log_loss():

@@ -3,7 +3,7 @@ import pytest
 
 from distopt.core.errors import ConfigError
 from distopt.problems.costs.pl import PL, share
-from distopt.problems.problem import MeanCost
+from distopt.problems.minimum import MeanCost
 
 SEEDS = [0, 1, 2**40]
 
