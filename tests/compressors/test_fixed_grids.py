@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from distopt.compressors.base import Absolute, Local, Relative, compress
@@ -17,7 +17,6 @@ moderate = st.lists(st.floats(-300, 300), min_size=1, max_size=50)
 
 
 @given(moderate, st.sampled_from([0.25, 1.0, 0.3, 7.0]))
-@settings(max_examples=100, deadline=None, derandomize=True)
 def test_uniform_is_the_nearest_grid_point(values, delta):
     x = np.array(values)
     _, decoded = compress(Uniform(delta=delta), x)
@@ -73,7 +72,6 @@ def test_uniform_guarantees():
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 12, 16])
 @given(moderate)
-@settings(max_examples=40, deadline=None, derandomize=True)
 def test_saturating_equals_its_definition(bits, values):
     x = np.array(values) / 200
     levels = 2.0 ** (bits - 1)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from distopt.compressors.base import Local, Relative, compress
@@ -118,7 +118,6 @@ def test_dithered_constants_in_the_two_norm_are_attained(bits, d):
     st.integers(1, 6),
     st.sampled_from(["inf", "two"]),
 )
-@settings(max_examples=300, deadline=None, derandomize=True)
 def test_dithered_constants_hold(values, bits, norm):
     x = np.array(values)
     if np.abs(x).max() > 1e-100:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from distopt.compressors.coders.wire import INVALID_SCALE, TOO_SHORT
@@ -34,7 +34,6 @@ LARGEST = float(np.finfo(np.float32).max)
 @example(np.nextafter(LARGEST, 0))
 @example(1.0 + 2.0**-52)
 @example(1.0)
-@settings(max_examples=200, deadline=None, derandomize=True)
 def test_scales_are_rounded_up_by_little_and_come_back(norm):
     for wide in (False, True):
         scale = round_scale(norm, wide)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import h5py
 import pytest
 
 PROGRAM = """
@@ -31,6 +32,7 @@ for number in range(2):
         [Slope() for _ in range(3)],
         algorithm=distopt.GradientTracking(eta=0.1, gamma=0.5),
         iterations=10**9,
+        checkpoint_every=1000,
         out=Path(sys.argv[1]) / str(number),
     )
 """
@@ -46,23 +48,23 @@ def test_a_loop_over_runs_ends(number, tmp_path):
         signal_run(program, number, tmp_path / "0")
         if number == signal.SIGUSR1:
             signal_run(program, signal.SIGTERM, tmp_path / "1")
-        _, told = program.communicate(timeout=60)
+        _, told = program.communicate(timeout=900)
     finally:
         program.kill()
     if number == signal.SIGINT:
         assert "KeyboardInterrupt" in told
     else:
         assert program.returncode == -signal.SIGTERM
-    assert list((tmp_path / "0").glob("checkpoints/*/manifest.json"))
+    with h5py.File(tmp_path / "0" / "metrics.h5", "r") as file:
+        assert file["meta"].attrs["stop_reason"] == "signal"
     assert (tmp_path / "1").exists() is (number == signal.SIGUSR1)
 
 
 def signal_run(program, number, out):
     """Wait until a run is iterating, and send the program a signal."""
-    deadline = time.monotonic() + 100  # compiling on a busy machine
-    while not (out / "metrics.h5").exists():
+    deadline = time.monotonic() + 900  # compiling on a busy machine
+    while not list(out.glob("checkpoints/*/manifest.json")):
         assert program.poll() is None, program.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(0.5)
     program.send_signal(number)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import fixedpoint_twin as twin
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from distopt.core.errors import ConfigError, DataError
@@ -148,7 +148,6 @@ def test_numbers_of_the_format_never_move(rounding, q):
 
 
 @every_rounding
-@settings(max_examples=60, deadline=None)
 @given(
     x=st.lists(st.floats(-1e300, 1e300) | st.floats(-5, 5), min_size=1, max_size=20),
     seed=st.integers(0, 2**64 - 1),
@@ -168,7 +167,6 @@ def test_result_is_a_neighbour(rounding, x, seed, text):
 
 
 @every_rounding
-@settings(max_examples=30, deadline=None)
 @given(cuts=st.lists(st.integers(0, 6000), max_size=6), first=st.integers(0, 5000))
 def test_slices_round_as_the_whole(rounding, cuts, first):
     borders = [0, *sorted(cuts), 6000]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from distopt.compressors.coders.bits import (
@@ -113,7 +113,6 @@ def test_positions_of_bits():
         max_size=20,
     )
 )
-@settings(max_examples=60, deadline=None, derandomize=True)  # fmt: skip
 def test_streams_of_bits(pieces):
     out, at, buffer, held = np.full(200, 0xA5, np.uint8), 1, np.uint64(0), 0
     for value, length in pieces:
@@ -135,7 +134,6 @@ codes = st.integers(-(2**63) + 1, 2**63 - 1) | st.integers(-5, 5)
 
 
 @given(st.lists(codes, min_size=1, max_size=30))
-@settings(max_examples=100, deadline=None, derandomize=True)
 def test_elias_gamma_equals_its_twin(integers):
     q = np.array(integers, np.int64)
     out = np.full(16 * q.size + 8, 0xA5, np.uint8)
@@ -170,7 +168,6 @@ def subsets(draw):
 
 
 @given(subsets())
-@settings(max_examples=150, deadline=None, derandomize=True)
 def test_indices_come_back_and_are_never_dear(case):
     d, chosen = case
     k = len(chosen)
