@@ -31,11 +31,12 @@ from statistics import median
 import numpy as np
 
 from distopt.algorithms.agent import Agent
+from distopt.algorithms.hosted import Hosted
 from distopt.algorithms.zed import Zed
 from distopt.core.errors import DivergedError, MessageError
 from distopt.core.randomness import make_key, uniform
 from distopt.core.streams import Stream
-from distopt.engine.driver import Hosted, iterate
+from distopt.engine.driver import iterate
 from distopt.problems.problem import Problem
 from distopt.problems.topology import Links, Topology
 from distopt.studies.suite import load_suite

@@ -25,8 +25,8 @@ import numpy as np
 
 from distopt.config.build import make_config
 from distopt.core.rank import this_rank
-from distopt.engine.driver import iterate
-from distopt.engine.run import open_transport, set_up
+from distopt.engine.processes import open_transport
+from distopt.engine.setup import prepare
 from distopt.mpirun.launcher import find_mpirun
 
 RANKS = 4
@@ -52,19 +52,16 @@ def configuration(d, agents=RANKS):
 class Ours:
     """distopt's own loop, without records."""
 
-    def __init__(self, session):
-        self.session = session
-        self.k = 0
+    def __init__(self, team):
+        self.team = team
 
     def run(self, iterations):
-        s = self.session
-        for k in range(self.k, self.k + iterations):
-            iterate(s.algorithm, s.hosted, s.transport, k)
-        self.k += iterations
+        for _ in range(iterations):
+            self.team.iterate()
 
     def phases(self):
-        seconds = self.session.hosted[0].agent.seconds
-        communication = self.session.transport.traffic.seconds
+        seconds = self.team.hosted[0].agent.seconds
+        communication = self.team.transport.traffic.seconds
         return np.array([seconds.gradient, seconds.compression, communication])
 
 
@@ -128,30 +125,28 @@ def milliseconds(comm, rival, iterations):
     return 1e3 * comm.allreduce(perf_counter() - began, op=MPI.MAX) / iterations
 
 
-def check(config, session, iterations):
+def check(config, team, iterations):
     """Demand that the timed ranks compute what one process computes."""
     from distopt.transport.local import LocalTransport
 
-    alone = Ours(set_up(config, LocalTransport(config.problem.topology)))
+    alone = Ours(prepare(config, LocalTransport(config.problem.topology)))
     alone.run(iterations)
-    mine = session.hosted[0]
-    assert (mine.state.x == alone.session.hosted[mine.agent.index].state.x).all()
+    mine = team.hosted[0]
+    assert (mine.state.x == alone.team.hosted[mine.agent.index].state.x).all()
 
 
 def measure(comm, d, rounds):
     config = configuration(d)
-    with open_transport(
-        "mpi", config.problem, config.algorithm, config.compressor, config.run, comm
-    ) as transport:
-        session = set_up(config, transport)
-        ours = Ours(session)
+    with open_transport("mpi", config, comm) as transport:
+        team = prepare(config, transport)
+        ours = Ours(team)
         ours.run(3)
         if d <= 10_000:
-            check(config, session, 3)
+            check(config, team, 3)
         nbytes = transport.traffic.nbytes // 3
         rivals = {
             "distopt": ours,
-            "numpy": Numpy(comm, session.costs[0], d),
+            "numpy": Numpy(comm, team.hosted[0].agent.cost, d),
             "limit": Limit(comm, nbytes),
         }
         times = {name: [] for name in rivals}
@@ -173,7 +168,7 @@ def simulated(rounds):
     from distopt.transport.local import LocalTransport
 
     config = configuration(100, agents=100)
-    ours = Ours(set_up(config, LocalTransport(config.problem.topology)))
+    ours = Ours(prepare(config, LocalTransport(config.problem.topology)))
     ours.run(5)
     rates = []
     for _ in range(rounds):

@@ -17,7 +17,8 @@ import numpy as np
 from iteration import RANKS, Ours, become_rank, leave, milliseconds
 
 from distopt.config.build import make_config
-from distopt.engine.run import open_transport, set_up
+from distopt.engine.processes import open_transport
+from distopt.engine.setup import prepare
 
 NAMES = ("exact_diffusion", "zed", "zed1")
 BLOCKS = {10_000: 50, 1_000_000: 4}  # iterations per round
@@ -42,16 +43,14 @@ def measure(comm, d, rounds):
         rivals = {}
         for name in NAMES:
             c = configuration(name, d)
-            transport = stack.enter_context(
-                open_transport("mpi", c.problem, c.algorithm, c.compressor, c.run, comm)
-            )
-            rivals[name] = Ours(set_up(c, transport))
+            transport = stack.enter_context(open_transport("mpi", c, comm))
+            rivals[name] = Ours(prepare(c, transport))
             rivals[name].run(10)
         times = {name: [] for name in NAMES}
         nbytes, phases = {}, {}
         for _ in range(rounds):
             for name, rival in rivals.items():
-                traffic = rival.session.transport.traffic
+                traffic = rival.team.transport.traffic
                 before, sent = rival.phases(), traffic.nbytes
                 times[name].append(milliseconds(comm, rival, BLOCKS[d]))
                 nbytes[name] = (traffic.nbytes - sent) / BLOCKS[d]

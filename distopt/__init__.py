@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from distopt.core.errors import DistoptError as DistoptError
     from distopt.engine.interface import minimize as minimize
     from distopt.engine.interface import simulate as simulate
+    from distopt.engine.outcome import Result as Result
     from distopt.engine.run import resume as resume
     from distopt.engine.run import run as run
-    from distopt.engine.session import Result as Result
     from distopt.problems.costs.base import Cost as Cost
     from distopt.problems.problem import Problem as Problem
     from distopt.problems.topology import Topology as Topology
@@ -45,7 +45,7 @@ _PLACES = {
     "Cost": "distopt.problems.costs.base",
     "DistoptError": "distopt.core.errors",
     "Problem": "distopt.problems.problem",
-    "Result": "distopt.engine.session",
+    "Result": "distopt.engine.outcome",
     "Topology": "distopt.problems.topology",
     "load_config": "distopt.config.build",
     "make_config": "distopt.config.build",

@@ -11,9 +11,12 @@ from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Adaptive, Relative
 from distopt.config.build import Config, make_config, make_member
-from distopt.engine.agreement import together
-from distopt.engine.run import open_transport, prepare_folder
-from distopt.engine.session import Result, Session
+from distopt.engine.journal import Journal
+from distopt.engine.outcome import Result
+from distopt.engine.processes import open_transport, together
+from distopt.engine.run import carry_out, prepare_folder
+from distopt.engine.setup import Team, prepare
+from distopt.engine.stopping import StopRequest
 from distopt.transport.local import LocalTransport
 
 AGENTS, DIMENSION = 4, 19
@@ -171,37 +174,34 @@ def configure(
     return make_config(tables, Path())
 
 
-def play(config: Config, transport=None, out: Path | None = None) -> tuple[Session, Result]:
-    """Run a configuration on a transport (in this process by default); return the job as well."""
+def play(config: Config, transport=None, out: Path | None = None) -> tuple[Team, Result]:
+    """Run a configuration on a transport (in this process by default); return the team as well."""
     if transport is None:
         transport = LocalTransport(config.problem.topology)
     if out is not None:
         together(transport, lambda: prepare_folder(out, overwrite=False), root_only=True)
-    job = Session(
-        config.problem, config.algorithm, config.compressor, config.run, transport, out, None
-    )
-    job.begin(None, 0)
-    return job, job.iterate()
+    team = prepare(config, transport)
+    return team, finish(team, out)
 
 
-def play_mpi(config: Config, comm, out: Path | None = None, disturb=None) -> tuple[Session, Result]:
+def finish(team: Team, out: Path | None = None) -> Result:
+    """Iterate a team to the end of its run."""
+    return carry_out(team, Journal(team, out), StopRequest())
+
+
+def play_mpi(config: Config, comm, out: Path | None = None, disturb=None) -> tuple[Team, Result]:
     """Run a configuration under MPI on `comm`; `disturb(transport)` may make it misbehave."""
-    with open_transport(
-        "mpi", config.problem, config.algorithm, config.compressor, config.run, comm
-    ) as transport:
+    with open_transport("mpi", config, comm) as transport:
         if disturb is not None:
             disturb(transport)
         return play(config, transport, out)
 
 
-def states(job: Session) -> dict[int, dict[str, np.ndarray]]:
+def states(team: Team) -> dict[int, dict[str, np.ndarray]]:
     """Copy all that a checkpoint would hold, by agent."""
     return {
-        h.agent.index: {
-            name: array.copy()
-            for name, array in (h.state.arrays() | h.agent.codec_arrays()).items()
-        }
-        for h in job.hosted
+        h.agent.index: {name: array.copy() for name, array in h.arrays().items()}
+        for h in team.hosted
     }
 
 

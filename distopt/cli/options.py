@@ -15,7 +15,7 @@ from distopt.core.rank import this_rank
 from distopt.mpirun.launcher import debugging, find_mpirun, require_equal
 
 if TYPE_CHECKING:
-    from distopt.engine.run import Engine
+    from distopt.engine.processes import Engine
 
 
 class Format(StrEnum):

@@ -10,7 +10,7 @@ from distopt.cli.options import How
 from distopt.mpirun.launcher import PARENT, debugging, tell
 
 if TYPE_CHECKING:
-    from distopt.engine.session import Result
+    from distopt.engine.outcome import Result
 
 
 def start(command: list[str], how: How) -> None:

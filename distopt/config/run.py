@@ -53,6 +53,10 @@ class RunConfig(BaseModel):
     ] = 0
     stop: Annotated[StopConfig, Field(description="when to stop earlier")] = StopConfig()
 
+    def records(self, iteration: int) -> bool:
+        """Whether a record is made after so many iterations."""
+        return iteration % self.record_every == 0 or iteration == self.iterations
+
 
 def make_run(table: Mapping[str, Any]) -> RunConfig:
     """Validate the section [run]."""

@@ -1,6 +1,6 @@
-"""Both ends of an edge must hold the same: coders' models, zooming scales, memories. This compares them.
+"""The audit: both ends of an edge must hold the same coder models, zooming scales and memories.
 
-A receiver that has lost step decodes every later message to wrong numbers, or to none, and nothing in
+If they differ, the receiver decodes every later message to wrong numbers, or to none, and nothing in
 the messages tells: both ends advance their state from the codes alone. So from time to time checksums are
 exchanged, as diagnostics: 8 bytes a state, and what was found, 16 bytes an agent.
 """
@@ -11,15 +11,13 @@ from zlib import crc32
 import numpy as np
 
 from distopt.algorithms.base import Algorithm
+from distopt.algorithms.hosted import Hosted
 from distopt.core.errors import AuditError
-from distopt.engine.agreement import SharedError
-from distopt.engine.driver import Hosted
-from distopt.transport.base import Transport
+from distopt.engine.processes import SharedError
+from distopt.engine.setup import Team
 
 
-def audit(
-    algorithm: Algorithm, hosted: Sequence[Hosted], transport: Transport, iteration: int
-) -> None:
+def audit(team: Team) -> None:
     """Compare what every agent holds of its neighbours with what they hold themselves.
 
     All processes call it together, between two iterations.
@@ -27,34 +25,35 @@ def audit(
     Raises
     ------
     SharedError
-        Of an `AuditError` on all processes, where an edge's ends differ; it names both agents, what
-        differs and the iteration.
+        Of an `AuditError` on all processes, if the two ends of an edge differ; it names both agents,
+        what differs and the iteration.
     """
-    names = list(sums(algorithm, hosted[0], 0))
+    algorithm, hosted, transport = team.parts.algorithm, team.hosted, team.transport
+    own = [checksums(algorithm, h, 0) for h in hosted]
+    names = list(own[0])
     if not names:
         return
-    own = np.array([list(sums(algorithm, h, 0).values()) for h in hosted], dtype=np.float64)
-    table = transport.collect(own)
+    table = transport.collect(np.array([list(sums.values()) for sums in own], dtype=np.float64))
     # For every agent the first neighbour of which it holds something else, and which name; -1 if none.
     found = np.full((len(hosted), 2), -1.0)
     for i, h in enumerate(hosted):
         for member, j in enumerate(h.agent.neighbours, start=1):
-            differ = np.array(list(sums(algorithm, h, member).values())) != table[j]
+            differ = np.array(list(checksums(algorithm, h, member).values())) != table[j]
             if differ.any() and found[i, 0] < 0:
                 found[i] = j, differ.argmax()
     for i, (j, name) in enumerate(transport.collect(found)):
         if j >= 0:
             raise SharedError(
                 AuditError(
-                    f"Agent {i} and agent {j:.0f} have lost step: at iteration {iteration} they differ in "
-                    f"{names[int(name)]} of agent {j:.0f}, which must be equal to the bit. Memory or "
-                    "arithmetic of one of their hosts is at fault, or a message was changed on its way."
+                    f"Agents {i} and {j:.0f} no longer agree: at iteration {team.clock.iteration} they "
+                    f"hold different bits of {names[int(name)]} of agent {j:.0f}. The memory or the "
+                    "arithmetic of one of their hosts is faulty, or a message was changed on its way."
                 )
             )
 
 
-def sums(algorithm: Algorithm, h: Hosted, member: int) -> dict[str, int]:
-    """Name the checksums of what an agent holds: of itself (member 0), or for a neighbour."""
+def checksums(algorithm: Algorithm, h: Hosted, member: int) -> dict[str, int]:
+    """Name the checksums of what an agent holds: of itself (member 0), or of a neighbour."""
     found = {}
     for vector, state in h.agent.codec_states(member).items():
         if state:

@@ -1,21 +1,19 @@
 """What is recorded: means, exact gradients at the mean, errors, Lyapunov terms.
 
 None of this belongs to the algorithm. It costs communication of its own, which the transport counts
-and the driver times apart; sums run in the order of the agents, so a record is the same to the bit
+and the loop times apart; sums run in the order of the agents, so a record is the same to the bit
 under every engine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from distopt.algorithms.base import Algorithm
+from distopt.algorithms.state import View
 from distopt.core.arrays import F64
-from distopt.engine.driver import Hosted
+from distopt.engine.setup import Team
 from distopt.record.series import SERIES
-from distopt.theory.lyapunov import Lyapunov
-from distopt.transport.base import Transport
 
 # Per-agent numbers, in the order in which they are collected.
 LOCAL = (
@@ -30,49 +28,36 @@ OBSERVED = (
     "ball_violations", "saturations", "regime_large", "regime_middle", "regime_small", "regime_zero",
     "step_square", "step_gain", "restarts",
 )  # fmt: skip
-WHOLE = {"i8": round}
 
 
 class Diagnostics:
-    """Computes one row of all series that exist for an algorithm.
+    """Computes one row of all series that exist for a team's algorithm.
 
-    Parameters
+    Attributes
     ----------
-    algorithm : Algorithm
-    hosted : Sequence[Hosted]
-    transport : Transport
-    lyapunov : Lyapunov or None
-        Weights of its terms.
-    lower : float
-        f*, or the lower bound of f that stands in for it.
+    recorded : list of str
+        Those series, in the order of `SERIES`.
     """
 
-    def __init__(
-        self,
-        algorithm: Algorithm,
-        hosted: Sequence[Hosted],
-        transport: Transport,
-        lyapunov: Lyapunov | None,
-        lower: float,
-    ) -> None:
-        self.algorithm = algorithm
-        self.hosted = hosted
-        self.transport = transport
-        self.lyapunov = lyapunov
-        self.lower = lower
-        d, self.repeats = hosted[0].agent.dimension, algorithm.repeats
+    def __init__(self, team: Team) -> None:
+        self.team = team
+        self.repeats = team.parts.algorithm.repeats
+        d = team.hosted[0].agent.dimension
         shape = (self.repeats, d) if self.repeats > 1 else (d,)
         self._mean, self._other, self._third = (np.empty(shape) for _ in range(3))
-        self._work = [np.empty(shape) for _ in hosted]
-        view = algorithm.view(hosted[0].state)
+        self._work = [np.empty(shape) for _ in team.hosted]
+        view = self._views()[0]
         self.observed = list(view.series)
         self.has_tracker = view.tracker is not None
         self.has_invariant = self.has_tracker and view.gradient is not None
         self.has_memory = {name: name in view.memories for name in ("x", "y")}
-        self.energies = [getattr(h.agent.cost, "energy", None) for h in hosted]
-        self.recorded = self.names()
+        self.energies = [getattr(h.agent.cost, "energy", None) for h in team.hosted]
+        self.recorded = self._names()
 
-    def names(self) -> list[str]:
+    def _views(self) -> list[View]:
+        return [self.team.parts.algorithm.view(h.state) for h in self.team.hosted]
+
+    def _names(self) -> list[str]:
         """List the series that exist for this algorithm, in the order of `SERIES`."""
         absent = set(OBSERVED) - set(self.observed)
         if self.repeats == 1:
@@ -84,53 +69,65 @@ class Diagnostics:
         if not self.has_invariant:
             absent |= {"invariant"}
         absent |= {f"compression_error_{v}" for v, there in self.has_memory.items() if not there}
-        terms = self.lyapunov.terms() if self.lyapunov else {}
-        absent |= {
-            name
-            for name in SERIES
-            if name.startswith("lyapunov") and name.removeprefix("lyapunov_") not in terms
-        }
-        if self.lyapunov:
-            absent -= {"lyapunov"}
+        function = self.team.lyapunov
+        terms = ["lyapunov", *(f"lyapunov_{t}" for t in function.terms())] if function else []
+        absent |= {n for n in SERIES if n.startswith("lyapunov") and n not in terms}
         return [name for name in SERIES if name not in absent]
 
-    def row(self, iteration: int, seconds: float, diagnostics_seconds: float) -> dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         """Compute one record; all processes call this together and get the same numbers."""
-        algorithm, transport, n = self.algorithm, self.transport, self.transport.agents
-        R = self.repeats
         columns = [*LOCAL, *self.observed]
-        local = np.zeros((len(self.hosted), len(columns) + R))
+        local = np.zeros((len(self.team.hosted), len(columns) + self.repeats))
         at = {name: local[:, i] for i, name in enumerate(columns)}
-        values = local[:, len(columns) :]
+        views = self._views()
+        gradient_norm = self._at_the_mean(views, at, local[:, len(columns) :])
+        residual = self._trackers(views, at)
+        self._agents(views, at)
+        self._process(at)
+        table = self.team.transport.collect(local)
+        totals = {name: float(sum(table[:, i])) for i, name in enumerate(columns)}
+        largest = {name: float(table[:, i].max()) for i, name in enumerate(columns)}
+        objective = [float(sum(column)) / len(table) for column in table[:, len(columns) :].T]
+        row = self._whole(totals, objective, gradient_norm) | {
+            "seconds": largest["seconds"],
+            "invariant": residual / (largest["gradient"] or 1.0),
+        }
+        return {name: row[name] for name in self.recorded}
 
-        views = [algorithm.view(h.state) for h in self.hosted]
-        models = [view.model for view in views]
-        xbar = self._mean
-        transport.mean(models, xbar)
-        for i, h in enumerate(self.hosted):
+    def _at_the_mean(self, views: Sequence[View], at: Mapping[str, F64], values: F64) -> float:
+        """Fill in what is known at xbar; return the norm of the gradient there."""
+        xbar, gradient = self._mean, self._other
+        self.team.transport.mean([view.model for view in views], xbar)
+        for i, h in enumerate(self.team.hosted):
             h.agent.values(xbar, values[i])
             at["energy"][i] = self.energies[i] or 0.0
-            at["consensus"][i] = square_distance(models[i], xbar, self._work[i]) / R
+            distance = square_distance(views[i].model, xbar, self._work[i])
+            at["consensus"][i] = distance / self.repeats
             h.agent.gradients(xbar, self._work[i])
-        gradient = self._other
-        transport.mean(self._work, gradient)
+        self.team.transport.mean(self._work, gradient)
+        return float(np.sqrt(square(gradient) / self.repeats))
 
-        residual = 0.0
-        if self.has_tracker:
-            for i, view in enumerate(views):
-                self._work[i][:] = view.tracker
-            ybar = self._mean  # xbar is not needed any more
-            transport.mean(self._work, ybar)
-            for i in range(len(self.hosted)):
-                at["tracking"][i] = square_distance(self._work[i], ybar, self._work[i])
-        if self.has_invariant:
-            gradients = [view.gradient for view in views]
-            for i, g in enumerate(gradients):
-                at["gradient"][i] = np.sqrt(square(g))  # type: ignore[arg-type]
-            gbar = self._third
-            transport.mean(gradients, gbar)  # type: ignore[arg-type]
-            residual = float(np.sqrt(square_distance(self._mean, gbar, self._mean)))
-        for i, (h, view) in enumerate(zip(self.hosted, views, strict=True)):
+    def _trackers(self, views: Sequence[View], at: Mapping[str, F64]) -> float:
+        """Fill in the errors of the trackers; return ||mean tracker - mean gradient||."""
+        if not self.has_tracker:
+            return 0.0
+        for work, view in zip(self._work, views, strict=True):
+            work[:] = view.tracker
+        ybar = self._mean
+        self.team.transport.mean(self._work, ybar)
+        for i, work in enumerate(self._work):
+            at["tracking"][i] = square_distance(work, ybar, work)
+        gradients = [view.gradient for view in views if view.gradient is not None]
+        if not gradients:
+            return 0.0
+        at["gradient"][:] = [np.sqrt(square(g)) for g in gradients]
+        gbar = self._third
+        self.team.transport.mean(gradients, gbar)
+        return float(np.sqrt(square_distance(ybar, gbar, ybar)))
+
+    def _agents(self, views: Sequence[View], at: Mapping[str, F64]) -> None:
+        """Fill in what each agent knows by itself."""
+        for i, (h, view) in enumerate(zip(self.team.hosted, views, strict=True)):
             for name, there in self.has_memory.items():
                 if there:
                     vector, memory = view.memories[name]
@@ -140,48 +137,46 @@ class Diagnostics:
                 at[name][i] = number
             at["seconds_gradient"][i] = h.agent.seconds.gradient
             at["seconds_compression"][i] = h.agent.seconds.compression
-        # What is known per process is counted with the first of its agents: totals stay exact.
-        traffic = transport.traffic
-        at["nbytes"][0] = traffic.nbytes
-        at["nbytes_on_wire"][0] = traffic.nbytes_on_wire
-        at["messages"][0] = traffic.messages
-        at["diagnostics_nbytes"][0] = traffic.diagnostics_nbytes
-        at["seconds_communication"][0] = traffic.seconds
-        at["seconds_diagnostics"][0] = diagnostics_seconds
-        at["seconds"][:] = seconds
 
-        table = transport.collect(local)
-        totals = {name: float(sum(table[:, i])) for i, name in enumerate(columns)}
-        largest = {name: float(table[:, i].max()) for i, name in enumerate(columns)}
-        objective = [float(sum(table[:, i])) / n for i in range(len(columns), len(columns) + R)]
-        gradient_norm = float(np.sqrt(square(gradient) / R))
+    def _process(self, at: Mapping[str, F64]) -> None:
+        """Fill in what is known per process, with the first of its agents: totals stay exact."""
+        traffic, clock = self.team.transport.traffic, self.team.clock
+        for name in ("nbytes", "nbytes_on_wire", "messages", "diagnostics_nbytes"):
+            at[name][0] = getattr(traffic, name)
+        at["seconds_communication"][0] = traffic.seconds
+        at["seconds_diagnostics"][0] = clock.diagnostics_seconds
+        at["seconds"][:] = clock.seconds
+
+    def _whole(
+        self, totals: Mapping[str, float], objective: Sequence[float], gradient_norm: float
+    ) -> dict[str, Any]:
+        """Put together what follows from the sums over all agents."""
+        n, repeats = self.team.transport.agents, self.repeats
         consensus = totals["consensus"] / n
         row: dict[str, Any] = {
-            "iteration": iteration,
-            "seconds": largest["seconds"],
-            "objective": sum(objective) / R,
+            "iteration": self.team.clock.iteration,
+            "objective": sum(objective) / repeats,
             "objective_runs": objective,
-            "nmse": sum(objective) * n / R / totals["energy"] if totals["energy"] else np.nan,
+            "nmse": sum(objective) * n / repeats / totals["energy"] if totals["energy"] else np.nan,
             "gradient_norm": gradient_norm,
             "consensus_error": consensus,
             "stationarity": gradient_norm**2 + consensus,
             "tracking_error": totals["tracking"] / n,
-            "invariant": residual / (largest["gradient"] or 1.0),
             "compression_error_x": totals["memory_x"] / n,
             "compression_error_y": totals["memory_y"] / n,
             "bytes_per_agent": totals["nbytes"] / n,
             "bytes_on_wire": round(totals["nbytes_on_wire"]),
             "messages_per_agent": totals["messages"] / n,
             "diagnostics_bytes": round(totals["diagnostics_nbytes"]),
-            "seconds_gradient": totals["seconds_gradient"] / n,
-            "seconds_compression": totals["seconds_compression"] / n,
-            "seconds_communication": totals["seconds_communication"] / n,
-            "seconds_diagnostics": totals["seconds_diagnostics"] / n,
         }
-        row |= {name: WHOLE.get(SERIES[name].dtype, float)(totals[name]) for name in self.observed}
-        if self.lyapunov:
-            terms = self.lyapunov.evaluate(
-                gap=row["objective"] - self.lower,
+        for name in ("gradient", "compression", "communication", "diagnostics"):
+            row[f"seconds_{name}"] = totals[f"seconds_{name}"] / n
+        for name in self.observed:
+            whole = SERIES[name].dtype == "i8"
+            row[name] = round(totals[name]) if whole else totals[name]
+        if self.team.lyapunov:
+            terms = self.team.lyapunov.evaluate(
+                gap=row["objective"] - self.team.minimum.value,
                 memory_x=totals["memory_x"],
                 memory_y=totals["memory_y"],
                 consensus=totals["consensus"],
@@ -190,7 +185,7 @@ class Diagnostics:
             )
             row |= {f"lyapunov_{name}": value for name, value in terms.items()}
             row["lyapunov"] = sum(terms.values())
-        return {name: row[name] for name in self.recorded}
+        return row
 
 
 def square_distance(a: F64, b: F64, work: F64) -> float:

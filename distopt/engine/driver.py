@@ -1,25 +1,15 @@
-"""The loop: run every hosted agent's generator, exchanging wherever they stop.
+"""The driver: resume every hosted agent's generator, exchanging messages wherever they stop.
 
 The same loop serves one process with all agents and MPI with one agent a rank; it knows neither
 which algorithm nor which transport it drives.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import Algorithm, Step
-from distopt.algorithms.state import State
+from distopt.algorithms.hosted import Hosted
 from distopt.core.arrays import U8
 from distopt.transport.base import Transport
-
-
-@dataclass
-class Hosted:
-    """One agent of this process, with its state."""
-
-    agent: Agent
-    state: State
 
 
 def iterate(algorithm: Algorithm, hosted: Sequence[Hosted], transport: Transport, k: int) -> None:

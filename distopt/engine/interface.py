@@ -6,13 +6,13 @@ from typing import Any
 
 from distopt.algorithms.base import Algorithm
 from distopt.compressors.base import Compressor
-from distopt.config.build import fit
+from distopt.config.build import Parts, fit
 from distopt.config.run import make_run
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
-from distopt.engine.agreement import together
-from distopt.engine.run import Engine, execute, open_transport, prepare_folder, raise_signal
-from distopt.engine.session import Result
+from distopt.engine.outcome import Result
+from distopt.engine.processes import Engine
+from distopt.engine.run import execute
 from distopt.problems.costs.base import Cost
 from distopt.problems.given import GivenProblem
 from distopt.problems.topology import Topology, build_topology
@@ -147,18 +147,12 @@ def _minimise(
     run: Mapping[str, Any],
     comm: Any,
 ) -> Result:
-    settings = make_run(run)
     compressor = fit(compressor or algorithm.own_compressor(), problem, algorithm)
+    parts = Parts(problem, algorithm, compressor, make_run(run))
     folder = None if out is None else Path(out)
-    place, done = None, 0
+    saved = None
     if resume:
         if folder is None:
             raise ConfigError("resume=True needs out, the run directory to continue.")
-        place, done, _ = checkpoint.latest(folder / "checkpoints", problem.topology.agents)
-    with open_transport(engine, problem, algorithm, compressor, settings, comm) as transport:
-        if folder is not None and not resume:
-            together(transport, lambda: prepare_folder(folder, overwrite=False), root_only=True)
-        result = execute(
-            problem, algorithm, compressor, settings, transport, out=folder, place=place, done=done
-        )
-    return raise_signal(result)
+        saved = checkpoint.latest(folder / "checkpoints", problem.agents)
+    return execute(parts, engine, comm=comm, out=folder, saved=saved)

@@ -1,20 +1,21 @@
 """What every algorithm must obey; for the tests of this package and of users' own algorithms."""
 
 from collections.abc import Sequence
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 
 import numpy as np
 
-from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import Algorithm
 from distopt.compressors.base import Compressor
+from distopt.config.build import Parts, fit
+from distopt.config.run import RunConfig
 from distopt.core.randomness import make_key, normal
-from distopt.engine.driver import Hosted, iterate, run_to_end
+from distopt.engine.processes import open_transport
+from distopt.engine.setup import Team, make_agents, prepare, start
 from distopt.problems.costs.base import Cost
 from distopt.problems.costs.quadratic import QuadraticCost
+from distopt.problems.given import GivenProblem
 from distopt.problems.topology import Topology
-from distopt.theory.facts import Facts
-from distopt.transport.local import LocalTransport
 
 
 def check_algorithm(
@@ -44,53 +45,32 @@ def check_algorithm(
     >>> from distopt import CompressedTracking1, NormSign
     >>> check_algorithm(CompressedTracking1(eta=0.01, gamma=0.3, alpha=0.5), NormSign())
     """
-    compressor = compressor or algorithm.own_compressor()
     costs = costs or [quadratic(i) for i in range(4)]
     topology = Topology(len(costs), [(i, i + 1) for i in range(len(costs) - 1)])
-    d = costs[0].dimension
-    algorithm.accept(compressor, d)
-    facts = Facts(
-        agents=len(costs),
-        dimension=d,
-        smoothness=max(getattr(c, "smoothness", np.nan) for c in costs),
-        gap=topology.gap,
-        kappa=topology.kappa,
-        diameter=topology.diameter,
-        compressor=compressor,
-    )
-    algorithm = algorithm.resolve(facts)
-    check_frozen(algorithm)
-    transport = LocalTransport(topology)
-
-    def hosted() -> list[Hosted]:
-        made = []
-        for i, cost in enumerate(costs):
-            agent = Agent(
-                i, cost, topology, compressor, seed=5,
-                vectors=algorithm.vectors,
-            )  # fmt: skip
-            x0 = normal(make_key(7, i, 0), d)
-            made.append(Hosted(agent, algorithm.init(agent, x0)))
-        return made
-
-    running = hosted()
-    run_to_end([algorithm.start(h.agent, h.state, facts) for h in running], transport)
-    for k in range(iterations):
-        iterate(algorithm, running, transport, k)
-        check_observation(algorithm, running)
-        check_tracker(algorithm, running)
-    copied = hosted()
-    for old, new in zip(running, copied, strict=True):
-        targets = new.state.arrays() | new.agent.codec_arrays()
-        for name, array in (old.state.arrays() | old.agent.codec_arrays()).items():
-            targets[name][...] = array
+    x0 = np.array([normal(make_key(7, i, 0), costs[0].dimension) for i in range(len(costs))])
+    problem = GivenProblem(dict(enumerate(costs)), x0, topology)
+    compressor = fit(compressor or algorithm.own_compressor(), problem, algorithm)
+    parts = Parts(problem, algorithm, compressor, RunConfig(seed=5))
+    with open_transport("simulate", parts) as transport:
+        running = prepare(parts, transport)
+    check_frozen(running.parts.algorithm)
+    for _ in range(iterations):
+        running.iterate()
+        check_observation(running)
+        check_tracker(running)
+    starts = [start(running.parts, i) for i in range(len(costs))]
+    made = make_agents(running.parts, topology, starts)
+    for old, new in zip(running.hosted, made, strict=True):
+        for name, array in old.arrays().items():
+            new.arrays()[name][...] = array
         new.state.restored()
+    copied = replace(running, hosted=made, clock=replace(running.clock))
     for k in range(iterations, 2 * iterations):
-        iterate(algorithm, running, transport, k)
-        iterate(algorithm, copied, transport, k)
-        for old, new in zip(running, copied, strict=True):
-            same = np.array_equal(algorithm.view(old.state).model, algorithm.view(new.state).model)
-            assert same, (
+        running.iterate()
+        copied.iterate()
+        for old, new in zip(running.hosted, copied.hosted, strict=True):
+            view = running.parts.algorithm.view
+            assert np.array_equal(view(old.state).model, view(new.state).model), (
                 f"after iteration {k} agent {old.agent.index} differs from one that went on from the "
                 f"kept arrays at iteration {iterations}: State.keep does not name all that is needed"
             )
@@ -111,18 +91,18 @@ def check_frozen(algorithm: Algorithm) -> None:
         raise AssertionError(f"{field.name} can be assigned; decorate the class with `parameters`")
 
 
-def check_observation(algorithm: Algorithm, hosted: Sequence[Hosted]) -> None:
+def check_observation(team: Team) -> None:
     """What the recorder calls must leave every kept array as it is."""
-    for h in hosted:
+    for h in team.hosted:
         before = {name: array.copy() for name, array in h.state.arrays().items()}
-        algorithm.view(h.state)
+        team.parts.algorithm.view(h.state)
         for name, array in h.state.arrays().items():
             assert np.array_equal(array, before[name]), f"observing the state changes {name}"
 
 
-def check_tracker(algorithm: Algorithm, hosted: Sequence[Hosted]) -> None:
+def check_tracker(team: Team) -> None:
     """Where there is a tracker and a gradient, their means must agree."""
-    views = [algorithm.view(h.state) for h in hosted]
+    views = [team.parts.algorithm.view(h.state) for h in team.hosted]
     trackers = [view.tracker for view in views if view.tracker is not None]
     gradients = [view.gradient for view in views if view.gradient is not None]
     if not trackers or not gradients:

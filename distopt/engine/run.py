@@ -5,29 +5,24 @@ All processes of an MPI job call the same function; what one of them decides, al
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from distopt.algorithms.base import Algorithm
-from distopt.compressors.base import Compressor
-from distopt.config.build import Config, load_config, make_config
-from distopt.config.run import RunConfig
+from distopt.config.build import Config, Parts, load_config, make_config
 from distopt.config.tables import apply_settings, read_toml
 from distopt.core.blas import BLAS
 from distopt.core.errors import CheckpointError, ConfigError
-from distopt.engine.agreement import SharedError, together
-from distopt.engine.session import Progress, Result, Session, StopRequest
-from distopt.problems.given import GIVEN, GivenProblem
-from distopt.problems.problem import Problem
+from distopt.engine.journal import Journal
+from distopt.engine.loop import Loop, Progress
+from distopt.engine.outcome import Result, conclude
+from distopt.engine.processes import Engine, open_transport, together
+from distopt.engine.setup import Team, prepare
+from distopt.engine.stopping import StopRequest
+from distopt.problems.given import GIVEN
 from distopt.record import checkpoint
-from distopt.transport.base import Transport
-from distopt.transport.local import LocalTransport
-
-Engine: TypeAlias = Literal["simulate", "mpi"]
 
 
 def run(
@@ -63,16 +58,7 @@ def run(
     KeyboardInterrupt
         After SIGINT, if `signals`.
     """
-    with open_transport(
-        engine, config.problem, config.algorithm, config.compressor, config.run
-    ) as transport:
-        if out is not None:
-            together(transport, lambda: prepare_folder(out, overwrite), root_only=True)
-        result = execute(
-            config.problem, config.algorithm, config.compressor, config.run, transport,
-            out=out, progress=progress,
-        )  # fmt: skip
-    return raise_signal(result) if signals else result
+    return execute(config, engine, out=out, overwrite=overwrite, progress=progress, signals=signals)
 
 
 def resume(
@@ -117,37 +103,8 @@ def resume(
         changes.append(f"run.iterations={iterations}")
     config = make_config(apply_settings(stored.tables, changes), stored.folder)
     refuse_changes(stored, config)
-    agents = config.problem.agents
-    place, done, damaged = checkpoint.latest(run_dir / "checkpoints", agents)
-    with open_transport(
-        engine, config.problem, config.algorithm, config.compressor, config.run
-    ) as transport:
-        result = execute(
-            config.problem, config.algorithm, config.compressor, config.run, transport,
-            out=run_dir, progress=progress, place=place, done=done,
-        )  # fmt: skip
-    result.warnings[:0] = damaged
-    return raise_signal(result) if signals else result
-
-
-def set_up(config: Config, transport: Transport, settings: RunConfig | None = None) -> Session:
-    """Set up the agents of a transport at iteration 0, to be iterated by hand; nothing is written.
-
-    `settings` take the place of the configuration's [run].
-    """
-    session = Session(
-        config.problem, config.algorithm, config.compressor, settings or config.run, transport,
-        None, None,
-    )  # fmt: skip
-    session.begin(None, 0)
-    return session
-
-
-def raise_signal(result: Result) -> Result:
-    """Let the SIGINT or SIGTERM that ended a run end the program as well; else return the result."""
-    if result.signal in {signal.SIGINT, signal.SIGTERM}:
-        signal.raise_signal(result.signal)
-    return result
+    saved = checkpoint.latest(run_dir / "checkpoints", config.problem.agents)
+    return execute(config, engine, out=run_dir, saved=saved, progress=progress, signals=signals)
 
 
 def refuse_changes(stored: Config, wanted: Config) -> None:
@@ -165,42 +122,6 @@ def refuse_changes(stored: Config, wanted: Config) -> None:
             f"This run cannot be continued with another configuration: {'; '.join(different)}. "
             "Start a new run instead."
         )
-
-
-@contextmanager
-def open_transport(
-    engine: Engine,
-    problem: Problem | GivenProblem,
-    algorithm: Algorithm,
-    compressor: Compressor,
-    run: RunConfig,
-    comm: Any = None,
-) -> Iterator[Transport]:
-    """Hold the transport of an engine; under MPI whatever escapes aborts the whole job.
-
-    `comm` is an mpi4py communicator with one rank per agent, by default COMM_WORLD.
-    """
-    topology = problem.topology
-    if engine == "simulate":
-        try:
-            yield LocalTransport(topology)
-        except SharedError as error:
-            raise error.cause from None
-        return
-    from distopt.transport.mpi import MpiTransport, require_ranks
-
-    comm = require_ranks(comm, topology.agents)
-    largest = algorithm.max_nbytes(compressor, problem.dimension)
-    transport = MpiTransport(comm, topology, largest, run.timeout)
-    try:
-        yield transport
-    except SharedError as error:
-        transport.close()
-        raise error.cause from None
-    except BaseException as error:
-        transport.abort(error)
-        raise
-    transport.close()
 
 
 def prepare_folder(out: Path, overwrite: bool) -> None:
@@ -223,31 +144,55 @@ def prepare_folder(out: Path, overwrite: bool) -> None:
 
 
 def execute(
-    problem: Problem | GivenProblem,
-    algorithm: Algorithm,
-    compressor: Compressor,
-    settings: RunConfig,
-    transport: Transport,
+    parts: Parts,
+    engine: Engine,
     *,
+    comm: Any = None,
     out: Path | None = None,
+    overwrite: bool = False,
+    saved: checkpoint.Saved | None = None,
     progress: Callable[[Progress], None] | None = None,
-    place: Path | None = None,
-    done: int = 0,
+    signals: bool = True,
 ) -> Result:
-    """Set the agents up (or load them from checkpoint `place` after `done` iterations) and iterate."""
+    """Run from iteration 0, or go on from a checkpoint in `out`; the one way of every run.
+
+    Parameters
+    ----------
+    parts : Parts
+    engine : "simulate" or "mpi"
+    comm : mpi4py.MPI.Comm, optional
+        COMM_WORLD by default.
+    out, overwrite, progress, signals
+        As in `run`.
+    saved : Saved, optional
+        The checkpoint.
+    """
     stop = StopRequest()
     # Overflow is no warning here: whatever is not finite ends the run with a sentence. SIGUSR1 only ever
     # asks for an orderly stop, so it is taken from the beginning; SIGINT and SIGTERM end a set-up.
     with (
-        BLAS.held(settings.threads),
+        open_transport(engine, parts, comm) as transport,
+        BLAS.held(parts.run.threads),
         np.errstate(over="ignore", invalid="ignore"),
         stop.listening(signal.SIGUSR1),
     ):
-        session = together(
-            transport,
-            lambda: Session(
-                problem, algorithm, compressor, settings, transport, out, progress, stop
-            ),
-        )
-        session.begin(place, done)
-        return session.iterate()
+        if out is not None and saved is None:
+            together(transport, lambda: prepare_folder(out, overwrite), root_only=True)
+        team = prepare(parts, transport, saved)
+        result = carry_out(team, Journal(team, out, saved is not None), stop, progress)
+    if signals and result.signal in {signal.SIGINT, signal.SIGTERM}:
+        signal.raise_signal(result.signal)
+    return result
+
+
+def carry_out(
+    team: Team,
+    journal: Journal,
+    stop: StopRequest,
+    progress: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Iterate a team until there is a reason to stop, and put together what came of it."""
+    with journal, stop.listening(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        reason = Loop(team, journal, stop, progress).run()
+    journal.end(reason)
+    return conclude(team, journal, reason, stop.signal)

@@ -11,17 +11,26 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
+from distopt.algorithms.hosted import Hosted
 from distopt.core.errors import CheckpointError
 from distopt.core.files import sha256, write_whole
-from distopt.engine.driver import Hosted
 from distopt.record.hdf5 import run_refused, write_arrays
 from distopt.transport.base import Transport
 
 FORMAT = 1
+
+
+class Saved(NamedTuple):
+    """A valid checkpoint."""
+
+    place: Path
+    iteration: int
+    damaged: list[str]  # a sentence for every newer checkpoint that had to be passed over
 
 
 def save(
@@ -56,7 +65,7 @@ def save(
         attributes |= {f"agent_{k}": v for k, v in vars(h.agent.seconds).items()}
         write_arrays(
             place / name,
-            h.state.arrays() | h.agent.codec_arrays(),
+            h.arrays(),
             attributes,
             durable=True,
             refusal=run_refused,
@@ -102,7 +111,7 @@ def load(place: Path, hosted: Sequence[Hosted]) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for h in hosted:
         path = place / shard_name(h.agent.index)
-        targets = h.state.arrays() | h.agent.codec_arrays()
+        targets = h.arrays()
         with h5py.File(path, "r") as file:
             if set(file) != set(targets):
                 raise CheckpointError(
@@ -126,15 +135,8 @@ def load(place: Path, hosted: Sequence[Hosted]) -> dict[str, float]:
     return numbers
 
 
-def latest(folder: Path, agents: int) -> tuple[Path, int, list[str]]:
+def latest(folder: Path, agents: int) -> Saved:
     """Find the newest valid checkpoint.
-
-    Returns
-    -------
-    place : Path
-    iteration : int
-    damaged : list of str
-        A sentence for every newer checkpoint that had to be passed over.
 
     Raises
     ------
@@ -146,7 +148,7 @@ def latest(folder: Path, agents: int) -> tuple[Path, int, list[str]]:
         reason = invalid(place, agents)
         if reason is None:
             manifest = json.loads((place / "manifest.json").read_text())
-            return place, int(manifest["iteration"]), damaged
+            return Saved(place, int(manifest["iteration"]), damaged)
         damaged.append(f"Checkpoint {place} is not usable: {reason}.")
     raise CheckpointError(" ".join([f"There is no valid checkpoint in {folder}.", *damaged]))
 

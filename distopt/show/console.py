@@ -13,11 +13,12 @@ from rich.markup import escape
 
 from distopt.core import units as q
 from distopt.core.rank import this_rank
+from distopt.engine.stopping import REASONS
 from distopt.mpirun.launcher import PARENT, tell
 from distopt.show.render import finite
 
 if TYPE_CHECKING:
-    from distopt.engine.session import Progress
+    from distopt.engine.loop import Progress
 
 LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
 PLAIN_WIDTH = 160  # of tables that do not go to a terminal
@@ -192,21 +193,12 @@ def make_bar() -> Any:
     )
 
 
-STOPPED = {
-    "iterations": "all iterations done",
-    "stop.stationarity": "run.stop.stationarity reached",
-    "stop.nmse": "run.stop.nmse reached",
-    "stop.seconds": "run.stop.seconds used up",
-    "signal": "stopped by a signal",
-}
-
-
 def show_summary(summary: Mapping[str, Any], warnings: Sequence[str], hint: str | None) -> None:
     """Print the result of a run."""
     s = summary
     spent = s["seconds"]
     lines = {
-        "result": f"{s['iterations']} iterations, {STOPPED.get(s['stop_reason'], s['stop_reason'])}",
+        "result": f"{s['iterations']} iterations, {REASONS.get(s['stop_reason'], s['stop_reason'])}",
         "parameters": parameters_line(s["parameters"]),
         "P": f"{q.small(s['stationarity'], 3)}   (consensus error "
         f"{q.small(s['consensus_error'], 3)}, gradient norm {q.small(s['gradient_norm'], 3)})",

@@ -6,9 +6,9 @@ import numpy as np
 
 from distopt.core import units as q
 from distopt.core.files import write_files
+from distopt.engine.stopping import REASONS
 from distopt.record.history import History, read_history
 from distopt.show import page
-from distopt.show.console import STOPPED
 from distopt.show.figures import png
 from distopt.show.render import to_html
 from distopt.show.run_figures import of_run
@@ -54,7 +54,7 @@ def report_page(history: History, drawn: list[tuple[str, str, bytes]]) -> str:
             f"{'simulated' if meta['engine'] == 'simulate' else 'MPI'} on {meta['host']}",
         ]
     ).replace(", ,", ",")
-    reason = STOPPED.get(meta["stop_reason"], meta["stop_reason"])
+    reason = REASONS.get(meta["stop_reason"], meta["stop_reason"])
     state = STATUS.get(meta["status"], meta["status"]) + (f" ({reason})" if reason else "")
     bits = f"{history.bits:.3g}" if np.isfinite(history.bits) else "-"
     parts = [

@@ -10,8 +10,9 @@ from typing import Any, Protocol, TypeVar
 from distopt.config.build import make_config
 from distopt.core import units as q
 from distopt.core.errors import CheckpointError, ConfigError, DistoptError, TransportError
-from distopt.engine.run import Engine, run
-from distopt.engine.session import Result
+from distopt.engine.outcome import Result
+from distopt.engine.processes import Engine
+from distopt.engine.run import run
 from distopt.mpirun.job import Job
 from distopt.record.history import History, read_history
 from distopt.studies.progress import ProgressView

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from distopt.engine.session import Progress
+from distopt.engine.loop import Progress
 
 
 class ProgressView(Protocol):

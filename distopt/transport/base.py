@@ -6,7 +6,7 @@ under MPI. One driver serves both. The algorithm's traffic (`exchange`) and the 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +23,11 @@ class Traffic:
     messages: int = 0  # copies handed to the transport
     diagnostics_nbytes: int = 0  # for records and agreements, apart from all of the above
     seconds: float = 0.0  # in `exchange`, waiting included
+
+    def restore(self, numbers: Mapping[str, float]) -> None:
+        """Go on from the numbers of a checkpoint, named as the fields here."""
+        for name, value in numbers.items():
+            setattr(self, name, type(getattr(self, name))(value))
 
 
 def send_order(me: int, neighbours: Sequence[int], agents: int) -> list[int]:
@@ -71,7 +76,7 @@ class Transport(ABC):
 
     @abstractmethod
     def mean(self, rows: Sequence[F64], out: F64) -> None:
-        """out = mean over all agents of their rows, summed in the order of the agents.
+        """Set out = the mean over all agents of their rows, summed in the order of the agents.
 
         The order is fixed, so the result is the same to the bit whatever the number of processes.
         """

@@ -5,8 +5,9 @@ import pytest
 
 import distopt
 from distopt.algorithms.agent import Agent
+from distopt.algorithms.hosted import Hosted
 from distopt.core.errors import ConfigError
-from distopt.engine.driver import Hosted, iterate
+from distopt.engine.driver import iterate
 from distopt.engine.laws import quadratic
 from distopt.problems.topology import Links, Topology
 from distopt.transport.local import LocalTransport

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_table import finish
 
 from distopt.config.build import make_config
 from distopt.core.errors import ConfigError, DataError
-from distopt.engine.run import run, set_up
+from distopt.engine.run import run
+from distopt.engine.setup import prepare
 from distopt.fixedpoint import Format, Rounding, encode
 from distopt.fixedpoint.descent import FixedPointDescent
 from distopt.transport.local import LocalTransport
@@ -31,8 +33,8 @@ def configure(problem=None, algorithm=None, graph="ring", **settings):
 
 def play(config):
     """Run in this process; return the session, whose states hold the codes, and the result."""
-    session = set_up(config, LocalTransport(config.problem.topology))
-    return session, session.iterate()
+    session = prepare(config, LocalTransport(config.problem.topology))
+    return session, finish(session)
 
 
 def codes(config):

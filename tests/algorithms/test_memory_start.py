@@ -8,7 +8,7 @@ import pytest
 import distopt
 from distopt.config.build import make_config
 from distopt.core.errors import ConfigError
-from distopt.engine.agreement import SharedError
+from distopt.engine.processes import SharedError
 from distopt.engine.run import run
 
 AGENTS, D = 4, 7

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from algorithms import reference as ref
+from run_table import play
 
 from distopt.config.build import make_config
 from distopt.core.errors import ConfigError
@@ -193,19 +194,9 @@ def test_invariant_after_thousands_of_iterations():
     assert max(row["invariant"] for row in rows) <= 1e-12
 
 
-def test_replicas_equal_their_owners(monkeypatch):
-    from distopt.engine.session import Session
-
-    kept = []
-    begin = Session.begin
-
-    def remember(self, *args):
-        kept.append(self)
-        begin(self, *args)
-
-    monkeypatch.setattr(Session, "begin", remember)
-    product(LIVELY, TWO_BITS, 5000, problem=PL)
-    owners = {h.agent.index: h for h in kept[-1].hosted}
+def test_replicas_equal_their_owners():
+    team, _ = play(build(LIVELY, TWO_BITS, PL, iterations=5000))
+    owners = {h.agent.index: h for h in team.hosted}
     for hosted in owners.values():
         for member, j in enumerate(hosted.agent.neighbours, start=1):
             for name in ("hx", "hy"):

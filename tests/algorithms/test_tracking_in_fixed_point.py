@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_table import finish
 
 from distopt.config.build import make_config
 from distopt.core.errors import ConfigError
-from distopt.engine.driver import iterate
-from distopt.engine.run import set_up
+from distopt.engine.setup import prepare
 from distopt.fixedpoint import Format
 from distopt.transport.local import LocalTransport
 
@@ -50,7 +50,7 @@ def configure(name, mode, arithmetic=None, problem=None, **parameters):
 
 
 def begun(config):
-    return set_up(config, LocalTransport(config.problem.topology))
+    return prepare(config, LocalTransport(config.problem.topology))
 
 
 def sums(session):
@@ -67,7 +67,7 @@ def test_invariant_is_exact_and_replicas_are_equal(name, mode):
     for k in range(60):
         y, g = sums(session)
         assert np.array_equal(y, g), f"iteration {k}"
-        iterate(session.algorithm, session.hosted, session.transport, k)
+        session.iterate()
         for h in session.hosted:
             for vector in ("hx", "hy"):
                 own = getattr(h.state.updates, vector).own
@@ -86,7 +86,7 @@ def test_invariant_is_exact_and_replicas_are_equal(name, mode):
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_it_converges_to_the_gap_of_its_formats(name):
-    result = begun(configure(name, {"mode": "SR"})).iterate()
+    result = finish(begun(configure(name, {"mode": "SR"})))
     first, last = result.rows[0], result.rows[-1]
     assert last["stationarity"] < 0.05 * first["stationarity"]
     assert [row["invariant"] for row in result.rows] == [0.0] * len(result.rows)
@@ -97,7 +97,7 @@ def test_saturation_of_y_breaks_the_invariant_and_is_counted():
     """Where the arithmetic does not allow it: a y beyond its range loses what was cut off."""
     narrow = FORMATS | {"y": {"format": "Q2.12"}}
     session = begun(configure("cgt1", {"mode": "SR"}, narrow))
-    result = session.iterate()
+    result = finish(session)
     assert result.rows[-1]["saturations"] > 0
     assert result.rows[-1]["invariant"] > 0
     y, g = sums(session)
@@ -111,7 +111,7 @@ def test_the_terms_of_an_edge_are_rounded_without_bias_by_sr():
             "gt", {"mode": "SR"}, problem={"agents": 2, "dimension": 1000, "basis": "diagonal"}
         )
     )
-    iterate(session.algorithm, session.hosted, session.transport, 0)
+    session.iterate()
     a, b = (h.state.updates.hx for h in session.hosted)
     assert np.array_equal(a.codes, -b.codes)
     exact = a.scaled[0] * (a.h[1] - a.h[0]) / a.format.unit

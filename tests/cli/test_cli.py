@@ -16,7 +16,7 @@ from distopt import __version__
 from distopt.cli.app import app
 from distopt.cli.list import LISTED
 from distopt.core.errors import TransportError
-from distopt.engine.session import Session
+from distopt.engine.loop import Loop
 from distopt.mpirun import launcher
 from distopt.show import console
 
@@ -280,7 +280,7 @@ def test_debug_shows_the_traceback():
 
 
 def test_bugs_keep_their_traceback(monkeypatch):
-    monkeypatch.setattr(Session, "iterate", lambda self: 1 / 0)
+    monkeypatch.setattr(Loop, "run", lambda self: 1 / 0)
     result = distopt("run", "c.toml", "--simulate")
     assert isinstance(result.exception, ZeroDivisionError)
 

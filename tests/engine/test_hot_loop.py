@@ -9,8 +9,8 @@ from numba.core import event
 from run_table import configure, mark_rest
 
 from distopt.config.build import make_config
-from distopt.engine.driver import iterate
-from distopt.engine.run import set_up
+from distopt.engine.journal import Journal
+from distopt.engine.setup import prepare
 from distopt.transport.local import LocalTransport
 
 DIMENSION = 5000
@@ -22,7 +22,7 @@ def begun(algorithm, message):
     if algorithm.endswith("-x0"):
         problem["start"] = "zeros"  # the same for all; the file's point is shorter
     config = configure(algorithm, message, problem=problem)
-    return set_up(config, LocalTransport(config.problem.topology))
+    return prepare(config, LocalTransport(config.problem.topology))
 
 
 def compiled(work):
@@ -50,10 +50,10 @@ def test_second_iteration_compiles_and_allocates_nothing(algorithm, message):
     assert_iterations_are_hot(begun(algorithm, message))
 
 
-def assert_iterations_are_hot(session):
+def assert_iterations_are_hot(team):
     def iterations(first, last):
-        for k in range(first, last):
-            iterate(session.algorithm, session.hosted, session.transport, k)
+        for _ in range(first, last):
+            team.iterate()
 
     iterations(0, 2)
     assert compiled(lambda: iterations(2, 5)) == 0
@@ -78,14 +78,14 @@ def test_mini_batches_and_blocks_allocate_and_compile_nothing(problem):
         "run": {"batch": 4},
     }
     config = make_config(tables, Path())
-    assert_iterations_are_hot(set_up(config, LocalTransport(config.problem.topology)))
+    assert_iterations_are_hot(prepare(config, LocalTransport(config.problem.topology)))
 
 
 def test_records_allocate_and_compile_nothing_that_stays():
-    session = begun("cgt1", "quantize")
-    session.record()
-    assert compiled(session.record) == 0
-    kept, most = allocated(session.record)
+    journal = Journal(begun("cgt1", "quantize"))
+    journal.record()
+    assert compiled(journal.record) == 0
+    kept, most = allocated(journal.record)
     assert kept < VECTOR / 8
     assert most < VECTOR / 4
 

@@ -231,15 +231,15 @@ def test_checkpoint_of_another_shape_is_refused(tmp_path):
 
 
 def test_checkpoint_holds_all_that_is_kept(tmp_path):
-    session, _ = play(configure("cgt3", "saturating", iterations=10), out=tmp_path / "run")
+    team, _ = play(configure("cgt3", "saturating", iterations=10), out=tmp_path / "run")
     _, arrays, numbers = shards(tmp_path / "run")
-    for agent, kept in states(session).items():
+    for agent, kept in states(team).items():
         assert set(arrays[f"rank-{agent:04d}.h5"]) == set(kept)
     total = {
         name: sum(n.get(name, 0) for n in numbers.values()) for name in numbers["rank-0000.h5"]
     }
-    assert total["nbytes"] == session.transport.traffic.nbytes
-    assert total["messages"] == session.transport.traffic.messages
+    assert total["nbytes"] == team.transport.traffic.nbytes
+    assert total["messages"] == team.transport.traffic.messages
 
 
 def test_stops_when_stationary(tmp_path):

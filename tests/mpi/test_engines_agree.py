@@ -1,5 +1,6 @@
 """MPI and one process give the same bits: states, records and counters, whatever arrives first."""
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -21,10 +22,9 @@ from run_table import (
 import distopt
 from distopt.config.build import make_config
 from distopt.core.errors import DataError
-from distopt.engine.agreement import SharedError
 from distopt.engine.audit import audit
 from distopt.engine.laws import quadratic
-from distopt.engine.run import open_transport
+from distopt.engine.processes import SharedError, open_transport
 
 pytestmark = pytest.mark.mpi(min_size=4)
 
@@ -150,18 +150,18 @@ def test_three_vectors_a_message(comm):
     assert np.array_equal(mine.x[0], alone.x[comm.rank])
 
 
-def test_a_pair_that_has_lost_step_is_named_on_every_rank(comm):
+def test_a_pair_that_no_longer_agrees_is_named_on_every_rank(comm):
     """One rank's model of a neighbour is changed; all ranks stop with the same sentence."""
     job, _ = play_mpi(configure("cgt1", "quantize-range", iterations=9), comm)
     if comm.rank == 2:
         job.hosted[0].agent._decoders[1][1]["symbols"][0] += 1
-    with open_transport("mpi", job.problem, job.algorithm, job.compressor, job.settings, comm) as t:
+    with open_transport("mpi", job.parts, comm) as t:
         with pytest.raises(SharedError) as caught:
-            audit(job.algorithm, job.hosted, t, job.k)
+            audit(dataclasses.replace(job, transport=t))
         sentences = comm.allgather(str(caught.value))
         assert t.traffic.diagnostics_nbytes > 0
     assert len(set(sentences)) == 1
-    assert "Agent 2 and agent 1 have lost step: at iteration 9 they differ in the" in sentences[0]
+    assert "Agents 2 and 1 no longer agree: at iteration 9 they hold different bits" in sentences[0]
     assert "compressor's state for y of agent 1" in sentences[0]
 
 

@@ -9,7 +9,6 @@ from scipy.stats import chi2
 
 from distopt.config.build import make_config
 from distopt.core.errors import ConfigError
-from distopt.engine.driver import iterate
 from distopt.engine.run import resume, run
 from distopt.problems.batches import Batches
 from distopt.problems.problem import build_problem
@@ -98,8 +97,8 @@ def test_gradients_come_from_the_batch_of_their_iteration(algorithm):
         inner(x, index, out)
 
     agent.cost.batch_gradient = watched
-    iterate(session.algorithm, session.hosted, session.transport, 0)
-    iterate(session.algorithm, session.hosted, session.transport, 1)
+    session.iterate()
+    session.iterate()
     assert asked == [drawn(3, 1, step, agent.cost.samples, 2)[0] for step in (1, 2)]
 
 

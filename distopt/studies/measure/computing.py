@@ -18,8 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from distopt.config.build import Config, make_config
 from distopt.core.errors import TransportError
-from distopt.engine.driver import iterate
-from distopt.engine.run import open_transport, set_up
+from distopt.engine.processes import open_transport
+from distopt.engine.setup import prepare
 from distopt.mpirun.launcher import usable_cores
 
 CPU_SECONDS = 1.0  # of iterations, to see how long one takes
@@ -76,22 +76,20 @@ def computing_seconds(
     spent: list[float] = []
     total = 0.0
     with (
-        open_transport(
-            "simulate", config.problem, config.algorithm, config.compressor, config.run
-        ) as transport,
+        open_transport("simulate", config) as transport,
         threadpool_limits(1),
     ):
         for repeat in range(REPEATS):
-            session = set_up(config, transport)
+            team = prepare(config, transport)
             if repeat == 0:
                 meet()
-            for k in range(max(iterations, 3)):
+            for _ in range(max(iterations, 3)):
                 began = thread_time()
-                iterate(session.algorithm, session.hosted, transport, k)
+                team.iterate()
                 spent.append(thread_time() - began)
                 total += spent[-1]
                 if total > CPU_SECONDS:
                     break
             if total > CPU_SECONDS / 2:
                 break
-    return median(spent[1:]) / len(session.hosted)
+    return median(spent[1:]) / len(team.hosted)

@@ -17,9 +17,9 @@ from distopt.algorithms.agent import Seconds
 from distopt.config.build import Config
 from distopt.core.blas import BLAS
 from distopt.core.errors import TransportError
-from distopt.engine.driver import iterate
-from distopt.engine.run import open_transport, set_up
-from distopt.engine.session import Session
+from distopt.engine.diagnostics import Diagnostics
+from distopt.engine.processes import open_transport
+from distopt.engine.setup import Team, prepare
 from distopt.record.history import History
 from distopt.studies.measure.exchange import RawExchange, meet, time_exchange
 from distopt.studies.measure.interface import Counters, addresses, read_counters, towards
@@ -104,26 +104,24 @@ def time_run(
     marks = [history.reach(a) for a in accuracies]
     wanted = int(max((m.iterations for m in marks if m), default=history.last("iteration")))
     wanted = max(wanted, FIRST + 1)
-    settings = replace_run(config, wanted)
+    config = timed(config, wanted)
     with (
-        open_transport(
-            "mpi", config.problem, config.algorithm, config.compressor, settings, comm
-        ) as transport,
-        BLAS.held(settings.threads),
+        open_transport("mpi", config, comm) as transport,
+        BLAS.held(config.run.threads),
         np.errstate(over="ignore", invalid="ignore"),
     ):
-        session = set_up(config, transport, settings)
-        agent = session.hosted[0].agent
+        team, clock = prepare(config, transport), [0.0]
+        diagnostics = Diagnostics(team)
+        agent = team.hosted[0].agent
         site = find_site(transport, agent.neighbours, interfaces)
         limit()
         meet(transport)
 
-        clock = [0.0]
-        iterate_timed(session, clock, min(FIRST, wanted))
+        iterate_timed(team, clock, min(FIRST, wanted))
         pace = transport.collect(np.array([[np.diff(clock).min()]])).max()
         last = int(min(max(seconds / pace, FIRST + LEAST), wanted))
         before = reading(site, transport, agent.seconds)
-        iterate_timed(session, clock, last)
+        iterate_timed(team, clock, last)
         after = reading(site, transport, agent.seconds)
 
         result = measured(transport, site, before, after, np.array(clock))
@@ -135,26 +133,24 @@ def time_run(
         calls = after.seconds.encodings - before.seconds.encodings
         result["bare"] = bare(transport, site, agent.neighbours, result, calls)
         began = perf_counter()
-        row = session.diagnostics.row(last, session.seconds, session.diagnostics_seconds)
+        row = diagnostics.row()
         result["record_seconds"] = perf_counter() - began
         require_same(history, last, row["stationarity"])
         del result["clock"]
     return result
 
 
-def replace_run(config: Config, iterations: int) -> Any:
-    """Return the settings of a run without records or checkpoints."""
-    run = config.run
-    return run.model_copy(
-        update={"iterations": iterations, "record_every": iterations, "checkpoint_every": 0}
-    )
+def timed(config: Config, iterations: int) -> Config:
+    """Return the configuration of a run without records or checkpoints."""
+    without = {"iterations": iterations, "record_every": iterations, "checkpoint_every": 0}
+    return replace(config, run=config.run.model_copy(update=without))
 
 
-def iterate_timed(session: Session, clock: list[float], last: int) -> None:
+def iterate_timed(team: Team, clock: list[float], last: int) -> None:
     """Iterate up to `last`, adding to the clock the seconds since iteration 0 after each."""
     offset = perf_counter() - clock[-1]
-    for k in range(len(clock) - 1, last):
-        iterate(session.algorithm, session.hosted, session.transport, k)
+    for _ in range(len(clock) - 1, last):
+        team.iterate()
         clock.append(perf_counter() - offset)
 
 

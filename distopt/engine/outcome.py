@@ -1,0 +1,126 @@
+"""The outcome of a run: its summary, the final models, and what the user must know."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+from typing import Any
+
+from distopt.algorithms import REGISTRY as ALGORITHMS
+from distopt.compressors import REGISTRY as COMPRESSORS
+from distopt.core.arrays import F64
+from distopt.engine.journal import Journal
+from distopt.engine.setup import Team
+from distopt.engine.stopping import EARLY
+
+GROWN = 100.0  # a run that ends with P this many times its first value is called diverging
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to.
+
+    Attributes
+    ----------
+    summary : dict
+        The object that ``--json`` prints.
+    run_dir : Path or None
+    root : bool
+        Whether this process speaks to the user.
+    rows : list of dict
+        The records of this run, one dict per record (on the root only).
+    x : list of float64[d]
+        The final models of the agents that live in this process.
+    warnings : list of str
+        Sentences to be shown once.
+    resume_hint : str or None
+        How to go on, if a signal or a time limit stopped the run.
+    signal : Signals or None
+        The signal that this process got, if one stopped the run.
+    """
+
+    summary: dict[str, Any]
+    run_dir: Path | None
+    root: bool
+    rows: list[dict[str, Any]]
+    x: list[F64]
+    warnings: list[str]
+    resume_hint: str | None = None
+    signal: Signals | None = None
+
+
+def conclude(team: Team, journal: Journal, reason: str, signal: Signals | None) -> Result:
+    """Put together what a run came to that stopped for a reason."""
+    out, hint = journal.out, None
+    if reason in EARLY and out is not None:
+        hint = f"Stopped after iteration {team.clock.iteration}; go on with: distopt resume {out}"
+    view = team.parts.algorithm.view
+    return Result(
+        summary=summarize(team, journal, reason),
+        run_dir=out,
+        root=team.transport.root,
+        rows=journal.rows,
+        x=[view(h.state).model.copy() for h in team.hosted],
+        warnings=[*team.warnings, *warnings(team, journal)],
+        resume_hint=hint,
+        signal=signal,
+    )
+
+
+def warnings(team: Team, journal: Journal) -> list[str]:
+    """List the sentences about what went wrong without ending the run."""
+    latest, rows, found = journal.latest, journal.rows, []
+    if latest.get("saturations"):
+        found.append(
+            f"{latest['saturations']:.0f} values did not fit their fixed-point format and became "
+            "its nearest end; the theory assumes that none do. More integer bits hold larger values."
+        )
+    if latest.get("ball_violations"):
+        found.append(
+            f"{latest['ball_violations']:.0f} compressed arguments were outside the unit ball, so "
+            "this run has left the theory of cgt3; larger s0x, s0y or mu keep it inside."
+        )
+    # Of a network P may grow while the loss falls: its gradient is small at the start as well.
+    if rows and all(
+        latest[name] > factor * rows[0][name]
+        for name, factor in (("stationarity", GROWN), ("objective", 1))
+    ):
+        found.append(
+            f"P grew from {rows[0]['stationarity']:.3g} to {latest['stationarity']:.3g}: the run is "
+            f"diverging; {team.parts.algorithm.remedy()}."
+        )
+    return found
+
+
+def summarize(team: Team, journal: Journal, reason: str) -> dict[str, Any]:
+    """Put together what ``--json`` prints."""
+    algorithm, clock, row = team.parts.algorithm, team.clock, journal.latest
+    n, d = team.facts.agents, team.facts.dimension
+    coordinates = max(clock.iteration, 1) * algorithm.vectors * d * algorithm.repeats
+    return {
+        "algorithm": ALGORITHMS.name_of(type(algorithm)),
+        "compressor": COMPRESSORS.name_of(type(team.parts.compressor)),
+        "agents": n,
+        "dimension": d,
+        "iterations": clock.iteration,
+        "stop_reason": reason,
+        "stationarity": row["stationarity"],
+        "consensus_error": row["consensus_error"],
+        "gradient_norm": row["gradient_norm"],
+        "objective": row["objective"],
+        "nmse": row.get("nmse"),
+        "lyapunov": row.get("lyapunov"),
+        "certified": team.lyapunov is not None and team.lyapunov.certified,
+        "bytes_per_agent": row["bytes_per_agent"],
+        "bytes_on_wire": row["bytes_on_wire"],
+        "messages_per_agent": row["messages_per_agent"],
+        "bits_per_coordinate": 8 * row["bytes_per_agent"] / coordinates,
+        "diagnostics_bytes": row["diagnostics_bytes"],
+        "ball_violations": row.get("ball_violations", 0),
+        "seconds": {
+            "algorithm": clock.seconds,
+            "communication": row["seconds_communication"],
+            "diagnostics": clock.diagnostics_seconds,
+        },
+        "parameters": ALGORITHMS.describe(algorithm),
+        "run_dir": None if journal.out is None else str(journal.out),
+    }
