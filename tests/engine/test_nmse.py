@@ -70,7 +70,7 @@ def test_a_suite_may_compare_by_nmse(tmp_path):
     found = compare_suite(suite, {})
     assert found.measure == "nmse"
     for variant in found.variants:
-        assert variant.converged == 1
+        assert variant.converged == "1/1"
         (history,) = variant.histories
         first = int(np.argmax(history["nmse"] <= 0.5))
         assert variant.efforts[0].iterations == history["iteration"][first]
