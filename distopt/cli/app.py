@@ -17,7 +17,8 @@ from distopt.cli.resume import resume
 from distopt.cli.run import run
 from distopt.cli.threshold import threshold
 from distopt.core.errors import DistoptError
-from distopt.mpirun.launcher import complain, prepare_numba_cache
+from distopt.mpirun.environment import prepare
+from distopt.mpirun.failing import complain
 
 
 class Commands(TyperGroup):
@@ -69,5 +70,5 @@ def options(
 
 def main() -> None:
     """Run the command line."""
-    prepare_numba_cache()
+    prepare()
     app(prog_name="distopt")

@@ -1,7 +1,5 @@
 """``distopt compare``: run a suite, or take runs that exist, and set them side by side."""
 
-import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +8,12 @@ import typer
 from distopt.cli import options
 from distopt.cli.deliver import deliver_tables
 from distopt.cli.options import How
-from distopt.core.errors import ConfigError
+from distopt.cli.start import starter
 from distopt.core.rank import this_rank
-from distopt.mpirun.launcher import PARENT, failing_together, limit_threads, tell
+from distopt.mpirun.failing import debugging, failing_together
 
 if TYPE_CHECKING:
     from distopt.studies.compare import Comparison
-    from distopt.studies.suite import Case, Suite
 
 
 def compare(
@@ -60,7 +57,6 @@ def compare(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
     mpirun_args: options.MpirunArgs = "",
-    cases: Annotated[list[int] | None, typer.Option("--case", hidden=True)] = None,
 ) -> None:
     """Compare variants of one problem: iterations, bytes and seconds to each accuracy.
 
@@ -73,7 +69,7 @@ def compare(
         show_comparison(compare_folders(paths, accuracies), out, how)
     else:
         folder = out or Path("runs") / paths[0].stem
-        compare_suite(paths[0], folder, reuse, overwrite, jobs, cases, how)
+        compare_suite(paths[0], folder, reuse, overwrite, jobs, how)
 
 
 def compare_suite(
@@ -82,52 +78,35 @@ def compare_suite(
     reuse: bool,
     overwrite: bool,
     jobs: int,
-    cases: Sequence[int] | None,
     how: How,
 ) -> None:
-    """Run what a suite needs and compare its variants; ranks of a parent run `cases` only."""
-    limit_threads(path, how.settings)
+    """Run what a suite needs and compare its variants."""
     with failing_together():
         engine = how.engine()
+        from distopt.mpirun.jobfile import SuiteJob
         from distopt.show.console import make_view
         from distopt.studies import batch
         from distopt.studies.suite import load_suite
 
         suite = load_suite(path, how.settings, out)
         needed = batch.choose(suite.cases, reuse=reuse, overwrite=overwrite)
-        if cases is not None:
-            needed = [suite.cases[i] for i in cases]
         failures: dict[str, str] = {}
         with make_view(how.quiet) as view:
             if engine == "simulate" and jobs > 1 and needed:
                 failures = batch.run_side_by_side(needed, jobs, view)
             elif engine:
                 failures = batch.run_in_turn(needed, engine, view)
-                tell("over")
             elif needed:
-                failures = batch.run_in_jobs(needed, suite_line(suite, path, out, how), view)
-    if this_rank() in {None, 0} and PARENT not in os.environ:
+                job = SuiteJob(cases=tuple(needed), debug=debugging())
+                how.require_ranks(job.ranks)
+                command = starter(how)
+                failures = batch.run_in_jobs(
+                    needed, lambda cases: command(job.restricted(cases), out), view
+                )
+    if this_rank() in {None, 0}:
         from distopt.studies import compare as comparing
 
         show_comparison(comparing.compare_suite(suite, failures), out, how)
-
-
-def suite_line(
-    suite: "Suite", path: Path, out: Path, how: How
-) -> Callable[[Sequence["Case"]], list[str]]:
-    """Return what makes the mpirun command for some cases of a suite."""
-    if len(suite.agents) > 1:
-        raise ConfigError(
-            f"The variants have different numbers of agents ({sorted(suite.agents)}), so they cannot "
-            "share one MPI job; use --simulate."
-        )
-    line = how.mpirun(*suite.agents)
-
-    def command(cases: Sequence["Case"]) -> list[str]:
-        numbers = [part for case in cases for part in ("--case", str(suite.cases.index(case)))]
-        return line(["compare", str(path), "--out", str(out), "--overwrite", *numbers])
-
-    return command
 
 
 def show_comparison(comparison: "Comparison", out: Path | None, how: How) -> None:

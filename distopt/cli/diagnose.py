@@ -10,7 +10,6 @@ from distopt.cli.deliver import deliver_tables
 from distopt.cli.options import How
 from distopt.core.errors import ConfigError
 from distopt.core.rank import this_rank
-from distopt.mpirun.launcher import limit_threads
 
 if TYPE_CHECKING:
     pass
@@ -67,7 +66,6 @@ def diagnose(
     how = How(settings, simulate=True, as_json=as_json, format=as_table, quiet=quiet)
     if this_rank() is not None:
         raise ConfigError("diagnose works in one process; start it without mpirun or srun.")
-    limit_threads(path if path.is_file() else path / "config.toml", settings)
     from distopt.core.files import write_files
     from distopt.show import network_figures
     from distopt.show.figures import png

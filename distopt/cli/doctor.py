@@ -14,13 +14,8 @@ import typer
 
 from distopt.cli import options
 from distopt.core.errors import DistoptError
-from distopt.mpirun.launcher import (
-    INSTALL,
-    find_mpirun,
-    mpi_library,
-    prepare_numba_cache,
-    usable_cores,
-)
+from distopt.mpirun.environment import prepare_numba_cache, usable_cores
+from distopt.mpirun.launcher import INSTALL, find_mpirun, mpi_library
 
 MESSAGE_SECONDS = 60
 # Two ranks exchange packed bytes as the transport does, and rank 0 says so.

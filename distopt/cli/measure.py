@@ -1,8 +1,6 @@
-"""``distopt measure``: in the parent, as a rank, and inside a test bed."""
+"""``distopt measure``: seconds and bytes of a suite, on a test bed or between real hosts."""
 
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from distopt.cli import options
-from distopt.cli.compare import suite_line
 from distopt.cli.deliver import deliver_tables
 from distopt.cli.options import How
+from distopt.cli.start import starter
 from distopt.core.rank import this_rank
-from distopt.mpirun.launcher import PARENT, failing_together, limit_threads, tell
+from distopt.mpirun.failing import debugging, failing_together
 
 if TYPE_CHECKING:
+    from distopt.mpirun.jobfile import Case, TimingJob
+    from distopt.show.console import ProgressView
     from distopt.studies.measure.timed import TimedRun
     from distopt.studies.suite import Suite
 
@@ -51,14 +51,14 @@ def measure(
         ),
     ] = 10.0,
     interfaces: Annotated[
-        list[str] | None,
+        list[str],
         typer.Option(
             "--interface",
             metavar="NAME",
             help="Network interface whose bytes are counted; may be repeated.",
             show_default="those that lead to the neighbours",
         ),
-    ] = None,
+    ] = [],  # noqa: B006
     settings: options.Settings = [],  # noqa: B006
     out: Annotated[
         Path | None,
@@ -76,116 +76,100 @@ def measure(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
     mpirun_args: options.MpirunArgs = "",
-    items: Annotated[list[int] | None, typer.Option("--item", hidden=True)] = None,
 ) -> None:
     """Measure seconds and bytes at the network interfaces, on links of given rates or real ones.
 
     Variants alternate, so that all of them see the same machine.
     """  # fmt: skip
-    place = out or Path("runs") / f"{suite.stem}-measured"
     how = How(settings, mpirun_args=mpirun_args, as_json=as_json, format=as_table, quiet=quiet)
-    what = What(suite, place, links, hosts, rounds, seconds, interfaces, reuse, overwrite, items)
-    measure_suite(what, how)
+    out = out or Path("runs") / f"{suite.stem}-measured"
+    with failing_together():
+        from distopt.show.console import make_view
+        from distopt.studies import batch
+        from distopt.studies.measure.link import UNLIMITED, parse_links
+        from distopt.studies.measure.timed import list_timed_runs, require_hosts
+        from distopt.studies.suite import load_suite
+
+        rates = parse_links(links) if links else None
+        loaded = load_suite(suite, settings, out)
+        agents = require_hosts(loaded, hosts)
+        on_bed = rates is not None or hosts is not None
+        runs = list_timed_runs(loaded, rates or [UNLIMITED if on_bed else None], rounds)
+        cases = list({run.case.folder: run.case for run in runs}.values())
+        needed = batch.choose(cases, reuse=reuse, overwrite=overwrite)
+        what = Timed(loaded, out, seconds, tuple(interfaces), reuse)
+        with make_view(quiet) as view:
+            if this_rank() is None:
+                failures = measure_in_jobs(needed, runs, what, agents if on_bed else 0, how, view)
+            else:
+                failures = measure_as_rank(needed, runs, what, view)
+    if this_rank() in {None, 0}:
+        show_measured(loaded, runs, failures, out, how)
 
 
 @dataclass(frozen=True)
-class What:
-    """What is to be measured, and how long."""
+class Timed:
+    """What is timed, and how."""
 
-    suite: Path
+    suite: "Suite"
     out: Path
-    links: str | None
-    hosts: int | None
-    rounds: int
     seconds: float
-    interfaces: list[str] | None
+    interfaces: tuple[str, ...]
     reuse: bool
-    overwrite: bool
-    items: list[int] | None  # of a rank: which to time
+
+    def missing(self, runs: Sequence["TimedRun"], failures: Mapping[str, str]) -> "list[TimedRun]":
+        """Return the timed runs without a result to keep, except those of cases that failed."""
+        return [
+            run
+            for run in runs
+            if run.case.name not in failures and not (self.reuse and run.kept(self.seconds))
+        ]
+
+    def job(self, runs: Sequence["TimedRun"]) -> "TimingJob":
+        """Return the job that does some timed runs."""
+        from distopt.studies.measure.timed import make_job
+
+        return make_job(runs, self.suite.accuracies, self.seconds, self.interfaces, debugging())
 
 
-def measure_suite(what: What, how: How) -> None:
-    """Time every variant of a suite on every link, and say what was measured."""
-    limit_threads(what.suite, how.settings)
-    with failing_together():
-        from distopt.studies import batch
-        from distopt.studies.measure import bed, timed
-        from distopt.studies.measure.link import parse_links
-        from distopt.studies.suite import load_suite
+def measure_in_jobs(
+    needed: Sequence["Case"],
+    runs: Sequence["TimedRun"],
+    what: Timed,
+    hosts: int,
+    how: How,
+    view: "ProgressView",
+) -> dict[str, str]:
+    """Run what is needed, then time it, in MPI jobs; on a bed of so many hosts, 0: without one."""
+    from distopt.mpirun.jobfile import SuiteJob
+    from distopt.studies.batch import run_in_jobs
+    from distopt.studies.measure.bed import on_bed
 
-        links = parse_links(what.links) if what.links else None
-        suite = load_suite(what.suite, how.settings, what.out)
-        agents = timed.require_hosts(suite, what.hosts)
-        wants_bed = links is not None or what.hosts is not None
-        unlimited = parse_links("unlimited") if wants_bed else [None]
-        wanted = timed.list_timed_runs(suite, links or unlimited, what.rounds)
-        if this_rank() is not None:
-            as_rank(suite, wanted, what, how)
-            return
-        cases = list({item.case.folder: item.case for item in wanted}.values())
-        needed = batch.choose(cases, reuse=what.reuse, overwrite=what.overwrite)
-    if wants_bed and not bed.inside():
-        code = bed.run_inside([sys.executable, "-m", "distopt", *sys.argv[1:]], agents)
-        if code:
-            raise typer.Exit(code)
-        return
-    if wants_bed:
-        bed.build(agents)
-    from distopt.show.console import make_view
-
+    command = starter(how, (lambda mpirun: on_bed(mpirun, hosts)) if hosts else lambda m: m)
     failures: dict[str, str] = {}
-    with make_view(how.quiet) as view:
-        if needed:
-            failures = batch.run_in_jobs(needed, suite_line(suite, what.suite, what.out, how), view)
-        missing = [i for i in to_time(wanted, what) if i.case.name not in failures]
-        for item in missing:
-            item.path.unlink(missing_ok=True)
-        if missing:
-            failures |= batch.run_in_jobs(missing, timing_line(suite, wanted, what, how), view)
-    show_measured(suite, wanted, failures, what.out, how)
+    if needed:
+        whole = SuiteJob(cases=tuple(needed), debug=debugging())
+        failures = run_in_jobs(
+            needed, lambda cases: command(whole.restricted(cases), what.out), view
+        )
+    missing = what.missing(runs, failures)
+    for run in missing:
+        run.path.unlink(missing_ok=True)
+    if missing:
+        failures |= run_in_jobs(missing, lambda some: command(what.job(some), what.out), view)
+    return failures
 
 
-def to_time(wanted: Sequence["TimedRun"], what: What) -> list["TimedRun"]:
-    """Return the items without a result that may be kept."""
-    return [i for i in wanted if not (what.reuse and i.kept(what.seconds))]
-
-
-def timing_line(
-    suite: "Suite", wanted: Sequence["TimedRun"], what: What, how: How
-) -> Callable[[Sequence["TimedRun"]], list[str]]:
-    """Return what makes the mpirun command that times some items."""
-    line = how.mpirun(*suite.agents)
-    fixed = ["--rounds", str(what.rounds), "--seconds", str(what.seconds)]
-    fixed += ["--link", what.links] if what.links else []
-    fixed += ["--hosts", str(what.hosts)] if what.hosts else []
-    fixed += [part for name in what.interfaces or [] for part in ("--interface", name)]
-
-    def command(items: Sequence["TimedRun"]) -> list[str]:
-        numbers = [part for item in items for part in ("--item", str(wanted.index(item)))]
-        return line(["measure", str(what.suite), "--out", str(what.out), *fixed, *numbers])
-
-    return command
-
-
-def as_rank(suite: "Suite", wanted: Sequence["TimedRun"], what: What, how: How) -> None:
-    """Time the items that the parent asked for; without a parent, everything."""
-    from distopt.show.console import make_view
-    from distopt.studies import batch
+def measure_as_rank(
+    needed: Sequence["Case"], runs: Sequence["TimedRun"], what: Timed, view: "ProgressView"
+) -> dict[str, str]:
+    """Run what is needed, then time it, as one rank of many."""
+    from distopt.studies.batch import run_in_turn
     from distopt.studies.measure.timed import time_in_turn
 
-    failures: dict[str, str] = {}
-    with make_view(how.quiet) as view:
-        if what.items is not None:
-            chosen = [wanted[i] for i in what.items]
-        else:
-            cases = list({item.case.folder: item.case for item in wanted}.values())
-            needed = batch.choose(cases, reuse=what.reuse, overwrite=what.overwrite)
-            failures = batch.run_in_turn(needed, "mpi", view)
-            chosen = [i for i in to_time(wanted, what) if i.case.name not in failures]
-        failures |= time_in_turn(chosen, suite.accuracies, what.seconds, what.interfaces, view)
-        tell("over")
-    if this_rank() == 0 and PARENT not in os.environ:
-        show_measured(suite, wanted, failures, what.out, how)
+    failures = run_in_turn(needed, "mpi", view)
+    missing = what.missing(runs, failures)
+    return failures | (time_in_turn(what.job(missing), view) if missing else {})
 
 
 def show_measured(

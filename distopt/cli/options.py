@@ -1,8 +1,6 @@
 """The options that several commands share, each declared once."""
 
 import os
-import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +10,6 @@ import typer
 
 from distopt.core.errors import ConfigError
 from distopt.core.rank import this_rank
-from distopt.mpirun.launcher import debugging, find_mpirun, require_equal
 
 if TYPE_CHECKING:
     from distopt.engine.processes import Engine
@@ -114,13 +111,10 @@ class How:
             )
         return "simulate"
 
-    def mpirun(self, agents: int) -> Callable[[list[str]], list[str]]:
-        """Return what makes the mpirun command of a job that runs ``distopt ARGUMENTS``."""
-        ranks, mpirun = require_equal(self.ranks, agents), find_mpirun()
-        try:
-            extra = shlex.split(self.mpirun_args)
-        except ValueError as error:
-            raise ConfigError(f"--mpirun-args cannot be split into flags: {error}.") from None
-        settings = [part for setting in self.settings for part in ("--set", setting)]
-        common = settings + ["--debug"] * debugging()
-        return lambda arguments: mpirun.line(ranks, [*arguments, *common], extra)
+    def require_ranks(self, agents: int) -> None:
+        """Refuse a number of ranks other than that of the agents."""
+        if self.ranks is not None and self.ranks != agents:
+            raise ConfigError(
+                f"-n {self.ranks} and problem.agents = {agents} differ, but one rank is one agent; use "
+                f"-n {agents} (or leave -n out), or --set problem.agents={self.ranks}."
+            )

@@ -10,7 +10,6 @@ from distopt.cli.deliver import deliver_tables
 from distopt.cli.options import How
 from distopt.core.errors import ConfigError
 from distopt.core.rank import this_rank
-from distopt.mpirun.launcher import limit_threads
 
 
 def plan(
@@ -70,7 +69,6 @@ def plan(
     Of a CONFIG, every usual compressor that its algorithm takes is tried.
     """  # fmt: skip
     how = How(settings, simulate=True, as_json=as_json, format=as_table, quiet=quiet)
-    limit_threads(config, settings)
     if this_rank() is not None:
         raise ConfigError(
             "`distopt plan` simulates in one process; start it without mpirun or srun."

@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from distopt.cli import options
-from distopt.cli.start import deliver, start
-from distopt.core.errors import CheckpointError
-from distopt.mpirun.launcher import failing_together, limit_threads, require_equal
+from distopt.cli.start import carry_out
+from distopt.mpirun.failing import failing_together
 
 
 def resume(
@@ -34,34 +33,12 @@ def resume(
     Only keys of run.* that do not change the mathematics may be set.
     """  # fmt: skip
     how = options.How(settings, simulate, ranks, mpirun_args, as_json, quiet=quiet)
-    limit_threads(run_dir / "config.toml", settings)
     with failing_together():
         engine = how.engine()
-        agents = agents_of(run_dir)
-        require_equal(ranks, agents)
-        if engine:
-            from distopt.engine import run as engines
-            from distopt.show.console import make_view
+        from distopt.engine.run import resumed_config
+        from distopt.mpirun.jobfile import Case, ResumeJob
 
-            with make_view(quiet) as view:
-                result = engines.resume(
-                    run_dir, engine=engine, iterations=iterations, settings=settings,
-                    progress=view.report, signals=False,
-                )  # fmt: skip
-            deliver(result, how)
-            return
-    total = [] if iterations is None else ["--iterations", str(iterations)]
-    start(how.mpirun(agents)(["resume", str(run_dir), *total]), how)
-
-
-def agents_of(run_dir: Path) -> int:
-    """Read how many agents a run has."""
-    from distopt.config.tables import read_toml
-
-    path = run_dir / "config.toml"
-    if not path.is_file():
-        raise CheckpointError(f"{run_dir} is not a run directory: it has no config.toml.")
-    agents = read_toml(path).get("problem", {}).get("agents")
-    if not isinstance(agents, int):
-        raise CheckpointError(f"{path} does not say problem.agents, so it cannot be continued.")
-    return agents
+        case = Case(folder=run_dir, config=resumed_config(run_dir, iterations, settings))
+        job = ResumeJob(cases=(case,), debug=debug)
+        how.require_ranks(job.ranks)
+        carry_out(job, engine, how)

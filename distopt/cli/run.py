@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from distopt.cli import options
-from distopt.cli.start import deliver, start
-from distopt.mpirun.launcher import failing_together, limit_threads, require_equal
+from distopt.cli.start import carry_out
+from distopt.mpirun.failing import failing_together
 
 
 def run(
@@ -31,24 +31,15 @@ def run(
     """
     how = options.How(settings, simulate, ranks, mpirun_args, as_json, quiet=quiet)
     out = out or Path("runs") / config.stem
-    limit_threads(config, settings)
     with failing_together():
         engine = how.engine()
         from distopt.config.build import load_config
-        from distopt.engine import run as engines
-        from distopt.show.console import make_view
+        from distopt.engine.run import prepare_folder
+        from distopt.mpirun.jobfile import Case, RunJob
 
-        loaded = load_config(config, settings)
-        require_equal(ranks, loaded.problem.agents)
-        if engine:
-            with make_view(quiet) as view:
-                result = engines.run(
-                    loaded, engine=engine, out=out, overwrite=overwrite, progress=view.report,
-                    signals=False,
-                )  # fmt: skip
-            deliver(result, how)
-            return
-        if not overwrite:
-            engines.prepare_folder(out, overwrite=False)  # refuse before mpirun is started
-    line = how.mpirun(loaded.problem.agents)
-    start(line(["run", str(config), "--out", str(out), *["--overwrite"] * overwrite]), how)
+        case = Case(folder=out, config=load_config(config, settings))
+        job = RunJob(cases=(case,), overwrite=overwrite, debug=debug)
+        how.require_ranks(job.ranks)
+        if engine is None and not overwrite:
+            prepare_folder(out, overwrite=False)  # refuse before mpirun is started
+        carry_out(job, engine, how)

@@ -1,35 +1,69 @@
-"""Start the ranks of a command, listen to them, and print what they come to."""
+"""Carry out a job: in this process, or in ranks that it starts and listens to."""
 
-import os
 import shlex
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import typer
 
 from distopt.cli.options import How
-from distopt.mpirun.launcher import PARENT, debugging, tell
+from distopt.core.errors import ConfigError
+from distopt.mpirun.environment import THREADS
+from distopt.mpirun.failing import debugging
+from distopt.mpirun.launcher import Mpirun, find_mpirun
+from distopt.mpirun.relay import pass_on
 
 if TYPE_CHECKING:
     from distopt.engine.outcome import Result
+    from distopt.engine.processes import Engine
+    from distopt.mpirun.jobfile import AnyJob, ResumeJob, RunJob
+    from distopt.mpirun.relay import View
+
+Starter: TypeAlias = "Callable[[AnyJob, Path], list[str]]"
 
 
-def start(command: list[str], how: How) -> None:
-    """Run an MPI job, show its progress and its result; fail as it fails."""
-    from distopt.mpirun.job import Job
+def carry_out(job: "RunJob | ResumeJob", engine: "Engine | None", how: How) -> None:
+    """Run one case, and print what it comes to."""
+    from distopt.show.console import make_view
+
+    if engine is None:
+        start(job, job.cases[0].folder, how)
+        return
+    with make_view(how.quiet) as view:
+        result = run_here(job, engine, view)
+    if result.root:
+        present(told(result), how)
+
+
+def run_here(job: "RunJob | ResumeJob", engine: "Engine", view: "View") -> "Result":
+    """Run one case in this process, which may be one rank of many."""
+    from distopt.engine.run import go_on, run
+
+    (case,) = job.cases
+    how: dict[str, Any] = {"engine": engine, "progress": view.report, "signals": False}
+    if job.kind == "run":
+        return run(case.config, out=case.folder, overwrite=job.overwrite, **how)
+    return go_on(case.config, case.folder, **how)
+
+
+def start(job: "AnyJob", folder: Path, how: How) -> None:
+    """Start the ranks of a job, show their progress and their result; fail as they fail."""
+    from distopt.mpirun.process import JobProcess
     from distopt.show import console
 
     results: list[dict[str, Any]] = []
+    command = starter(how)(job, folder)
     with console.ProgressView(how.quiet) as view:
 
-        def on_event(event: dict[str, Any]) -> None:
+        def hear(event: dict[str, Any]) -> None:
             if event["event"] == "result":
                 results.append(event)
             else:
-                view.take(event)
+                pass_on(event, view)
 
-        if debugging():
-            console.say(shlex.join(command))
-        outcome = Job(command, on_event, view.pass_on).wait()
+        outcome = JobProcess(command, hear, view.pass_on).wait()
     for sentence in outcome.sentences:
         console.say(sentence)
     if results and not outcome.code:
@@ -38,16 +72,32 @@ def start(command: list[str], how: How) -> None:
         raise typer.Exit(outcome.code)
 
 
-def deliver(result: "Result", how: How) -> None:
-    """Print the result of a run here, or pass it to the parent of this rank."""
-    if not result.root:
-        return
-    told = {"summary": result.summary, "warnings": result.warnings, "hint": result.resume_hint}
-    if PARENT in os.environ:
-        tell("result", **told)
-        tell("over")
-    else:
-        present(told, how)
+def starter(how: How, place: "Callable[[Mpirun], Mpirun]" = lambda mpirun: mpirun) -> Starter:
+    """Return what writes a job into a folder and makes the mpirun command of its ranks."""
+    try:
+        extra = shlex.split(how.mpirun_args)
+    except ValueError as error:
+        raise ConfigError(f"--mpirun-args cannot be split into flags: {error}.") from None
+    mpirun = place(find_mpirun())
+
+    def command(job: "AnyJob", folder: Path) -> list[str]:
+        threads = [f"{name}={job.threads}" for name in THREADS]
+        rank = [sys.executable, "-m", "distopt.cli.rank", str(job.write(folder))]
+        line = mpirun.start(job.ranks, ["env", *threads, *rank], extra)
+        if debugging():
+            sys.stderr.write(f"distopt: {shlex.join(line)}\n")
+        return line
+
+    return command
+
+
+def told(result: "Result") -> dict[str, Any]:
+    """Describe a result by what the user sees of it."""
+    return {
+        "summary": result.summary,
+        "warnings": result.warnings,
+        "hint": result.resume_hint,
+    }
 
 
 def present(result: dict[str, Any], how: How) -> None:

@@ -90,6 +90,14 @@ def resume(
     CheckpointError
         If there is nothing to continue or it belongs to another configuration.
     """
+    config = resumed_config(run_dir, iterations, settings)
+    return go_on(config, run_dir, engine=engine, progress=progress, signals=signals)
+
+
+def resumed_config(
+    run_dir: Path, iterations: int | None = None, settings: Sequence[str] = ()
+) -> Config:
+    """Return the configuration to go on with; what would make it another run is refused."""
     if not (run_dir / "config.toml").is_file():
         raise CheckpointError(f"{run_dir} is not a run directory: it has no config.toml.")
     if read_toml(run_dir / "config.toml").get("problem", {}).get("name") == GIVEN:
@@ -103,6 +111,18 @@ def resume(
         changes.append(f"run.iterations={iterations}")
     config = make_config(apply_settings(stored.tables, changes), stored.folder)
     refuse_changes(stored, config)
+    return config
+
+
+def go_on(
+    config: Config,
+    run_dir: Path,
+    *,
+    engine: Engine,
+    progress: Callable[[Progress], None] | None = None,
+    signals: bool = True,
+) -> Result:
+    """Continue a run with its `resumed_config`."""
     saved = checkpoint.latest(run_dir / "checkpoints", config.problem.agents)
     return execute(config, engine, out=run_dir, saved=saved, progress=progress, signals=signals)
 

@@ -1,10 +1,9 @@
 """What a user sees in the terminal: progress on standard error, results on standard output."""
 
 import json
-import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +13,6 @@ from rich.markup import escape
 from distopt.core import units as q
 from distopt.core.rank import this_rank
 from distopt.engine.stopping import REASONS
-from distopt.mpirun.launcher import PARENT, tell
 from distopt.show.render import finite
 
 if TYPE_CHECKING:
@@ -59,7 +57,7 @@ class ProgressView:
         self._printed: float | None = None
 
     def __enter__(self) -> Self:
-        """Start; the bar appears with the first `show`."""
+        """Start; the bar appears with the first `report`."""
         return self
 
     def __exit__(
@@ -72,15 +70,16 @@ class ProgressView:
         self.clear()
 
     def begin(self, label: str) -> None:
-        """Name the run that `show` will report on."""
+        """Name the run that `report` will be about."""
         self.clear()
         self.label = label
         self._printed = None
 
-    def show(self, iteration: int, iterations: int, stationarity: float, seconds: float) -> None:
+    def report(self, progress: "Progress") -> None:
         """Report on the present run."""
         if self.quiet:
             return
+        p = progress
         if not sys.stderr.isatty():
             now = time.monotonic()
             self._printed = self._printed or now
@@ -88,31 +87,15 @@ class ProgressView:
                 self._printed = now
                 name = f"{self.label}: " if self.label else ""
                 say(
-                    f"{name}iteration {iteration} of {iterations}, "
-                    f"P = {q.small(stationarity)}, {q.seconds(seconds)}"
+                    f"{name}iteration {p.iteration} of {p.iterations}, "
+                    f"P = {q.small(p.stationarity)}, {q.seconds(p.seconds)}"
                 )
             return
         if self._bar is None:
             self._bar = make_bar()
-            self._task = self._bar.add_task(self.label or "running", total=iterations, P="")
+            self._task = self._bar.add_task(self.label or "running", total=p.iterations, P="")
             self._bar.start()
-        self._bar.update(self._task, completed=iteration, P=f"P = {q.small(stationarity)}")
-
-    def report(self, progress: "Progress") -> None:
-        """Report on the present run, as an engine does."""
-        self.show(**vars(progress))
-
-    def take(self, event: dict[str, Any]) -> None:
-        """Show an event that a `Relay` passed on."""
-        method: dict[str, Callable[..., None]] = {
-            "begin": self.begin,
-            "show": self.show,
-            "done": self.done,
-            "failed": self.failed,
-        }
-        kind = event.pop("event")
-        if kind in method:
-            method[kind](**event)
+        self._bar.update(self._task, completed=p.iteration, P=f"P = {q.small(p.stationarity)}")
 
     def done(self, label: str, line: str) -> None:
         """Say how a run of several ended."""
@@ -139,33 +122,8 @@ class ProgressView:
             self._bar = None
 
 
-class Relay(ProgressView):
-    """Passes everything on to the parent of this MPI job, which shows it."""
-
-    def begin(self, label: str) -> None:
-        """Name the run that `show` will report on."""
-        tell("begin", label=label)
-
-    def show(self, iteration: int, iterations: int, stationarity: float, seconds: float) -> None:
-        """Report on the present run."""
-        tell(
-            "show", iteration=iteration, iterations=iterations, stationarity=stationarity,
-            seconds=seconds,
-        )  # fmt: skip
-
-    def done(self, label: str, line: str) -> None:
-        """Say how a run of several ended."""
-        tell("done", label=label, line=line)
-
-    def failed(self, label: str, reason: str) -> None:
-        """Say why a run of several failed."""
-        tell("failed", label=label, reason=reason)
-
-
 def make_view(quiet: bool) -> ProgressView:
-    """Make the view of this process: its own, its parent's, or none where rank 0 has one."""
-    if PARENT in os.environ:
-        return Relay()
+    """Make the view of this process; of ranks only rank 0 shows anything."""
     return ProgressView(quiet or this_rank() not in {None, 0})
 
 

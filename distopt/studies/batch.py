@@ -1,7 +1,7 @@
 """Run the cases of a suite, one after the other or side by side; a failure ends its case only."""
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -10,13 +10,14 @@ from typing import Any, Protocol, TypeVar
 from distopt.config.build import make_config
 from distopt.core import units as q
 from distopt.core.errors import CheckpointError, ConfigError, DistoptError, TransportError
+from distopt.engine.loop import Progress
 from distopt.engine.outcome import Result
 from distopt.engine.processes import Engine
 from distopt.engine.run import run
-from distopt.mpirun.job import Job
+from distopt.mpirun.jobfile import Case
+from distopt.mpirun.process import JobProcess
+from distopt.mpirun.relay import View, pass_on
 from distopt.record.history import History, read_history
-from distopt.studies.progress import ProgressView
-from distopt.studies.suite import Case
 
 NOT_RUN = "not run, because the suite was stopped"
 
@@ -70,7 +71,7 @@ def same(history: History, case: Case) -> bool:
     )
 
 
-def run_in_turn(cases: Sequence[Case], engine: Engine, view: ProgressView) -> dict[str, str]:
+def run_in_turn(cases: Sequence[Case], engine: Engine, view: View) -> dict[str, str]:
     """Run cases in this process (under MPI: as one rank of many); return the failures by name."""
     failures: dict[str, str] = {}
     for number, case in enumerate(cases):
@@ -99,7 +100,7 @@ def in_short(result: Result) -> str:
     )
 
 
-def run_side_by_side(cases: Sequence[Case], jobs: int, view: ProgressView) -> dict[str, str]:
+def run_side_by_side(cases: Sequence[Case], jobs: int, view: View) -> dict[str, str]:
     """Simulate cases in `jobs` processes; return the failures by name."""
     failures: dict[str, str] = {}
     context = multiprocessing.get_context("spawn")  # no fork: numba and BLAS have threads
@@ -136,10 +137,17 @@ def run_case(tables: dict[str, Any], near: Path, folder: Path) -> tuple[str, str
         return "", str(error)
 
 
+class Screen(View, Protocol):
+    """A view in the parent of ranks, which may print lines of their own."""
+
+    def pass_on(self, line: str) -> None:
+        """Print a line of a rank, or of mpirun."""
+
+
 def run_in_jobs(
     cases: Sequence[Part],
     command: Callable[[Sequence[Part]], list[str]],
-    view: ProgressView,
+    view: Screen,
 ) -> dict[str, str]:
     """Run cases in one MPI job; whenever one brings the job down, start another for the rest.
 
@@ -148,7 +156,7 @@ def run_in_jobs(
     cases : Sequence[Case], or of anything else that has a name
     command : callable
         Makes the mpirun command that runs the given cases.
-    view : ProgressView
+    view : Screen
 
     Returns
     -------
@@ -164,11 +172,10 @@ def run_in_jobs(
     remaining = list(cases)
     while remaining:
         log = Log(view)
-        job = Job(command(remaining), log.take, view.pass_on)
+        job = JobProcess(command(remaining), log.hear, view.pass_on)
         outcome = job.wait()
         failures |= log.failures
-        view.clear()
-        remaining = remaining[len(log.ended) :]
+        remaining = remaining[log.ended :]
         if job.stopped:
             return failures | {c.name: f"{NOT_RUN} by {job.stopped}" for c in remaining}
         if not remaining:
@@ -183,20 +190,34 @@ def run_in_jobs(
 
 
 class Log:
-    """Keeps the outcome of each case of an MPI job, which runs them in the order given."""
+    """The view of a job's cases, which run in the order given; keeps what became of each."""
 
-    def __init__(self, view: ProgressView) -> None:
+    def __init__(self, view: View) -> None:
         self.view = view
         self.present = ""
-        self.ended: list[str] = []
+        self.ended = 0
         self.failures: dict[str, str] = {}
 
-    def take(self, event: dict[str, Any]) -> None:
-        """Note an event, then show it."""
-        if event["event"] == "begin":
-            self.present = event["label"]
-        elif event["event"] in {"done", "failed"}:
-            self.ended.append(event["label"])
-            if event["event"] == "failed":
-                self.failures[event["label"]] = event["reason"]
-        self.view.take(event)
+    def hear(self, event: Mapping[str, Any]) -> None:
+        """Take what a rank tells."""
+        pass_on(event, self)
+
+    def begin(self, label: str) -> None:
+        """Note which case runs."""
+        self.present = label
+        self.view.begin(label)
+
+    def report(self, progress: Progress) -> None:
+        """Show how far it is."""
+        self.view.report(progress)
+
+    def done(self, label: str, line: str) -> None:
+        """Count a case that ended well."""
+        self.ended += 1
+        self.view.done(label, line)
+
+    def failed(self, label: str, reason: str) -> None:
+        """Keep why a case failed."""
+        self.ended += 1
+        self.failures[label] = reason
+        self.view.failed(label, reason)

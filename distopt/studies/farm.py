@@ -11,8 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from distopt.core import units as q
 from distopt.core.errors import TransportError
-from distopt.mpirun.job import end_with_parent
-from distopt.studies.progress import ProgressView
+from distopt.mpirun.process import end_with_parent
+from distopt.mpirun.relay import View
 from distopt.studies.sweep import Sweep
 from distopt.studies.threshold import Trial, trial
 from distopt.studies.trials import Start, Trials
@@ -81,7 +81,7 @@ def describe(done: Trial | Start) -> tuple[str, str]:
     return f"{name}, T = {done.samples}", f"{what}: NMSE {q.small(d.nmse)} in {d.epochs} epochs"
 
 
-def farm_over_processes(trials: Trials, jobs: int, view: ProgressView) -> None:
+def farm_over_processes(trials: Trials, jobs: int, view: View) -> None:
     """Work in `jobs` processes of this machine."""
     context = multiprocessing.get_context("spawn")  # no fork: numba and BLAS have threads
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=follow_parent) as pool:
@@ -100,12 +100,17 @@ def follow_parent() -> None:
         obey()
 
 
-def farm_over_ranks(trials: Trials | None, view: ProgressView) -> None:
-    """Work in the ranks of this MPI job: rank 0 deals, the others work; alone it does both."""
+def farm_over_ranks(opened: Callable[[], Trials], view: View) -> Trials | None:
+    """Work in the ranks of this MPI job: rank 0 hands out and returns the trials, the others work.
+
+    A job of one rank does both.
+    """
     from mpi4py import MPI
     from mpi4py.futures import MPICommExecutor
 
     with MPICommExecutor(MPI.COMM_WORLD, root=0) as pool:
-        if pool is not None:
-            assert trials is not None
-            farm(trials, cast("Executor", pool), lambda done: view.done(*describe(done)))
+        if pool is None:
+            return None
+        trials = opened()
+        farm(trials, cast("Executor", pool), lambda done: view.done(*describe(done)))
+        return trials

@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-from distopt.config.build import SECTIONS, Config, make_config
+from distopt.config.build import SECTIONS, make_config
 from distopt.config.tables import apply_settings, read_toml, require_sections
 from distopt.core.errors import ConfigError, DistoptError
 from distopt.core.parameters import explain, nearest
+from distopt.mpirun.jobfile import Case
 
 ACCURACIES = (1e-4, 1e-6, 1e-10)
 Measure: TypeAlias = Literal["stationarity", "nmse"]
@@ -72,21 +73,6 @@ class VariantConfig(BaseModel):
 
 
 @dataclass(frozen=True)
-class Case:
-    """One run of a suite."""
-
-    label: str
-    seed: int | None
-    config: Config
-    folder: Path  # of the run
-
-    @property
-    def name(self) -> str:
-        """Label and seed."""
-        return self.label if self.seed is None else f"{self.label} [seed {self.seed}]"
-
-
-@dataclass(frozen=True)
 class Suite:
     """All runs of a suite, validated."""
 
@@ -135,7 +121,7 @@ def load_suite(path: Path, settings: Sequence[str], out: Path) -> Suite:
                 complaints[variant.label] = str(error)
                 break
             own = folder if seed is None else folder / f"seed-{seed}"
-            cases.append(Case(variant.label, seed, config, own))
+            cases.append(Case(label=variant.label, seed=seed, folder=own, config=config))
     if complaints:
         raise ConfigError(one_sentence(complaints, len(variants)))
     title = suite.title or path.stem

@@ -21,6 +21,7 @@ from distopt.problems.costs import REGISTRY
 from distopt.problems.costs.networks.family import Network
 
 SECTIONS = ("threshold", "problem", "network")
+SET_BY_SWEEP = {"m", "n", "samples"}  # of the keys of a network
 Grid = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
 
@@ -68,6 +69,15 @@ class Sweep:
         n = max(1, round(self.section.measurements * m))
         return replace(self.networks[label], m=m, n=n)
 
+    def tables(self) -> dict[str, Any]:
+        """Write the sweep with every default, as the tables that `make_sweep` takes."""
+        networks = [
+            {"label": label, "name": REGISTRY.name_of(type(family))}
+            | {key: value for key, value in vars(family).items() if key not in SET_BY_SWEEP}
+            for label, family in self.networks.items()
+        ]
+        return {"threshold": self.section.model_dump(exclude_none=True), "network": networks}
+
     @property
     def measured(self) -> tuple[int, ...]:
         """Widths at which the start is measured."""
@@ -84,13 +94,18 @@ def load_sweep(path: Path, settings: Sequence[str] = ()) -> Sweep:
     """
     tables = read_toml(path)
     networks = tables.pop("network", [])
-    tables = apply_settings(tables, settings)
+    if not networks:
+        raise ConfigError(f"{path} has no [[network]]; one table is needed for each network.")
+    return make_sweep(apply_settings(tables, settings) | {"network": networks})
+
+
+def make_sweep(tables: dict[str, Any]) -> Sweep:
+    """Validate the tables of a sweep."""
     require_sections(tables, SECTIONS)
+    networks = tables["network"]
     shared = tables.get("problem", {})
     if not isinstance(networks, list) or not all(isinstance(t, dict) for t in networks):
         raise ConfigError("network must be written as [[network]] tables.")
-    if not networks:
-        raise ConfigError(f"{path} has no [[network]]; one table is needed for each network.")
     try:
         chosen = ThresholdConfig.model_validate(tables.get("threshold", {}))
     except pydantic.ValidationError as error:
@@ -100,7 +115,7 @@ def load_sweep(path: Path, settings: Sequence[str] = ()) -> Sweep:
         table = dict(given)
         label = table.pop("label", table.get("name"))
         if not isinstance(label, str) or not label.strip():
-            raise ConfigError(f"Network {number} of {path} has no label or name, which is a text.")
+            raise ConfigError(f"Network {number} has neither a label nor a name in quotes.")
         if label in known:
             raise ConfigError(f'Two networks have the label "{label}"; give each its own.')
         known[label] = make_network(label, {**shared, **table})
@@ -135,7 +150,7 @@ def make_network(label: str, table: dict[str, Any]) -> Network:
             )
         if key not in field_names(cls):
             hint = nearest(key, field_names(cls)) or "."
-            accepted = ", ".join(k for k in field_names(cls) if k not in {"m", "n", "samples"})
+            accepted = ", ".join(k for k in field_names(cls) if k not in SET_BY_SWEEP)
             raise ConfigError(f"Network {label}: {key} is not known{hint} Accepted: {accepted}.")
     made: Network = cls(**table)
     return made

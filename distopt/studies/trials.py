@@ -11,13 +11,15 @@ import numpy as np
 from distopt.core import units as q
 from distopt.core.errors import CheckpointError
 from distopt.core.parameters import show
+from distopt.mpirun.jobfile import SweepJob
 from distopt.record.hdf5 import read_arrays, write_arrays
 from distopt.studies.results import Column, Results
-from distopt.studies.sweep import Sweep
+from distopt.studies.sweep import Sweep, make_sweep
 from distopt.studies.threshold import Descent, Trial, threshold
 from distopt.theory.pl_star import Report
 
 FORMAT = 1
+FILE = "threshold.h5"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Trials:
         except CheckpointError as error:
             raise CheckpointError(f"{error} --overwrite starts over.") from None
         return found
+
+    @classmethod
+    def of_job(cls, job: SweepJob) -> Self:
+        """Go on with the file of a job, or begin one."""
+        return cls.opened(job.out / FILE, make_sweep(job.sweep), job.overwrite)
 
     def take(self, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
         """Load a file, which must belong to this sweep."""

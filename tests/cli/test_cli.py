@@ -16,8 +16,8 @@ from distopt import __version__
 from distopt.cli.app import app
 from distopt.cli.list import LISTED
 from distopt.core.errors import TransportError
-from distopt.engine.loop import Loop
-from distopt.mpirun import launcher
+from distopt.engine.loop import Loop, Progress
+from distopt.mpirun import launcher, relay
 from distopt.show import console
 
 try:
@@ -324,7 +324,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch):
         view.begin("4 bits")
         for k in range(30):
             now[0] += 1.0
-            view.show(k, 30, 1e-3, 0.5 * k)
+            view.report(Progress(k, 30, 1e-3, 0.5 * k))
     assert screen.text.splitlines() == [
         "distopt: 4 bits: iteration 10 of 30, P = 1.0e-03, 5.00 s",
         "distopt: 4 bits: iteration 20 of 30, P = 1.0e-03, 10.0 s",
@@ -335,7 +335,7 @@ def test_progress_on_a_terminal_is_a_bar_that_goes_away(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", Screen(terminal=True))
     with console.ProgressView() as view:
-        view.show(10, 30, 1e-3, 5.0)
+        view.report(Progress(10, 30, 1e-3, 5.0))
         view.pass_on("a line of somebody")
         assert view._bar is not None
     assert "10/30" in sys.stderr.text
@@ -343,19 +343,18 @@ def test_progress_on_a_terminal_is_a_bar_that_goes_away(monkeypatch):
     assert view._bar is None
 
 
-def test_relay_passes_everything_to_the_parent(monkeypatch, capsys):
-    monkeypatch.setenv(launcher.PARENT, "1")
+def test_what_a_rank_is_told_its_parent_is(monkeypatch, capsys):
     monkeypatch.setenv("PMI_RANK", "0")
-    view = console.make_view(quiet=False)
+    view = relay.Relay()
     view.begin("a")
-    view.show(1, 2, 0.5, 0.1)
+    view.report(Progress(1, 2, 0.5, 0.1))
     view.done("a", "well")
     view.failed("b", "Badly.")
     lines = capsys.readouterr().err.rstrip("\n").split("\n")
-    assert all(line.startswith(launcher.MARK) for line in lines)
+    assert all(line.startswith(relay.MARK) for line in lines)
     parent = console.ProgressView()
     for line in lines:
-        parent.take(json.loads(line.removeprefix(launcher.MARK)))
+        relay.pass_on(json.loads(line.removeprefix(relay.MARK)), parent)
     assert capsys.readouterr().err == "distopt: a: well\ndistopt: b: failed. Badly.\n"
     monkeypatch.setenv("PMI_RANK", "1")
     view.begin("other ranks are silent")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from machines import AGENTS, ROOT, assert_equal_runs, need, places, write_paced
 
-from distopt.mpirun.job import end_with_parent
+from distopt.mpirun.process import end_with_parent
 
 # One worker takes all of them: what the fixtures make is made once.
 pytestmark = pytest.mark.slow

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from distopt.core.errors import ConfigError, DistoptError, TransportError
+from distopt.core.errors import DistoptError, TransportError
 from distopt.core.rank import this_rank
-from distopt.mpirun import job as jobs
-from distopt.mpirun import launcher
-from distopt.mpirun.job import Job, Noise, Outcome
-from distopt.mpirun.launcher import Mpirun, find_mpirun, maker_of, require_equal
+from distopt.mpirun import environment, failing, launcher
+from distopt.mpirun import process as processes
+from distopt.mpirun.launcher import Mpirun, find_mpirun, maker_of
+from distopt.mpirun.noise import Noise
+from distopt.mpirun.process import JobProcess, Outcome
+from distopt.mpirun.relay import MARK
 
 RANKS = {
     "shell": ({}, None),
@@ -67,11 +69,10 @@ def test_makers_are_told_apart(text: str, maker: str) -> None:
 
 def test_open_mpi_gets_the_flags_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 0)
-    line = Mpirun(("/x/mpirun",), "Open MPI", "").line(4, ["run", "c.toml"], ["--tag-output"])
+    line = Mpirun(("/x/mpirun",), "Open MPI", "").start(4, ["program", "x"], ["--tag-output"])
     assert line[0] == "/x/mpirun"
-    assert line[-7:] == ["-n", "4", sys.executable, "-m", "distopt", "run", "c.toml"]
+    assert line[-4:] == ["-n", "4", "program", "x"]
     assert {"--allow-run-as-root", "--oversubscribe", "--bind-to", "--tag-output"} < set(line)
-    assert line[line.index("-x") + 1] == launcher.PARENT
 
 
 def test_open_mpi_sends_large_messages_over_tcp_at_once() -> None:
@@ -83,19 +84,19 @@ def test_open_mpi_sends_large_messages_over_tcp_at_once() -> None:
 
 def test_hosts_of_the_user_or_scheduler_keep_their_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     mpirun = Mpirun(("mpirun",), "Open MPI", "")
-    assert "--oversubscribe" not in mpirun.line(2, [], ["--hostfile", "hosts"])
+    assert "--oversubscribe" not in mpirun.start(2, [], ["--hostfile", "hosts"])
     monkeypatch.setenv("SLURM_JOB_ID", "1")
-    assert "--oversubscribe" not in mpirun.line(2, [])
+    assert "--oversubscribe" not in mpirun.start(2, [])
 
 
 def test_no_root_flag_for_other_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 1000)
-    assert "--allow-run-as-root" not in Mpirun(("mpirun",), "Open MPI", "").line(2, [])
+    assert "--allow-run-as-root" not in Mpirun(("mpirun",), "Open MPI", "").start(2, [])
 
 
 def test_mpich_needs_no_flag() -> None:
-    line = Mpirun(("mpiexec",), "MPICH", "").line(2, ["doctor"])
-    assert line == ["mpiexec", "-n", "2", sys.executable, "-m", "distopt", "doctor"]
+    line = Mpirun(("mpiexec",), "MPICH", "").start(2, ["program"])
+    assert line == ["mpiexec", "-n", "2", "program"]
 
 
 def program(folder: Path, name: str, text: str) -> Path:
@@ -169,51 +170,49 @@ def test_missing_mpi_says_how_to_install_one(
     assert "--simulate" in str(error.value)
 
 
-def test_ranks_must_be_the_agents() -> None:
-    assert require_equal(None, 4) == require_equal(4, 4) == 4
-    with pytest.raises(ConfigError, match=r"-n 3 and problem\.agents = 4 differ"):
-        require_equal(3, 4)
-
-
 # Before numpy is imported
 
 
-@pytest.mark.parametrize(
-    ("text", "settings", "threads"),
-    [
-        ("[run]\nthreads = 3\n", [], "3"),
-        ("[run]\nthreads = 3\n", ["run.threads=2"], "2"),
-        ("", [], "1"),
-        ("[run]\nthreads = 'x'\n", [], "1"),
-        ("not toml", [], "1"),
-    ],
-)
-def test_blas_threads_come_from_the_configuration(
-    text: str, settings: list[str], threads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_blas_has_one_thread_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    for name in names:
-        monkeypatch.setenv(name, "7")
-    (tmp_path / "c.toml").write_text(text)
-    launcher.limit_threads(tmp_path / "c.toml", settings)
-    assert {os.environ[name] for name in names} == {threads}
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    environment.prepare()
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]) == ("7", "1")
+
+
+def test_the_engine_raises_the_threads_to_what_is_asked_for() -> None:
+    """Threads that the environment forbade when numpy was imported can be had later."""
+    script = (
+        "import numpy as np, threadpoolctl as t\n"
+        "def blas(): return {p['num_threads'] for p in t.threadpool_info() if p['user_api'] == 'blas'}\n"
+        "x = np.ones((300, 300)); x @ x; print(blas())\n"
+        "with t.threadpool_limits(2): x @ x; print(blas())"
+    )
+    one = dict.fromkeys(environment.THREADS, "1")
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | one, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["{1}", "{2}"]
 
 
 def test_kernel_cache_moves_where_the_package_is_read_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    assert launcher.prepare_numba_cache() is None  # this package can be written
+    assert environment.prepare_numba_cache() is None  # this package can be written
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(os, "access", lambda path, mode: str(path).startswith(str(tmp_path)))
-    assert launcher.prepare_numba_cache() == tmp_path / "distopt" / "numba"
+    assert environment.prepare_numba_cache() == tmp_path / "distopt" / "numba"
     assert os.environ["NUMBA_CACHE_DIR"] == str(tmp_path / "distopt" / "numba")
-    assert launcher.prepare_numba_cache() is None  # what was chosen is good
+    assert environment.prepare_numba_cache() is None  # what was chosen is good
 
 
 # A job, played by a small program in the place of mpirun
 
-EVENT = f"printf '{launcher.MARK}%s\\n' "
+EVENT = f"printf '{MARK}%s\\n' "
 
 
 class Play:
@@ -224,7 +223,7 @@ class Play:
         self.events: list[dict[str, Any]] = []
         self.lines: list[str] = []
         self.output: list[str] = []
-        self.job = Job(
+        self.job = JobProcess(
             [str(program(folder, "play", text))],
             self.take, self.lines.append, self.output.append,
         )  # fmt: skip
@@ -240,9 +239,9 @@ def test_events_lines_and_exit_code(tmp_path: Path) -> None:
     play = Play(
         tmp_path,
         f"""
-        echo "$DISTOPT_PARENT" ; echo plain >&2
+        echo "$PYTHONUNBUFFERED" ; echo plain >&2
         {EVENT} '{{"event": "show", "iteration": 3}}' >&2
-        printf 'before {launcher.MARK}%s\\n' '{{"event": "done"}}' >&2
+        printf 'before {MARK}%s\\n' '{{"event": "done"}}' >&2
         printf 'no newline' >&2
         """,
     )
@@ -272,7 +271,7 @@ def test_traceback_is_shown_and_nothing_added(tmp_path: Path) -> None:
 def test_mpirun_that_hangs_after_its_ranks_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "END_SECONDS", 0.2)
+    monkeypatch.setattr(processes, "END_SECONDS", 0.2)
     began = time.monotonic()
     over = f"""{EVENT} '{{"event": "over"}}' >&2; exec sleep 600"""
     assert Play(tmp_path, over).outcome == Outcome(0, [])
@@ -283,7 +282,7 @@ def test_mpirun_that_hangs_after_its_ranks_is_ended(
 
 
 def test_job_that_never_starts_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "START_SECONDS", 0.2)
+    monkeypatch.setattr(processes, "START_SECONDS", 0.2)
     with pytest.raises(TransportError, match="No rank has started within"):
         Play(tmp_path, "exec sleep 600")
 
@@ -381,14 +380,14 @@ def test_what_is_not_known_passes() -> None:
 
 
 def test_outside_a_job_errors_pass_through() -> None:
-    with pytest.raises(DistoptError, match="hello"), launcher.failing_together():
+    with pytest.raises(DistoptError, match="hello"), failing.failing_together():
         raise DistoptError("hello")
 
 
 def test_rank_without_mpi_speaks_once(tmp_path: Path) -> None:
     script = (
         "import sys; sys.modules['mpi4py'] = None\n"
-        "from distopt.mpirun.launcher import failing_together\n"
+        "from distopt.mpirun.failing import failing_together\n"
         "with failing_together(): pass\n"
     )
     for rank, words in (("0", "mpi4py cannot be used in this MPI job"), ("1", "")):
@@ -404,5 +403,5 @@ def test_rank_without_mpi_speaks_once(tmp_path: Path) -> None:
 def test_tasks_of_srun_that_are_not_connected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
     with pytest.raises(TransportError, match="srun started 4 tasks, but they are not connected"):
-        launcher.require_connected(1)
-    launcher.require_connected(4)
+        failing.require_connected(1)
+    failing.require_connected(4)

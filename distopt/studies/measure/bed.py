@@ -26,8 +26,8 @@ from typing import Annotated
 import typer
 
 from distopt.core.errors import ConfigError, DistoptError, TransportError
-from distopt.mpirun.job import end_with_parent
-from distopt.mpirun.launcher import find_mpirun
+from distopt.mpirun.launcher import Mpirun, find_mpirun
+from distopt.mpirun.process import end_with_parent
 from distopt.studies.measure.link import UNLIMITED, Link, parse_link
 
 BED = "DISTOPT_BED"  # number of hosts, set for what runs inside
@@ -137,6 +137,17 @@ def run_inside(command: Sequence[str], hosts: int) -> int:
     return code if code >= 0 else 128 - code
 
 
+def on_bed(mpirun: Mpirun, hosts: int) -> Mpirun:
+    """Return the mpirun whose ranks run on a bed of their own, one on each host."""
+    bed = (sys.executable, "-m", __name__, "--hosts", str(hosts), "--")
+    return Mpirun((*bed, *mpirun.command, *flags_of(mpirun)), mpirun.maker, mpirun.library)
+
+
+def flags_of(mpirun: Mpirun) -> tuple[str, ...]:
+    """Return what an mpirun must be told to find the hosts and use their links only."""
+    return OPEN_MPI if mpirun.maker == "Open MPI" else MPICH
+
+
 # Inside
 
 
@@ -194,10 +205,9 @@ def build(hosts: int, link: Link = UNLIMITED) -> None:
     if hosts > len(cores):  # a rank that spins would keep its neighbours from their cores
         os.environ.setdefault("DISTOPT_BUSY_WAIT", "0")
     mpirun = find_mpirun()
-    flags = OPEN_MPI if mpirun.maker == "Open MPI" else MPICH
     if mpirun.maker == "MPICH":  # or it would find a way around the links, through shared memory
         os.environ |= {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": INTERFACE}
-    os.environ["DISTOPT_MPIRUN"] = shlex.join([*mpirun.command, *flags])
+    os.environ["DISTOPT_MPIRUN"] = shlex.join([*mpirun.command, *flags_of(mpirun)])
     os.environ["TMPDIR"] = str(FOLDER / "tmp")
 
 

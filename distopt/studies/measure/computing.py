@@ -20,7 +20,7 @@ from distopt.config.build import Config, make_config
 from distopt.core.errors import TransportError
 from distopt.engine.processes import open_transport
 from distopt.engine.setup import prepare
-from distopt.mpirun.launcher import usable_cores
+from distopt.mpirun.environment import usable_cores
 
 CPU_SECONDS = 1.0  # of iterations, to see how long one takes
 REPEATS = 20  # of short runs, at most

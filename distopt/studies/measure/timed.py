@@ -10,12 +10,13 @@ from distopt.core import units as q
 from distopt.core.errors import ConfigError, DistoptError
 from distopt.core.files import write_whole
 from distopt.core.rank import this_rank
+from distopt.mpirun.jobfile import Case, Timing, TimingJob
+from distopt.mpirun.relay import View
 from distopt.record.history import read_history
 from distopt.studies.measure import bed
-from distopt.studies.measure.link import Link
+from distopt.studies.measure.link import Link, parse_link
 from distopt.studies.measure.timing import time_run
-from distopt.studies.progress import ProgressView
-from distopt.studies.suite import Case, Suite
+from distopt.studies.suite import Suite
 
 FORMAT = 2  # of the files
 
@@ -100,32 +101,51 @@ def require_hosts(suite: Suite, hosts: int | None) -> int:
     return agents
 
 
-def time_in_turn(
+def make_job(
     runs: Sequence[TimedRun],
     accuracies: Sequence[float],
     seconds: float,
-    interfaces: Sequence[str] | None,
-    view: ProgressView,
-) -> dict[str, str]:
+    interfaces: Sequence[str],
+    debug: bool,
+) -> TimingJob:
+    """Make the job that does some timed runs."""
+    cases = {run.case.folder: run.case for run in runs}
+    number = {folder: i for i, folder in enumerate(cases)}
+    return TimingJob(
+        cases=tuple(cases.values()),
+        timings=tuple(
+            Timing(case=number[r.case.folder], link=r.link.name if r.link else None, round=r.round)
+            for r in runs
+        ),
+        accuracies=tuple(accuracies),
+        seconds=seconds,
+        interfaces=tuple(interfaces),
+        debug=debug,
+    )
+
+
+def time_in_turn(job: TimingJob, view: View) -> dict[str, str]:
     """Time one run after the other as one rank of many; return the failures by name."""
     failures: dict[str, str] = {}
-    for run in runs:
+    for timing in job.timings:
+        link = parse_link(timing.link) if timing.link else None
+        run = TimedRun(job.cases[timing.case], link, timing.round)
         view.begin(run.name)
         try:
             result = time_run(
                 run.case.config,
                 read_history(run.case.folder),
-                accuracies,
+                job.accuracies,
                 limit=limiter(run.link),
-                seconds=seconds,
-                interfaces=interfaces,
+                seconds=job.seconds,
+                interfaces=job.interfaces or None,
             )
         except DistoptError as error:
             failures[run.name] = str(error)
             view.failed(run.name, str(error))
             continue
         if this_rank() == 0:
-            run.keep(result, seconds)
+            run.keep(result, job.seconds)
         pace = q.seconds(result["seconds_per_iteration"])
         view.done(run.name, f"{result['iterations']} iterations, {pace} each")
     return failures

@@ -3,7 +3,6 @@
 import ctypes
 import json
 import os
-import re
 import select
 import signal
 import subprocess
@@ -15,7 +14,9 @@ from types import FrameType
 from typing import IO, Any
 
 from distopt.core.errors import TransportError
-from distopt.mpirun.launcher import MARK, PARENT, debugging
+from distopt.mpirun.failing import debugging
+from distopt.mpirun.noise import Noise
+from distopt.mpirun.relay import MARK
 
 START_SECONDS = 300.0  # a job none of whose ranks has spoken by then has failed to start
 ASK_SECONDS = 10.0  # ranks that were asked to stop and go on are asked again
@@ -35,8 +36,8 @@ def write_output(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
-class Job:
-    """A running mpirun and what comes out of it.
+class JobProcess:
+    """The mpirun of a job, and what comes out of it.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ class Job:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=os.environ | {PARENT: "1", "PYTHONUNBUFFERED": "1"},
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
             start_new_session=True,
             preexec_fn=end_with_parent(),
         )
@@ -161,7 +162,7 @@ class Job:
             if event["event"] == "over":
                 self.over = time.monotonic()
             else:
-                if event["event"] == "show":
+                if event["event"] == "report":
                     self.ask_again()
                 self.on_event(event)
         if line.startswith("distopt: "):
@@ -234,74 +235,3 @@ class Lines:
             lines, self.rest = [self.rest], b""
         for line in lines:
             self.take(line.decode(errors="replace"))
-
-
-class Noise:
-    """Tells mpirun's standard complaints about a job that ended early from what a user must read."""
-
-    LONGEST = 40  # lines of a block; more between two rules is somebody else's
-    RULE = re.compile(r"^[-=]{60,}\s*$")
-    KNOWN = re.compile(
-        r"MPI_ABORT was invoked|exited due to process rank|exited with non-zero status"
-        r"|noticed that process rank|BAD TERMINATION OF ONE OF YOUR|detected that one or more"
-        r"|Primary job  terminated normally|There are not enough slots available"
-        r"|A daemon failed to report back after being spawned"
-    )
-    LINE = re.compile(
-        r"^Abort\(\d+\) on node|^YOUR APPLICATION TERMINATED WITH|^This typically refers to a problem"
-        r"|^Please see the FAQ page for|^\[warn\] Epoll|^\[mpiexec@[^]]*\] (Sending Ctrl-C|Press Ctrl-C)"
-        r"|^\[[^]]*\] plm:ssh: Warning: setpgid"
-    )
-
-    def __init__(self) -> None:
-        self.block: list[str] | None = None
-        self.withheld: list[str] = []
-
-    def filter(self, line: str) -> list[str]:
-        """Return the lines that may be shown now that this one has come."""
-        if self.block is not None:
-            self.block.append(line)
-            return self.end() if self.RULE.match(line) or len(self.block) > self.LONGEST else []
-        if self.RULE.match(line):
-            self.block = [line]
-            return []
-        if self.LINE.match(line) or not line.strip():
-            self.withheld.append(line)
-            return []
-        return [line]
-
-    def end(self) -> list[str]:
-        """Close a block; return it unless it is a known one."""
-        block, self.block = self.block or [], None
-        if any(self.KNOWN.search(line) for line in block):
-            self.withheld += block
-            return []
-        return block
-
-    def reason(self) -> str:
-        """Say why the job ended, if mpirun told so: a rank killed, too few slots, a host out of reach."""
-        text = "\n".join(self.withheld)
-        found = re.search(
-            r"rank (\d+) .*?on node (\S+) exited on\s+signal (\d+ \([^)]*\))", text, re.DOTALL
-        )
-        if found:
-            rank, host, name = found.groups()
-            return f"Rank {rank} (host {host}) was ended by signal {name}, and the job with it."
-        found = re.search(r"EXIT STRING: (.*)", text)
-        if found:
-            return f"A rank was ended ({found[1].strip()}), and the job with it."
-        found = re.search(r"not enough slots available in the system to satisfy the (\d+)", text)
-        if found:
-            return (
-                f"The hosts have fewer slots than the {found[1]} ranks, one for each agent. Ask Slurm for "
-                f"--ntasks={found[1]}, or write more slots into the hostfile (`host slots=2`); "
-                '--mpirun-args "--oversubscribe" lets ranks share cores.'
-            )
-        found = re.search(r"Local host:\s+(\S+)\s+Remote host:\s+(\S+)", text)
-        if found:
-            here, there = found.groups()
-            return (
-                f"mpirun on host {here} cannot start ranks on host {there}: `ssh {there} true` must work "
-                f"from there without a password, and {sys.executable} must be on that host as well."
-            )
-        return ""

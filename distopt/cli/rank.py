@@ -1,0 +1,52 @@
+"""One rank of a job that another process has started: ``python -m distopt.cli.rank RUN_DIR/job.json``."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distopt.cli.start import run_here, told
+from distopt.mpirun.environment import prepare
+from distopt.mpirun.failing import failing_together
+from distopt.mpirun.relay import Relay, tell
+
+if TYPE_CHECKING:
+    from distopt.mpirun.jobfile import AnyJob
+
+
+def main() -> None:
+    """Read the job, do this rank's share, and tell the parent."""
+    prepare()
+    with failing_together():
+        tell("started")
+        from distopt.mpirun.jobfile import read_job
+
+        job = read_job(Path(sys.argv[1]))
+        if job.debug:
+            os.environ["DISTOPT_DEBUG"] = "1"
+        work(job)
+        tell("over")
+
+
+def work(job: "AnyJob") -> None:
+    """Do what a kind of job asks for."""
+    view = Relay()
+    if job.kind == "run" or job.kind == "resume":
+        tell("result", **told(run_here(job, "mpi", view)))
+    elif job.kind == "compare":
+        from distopt.studies.batch import run_in_turn
+
+        run_in_turn(job.cases, "mpi", view)
+    elif job.kind == "measure":
+        from distopt.studies.measure.timed import time_in_turn
+
+        time_in_turn(job, view)
+    else:
+        from distopt.studies.farm import farm_over_ranks
+        from distopt.studies.trials import Trials
+
+        farm_over_ranks(lambda: Trials.of_job(job), view)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""How the ranks of a job fail: once, with one sentence, and all of them."""
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from distopt.core.errors import DistoptError, TransportError
+from distopt.core.rank import this_rank
+from distopt.mpirun.launcher import INSTALL
+
+AGREE_SECONDS = 5.0  # ranks that fail alike do so within this time
+
+
+@contextmanager
+def failing_together() -> Iterator[None]:
+    """Print what escapes from the block once for the whole job, and end all ranks with exit code 1.
+
+    Ranks that fail alike (a wrong configuration) meet in a barrier, rank 0 speaks, and each exits by
+    itself. A rank that fails alone is not met there: it speaks for itself and aborts the job, as
+    the others would wait for it for ever. Outside a job errors pass through.
+    """
+    if this_rank() is None:
+        yield
+        return
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        if this_rank() == 0:
+            complain(TransportError(f"mpi4py cannot be used in this MPI job: {error}. {INSTALL}"))
+        raise SystemExit(1) from None
+    comm = MPI.COMM_WORLD.Dup()  # nobody else waits on this one
+    try:
+        require_connected(comm.size)
+        yield
+    except Exception as error:
+        meeting = comm.Ibarrier()
+        began = time.monotonic()
+        while not (met := meeting.Test()) and time.monotonic() - began < AGREE_SECONDS:
+            time.sleep(0.01)
+        if this_rank() == 0 or not met:
+            complain(error)
+        if not met:
+            comm.Abort(1)
+        raise SystemExit(1) from None
+    comm.Free()
+
+
+def require_connected(size: int) -> None:
+    """Refuse tasks of srun that MPI takes for jobs of one rank each."""
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if size == 1 < tasks and "OMPI_COMM_WORLD_RANK" not in os.environ:
+        raise TransportError(
+            f"srun started {tasks} tasks, but they are not connected: MPI sees one rank. Try "
+            "srun --mpi=pmix or --mpi=pmi2, or start the job with mpirun."
+        )
+
+
+def complain(error: BaseException) -> None:
+    """Print an error on standard error: a sentence, or the traceback of a bug or with --debug."""
+    if isinstance(error, DistoptError) and not debugging():
+        sys.stderr.write(f"distopt: {error}\n")
+    else:
+        sys.stderr.writelines(traceback.format_exception(error))
+    sys.stderr.flush()
+
+
+def debugging() -> bool:
+    """Whether --debug was given, here or to the parent of this rank."""
+    return bool(os.environ.get("DISTOPT_DEBUG"))

@@ -1,0 +1,191 @@
+"""The resolved job: all that the ranks of a command need to know, in one file (docs: running).
+
+The process that is asked for something reads the user's files and options, once, and writes them out with
+every default. Ranks read the job and nothing else, and so may whatever queues or schedules jobs.
+"""
+
+import json
+from collections.abc import Sequence
+from math import inf
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+
+import pydantic
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from distopt.config.build import Config, make_config
+from distopt.core.errors import ConfigError
+from distopt.core.files import reason, write_whole
+from distopt.core.parameters import show
+
+FORMAT: Final = 1
+NAME = "job.json"
+
+
+def substitute(table: Any, old: float | None, new: float | None) -> Any:
+    """Copy tables within tables with one value in the place of another."""
+    if isinstance(table, dict):
+        return {key: substitute(value, old, new) for key, value in table.items()}
+    if isinstance(table, list):
+        return [substitute(value, old, new) for value in table]
+    return new if table is old or table == old else table
+
+
+def write_config(config: Config) -> dict[str, Any]:
+    """Write a configuration with every default; JSON has no infinity, so null stands for it."""
+    return substitute(config.resolved(), inf, None)  # type: ignore[no-any-return]
+
+
+def read_config(given: Any) -> Any:
+    """Make the configuration that `write_config` wrote."""
+    return make_config(substitute(given, None, inf), Path()) if isinstance(given, dict) else given
+
+
+Resolved: TypeAlias = Annotated[
+    Config, BeforeValidator(read_config), PlainSerializer(write_config, when_used="json")
+]
+
+
+class Part(BaseModel):
+    """A part of a job."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Case(Part):
+    """One run: its configuration and its folder; in a suite also the variant's label and the seed."""
+
+    label: str = ""
+    seed: int | None = None
+    folder: Path
+    config: Resolved
+
+    @property
+    def name(self) -> str:
+        """Label and seed."""
+        return self.label if self.seed is None else f"{self.label} [seed {self.seed}]"
+
+
+class Timing(Part):
+    """One timed run: which case, on which link (none: as the links are), in which round."""
+
+    case: int
+    link: str | None
+    round: int
+
+
+class Job(Part):
+    """What every job has."""
+
+    format: Literal[1] = FORMAT
+    kind: str
+    debug: bool = False
+
+    def write(self, folder: Path) -> Path:
+        """Write the job into a folder; return the path of the file."""
+        write_whole(folder / NAME, self.model_dump_json(indent=1).encode() + b"\n")
+        return folder / NAME
+
+
+class JobOfCases(Job):
+    """A job that needs one rank for each agent."""
+
+    cases: tuple[Case, ...]
+
+    @property
+    def ranks(self) -> int:
+        """Number of ranks, one for each agent.
+
+        Raises
+        ------
+        ConfigError
+            If cases differ in it.
+        """
+        agents = {case.config.problem.agents for case in self.cases}
+        if len(agents) > 1:
+            raise ConfigError(
+                f"The variants have different numbers of agents ({sorted(agents)}), so they cannot share "
+                "one MPI job; use --simulate."
+            )
+        return agents.pop()
+
+    @property
+    def threads(self) -> int:
+        """BLAS threads of a rank, at most."""
+        return max(case.config.run.threads for case in self.cases)
+
+    def restricted(self, cases: Sequence[Case]) -> Self:
+        """Return the same job for some of its cases."""
+        return self.model_copy(update={"cases": tuple(cases)})
+
+
+class RunJob(JobOfCases):
+    """Run one case from iteration 0."""
+
+    kind: Literal["run"] = "run"
+    overwrite: bool
+
+
+class ResumeJob(JobOfCases):
+    """Go on with one case from its newest checkpoint, to ``config.run.iterations`` in total."""
+
+    kind: Literal["resume"] = "resume"
+
+
+class SuiteJob(JobOfCases):
+    """Run cases in turn; a failure ends its case only."""
+
+    kind: Literal["compare"] = "compare"
+
+
+class TimingJob(JobOfCases):
+    """Time runs in turn, each for about so many seconds."""
+
+    kind: Literal["measure"] = "measure"
+    timings: tuple[Timing, ...]
+    accuracies: tuple[float, ...]
+    seconds: float
+    interfaces: tuple[str, ...]
+
+
+class SweepJob(Job):
+    """Do what is left of a sweep over networks: rank 0 hands out the trainings, the others do them."""
+
+    kind: Literal["threshold"] = "threshold"
+    sweep: dict[str, Any]
+    out: Path
+    overwrite: bool
+    ranks: int
+    threads: Literal[1] = 1
+
+
+AnyJob: TypeAlias = Annotated[
+    RunJob | ResumeJob | SuiteJob | TimingJob | SweepJob, Field(discriminator="kind")
+]
+
+
+def read_job(path: Path) -> AnyJob:
+    """Read a job.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, or was written by another version.
+    """
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"The job file {path} cannot be read: {reason(error)}. All hosts of a job must see its folder."
+        ) from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not a job file: {error}.") from None
+    found = table.get("format") if isinstance(table, dict) else None
+    if found != FORMAT:
+        raise ConfigError(f"{path} has format {show(found)}; this version reads format {FORMAT}.")
+    try:
+        return pydantic.TypeAdapter[AnyJob](AnyJob).validate_python(table)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{path} is not a job file: {key}: {first['msg']}.") from None
