@@ -7,15 +7,16 @@ yardstick for the rule, not a tuned result. breast_cancer and digits are so flat
 descent does not reach 1e-8 in so many iterations either; their target is 1e-4.
 """
 
-import argparse
-import dataclasses
 import sys
 import warnings
 from pathlib import Path
 
+from shared import options, show
+
 from distopt.config.build import make_config
 from distopt.core.errors import DistoptError
 from distopt.engine.run import run
+from distopt.studies.results import Column
 
 AGENTS, LIMIT = 8, 5000
 PROBLEMS = {
@@ -92,64 +93,58 @@ def best_of_grid(problem, graph, found, compressor, target, limit, own):
     return best
 
 
-@dataclasses.dataclass
-class Tally:
-    rows: int = 0
-    converged: int = 0
-    violations: int = 0
+def pairs_of(label, full):
+    """List the algorithms with their compressors, by name, that are tried on a problem."""
+    for name, compressors in PAIRS:
+        if label not in FLAT or name in FLAT_PAIRS or full:
+            yield from ((name, title, compressor) for title, compressor in compressors.items())
+
+
+COLUMNS = [
+    Column("problem", "problem (target of P)"),
+    Column("graph", "graph"),
+    Column("algorithm", "algorithm"),
+    Column("compressor", "compressor"),
+    Column("auto", "auto"),
+    Column("best", "best of grid"),
+    Column("ratio", "ratio", write="{:.1f}".format),
+]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--full", action="store_true", help="every graph and pair for every problem (hours)"
-    )
-    parser.add_argument("--no-grid", action="store_true", help="the rule alone")
-    parser.add_argument("--problem", choices=list(PROBLEMS), help="this one only")
-    parser.add_argument("--graph", choices=GRAPHS, help="this one only")
-    parser.add_argument("--quick", action="store_true", help="one problem and graph, no grid")
-    options = parser.parse_args()
+    given = options(
+        __doc__, "full", "no-grid",
+        problem={"choices": list(PROBLEMS)}, graph={"choices": GRAPHS},
+    )  # fmt: skip
     warnings.simplefilter("ignore")  # settings of the grid that diverge overflow
-    only = "pl" if options.quick else options.problem
+    only = "pl" if given.quick else given.problem
     problems = {only: PROBLEMS[only]} if only else PROBLEMS
-    tally = Tally()
-    print(f"{AGENTS} agents, at most {LIMIT} iterations, seed 0.\n")
-    print(
-        "| problem (target of P) | graph | algorithm | compressor | auto | best of grid | ratio |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    rows, violations = [], 0
     for label, (problem, target) in problems.items():
-        graphs = GRAPHS if options.full else SOME_GRAPHS.get(label, GRAPHS[:1])
-        if options.graph:
-            graphs = (options.graph,)
-        for graph in graphs[:1] if options.quick else graphs:
-            for name, compressors in PAIRS:
-                if label in FLAT and name not in FLAT_PAIRS and not options.full:
-                    continue
-                for title, compressor in compressors.items():
-                    k, P, outside, found = attempt(
-                        problem, graph, {"name": name}, compressor, target, LIMIT
-                    )
-                    tally.rows += 1
-                    tally.converged += k is not None
-                    tally.violations += outside
-                    best = None
-                    if not (options.quick or options.no_grid):
-                        best = best_of_grid(problem, graph, found, compressor, target, LIMIT, k)
-                    auto = f"{k}" if k is not None else f"not reached, P = {P:.0e}"
-                    auto += f", {outside} outside the ball" if outside else ""
-                    ratio = f"{k / best:.1f}" if k and best else "-"
-                    print(
-                        f"| {label} ({target:g}) | {graph} | {name} | {title} | {auto} "
-                        f"| {best or '-'} | {ratio} |",
-                        flush=True,
-                    )
-    print(
-        f"\n{tally.converged} of {tally.rows} reach the target; "
-        f"{tally.violations} arguments were outside the unit ball."
-    )
-    return 0
+        graphs = GRAPHS if given.full else SOME_GRAPHS.get(label, GRAPHS[:1])
+        if given.graph:
+            graphs = (given.graph,)
+        for graph in graphs[:1] if given.quick else graphs:
+            for name, title, compressor in pairs_of(label, given.full):
+                k, P, outside, found = attempt(
+                    problem, graph, {"name": name}, compressor, target, LIMIT
+                )
+                violations += outside
+                best = None
+                if not (given.quick or given.no_grid):
+                    best = best_of_grid(problem, graph, found, compressor, target, LIMIT, k)
+                auto = f"{k}" if k is not None else f"not reached, P = {P:.0e}"
+                auto += f", {outside} outside the ball" if outside else ""
+                rows.append(
+                    {"problem": f"{label} ({target:g})", "graph": graph, "algorithm": name,
+                     "compressor": title, "auto": auto, "best": best, "reached": k is not None,
+                     "ratio": k / best if k and best else None}
+                )  # fmt: skip
+                print(f"{label}, {graph}, {name}, {title}: {auto}", file=sys.stderr)
+    reached = sum(row["reached"] for row in rows)
+    note = f"{reached} of {len(rows)} reach the target; {violations} arguments were outside the unit ball."
+    show(f"{AGENTS} agents, at most {LIMIT} iterations, seed 0.", COLUMNS, rows, [note])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -20,8 +20,6 @@ Problems and steps are those of the suites zoom_pl and zoom_logistic (docs/zoomi
 seeds 1 to 5 of iterations, bytes per agent with a broadcast counted once, and over all copies.
 """
 
-import argparse
-import sys
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -29,6 +27,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from shared import EXPERIMENTS, options, show
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.hosted import Hosted
@@ -39,10 +38,10 @@ from distopt.core.streams import Stream
 from distopt.engine.driver import iterate
 from distopt.problems.problem import Problem
 from distopt.problems.topology import Links, Topology
+from distopt.studies.results import Column, write_count
 from distopt.studies.suite import load_suite
 from distopt.transport.local import LocalTransport
 
-EXPERIMENTS = Path(__file__).parent.parent / "launch" / "experiments"
 SUITES = {"PL, ring of 10, d = 50": "zoom_pl", "logistic, 20 agents, d = 50": "zoom_logistic"}
 METHODS = {
     "edges": ("gt", "exact diffusion", "lead norm_sign, late", "zed, late", "zed, lost"),
@@ -211,52 +210,59 @@ def best_factor(case, way, failing):
     return min(FACTORS, key=effort)
 
 
-def cell(runs, accuracy, factor):
+def summary(runs, accuracy, factor, p):
+    """Return medians of one method at one p, by the keys of `columns`."""
     reached = [found[accuracy] for found in runs if accuracy in found]
     if not reached:
-        return "-"
+        return {}
     k, once, copies = (median(column) for column in zip(*reached, strict=True))
-    text = f"{k:.0f}, {once:.0f} / {copies:.0f} B"
-    text += f", eta x {factor:g}" if factor != 1 else ""
-    return text + (f" ({len(reached)} of {len(runs)})" if len(reached) < len(runs) else "")
+    values = {
+        "k": k, "once": once, "copies": copies,
+        "slower": f"eta x {factor:g}" if factor != 1 else "",
+        "some": f"({len(reached)} of {len(runs)})" if len(reached) < len(runs) else "",
+    }  # fmt: skip
+    return {f"{name}_{p:g}": value for name, value in values.items()}
+
+
+def columns(probabilities):
+    """Make the columns: iterations, bytes, bytes of all copies at every p."""
+    made = [Column("what", "fail"), Column("method", "method")]
+    for p in probabilities:
+        marks = {f"slower_{p:g}": "{}, {}", f"some_{p:g}": "{} {}"}
+        made += [
+            Column(f"k_{p:g}", f"p = {p:g}", write=write_count),
+            Column(f"once_{p:g}", "", write=write_count, join=", "),
+            Column(f"copies_{p:g}", "", "B", "", lambda n: f"{n:.0f} B", join=" / ", marks=marks),
+        ]
+    return made
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--restless", action="store_true", help="agents without an edge go on alone"
-    )
-    parser.add_argument("--burst", type=int, default=1, help="iterations for which a draw holds")
-    parser.add_argument(
-        "--quick", action="store_true", help="one problem, p and seed: that it runs"
-    )
-    options = parser.parse_args()
+    given = options(
+        __doc__, "restless",
+        burst={"type": int, "default": 1, "help": "iterations for which a draw holds"},
+    )  # fmt: skip
     warnings.simplefilter("ignore")  # runs that diverge overflow
-    seeds = SEEDS[:1] if options.quick else SEEDS
-    probabilities = (0.7,) if options.quick else PROBABILITIES
-    for title, suite in list(SUITES.items())[: 1 if options.quick else None]:
+    seeds = SEEDS[:1] if given.quick else SEEDS
+    probabilities = (0.7,) if given.quick else PROBABILITIES
+    for title, suite in list(SUITES.items())[: 1 if given.quick else None]:
         cases = load_suite(EXPERIMENTS / f"{suite}.toml", [], Path("unused")).cases
         cases = {case.label: case for case in reversed(cases)}
         rows = {accuracy: [] for accuracy in ACCURACIES}
-        for what, methods in METHODS.items():
-            for method in methods:
-                label, _, way = method.partition(", ")
-                told = dict.fromkeys(ACCURACIES, f"| {what} | {method} |")
-                for p in probabilities:
-                    failing = Failing(what, p, options.burst, options.restless)
-                    factor = 1.0 if options.quick else best_factor(cases[label], way, failing)
-                    runs = [run(cases[label], seed, way, failing, factor) for seed in seeds]
-                    for accuracy in ACCURACIES:
-                        told[accuracy] += f" {cell(runs, accuracy, factor)} |"
+        for what, method in ((w, m) for w, methods in METHODS.items() for m in methods):
+            label, _, way = method.partition(", ")
+            told = {accuracy: {"what": what, "method": method} for accuracy in ACCURACIES}
+            for p in probabilities:
+                failing = Failing(what, p, given.burst, given.restless)
+                factor = 1.0 if given.quick else best_factor(cases[label], way, failing)
+                runs = [run(cases[label], seed, way, failing, factor) for seed in seeds]
                 for accuracy in ACCURACIES:
-                    rows[accuracy].append(told[accuracy])
+                    told[accuracy] |= summary(runs, accuracy, factor, p)
+            for accuracy in ACCURACIES:
+                rows[accuracy].append(told[accuracy])
         for accuracy in ACCURACIES:
-            print(f"\n{title}, to P <= {accuracy:g}\n")
-            print(f"| fail | method | {' | '.join(f'p = {p:g}' for p in probabilities)} |")
-            print("|---|---|" + "---|" * len(probabilities))
-            print("\n".join(rows[accuracy]), flush=True)
-    return 0
+            show(f"{title}, to P <= {accuracy:g}", columns(probabilities), rows[accuracy])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

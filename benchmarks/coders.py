@@ -9,19 +9,19 @@ the codes as bytes. Every round runs np.copyto of d int8 and then every coder, s
 machine; medians over the rounds, of processor time (one thread). The coders have seen earlier messages.
 """
 
-import argparse
 import zlib
 from statistics import median
 from time import thread_time
 
 import numpy as np
-from compressors import machine
+from shared import machine_line, options, show
 
 from distopt.compressors.coders.bits import flush_bits
 from distopt.compressors.coders.entropy import FastCoder, RangeCoder
 from distopt.compressors.coders.gamma import MAX_BITS, read_gamma, write_gamma
 from distopt.core.randomness import make_key, uniform
 from distopt.core.workspace import Workspace
+from distopt.studies.results import Column, write_count
 
 LARGE = 0.003  # of the codes are beyond +-1
 
@@ -105,7 +105,7 @@ def entropy(p):
 
 
 def compare(nonzero, habits, d, rounds):
-    """Print one line per coder."""
+    """Print the table of one kind of codes."""
     codes, source, target = np.zeros(d, np.int8), np.zeros(d, np.int8), np.zeros(d, np.int8)
     rows, work = {name: make() for name, make in ROWS.items()}, Workspace()
     states = {name: (c.new_state(d), c.new_state(d)) for name, c in rows.items()}
@@ -128,27 +128,31 @@ def compare(nonzero, habits, d, rounds):
                 times[name][0].append(middle - began)
                 times[name][1].append(ended - middle)
                 sizes[name].append(nbytes / ideal)
-    kind = "with habits" if habits else "independent"
-    print(f"\n{100 * nonzero:.0f} % not zero, {kind}: entropy {8 * ideal / d:.4f} bits a code")
-    print(
-        f"{'':16s}{'bytes/entropy':>14s}{'encode M/s':>12s}{'copies':>8s}{'decode M/s':>12s}{'copies':>8s}"
-    )
-    copy = median(copies)
+    kind, copy = "with habits" if habits else "independent", median(copies)
+    found = []
     for name in rows:
         encode, decode = (median(kept) for kept in times[name])
-        print(
-            f"{name:16s}{median(sizes[name]):14.4f}{d / encode / 1e6:12.0f}{encode / copy:8.0f}"
-            f"{d / decode / 1e6:12.0f}{decode / copy:8.0f}"
-        )
+        found.append(
+            {"coder": name, "bytes": median(sizes[name]), "encode": d / encode / 1e6,
+             "encode_copies": encode / copy, "decode": d / decode / 1e6, "decode_copies": decode / copy}
+        )  # fmt: skip
+    title = f"{100 * nonzero:.0f} % not zero, {kind}: entropy {8 * ideal / d:.4f} bits a code"
+    show(title, COLUMNS, found)
+
+
+COLUMNS = [
+    Column("coder", ""),
+    Column("bytes", "bytes / entropy", write="{:.4f}".format),
+    Column("encode", "encode, M/s", write=write_count),
+    Column("encode_copies", "in copies", write=write_count),
+    Column("decode", "decode, M/s", write=write_count),
+    Column("decode_copies", "in copies", write=write_count),
+]
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="only show that it runs")
-    quick = parser.parse_args().quick
-    print(machine())
+    quick = options(__doc__).quick
+    print(machine_line())
     for habits in (False, True):
         for nonzero in (0.3,) if quick else (0.05, 0.3, 0.6):
             compare(nonzero, habits, 20_000 if quick else 1 << 20, 3 if quick else 9)

@@ -8,15 +8,11 @@ are ratios to that copy. The second table is the cost of one call at d = 100, wh
 numba is most of it.
 """
 
-import argparse
-import os
-import platform
-from pathlib import Path
 from statistics import median
 from time import thread_time
 
-import numba
 import numpy as np
+from shared import machine_line, options, show
 
 from distopt.compressors.base import Relative, compress
 from distopt.compressors.cast import Cast
@@ -32,6 +28,7 @@ from distopt.compressors.unbiased_rand_k import UnbiasedRandK
 from distopt.compressors.uniform import Uniform
 from distopt.core.randomness import make_key, normal
 from distopt.core.workspace import Workspace
+from distopt.studies.results import Column
 
 ROWS = {
     "identity": Identity(),
@@ -65,18 +62,6 @@ def seconds(calls, function, *arguments):
     return (thread_time() - began) / calls
 
 
-def machine():
-    """Describe processor and versions in one line."""
-    model = platform.processor()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.split(": ")[1] for line in lines if "model name" in line), model)
-    return (
-        f"{model}, {os.cpu_count()} cores, {platform.system()}; Python {platform.python_version()}, "
-        f"numpy {np.__version__}, numba {numba.__version__}"
-    )
-
-
 def exchanges(d):
     """Prepare every row for vectors of size d: its bytes, and its calls of encode and decode_add."""
     x, key = normal(make_key(0, 0, 0), d), make_key(1, 0, 0)
@@ -95,7 +80,7 @@ def exchanges(d):
 
 
 def compare(d, rounds, calls):
-    """Print one line per row: medians over the rounds of `calls` calls each, and ratios to a copy."""
+    """Print the table: medians over the rounds of `calls` calls each, and ratios to a copy."""
     source, target = normal(make_key(0, 0, 0), d), np.zeros(d)
     rows = list(exchanges(d))
     copies, times = [], {name: ([], []) for name, *_ in rows}
@@ -104,26 +89,33 @@ def compare(d, rounds, calls):
         for name, _, encode, decode in rows:
             for kept, call in zip(times[name], (encode, decode), strict=True):
                 kept.append(seconds(calls, *call))
-    copy = median(copies)
-    unit, scale = ("ms", 1e3) if copy > 1e-5 else ("us", 1e6)
-    print(f"\nd = {d}; np.copyto of {8 * d} bytes: {scale * copy:.2f} {unit}")
-    print(
-        f"{'':36s}{'bits/coord':>11s}{'encode ' + unit:>11s}{'x':>6s}{'decode ' + unit:>11s}{'x':>6s}"
-    )
+    copy, found = median(copies), []
     for name, nbytes, *_ in rows:
         encode, decode = (median(kept) for kept in times[name])
-        print(
-            f"{name:36s}{8 * nbytes / d:11.3f}{scale * encode:11.2f}{encode / copy:6.1f}"
-            f"{scale * decode:11.2f}{decode / copy:6.1f}"
-        )
+        found.append(
+            {"compressor": name, "bits": 8 * nbytes / d, "encode": encode, "decode": decode,
+             "encode_copies": encode / copy, "decode_copies": decode / copy}
+        )  # fmt: skip
+    show(f"d = {d}; np.copyto of {8 * d} bytes: {1e6 * copy:.2f} us", COLUMNS, found)
+
+
+def write_time(span):
+    """Write milliseconds, or microseconds where it is only a few."""
+    return f"{1e3 * span:.2f} ms" if span >= 2e-5 else f"{1e6 * span:.2f} us"
+
+
+COLUMNS = [
+    Column("compressor", ""),
+    Column("bits", "bits a coordinate"),
+    Column("encode", "encode", "s", write=write_time),
+    Column("encode_copies", "in copies", write="{:.1f}".format),
+    Column("decode", "decode", "s", write=write_time),
+    Column("decode_copies", "in copies", write="{:.1f}".format),
+]
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="only show that it runs")
-    quick = parser.parse_args().quick
-    print(machine())
+    quick = options(__doc__).quick
+    print(machine_line())
     compare(d=20_000 if quick else 1_000_000, rounds=3 if quick else 41, calls=1)
     compare(d=100, rounds=3 if quick else 15, calls=10 if quick else 300)

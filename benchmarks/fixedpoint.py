@@ -13,20 +13,17 @@ Every round runs all rows, so that all see the same machine; printed are medians
 processor time, ratios of these, and the best ratio of any round (which a busy machine hides).
 """
 
-import argparse
 import importlib
-import os
-import platform
-from pathlib import Path
 from statistics import median
 from time import thread_time
 
-import numba
 import numpy as np
+from shared import machine_line, options, show
 from threadpoolctl import threadpool_limits
 
 from distopt.core.workspace import Workspace
 from distopt.fixedpoint import Format, Rounding, encode, matvec, rounding_key
+from distopt.studies.results import Column
 
 Q = Format(3, 5)
 MODES = {
@@ -36,17 +33,6 @@ MODES = {
     "signed_SR_eps, eps = 0.1": Rounding("signed_SR_eps", eps=0.1),
 }
 TARGETS = {"SR": 0.5, "SR_eps, eps = 0.1": 0.4}  # of the copy, in memory
-
-
-def machine():
-    model = platform.processor()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.split(": ")[1] for line in lines if "model name" in line), model)
-    return (
-        f"{model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; Python "
-        f"{platform.python_version()}, numpy {np.__version__}, numba {numba.__version__}"
-    )
 
 
 def seconds(function, calls=1):
@@ -67,15 +53,22 @@ def interleaved(rows, rounds, calls=1):
     return times
 
 
-def show(times, reference, size, unit, targets=None):
-    base = times[reference]
+def tabulate(title, times, reference, size, unit, targets=None):
+    rows = []
     for name, spent in times.items():
-        ratios = sorted(b / s for b, s in zip(base, spent, strict=True))
-        target = f"   target {targets[name]}" if targets and name in targets else ""
-        print(
-            f"  {name:28s} {median(spent) / size * 1e9:8.3f} ns/{unit}   x {median(ratios):6.3f}"
-            f"   (best round {ratios[-1]:.3f}){target}"
-        )
+        ratios = sorted(b / s for b, s in zip(times[reference], spent, strict=True))
+        rows.append(
+            {"row": name, "ns": median(spent) / size * 1e9, "ratio": median(ratios),
+             "best": ratios[-1], "target": (targets or {}).get(name)}
+        )  # fmt: skip
+    columns = [
+        Column("row", ""),
+        Column("ns", f"ns/{unit}", write="{:.3f}".format),
+        Column("ratio", f"of {reference}", write="{:.3f}".format),
+        Column("best", "best round", write="{:.3f}".format),
+        Column("target", "target"),
+    ]
+    show(title, columns, rows)
 
 
 def values(size):
@@ -83,7 +76,7 @@ def values(size):
     return np.clip(x, -3.9, 3.9, out=x)
 
 
-def rounding(size, rounds, calls, check=True):
+def rounding(title, size, rounds, calls):
     """float64 -> 8 bits against a copy of the same bytes."""
     x, v, out = values(size), np.ones(size), np.ones(size, Q.dtype)
     source = np.random.default_rng(1).integers(0, 2**63, size * 9 // 16)
@@ -91,18 +84,17 @@ def rounding(size, rounds, calls, check=True):
     key, work = rounding_key(0, 0), Workspace()
     rows = {"np.copyto, 9 bytes a value": lambda: np.copyto(target, source)}
     for name, mode in MODES.items():
-        if check:
-            codes = encode(x, Q, mode, key, v=v, out=out, checked=True).codes
-            error = codes[:1_000_000] * Q.unit - x[:1_000_000]
-            assert np.abs(error).max() <= Q.unit
+        codes = encode(x, Q, mode, key, v=v, out=out, checked=True).codes
+        assert np.abs(codes[:1_000_000] * Q.unit - x[:1_000_000]).max() <= Q.unit
         rows[name] = lambda mode=mode: encode(
             x, Q, mode, key, v=v, out=out, checked=True, work=work
         )
     rows["SR, finiteness seen first"] = lambda: encode(x, Q, MODES["SR"], key, out=out, work=work)
-    show(interleaved(rows, rounds, calls), "np.copyto, 9 bytes a value", size, "value", TARGETS)
+    times = interleaved(rows, rounds, calls)
+    tabulate(title, times, "np.copyto, 9 bytes a value", size, "value", TARGETS)
 
 
-def products(shape, rounds, calls):
+def products(title, shape, rounds, calls):
     """int8 x int8 -> int64 against float32."""
     generator = np.random.default_rng(0)
     a = generator.integers(-128, 128, shape).astype(np.int8)
@@ -116,7 +108,8 @@ def products(shape, rounds, calls):
         "int8 x int16": lambda: matvec(a, wide, out),
     }
     with threadpool_limits(1):
-        show(interleaved(rows, rounds, calls), "numpy float32", a.size, "product")
+        times = interleaved(rows, rounds, calls)
+    tabulate(title, times, "numpy float32", a.size, "product")
 
 
 def qtorch(x):
@@ -140,7 +133,7 @@ def apytypes(x):
     return lambda: wide.cast(int_bits=3, frac_bits=5, quantization=mode, overflow=saturate)
 
 
-def rivals(size, rounds):
+def rivals(title, size, rounds):
     """SR to Q3.5 by other packages."""
     x, out, key, work = values(size), np.ones(size, Q.dtype), rounding_key(0, 0), Workspace()
     generator = np.random.default_rng(0)
@@ -157,28 +150,20 @@ def rivals(size, rounds):
             rows[make.__name__] = make(x)
         except ImportError as error:
             print(f"  {make.__name__} is not installed ({error.name}): skipped")
-    show(interleaved(rows, rounds), "distopt SR", size, "value")
+    tabulate(title, interleaved(rows, rounds), "distopt SR", size, "value")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="small arrays: only shows that it runs"
-    )
-    parser.add_argument("--rounds", type=int, default=9)
-    arguments = parser.parse_args()
-    rounds = 3 if arguments.quick else arguments.rounds
-    print(machine())
-    print("\nfloat64 to Q3.5, in cache (16384 values)")
-    rounding(16_384, rounds, calls=20)
-    big = 1_000_000 if arguments.quick else 60_000_000
-    print(f"\nfloat64 to Q3.5, in memory ({big * 9 / 1e6:.0f} MB)")
-    rounding(big, rounds, calls=1)
-    shape = (2_000, 784) if arguments.quick else (100_000, 4_096)
-    print(f"\nmatrix-vector product, {shape[0]} x {shape[1]}")
-    products(shape, rounds, calls=1)
-    print("\nstochastic rounding to Q3.5 by others")
-    rivals(200_000 if arguments.quick else 10_000_000, 3)
+    given = options(__doc__, rounds={"type": int, "default": 9})
+    rounds = 3 if given.quick else given.rounds
+    print(machine_line())
+    rounding("float64 to Q3.5, in cache (16384 values)", 16_384, rounds, calls=20)
+    big = 1_000_000 if given.quick else 60_000_000
+    rounding(f"float64 to Q3.5, in memory ({big * 9 / 1e6:.0f} MB)", big, rounds, calls=1)
+    shape = (2_000, 784) if given.quick else (100_000, 4_096)
+    products(f"matrix-vector product, {shape[0]} x {shape[1]}", shape, rounds, calls=1)
+    size = 200_000 if given.quick else 10_000_000
+    rivals("stochastic rounding to Q3.5 by others", size, 3)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,15 @@ The invariant mean y = mean g holds exactly in exact arithmetic, for every compr
 rounding leaves of it is relative to the largest local gradient, as in the record (series invariant).
 """
 
-import argparse
 import sys
 from pathlib import Path
 
+from shared import options, show
+
 from distopt.config.build import make_config
+from distopt.core import units
 from distopt.engine.run import run
+from distopt.studies.results import Column
 
 BOUND = 1e-12
 
@@ -38,23 +41,22 @@ def worst(memory, iterations):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--iterations", type=int, default=60_000)
-    parser.add_argument("--quick", action="store_true", help="2,000 iterations")
-    options = parser.parse_args()
-    iterations = 2000 if options.quick else options.iterations
-    print(f"pl, ring of 10, d = 20, cgt1, quantize 2 bits dithered, {iterations} iterations")
-    print("| memory | largest invariant | at the end | P at the end |\n|---|---|---|---|")
-    reached = {}
+    given = options(__doc__, iterations={"type": int, "default": 60_000})
+    iterations = 2000 if given.quick else given.iterations
+    rows = []
     for memory in ("replicas", "sum"):
-        reached[memory], last = worst(memory, iterations)
-        print(
-            f"| {memory} | {reached[memory]:.1e} | {last['invariant']:.1e} "
-            f"| {last['stationarity']:.1e} |",
-            flush=True,
-        )
-    met = reached["replicas"] <= BOUND
-    print(f"replicas <= {BOUND:g}: {'yes' if met else 'NO'}")
+        largest, last = worst(memory, iterations)
+        end, P = last["invariant"], last["stationarity"]
+        rows.append({"memory": memory, "largest": largest, "end": end, "P": P})
+    columns = [
+        Column("memory", "memory"),
+        Column("largest", "largest", write=units.small),
+        Column("end", "at the end", write=units.small),
+        Column("P", "P at the end", write=units.small),
+    ]
+    met = rows[0]["largest"] <= BOUND
+    title = f"pl, ring of 10, d = 20, cgt1, quantize 2 bits dithered, {iterations} iterations"
+    show(title, columns, rows, [f"replicas <= {BOUND:g}: {'yes' if met else 'NO'}"])
     return 0 if met else 1
 
 

@@ -12,22 +12,17 @@ Then iterations a second of `simulate` with 100 agents, d = 100. What is timed i
 ranks' models must equal those of a simulated run, to the bit.
 """
 
-import argparse
-import os
-import platform
-import sys
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from time import perf_counter, sleep
+from time import perf_counter
 
 import numpy as np
+from shared import become_rank, leave, machine_line, show
 
 from distopt.config.build import make_config
-from distopt.core.rank import this_rank
 from distopt.engine.processes import open_transport
 from distopt.engine.setup import prepare
-from distopt.mpirun.launcher import find_mpirun
+from distopt.studies.results import Column
 
 RANKS = 4
 TARGETS = {100: 0.25, 1_000_000: 120.0}  # ms an iteration
@@ -180,53 +175,44 @@ def simulated(rounds):
 
 def verdict(value, bound, smaller=True):
     good = value <= bound if smaller else value >= bound
-    return f"target {bound:g}: {'reached' if good else 'MISSED'}"
-
-
-def become_rank(program, about):
-    """Read the command line, and start this program over under mpirun; in a rank return --short."""
-    parser = argparse.ArgumentParser(description=about.splitlines()[0])
-    parser.add_argument("--short", action="store_true", help="only show that it runs")
-    short = parser.parse_args().short
-    if this_rank() is None:
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ.setdefault(name, "1")
-        line = find_mpirun().start(RANKS, [sys.executable, program, *["--short"] * short])
-        os.execvp(line[0], line)
-    return short
-
-
-def leave(comm):
-    """Wait for the other ranks asleep: a busy barrier would take rank 0's core."""
-    done = comm.Ibarrier()
-    while not done.Test():
-        sleep(0.01)
+    return f"{bound:g}: {'reached' if good else 'MISSED'}"
 
 
 def main():
-    short = become_rank(__file__, __doc__)
+    short = become_rank(__file__, __doc__, RANKS)
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD
-    rounds = 1 if short else ROUNDS
-    tell = print if comm.rank == 0 else lambda *_, **__: None
-    library = MPI.Get_library_version().split(",")[0].splitlines()[0]
-    tell(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {library}; Python "
-         f"{platform.python_version()}, numpy {version('numpy')}, numba {version('numba')}")  # fmt: skip
-    tell("ms per iteration, 4 ranks, ring, cgt1, quantize 4 bits; medians of "
-         f"{rounds} interleaved rounds")  # fmt: skip
-    tell(f"{'d':>9} {'bytes':>9} {'distopt':>9} {'gradient':>9} {'compress':>9} {'exchange':>9} "
-         f"{'numpy':>9} {'limit':>9} {'/limit':>7}")  # fmt: skip
+    rounds, rows = 1 if short else ROUNDS, []
     for d in list(BLOCKS)[: 2 if short else 3]:
         nbytes, ms, phases = measure(comm, d, rounds)
-        numbers = [ms["distopt"], *phases, ms["numpy"], ms["limit"]]
-        target = verdict(ms["distopt"], TARGETS[d]) if d in TARGETS else ""
-        tell(f"{d:>9} {nbytes:>9} " + " ".join(f"{n:9.4f}" for n in numbers)
-             + f" {ms['distopt'] / ms['limit']:7.1f}  {target}", flush=True)  # fmt: skip
+        gradient, compression, exchange = phases
+        rows.append(
+            ms | {"d": d, "bytes": nbytes, "gradient": gradient, "compression": compression,
+                  "exchange": exchange, "to_limit": ms["distopt"] / ms["limit"],
+                  "target": verdict(ms["distopt"], TARGETS[d]) if d in TARGETS else ""}
+        )  # fmt: skip
     if comm.rank == 0:
+        parts = ("distopt", "gradient", "compression", "exchange", "numpy", "limit")
+        columns = [
+            Column("d", "d", write="{:,}".format),
+            Column("bytes", "bytes", "B"),
+            *(Column(part, part, "", "ms", "{:.4f}".format) for part in parts),
+            Column("to_limit", "/ limit", write="{:.1f}".format),
+            Column("target", "target, ms"),
+        ]
+        library = MPI.Get_library_version().split(",")[0].splitlines()[0]
+        print(f"{machine_line()}; {library}")
+        title = (
+            "ms per iteration, 4 ranks, ring, cgt1, quantize 4 bits; medians of "
+            f"{rounds} interleaved rounds"
+        )
         rate = simulated(rounds)
-        tell(f"simulate, 100 agents, d = 100: {rate:.0f} iterations/s  "
-             f"{verdict(rate, SIMULATED, smaller=False)}")  # fmt: skip
+        note = (
+            f"simulate, 100 agents, d = 100: {rate:.0f} iterations/s "
+            f"({verdict(rate, SIMULATED, smaller=False)})"
+        )
+        show(title, columns, rows, [note])
     leave(comm)
 
 

@@ -8,14 +8,14 @@ Every figure in a table is the length of what was handed to the transport; nothi
 formula. Seeds are the suites' own; the parameters were tuned on others (benchmarks/tune.py).
 """
 
-import argparse
 import json
-import platform
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from shared import EXPERIMENTS, ROOT, machine_line, markdown, options, write_section
+
+from distopt.studies.results import Column, write_count
+
 SUITES = ("pl", "logistic", "logistic_bc", "demo")
 
 # Limits that were set for the PL suite before anything was measured: share of gt's bytes to 1e-10.
@@ -29,7 +29,7 @@ LIMITS = {
 }
 
 
-def compare(suite: str, reuse: bool, settings: list[str]) -> dict:
+def compare(suite, reuse, settings):
     """Run one suite by the command line, all agents in one process; return its comparison.json."""
     out = ROOT / "runs" / f"results-{suite}"
     command = [
@@ -44,85 +44,92 @@ def compare(suite: str, reuse: bool, settings: list[str]) -> dict:
     ]
     command += ["--reuse"] if reuse else ["--overwrite"]
     command += [part for s in settings for part in ("--set", s)]
-    command.append(str(ROOT / "launch" / "experiments" / f"{suite}.toml"))
-    subprocess.run(command, check=True)
+    subprocess.run([*command, str(EXPERIMENTS / f"{suite}.toml")], check=True)
     return json.loads((out / "comparison.json").read_text())
 
 
-def table(comparison: dict) -> list[str]:
-    """Write one comparison as a Markdown table."""
-    accuracies = comparison["accuracies"]
-    lines = [
-        "| variant | converged | "
-        + " | ".join(
-            f"to {a:g}: iterations, bytes, of gt, of best uncompressed" for a in accuracies
-        )
-        + " | bits a coordinate | ball violations |",
-        "|---" * (len(accuracies) + 4) + "|",
-    ]
-    for variant in comparison["variants"]:
-        cells = [variant["variant"], variant["converged"] or variant["status"]]
-        cells += [cell(at) for at in variant["accuracies"]]
-        bits = variant["bits_per_coordinate"]
-        cells += [f"{bits:.3g}" if bits else "-", str(variant["ball_violations"])]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+def variant_columns(comparison):
+    """Make the columns of variants and of what they needed to each accuracy."""
+    columns = [Column("variant", "variant"), Column("converged", "converged")]
+    for a in comparison["accuracies"]:
+        title, some = f"to {a:g}", {f"some_{a:g}": "{} ({})"}
+        columns += [
+            Column(f"iterations_{a:g}", "iterations", "", "", write_count, title),
+            Column(f"bytes_{a:g}", "bytes", "B", "", lambda n: f"{n:.0f} B", title, join=", "),
+            Column(f"of_gt_{a:g}", "of gt", "%", "", percent, title, ", "),
+            Column(f"of_best_{a:g}", "of best uncompressed", "%", "", percent, title, ", ", some),
+        ]
+    return columns
 
 
-def cell(at: dict) -> str:
-    """Write what one accuracy took: iterations, bytes, share of gt, of the best uncompressed."""
-    if not at["reached"]:
-        return "not reached"
-    some = "" if at["reached"] == at["runs"] else f" ({at['reached']} of {at['runs']})"
-    return (
-        f"{at['iterations']:.0f}, {at['bytes_per_agent']:.0f} B, {percent(at['to_baseline'])}, "
-        f"{percent(at['to_uncompressed'])}{some}"
-    )
+def variant_row(variant):
+    """Take the values of a variant by the keys of `variant_columns`."""
+    row = variant | {"converged": variant["converged"] or variant["status"]}
+    for at in variant["accuracies"]:
+        a = f"{at['accuracy']:g}"
+        row |= {
+            f"iterations_{a}": at["iterations"],
+            f"bytes_{a}": at["bytes_per_agent"],
+            f"of_gt_{a}": at["to_baseline"],
+            f"of_best_{a}": at["to_uncompressed"],
+            f"some_{a}": f"{at['reached']} of {at['runs']}" * (at["reached"] < at["runs"]),
+        }
+    return row
 
 
-def percent(share: float | None) -> str:
+def percent(share):
     """Write a share as a percentage."""
-    return "-" if share is None else f"{100 * share:.3g} %"
+    return f"{100 * share:.3g} %"
 
 
-def check_limits(comparison: dict) -> list[str]:
-    """Hold the PL suite against the limits."""
-    lines = [
-        "| variant | limit, share of gt | measured | every seed converged |",
-        "|---|---|---|---|",
+def table(comparison):
+    """Write one comparison."""
+    columns = [
+        *variant_columns(comparison),
+        Column("bits_per_coordinate", "bits a coordinate"),
+        Column("ball_violations", "ball violations"),
     ]
-    found = {v["variant"]: v for v in comparison["variants"]}
-    for label, limit in LIMITS.items():
-        if label not in found:
-            lines.append(f"| {label} | {percent(limit)} | not in the suite | |")
-            continue
-        at = found[label]["accuracies"][-1]
-        every = "yes" if at["reached"] == at["runs"] else f"{at['reached']} of {at['runs']}"
-        lines.append(f"| {label} | {percent(limit)} | {percent(at['to_baseline'])} | {every} |")
-    return lines
+    return markdown(columns, map(variant_row, comparison["variants"]))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--reuse", action="store_true")
-    parser.add_argument("--quick", action="store_true")
-    options = parser.parse_args()
-    settings = ["run.stop.stationarity=1e-4"] if options.quick else []
+def limits_table(comparison):
+    """Hold the PL suite against the limits."""
+    columns = [
+        Column("variant", "variant"),
+        Column("limit", "limit, share of gt", write=percent),
+        Column("share", "measured", write=percent),
+        Column("every", "every seed converged"),
+    ]
+    found = {v["variant"]: v["accuracies"][-1] for v in comparison["variants"]}
+    rows = [
+        {
+            "variant": label,
+            "limit": limit,
+            "share": found[label]["to_baseline"],
+            "every": "yes"
+            if found[label]["reached"] == found[label]["runs"]
+            else f"{found[label]['reached']} of {found[label]['runs']}",
+        }
+        for label, limit in LIMITS.items()
+    ]
+    return markdown(columns, rows)
+
+
+def main():
+    given = options(__doc__, "reuse")
+    settings = ["run.stop.stationarity=1e-4"] if given.quick else []
     sections = []
-    for suite in SUITES[:1] if options.quick else SUITES:
-        comparison = compare(suite, options.reuse, settings)
+    for suite in SUITES[:1] if given.quick else SUITES:
+        comparison = compare(suite, given.reuse, settings)
         sections += [f"### {comparison['title']}", "", f"`launch/experiments/{suite}.toml`", ""]
-        sections += [*table(comparison), ""]
+        sections += [table(comparison), ""]
         if suite == "pl":
             sections += ["Against the limits that were set beforehand, to 1e-10:", ""]
-            sections += [*check_limits(comparison), ""]
+            sections += [limits_table(comparison), ""]
     print("\n".join(sections))
-    print(f"Python {platform.python_version()}, {platform.machine()}.")
-    if options.quick:
-        return
-    page = ROOT / "docs" / "results.md"
-    head, mark, _ = page.read_text().partition("<!-- written by benchmarks/results.py -->\n")
-    page.write_text(head + mark + "\n" + "\n".join(sections))
+    print(machine_line())
+    if not given.quick:
+        write_section("results.md", "benchmarks/results.py", "\n".join(sections))
 
 
 if __name__ == "__main__":

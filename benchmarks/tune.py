@@ -13,18 +13,18 @@ Percentages are of the first row with the same target.
 
 import argparse
 import itertools
-import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
+from shared import EXPERIMENTS, show
 
 from distopt.config.build import make_config
 from distopt.core.errors import DistoptError
 from distopt.engine.run import run
+from distopt.studies.results import Column, write_count
 from distopt.studies.suite import load_suite
 
-EXPERIMENTS = Path(__file__).parent.parent / "launch" / "experiments"
 TUNING_SEEDS = (100, 101, 102)
 MORE_SEEDS = tuple(range(100, 110))  # of zed and zed1; five of them on networks
 DITHERED = {"dithered": True}
@@ -307,22 +307,27 @@ def check(suite, quick):
     base = found["gt"]
     uncompressed = ("gt", "gt atc", "exact diffusion")
     best = [min(r[1] for label in uncompressed if (r := found[label][i])) for i in range(len(base))]
-    print("| variant | converged | iterations | bytes | of gt | of the best uncompressed |")
-    print("|---|---|---|---|---|---|")
+    rows = []
     for label, results in found.items():
         reached = [i for i, r in enumerate(results) if r and base[i]]
-        if not reached:
-            print(f"| {label} | 0/{len(results)} | - | - | - | - |", flush=True)
-            continue
-        k = np.median([results[i][0] for i in reached])
-        b = np.median([results[i][1] for i in reached])
-        of_gt = 100 * np.median([results[i][1] / base[i][1] for i in reached])
-        of_best = 100 * np.median([results[i][1] / best[i] for i in reached])
-        print(
-            f"| {label} | {len(reached)}/{len(results)} | {k:.0f} | {b:.0f} | {of_gt:.2f} % "
-            f"| {of_best:.1f} % |",
-            flush=True,
-        )
+        row = {"variant": label, "converged": f"{len(reached)}/{len(results)}"}
+        if reached:
+            row |= {
+                "iterations": np.median([results[i][0] for i in reached]),
+                "bytes": np.median([results[i][1] for i in reached]),
+                "of_gt": np.median([results[i][1] / base[i][1] for i in reached]),
+                "of_best": np.median([results[i][1] / best[i] for i in reached]),
+            }
+        rows.append(row)
+    columns = [
+        Column("variant", "variant"),
+        Column("converged", "converged"),
+        Column("iterations", "iterations", write=write_count),
+        Column("bytes", "bytes", write=write_count),
+        Column("of_gt", "of gt", "%"),
+        Column("of_best", "of the best uncompressed", "%"),
+    ]
+    show(suite, columns, rows)
 
 
 def main():
@@ -337,8 +342,7 @@ def main():
         check(options.suite, options.quick)
     else:
         tune(options.suite, options.only, options.quick)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,13 +9,14 @@ Bytes are the lengths of what was handed to the transport. Seeds are the suites'
 tuned on others (benchmarks/tune.py).
 """
 
-import argparse
-import platform
 import sys
 from math import log2
 from statistics import median
 
-from results import ROOT, cell, compare, percent
+from results import compare, percent, variant_columns, variant_row
+from shared import ROOT, machine_line, markdown, options, write_section
+
+from distopt.studies.results import Column
 
 LIMITED = ("zoom_pl", "zoom_logistic", "zoom_breast_cancer")  # suites that limits were set for
 SUITES = (*LIMITED, "zoom_digits", "zoom_lista", "zoom_ffnn", "zoom_batch")
@@ -30,12 +31,12 @@ MARK = "<!-- written by benchmarks/zoom.py -->\n"
 
 
 def rate(variant, accuracies):
-    """Write bits a coordinate from the last accuracy but one to the last: spent and least.
+    """Return bits a coordinate from the last accuracy but one to the last: spent, least, their ratio.
 
     P is quadratic in the error, so an error that falls with P needs at least log2(P1 / P2) / 2 bits.
     """
     if len(accuracies) < 2:
-        return "-"
+        return {}
     least = log2(accuracies[-2] / accuracies[-1]) / 2
     found = []
     for run in variant["runs"]:
@@ -45,27 +46,23 @@ def rate(variant, accuracies):
         spent = 8 * (after["bytes_per_agent"] - before["bytes_per_agent"]) / variant["dimension"]
         found.append((spent, after["iterations"] - before["iterations"]))
     if not found:
-        return "-"
+        return {}
     spent, k = (median(values) for values in zip(*found, strict=True))
-    return f"{spent / k:.3g} / {least / k:.2g} = {spent / least:.3g}"
+    return {"spent": spent / k, "least": least / k, "ratio": spent / least}
 
 
 def table(comparison):
-    """Write one comparison as a Markdown table: iterations, bytes, of gt, of the best uncompressed."""
-    accuracies = comparison["accuracies"]
-    lines = [
-        "| variant | converged | "
-        + " | ".join(f"to {a:g}" for a in accuracies)
-        + " | P at the end | bits, of the limit |",
-        "|---" * (len(accuracies) + 4) + "|",
+    """Write one comparison."""
+    columns = [
+        *variant_columns(comparison),
+        Column("stationarity", "P at the end", write="{:.2g}".format),
+        Column("spent", "bits, of the limit"),
+        Column("least", "", write="{:.2g}".format, join=" / "),
+        Column("ratio", "", join=" = "),
     ]
-    for variant in comparison["variants"]:
-        cells = [variant["variant"], variant["converged"] or variant["status"]]
-        cells += [cell(at) for at in variant["accuracies"]]
-        end = variant["stationarity"]
-        cells += ["-" if end is None else f"{end:.2g}", rate(variant, accuracies)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+    accuracies = comparison["accuracies"]
+    rows = [variant_row(v) | rate(v, accuracies) for v in comparison["variants"]]
+    return markdown(columns, rows)
 
 
 def failures(comparison):
@@ -105,7 +102,7 @@ def section(suite, reuse, settings):
     """Run a suite and write its section of the page."""
     comparison = compare(suite, reuse, settings)
     lines = [f"### {comparison['title'].removeprefix('Zooming scales: ')}", ""]
-    lines += [f"`launch/experiments/{suite}.toml`", "", *table(comparison), ""]
+    lines += [f"`launch/experiments/{suite}.toml`", "", table(comparison), ""]
     if failed := failures(comparison):
         lines += ["Runs that failed:", "", *failed, ""]
     if suite in LIMITED and not settings:
@@ -122,23 +119,18 @@ def kept(text, suite):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--reuse", action="store_true")
-    parser.add_argument("--only", choices=SUITES, metavar="SUITE")
-    parser.add_argument("--quick", action="store_true")
-    options = parser.parse_args()
-    if options.quick:
-        print(section(SUITES[0], options.reuse, ["run.stop.stationarity=1e-4"]))
+    given = options(__doc__, "reuse", only={"choices": SUITES, "metavar": "SUITE"})
+    if given.quick:
+        print(section(SUITES[0], given.reuse, ["run.stop.stationarity=1e-4"]))
         return
-    page = ROOT / "docs" / "zooming.md"
-    head, mark, old = page.read_text().partition(MARK)
+    old = (ROOT / "docs" / "zooming.md").read_text().partition(MARK)[-1]
     sections = []
     for suite in SUITES:
-        new = options.only in (None, suite)
-        sections.append(section(suite, options.reuse, []) if new else kept(old, suite))
+        new = given.only in (None, suite)
+        sections.append(section(suite, given.reuse, []) if new else kept(old, suite))
     print("\n".join(sections))
-    print(f"Python {platform.python_version()}, {platform.machine()}.")
-    page.write_text(head + mark + "\n" + "\n".join(sections))
+    print(machine_line())
+    write_section("zooming.md", "benchmarks/zoom.py", "\n".join(sections))
 
 
 if __name__ == "__main__":

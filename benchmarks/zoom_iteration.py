@@ -8,17 +8,18 @@ block. The limit set beforehand: at d = 1,000,000 an iteration of zed takes at m
 exact_diffusion.
 """
 
-import os
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-from iteration import RANKS, Ours, become_rank, leave, milliseconds
+from iteration import RANKS, Ours, milliseconds
+from shared import become_rank, leave, machine_line, show
 
 from distopt.config.build import make_config
 from distopt.engine.processes import open_transport
 from distopt.engine.setup import prepare
+from distopt.studies.results import Column, write_count
 
 NAMES = ("exact_diffusion", "zed", "zed1")
 BLOCKS = {10_000: 50, 1_000_000: 4}  # iterations per round
@@ -63,25 +64,30 @@ def measure(comm, d, rounds):
 
 
 def main():
-    short = become_rank(__file__, __doc__)
+    short = become_rank(__file__, __doc__, RANKS)
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD
-    tell = print if comm.rank == 0 else lambda *_, **__: None
-    tell(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    tell("| d | algorithm | bytes | ms | gradient | compression | exchange | of exact_diffusion |")
-    tell("|---|---|---|---|---|---|---|---|")
+    rows, notes, parts = [], [], ("ms", "gradient", "compression", "exchange")
     for d in list(BLOCKS)[: 1 if short else None]:
         found = measure(comm, d, 1 if short else ROUNDS)
         base = found["exact_diffusion"][0]
         for name, (ms, nbytes, *phases) in found.items():
-            told = " | ".join(f"{n:.2f}" for n in (ms, *phases))
-            tell(f"| {d:,} | {name} | {nbytes:.0f} | {told} | {ms / base:.2f} |", flush=True)
+            times = dict(zip(parts, (ms, *phases), strict=True))
+            rows.append({"d": d, "name": name, "bytes": nbytes, "ratio": ms / base} | times)
         if d == 1_000_000:
             ratio = found["zed"][0] / base
-            tell(
-                f"\nzed at d = 1,000,000: limit {LIMIT:g}, {'reached' if ratio <= LIMIT else 'MISSED'}"
-            )
+            reached = "reached" if ratio <= LIMIT else "MISSED"
+            notes.append(f"zed at d = 1,000,000: limit {LIMIT:g}, {reached}")
+    if comm.rank == 0:
+        columns = [
+            Column("d", "d", write="{:,}".format),
+            Column("name", "algorithm"),
+            Column("bytes", "bytes", write=write_count),
+            *(Column(part, part, "", "ms", "{:.2f}".format) for part in parts),
+            Column("ratio", "of exact_diffusion", write="{:.2f}".format),
+        ]
+        show(machine_line(), columns, rows, notes)
     leave(comm)
 
 

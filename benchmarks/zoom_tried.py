@@ -7,13 +7,13 @@ Everything is the encoder's choice or a rule that both ends follow from the code
 what was handed to the transport.
 """
 
-import argparse
 import warnings
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import numpy as np
-from tune import EXPERIMENTS, PROBLEMS
+from shared import EXPERIMENTS, options, show
+from tune import PROBLEMS
 
 from distopt.compressors.coders.range_coder import CONTEXTS, ROW, STEP, context
 from distopt.compressors.zoom import CAP, HIGHEST, Zoom
@@ -22,6 +22,7 @@ from distopt.config.build import make_config
 from distopt.core.errors import DistoptError
 from distopt.core.parameters import Field, parameters
 from distopt.engine.run import run
+from distopt.studies.results import Column, write_count
 
 SEEDS = (100, 101, 102, 103, 104)
 ETA = {"zoom_pl": 0.016, "zoom_logistic": 2.5, "zoom_breast_cancer": 1.26}
@@ -134,23 +135,27 @@ def reach(suite, compressor, seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true")
-    options = parser.parse_args()
+    given = options(__doc__)
     warnings.simplefilter("ignore")  # diverging runs overflow
-    suites, seeds = (list(ETA)[:1], SEEDS[:1]) if options.quick else (list(ETA), SEEDS)
+    suites, seeds = (list(ETA)[:1], SEEDS[:1]) if given.quick else (list(ETA), SEEDS)
     Taught.teach()
-    print("| | " + " | ".join(s.removeprefix("zoom_") for s in suites) + " |")
-    print("|---" * (len(suites) + 1) + "|")
+    columns, rows = [Column("tried", "")], []
+    for suite in suites:
+        columns += [
+            Column(f"{suite}_k", suite.removeprefix("zoom_"), write=write_count),
+            Column(f"{suite}_bytes", "", "B", "", lambda n: f"{n:.0f} B", join=", "),
+            Column(f"{suite}_reached", "", write="({})".format, join=" "),
+        ]
     for label, fields in VARIANTS.items():
-        cells = []
+        row = {"tried": label}
         for suite in suites:
             tried = Taught() if fields is None else Tried(**fields)
             found = [reach(suite, tried, seed) for seed in seeds]
-            k, nbytes = np.median(found, axis=0)
-            some = sum(np.isfinite(f[0]) for f in found)
-            cells.append(f"{k:.0f}, {nbytes:.0f} B ({some} of {len(found)})")
-        print(f"| {label} | " + " | ".join(cells) + " |", flush=True)
+            row[f"{suite}_k"], row[f"{suite}_bytes"] = np.median(found, axis=0)
+            some = sum(np.isfinite(k) for k, _ in found)
+            row[f"{suite}_reached"] = f"{some} of {len(found)}"
+        rows.append(row)
+    show("iterations, bytes, seeds", columns, rows)
 
 
 if __name__ == "__main__":
