@@ -8,20 +8,18 @@ Runs `distopt measure` on each suite, `distopt plan` for the same links, and wri
 machine should be quiet: four ranks share its cores, and times are wall times.
 """
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from time import perf_counter
+
+from shared import ROOT, markdown, options, write_section
 
 from distopt.core import units as q
 from distopt.studies.measure.break_even import network_sentence
 from distopt.studies.measure.overhead import SMALL
-
-ROOT = Path(__file__).parent.parent
-MARK = "<!-- written by benchmarks/measured.py -->\n"
+from distopt.studies.results import Column
 
 # Suite, rates, rounds, seconds of iterations that a timed run may take.
 JOBS = {
@@ -76,44 +74,38 @@ def plan(suite: str, links: str, found: dict) -> dict:
     }
 
 
-def times_table(found: dict) -> list[str]:
+def times_table(found):
     """Write seconds to the accuracy, one column per link, and the break-even rates."""
     links = list(dict.fromkeys(e["link"] for v in found["variants"] for e in v["links"]))
-    lines = [
+    columns = [Column("variant", "variant"), Column("sent", "sent per agent", "B")]
+    for link in links:
+        marks = {f"≈{link}": "≈{}", f"faster {link}": "{} ({:.1f})"}
+        columns.append(Column(link, link, "s", marks=marks))
+    columns += [
+        Column("measured", "break-even, measured", "bit/s"), Column("model", "by the model", "bit/s"),
+    ]  # fmt: skip
+    base = {e["link"]: at(e, found["accuracy"]) for e in found["variants"][0]["links"]}
+    rows = []
+    for v in found["variants"]:
+        row = {"variant": v["variant"]} | v.get("break_even", {})
+        for e in v["links"]:
+            if t := at(e, found["accuracy"]):
+                link, other = e["link"], base.get(e["link"])
+                row |= {
+                    link: t["seconds"],
+                    f"≈{link}": t["projected"],
+                    "sent": t["bytes_per_agent"],
+                }
+                if other and v["variant"] != "gt":
+                    row[f"faster {link}"] = other["seconds"] / t["seconds"]
+        rows.append(row)
+    return [
         f"Seconds to P ≤ {q.power(found['accuracy'])}; in brackets: times faster than gt. "
         "≈: projected from the first iterations. The last columns: faster than gt where links are "
         "slower than this.",
         "",
-        "| variant | sent per agent | "
-        + " | ".join(links)
-        + " | break-even, measured | by the model |",
-        "|---" * (len(links) + 4) + "|",
+        markdown(columns, rows),
     ]
-    base = {e["link"]: at(e, found["accuracy"]) for e in found["variants"][0]["links"]}
-    for v in found["variants"]:
-        cells = []
-        for link in links:
-            e = next((e for e in v["links"] if e["link"] == link), None)
-            t = at(e, found["accuracy"]) if e else None
-            if t is None:
-                cells.append("not reached")
-                continue
-            other = base.get(link)
-            ratio = (
-                f" ({other['seconds'] / t['seconds']:.1f})"
-                if other and v["variant"] != "gt"
-                else ""
-            )
-            cells.append(f"{'≈' if t['projected'] else ''}{q.seconds(t['seconds'])}{ratio}")
-        sent = next(
-            (x["bytes_per_agent"] for e in v["links"] if (x := at(e, found["accuracy"]))), None
-        )
-        even = v.get("break_even") or {}
-        lines.append(
-            f"| {v['variant']} | {q.nbytes(sent)} | {' | '.join(cells)} | "
-            f"{q.rate(even.get('measured'))} | {q.rate(even.get('model'))} |"
-        )
-    return lines
 
 
 def at(entry: dict, accuracy: float) -> dict | None:
@@ -121,91 +113,103 @@ def at(entry: dict, accuracy: float) -> dict | None:
     return next((t for t in entry["accuracies"] if t and t["accuracy"] == accuracy), None)
 
 
-def iteration_table(found: dict, link: str) -> list[str]:
+def iteration_table(found, link):
     """Write the parts of an iteration on one link."""
-    lines = [
-        f"One iteration on {link}, ms (median of the rounds, least and most):",
-        "",
-        "| variant | in all | gradient | compression | waiting | rest | records | sent | at interface |",
-        "|---" * 9 + "|",
-    ]
-    for v in found["variants"]:
-        for e in v["links"]:
-            if e["link"] == link:
-                s, a = e["seconds_per_iteration"], e["accounting"]
-                parts = [
-                    f"{1e3 * s[k]:.3g}"
-                    for k in ("gradient", "compression", "waiting", "rest", "diagnostics")
-                ]
-                whole = f"{1e3 * s['total']:.3g} ({1e3 * s['least']:.3g}, {1e3 * s['most']:.3g})"
-                sent = q.nbytes(e["bytes_on_wire"] / len(e["hosts"]))
-                lines.append(
-                    f"| {v['variant']} | {whole} | {' | '.join(parts)} | {sent} | "
-                    f"+{q.share(a['overhead'])} |"
-                )
-    return lines
-
-
-def accounting_table(all_found: list[dict]) -> list[str]:
-    """Write the books of every message size and link."""
-    lines = [
-        "| message | link | counted | at the interfaces | on top | explained to within | limit | packet | "
-        "on Ethernet, on top |",
-        "|---" * 9 + "|",
-    ]
-    rows = []
-    for found in all_found:
-        for v in found["variants"]:
-            for e in v["links"]:
-                a = e["accounting"]
-                if "error" in a:
-                    rows.append((a["message"], e["link"], a))
-    for message, link, a in sorted(rows, key=lambda r: (r[0], r[1])):
-        if link not in ("100mbit", "unlimited"):
-            continue
-        limit = 3 if message > SMALL else 10
-        good = "" if a["balanced"] else " **missed**"
-        lines.append(
-            f"| {q.nbytes(message)} | {link} | {q.nbytes(a['counted'])} | {q.nbytes(a['seen'])} | "
-            f"{q.share(a['overhead'])} | {100 * a['error']:+.2f} %{good} | {limit} % | "
-            f"{a['seen'] / a['packets']:.0f} B | {q.share(a['ethernet'])} |"
-        )
-    worst = max((abs(a["error"]) for _, _, a in rows), default=0.0)
-    count = f"{sum(a['balanced'] for _, _, a in rows)} of {len(rows)}"
-    said = f"On all links {count} are within their limit; the largest error is {100 * worst:.2f} %."
-    return [*lines, "", said]
-
-
-def exchange_table(all_found: list[dict]) -> list[str]:
-    """Write bare exchanges by MPI against raw sockets, and whole iterations against them."""
-    lines = [
-        "| message | link | raw sockets | by MPI | MPI / raw | waiting / raw | iteration / raw |",
-        "|---" * 7 + "|",
+    columns = [
+        Column("variant", "variant"),
+        Column("total", "in all", write=write_ms),
+        Column("least", "", write=lambda s: f"({write_ms(s)}", join=" "),
+        Column("most", "", write=lambda s: f"{write_ms(s)})", join=", "),
+        *(
+            Column(key, key, write=write_ms)
+            for key in ("gradient", "compression", "waiting", "rest")
+        ),
+        Column("diagnostics", "records", write=write_ms),
+        Column("sent", "sent", "B"),
+        Column("overhead", "at interface", "%", "", lambda share: f"+{q.share(share)}"),
     ]
     rows = [
-        (e["bare"]["nbytes"], e["rate"] or 1e15, e)
+        e["seconds_per_iteration"] | {
+            "variant": v["variant"],
+            "sent": e["bytes_on_wire"] / len(e["hosts"]),
+            "overhead": e["accounting"]["overhead"],
+        }
+        for v in found["variants"]
+        for e in v["links"]
+        if e["link"] == link
+    ]  # fmt: skip
+    title = f"One iteration on {link}, ms (median of the rounds, least and most):"
+    return [title, "", markdown(columns, rows)]
+
+
+def write_ms(span):
+    """Write seconds as milliseconds without their unit."""
+    return f"{1e3 * span:.3g}"
+
+
+def accounting_table(all_found):
+    """Write the books of every message size and link."""
+    known = [
+        e["accounting"] | {"link": e["link"]}
         for found in all_found
         for v in found["variants"]
         for e in v["links"]
-        if e["bare"]
+        if "error" in e["accounting"]
     ]
-    for nbytes, _, e in sorted(rows, key=lambda r: r[:2]):
+    columns = [
+        Column("message", "message", "B"),
+        Column("link", "link"),
+        Column("counted", "counted", "B"),
+        Column("seen", "at the interfaces", "B"),
+        Column("overhead", "on top", "%"),
+        Column("error", "explained to within", "%", "", lambda e: f"{100 * e:+.2f} %",
+               marks={"missed": "{} **missed**"}),
+        Column("limit", "limit", write="{} %".format),
+        Column("packet", "packet", write="{:.0f} B".format),
+        Column("ethernet", "on Ethernet, on top", "%"),
+    ]  # fmt: skip
+    rows = [
+        a | {
+            "missed": not a["balanced"], "limit": 3 if a["message"] > SMALL else 10,
+            "packet": a["seen"] / a["packets"],
+        }
+        for a in sorted(known, key=lambda a: (a["message"], a["link"]))
+        if a["link"] in ("100mbit", "unlimited")
+    ]  # fmt: skip
+    worst = max((abs(a["error"]) for a in known), default=0.0)
+    count = f"{sum(a['balanced'] for a in known)} of {len(known)}"
+    note = f"On all links {count} are within their limit; the largest error is {100 * worst:.2f} %."
+    return markdown(columns, rows, [note])
+
+
+def exchange_table(all_found):
+    """Write bare exchanges by MPI against raw sockets, and whole iterations against them."""
+    entries = [e for found in all_found for v in found["variants"] for e in v["links"] if e["bare"]]
+    rows = []
+    for e in sorted(entries, key=lambda e: (e["bare"]["nbytes"], e["rate"] or 1e15)):
         b, s = e["bare"], e["seconds_per_iteration"]
-        raw = b["raw_seconds"] * b["exchanges"]
-        ratio = b["seconds"] / b["raw_seconds"]
-        missed = " **missed**" if nbytes > 65536 and e["rate"] and ratio > RAW else ""
-        lines.append(
-            f"| {q.nbytes(nbytes)} | {e['link']} | {q.seconds(b['raw_seconds'])} | "
-            f"{q.seconds(b['seconds'])} | {ratio:.2f}{missed} | {s['waiting'] / raw:.2f} | "
-            f"{s['total'] / raw:.2f} |"
-        )
-    return lines
+        raw, ratio = b["raw_seconds"] * b["exchanges"], b["seconds"] / b["raw_seconds"]
+        rows.append(
+            b | {"link": e["link"], "ratio": ratio, "waiting": s["waiting"] / raw,
+                 "iteration": s["total"] / raw,
+                 "missed": bool(b["nbytes"] > 65536 and e["rate"] and ratio > RAW)}
+        )  # fmt: skip
+    two = "{:.2f}".format
+    columns = [
+        Column("nbytes", "message", "B"),
+        Column("link", "link"),
+        Column("raw_seconds", "raw sockets", "s"),
+        Column("seconds", "by MPI", "s"),
+        Column("ratio", "MPI / raw", write=two, marks={"missed": "{} **missed**"}),
+        Column("waiting", "waiting / raw", write=two),
+        Column("iteration", "iteration / raw", write=two),
+    ]
+    return markdown(columns, rows)
 
 
-def plan_table(found: dict, predicted: dict) -> list[str]:
+def plan_table(found, predicted):
     """Write predicted against measured seconds of an iteration."""
-    lines = ["| variant | link | measured | predicted | error |", "|---" * 5 + "|"]
-    errors: dict[str, list[float]] = {}
+    rows, errors = [], {}
     for v in found["variants"]:
         for e in v["links"]:
             p = predicted.get((v["variant"], e["link"]))
@@ -213,15 +217,21 @@ def plan_table(found: dict, predicted: dict) -> list[str]:
                 continue
             m = e["seconds_per_iteration"]["total"]
             errors.setdefault(e["link"], []).append(abs(p / m - 1))
-            lines.append(
-                f"| {v['variant']} | {e['link']} | {1e3 * m:.3g} ms | {1e3 * p:.3g} ms | "
-                f"{100 * (p / m - 1):+.0f} % |"
-            )
-    lines += ["", f"Within {100 * PREDICTED:.0f} %, and the largest error:", ""]
-    return lines + [
+            values = {"measured": m, "predicted": p, "error": p / m - 1}
+            rows.append({"variant": v["variant"], "link": e["link"]} | values)
+    columns = [
+        Column("variant", "variant"),
+        Column("link", "link"),
+        Column("measured", "measured", write=lambda s: f"{write_ms(s)} ms"),
+        Column("predicted", "predicted", write=lambda s: f"{write_ms(s)} ms"),
+        Column("error", "error", write=lambda e: f"{100 * e:+.0f} %"),
+    ]
+    notes = [
         f"* {link}: {sum(e <= PREDICTED for e in there)} of {len(there)}, {100 * max(there):.0f} %"
         for link, there in errors.items()
     ]
+    within = f"Within {100 * PREDICTED:.0f} %, and the largest error:"
+    return [markdown(columns, rows, [within]), "", *notes]
 
 
 def headline(found: dict) -> list[str]:
@@ -232,39 +242,49 @@ def headline(found: dict) -> list[str]:
         k: t for k, t in seconds.items() if k not in (*FASTER, "exact diffusion", "lead bfloat16")
     }
     best = min(packed, key=lambda k: packed[k]["seconds"])
-    lines = [
-        f"The fastest: {best}, {q.seconds(packed[best]['seconds'])}.",
-        "",
-        "| against | seconds | times faster | limit set beforehand |",
-        "|---|---|---|---|",
-    ]
+    rows = []
     for name, t in seconds.items():
         if name in packed:
             continue
-        ratio = t["seconds"] / packed[best]["seconds"]
-        limit = FASTER.get(name)
-        verdict = f"{limit:g}: {'reached' if ratio >= limit else '**missed**'}" if limit else "none"
-        mark = "≈" if t["projected"] else ""
-        lines.append(f"| {name} | {mark}{q.seconds(t['seconds'])} | {ratio:.1f} | {verdict} |")
-    return lines
+        ratio, limit = t["seconds"] / packed[best]["seconds"], FASTER.get(name)
+        reached = "reached" if limit and ratio >= limit else "**missed**"
+        rows.append(
+            {"against": name, "seconds": t["seconds"], "projected": t["projected"], "ratio": ratio,
+             "limit": f"{limit:g}: {reached}" if limit else "none"}
+        )  # fmt: skip
+    columns = [
+        Column("against", "against"),
+        Column("seconds", "seconds", "s", marks={"projected": "≈{}"}),
+        Column("ratio", "times faster", write="{:.1f}".format),
+        Column("limit", "limit set beforehand"),
+    ]
+    fastest = f"The fastest: {best}, {q.seconds(packed[best]['seconds'])}."
+    return [fastest, "", markdown(columns, rows)]
 
 
-def loss_table(found: dict) -> list[str]:
+def loss_table(found):
     """Write what an iteration costs on one host, against the uncompressed one of the same method."""
     times = {
         v["variant"]: v["links"][0]["seconds_per_iteration"]["total"] for v in found["variants"]
     }
-    lines = ["| variant | an iteration | of uncompressed | limit 1.1 |", "|---|---|---|---|"]
+    rows = []
     for name, t in times.items():
         base = "gt" if name.startswith(("gt", "cgt1")) else "exact diffusion"
         ratio = t / times[base]
         verdict = "" if name == base else "reached" if ratio <= LOSS else "**missed**"
-        lines.append(f"| {name} | {1e3 * t:.3g} ms | {ratio:.2f} of {base} | {verdict} |")
-    return lines
+        rows.append({"variant": name, "seconds": t, "ratio": ratio, "base": base, "limit": verdict})
+    columns = [
+        Column("variant", "variant"),
+        Column("seconds", "an iteration", write=lambda s: f"{write_ms(s)} ms"),
+        Column("ratio", "of uncompressed", write="{:.2f}".format),
+        Column("base", "", write="of {}".format, join=" "),
+        Column("limit", "limit 1.1"),
+    ]
+    return markdown(columns, rows)
 
 
-def machine_line(found: dict) -> str:
-    """Describe the machine."""
+def machine_of(found):
+    """Describe the machine of a measurement."""
     m = found["machine"]
     return (
         f"{m['processor']}, {m['cores']} cores, {m['system']}; Python {m['python']}, numpy {m['numpy']}, "
@@ -274,19 +294,16 @@ def machine_line(found: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--reuse", action="store_true")
-    parser.add_argument("--quick", action="store_true")
-    options = parser.parse_args()
-    if options.quick:
-        found = measure("hosts_logistic", "10mbit,unlimited", 1, 0.5, options.reuse, "quick")
-        print("\n".join([*times_table(found), "", *accounting_table([found])]))
+    given = options(__doc__, "reuse")
+    if given.quick:
+        found = measure("hosts_logistic", "10mbit,unlimited", 1, 0.5, given.reuse, "quick")
+        print("\n".join([*times_table(found), "", accounting_table([found])]))
         return
-    whole = measure(*HEADLINE, options.reuse, "headline")
-    alone = measure(*ONE_HOST, options.reuse, "one-host")
-    all_found = {suite: measure(suite, *job, options.reuse) for suite, job in JOBS.items()}
+    whole = measure(*HEADLINE, given.reuse, "headline")
+    alone = measure(*ONE_HOST, given.reuse, "one-host")
+    all_found = {suite: measure(suite, *job, given.reuse) for suite, job in JOBS.items()}
     predicted = {suite: plan(suite, JOBS[suite][0], found) for suite, found in all_found.items()}
-    sections = [machine_line(all_found["hosts_pl"]), ""]
+    sections = [machine_of(all_found["hosts_pl"]), ""]
     sections += ["### Seconds to P ≤ 1e-6 on 100 Mbit/s, d = 100,000", "", *headline(whole), ""]
     for suite, found in all_found.items():
         picture = ROOT / "docs" / "images" / f"measured-{suite.removeprefix('hosts_')}.png"
@@ -299,22 +316,21 @@ def main() -> None:
             "",
         ]
         sections += [*iteration_table(found, "100mbit"), ""]
-    sections += ["### One host, memory shared, d = 100,000", "", *loss_table(alone), ""]
-    sections += ["### Byte accounting", "", *accounting_table(list(all_found.values())), ""]
+    sections += ["### One host, memory shared, d = 100,000", "", loss_table(alone), ""]
+    sections += ["### Byte accounting", "", accounting_table(list(all_found.values())), ""]
     sections += [
         "### Exchange against raw sockets",
         "",
-        *exchange_table(list(all_found.values())),
+        exchange_table(list(all_found.values())),
         "",
     ]
     sections += ["### Plans against measurement", ""]
     for suite, found in all_found.items():
         sections += [f"{found['title']}. {network_sentence(found['network'])}", ""]
         sections += [*plan_table(found, predicted[suite]), ""]
-    page = ROOT / "docs" / "measured.md"
-    head, mark, _ = page.read_text().partition(MARK)
-    page.write_text(head + mark + "\n" + "\n".join(sections).rstrip() + "\n")
-    print("\n".join(sections))
+    text = "\n".join(sections)
+    write_section("measured.md", "benchmarks/measured.py", text.rstrip() + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

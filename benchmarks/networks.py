@@ -7,16 +7,18 @@ Without a name: all but threshold and longer (some fifteen minutes), which take 
 --short only proves that all of it runs. One BLAS thread: set OPENBLAS_NUM_THREADS=1.
 """
 
-import platform
 import sys
 import tracemalloc
 from time import perf_counter
 
 import numpy as np
+from shared import machine_line, show
 
+from distopt.core import units
 from distopt.problems.costs.networks.admm_csnet import ADMMCSNet
 from distopt.problems.costs.networks.ffnn import FFNN
 from distopt.problems.costs.networks.lista import LISTA
+from distopt.studies.results import Column
 from distopt.studies.threshold import descend, threshold, trial
 from distopt.theory.pl_star import (
     condition,
@@ -53,10 +55,7 @@ def products(cost, w):
 def speed(short):
     """A gradient against its bare products, interleaved; and its memory."""
     sizes = [(100, 6, 25), (500, 11, 100), (1000, 11, 50)]
-    print("\ngradient against its bare matrix products (medians of interleaved pairs)")
-    print(
-        "network      m   L    T   gradient ms  products ms  ratio   GF/s   work arrays / L T (n+2m)"
-    )
+    rows = []
     for m, L, T in sizes[:1] if short else sizes:
         for cls in (LISTA, ADMMCSNet, FFNN):
             family = cls(m=m, n=m // 5, layers=L, samples=T)
@@ -76,27 +75,52 @@ def speed(short):
                 run()
                 pairs.append((middle - began, perf_counter() - middle))
             own, bare = np.median(pairs, axis=0)
-            ratio = np.median([a / b for a, b in pairs])
-            print(
-                f"{cls.__name__:10s} {m:4d} {L:3d} {T:4d}  {1e3 * own:10.2f} {1e3 * bare:12.2f} "
-                f"{ratio:7.3f} {flops / own / 1e9:6.1f}   {held / (8 * L * T * (m // 5 + 2 * m)):.2f}"
-            )
+            rows.append(
+                {"network": cls.__name__, "m": m, "L": L, "T": T, "own": 1e3 * own, "bare": 1e3 * bare,
+                 "ratio": np.median([a / b for a, b in pairs]), "flops": flops / own / 1e9,
+                 "arrays": held / (8 * L * T * (m // 5 + 2 * m))}
+            )  # fmt: skip
+    columns = [
+        *(Column(key, key) for key in ("network", "m", "L", "T")),
+        Column("own", "gradient, ms", write="{:.2f}".format),
+        Column("bare", "products, ms", write="{:.2f}".format),
+        Column("ratio", "ratio", write="{:.3f}".format),
+        Column("flops", "GF/s", write="{:.1f}".format),
+        Column("arrays", "work arrays / L T (n + 2m)", write="{:.2f}".format),
+    ]
+    show("gradient against its bare matrix products (medians of interleaved pairs)", columns, rows)
 
 
 def training(short):
     """LISTA m = 50, n = 10, L = 6, T = 5, gradient descent: down to 1e-20, and within the rate?"""
+    columns = [
+        Column("seed", "seed"),
+        Column("step", "eta/T", write="{:.2f}".format),
+        Column("beta", "max eta beta_t", write="{:.2f}".format),
+        Column("start", "lambda_min: start", write=small),
+        Column("smallest", "smallest", write=small, join=", "),
+        Column("end", "end", write=small, join=", "),
+        Column("epochs", "epochs to 1e-20"),
+        Column("nmse", "NMSE at 1000", write=units.small),
+        Column("worst", "worst L/bound", write="{:.4f}".format),
+        Column("above", "epochs above"),
+    ]
     for factor in (1.0, 0.5, 0.25):
-        print(f"\nLISTA m = 50, n = 10, L = 6, T = 5, gradient descent with step {factor:g}/beta0")
-        print(
-            "seed  eta/T  max eta beta_t  lambda_min start, smallest, end  epochs to 1e-20  "
-            "NMSE at 1000  worst L/bound, epochs above"
-        )
-        for seed in range(1 if short else 10):
-            print(f"{seed:4d} {descent(seed, factor, 100 if short else 80_000)}", flush=True)
+        rows = [
+            {"seed": seed} | descent(seed, factor, 100 if short else 80_000)
+            for seed in range(1 if short else 10)
+        ]
+        title = f"LISTA m = 50, n = 10, L = 6, T = 5, gradient descent with step {factor:g}/beta0"
+        show(title, columns, rows)
+
+
+def small(value):
+    """Write three digits and a power of ten."""
+    return units.small(value, 3)
 
 
 def descent(seed, factor, epochs):
-    """Return a line about one run; the bound is L(w0) exp(-eta mu t), mu = min_t lambda_min / T."""
+    """Return the numbers of one run; the bound is L(w0) exp(-eta mu t), mu = min_t lambda_min / T."""
     cost = LISTA(m=50, n=10, layers=6, samples=5).cost(0, 1, seed)
     w, g = cost.start.copy(), np.empty(cost.dimension)
     beta = loss_curvature(cost, w).value
@@ -114,35 +138,34 @@ def descent(seed, factor, epochs):
     losses = np.array(losses)
     mu = min(kernels) / cost.samples
     ratio = losses / (losses[0] * np.exp(-eta * mu * np.arange(losses.size)))
-    return (
-        f"{eta / 5:6.2f} {eta * max(betas):12.2f}       {kernels[0]:.2e}  {min(kernels):.2e}  "
-        f"{kernels[-1]:.2e} {t:14d} {losses[min(1000, t)] / cost.energy:16.1e} {ratio.max():12.4f}, "
-        f"{(ratio > 1 + 1e-12).sum()}"
-    )
+    return {
+        "step": eta / 5, "beta": eta * max(betas), "start": kernels[0], "smallest": min(kernels),
+        "end": kernels[-1], "epochs": t, "nmse": losses[min(1000, t)] / cost.energy,
+        "worst": ratio.max(), "above": int((ratio > 1 + 1e-12).sum()),
+    }  # fmt: skip
 
 
 def held_out(short):
     """NMSE on the training samples and on a thousand others."""
-    epochs = 100 if short else 3000
-    print(
-        f"\nNMSE after {epochs} epochs at most, until 1e-6 on the training samples; n = 10, 2 seeds"
-    )
-    print("network    data        m    T   training           1000 others")
+    epochs, rows = 100 if short else 3000, []
     for cls, layers in ((LISTA, 6), (ADMMCSNet, 6), (FFNN, 8)):
         for data, m in (("synthetic", 50), ("patches", 49)):
             for samples in (20,) if short else (20, 80):
-                train, test = [], []
                 for seed in range(1 if short else 2):
                     family = cls(m=m, layers=layers, data=data, samples=samples)
                     cost = family.cost(0, 1, seed)
                     w = trained(cost, epochs)
-                    train.append(f"{cost.nmse(w):.1e}")
-                    test.append(f"{family.held_out(1000, seed).nmse(w):.2f}")
-                print(
-                    f"{cls.__name__:10s} {data:9s} {m:3d} {samples:4d}   "
-                    f"{'  '.join(train)}   {'  '.join(test)}",
-                    flush=True,
-                )
+                    other = family.held_out(1000, seed).nmse(w)
+                    rows.append(
+                        {"network": cls.__name__, "data": data, "m": m, "T": samples, "seed": seed,
+                         "training": cost.nmse(w), "other": other}
+                    )  # fmt: skip
+    columns = [
+        *(Column(key, key) for key in ("network", "data", "m", "T", "seed")),
+        Column("training", "training", write=units.small),
+        Column("other", "1000 others", write="{:.2f}".format),
+    ]
+    show(f"NMSE after {epochs} epochs at most, until 1e-6 on the training samples", columns, rows)
 
 
 def trained(cost, epochs):
@@ -166,11 +189,7 @@ def trained(cost, epochs):
 
 def width(short):
     """Kernel, curvature and radii at the start against the width, T = 5."""
-    print("\nat the start, T = 5, L = 6 (8 for FFNN), n = m / 5; medians of 3 seeds")
-    print(
-        "network      m  lambda_max  lambda_min m lambda_min  |H| output  sqrt(m)|H|  "
-        "|H| sample   |H| bound   R allowed    R needed"
-    )
+    table = []
     for cls, layers in ((LISTA, 6), (ADMMCSNet, 6), (FFNN, 8)):
         for m in (50,) if short else (50, 100, 200, 400):
             rows = []
@@ -187,58 +206,71 @@ def width(short):
                 rows.append((K.largest, K.smallest, m * K.smallest, H[k], np.sqrt(m) * H[k],
                              joint, curvature_bound(cost, w), found.allowed_radius,
                              found.needed_radius))  # fmt: skip
-            median = np.median(rows, axis=0)
-            print(
-                f"{cls.__name__:10s} {m:4d} " + " ".join(f"{value:11.2e}" for value in median),
-                flush=True,
-            )
+            middle = dict(zip(WIDTH, np.median(rows, axis=0).tolist(), strict=True))
+            table.append({"network": cls.__name__, "m": m} | middle)
+    columns = [Column("network", "network"), Column("m", "m")]
+    columns += [Column(name, name, write=small) for name in WIDTH]
+    title = "at the start, T = 5, L = 6 (8 for FFNN), n = m / 5; medians of 3 seeds"
+    show(title, columns, table)
+
+
+WIDTH = (
+    "lambda_max", "lambda_min", "m lambda_min", "H of an output", "sqrt(m) H", "H of a sample",
+    "bound of H", "R allowed", "R needed",
+)  # fmt: skip
 
 
 def thresholds(short):
     """The largest number of samples trained to an NMSE of 1e-3 within 20,000 epochs, m = 50."""
     grid = (10,) if short else (5, 10, 20, 40, 60, 80, 120, 160)
-    seeds = range(1 if short else 2)
-    print(
-        "\nNMSE by number of samples T, m = 50, equal numbers of unknowns, n = 10 (seeds beside it)"
-    )
     families = [LISTA(m=50), ADMMCSNet(m=50)]
     families += [FFNN(m=50, layers=8, gain=gain) for gain in (1.0, 1.45)]
+    rows = []
     for family in families:
         trials = []
         for samples in grid:
-            now = [trial(family, samples, seed, epochs=200 if short else 20_000) for seed in seeds]
+            now = [
+                trial(family, samples, seed, epochs=200 if short else 20_000)
+                for seed in range(1 if short else 2)
+            ]
             trials += now
-            text = "  ".join(
-                f"{each.descent.nmse:.1e} ({each.descent.epochs} epochs, {each.halvings} halvings)"
-                for each in now
-            )
-            print(
-                f"{trials[-1].network:10s} gain {family.gain:g} T = {samples:3d}: {text}",
-                flush=True,
-            )
             if not any(each.passed for each in now):
                 break
-        print(f"{trials[-1].network:10s} threshold: {threshold(trials)}", flush=True)
+        rows += [
+            {"network": each.network, "gain": family.gain, "T": each.samples, "seed": each.seed,
+             "nmse": each.descent.nmse, "epochs": each.descent.epochs, "halvings": each.halvings,
+             "threshold": threshold(trials)}
+            for each in trials
+        ]  # fmt: skip
+    columns = [
+        *(Column(key, key) for key in ("network", "gain", "T", "seed")),
+        Column("nmse", "NMSE", write=units.small),
+        *(Column(key, key) for key in ("epochs", "halvings", "threshold")),
+    ]
+    show("NMSE by number of samples T, m = 50, equal numbers of unknowns, n = 10", columns, rows)
 
 
 def longer(short):
     """The fully connected network with three times the epochs, and with half the step."""
-    print("\nFFNN, m = 50, best NMSE within 20,000 and 60,000 epochs (until 1e-3)")
+    rows = []
     for samples in (5,) if short else (5, 10, 20):
         for seed in range(1 if short else 2):
             found = trial(FFNN(m=50, layers=8), samples, seed, epochs=200 if short else 2000)
             cost = FFNN(m=50, layers=8, samples=samples).cost(0, 1, seed)
             for part in (1, 2):
                 eta = found.descent.eta / part
-                runs = [
-                    descend(cost, eta, epochs, 1e-3)
-                    for epochs in ((100, 200) if short else (20_000, 60_000))
-                ]
-                text = ", ".join(
-                    f"{run.nmse:.1e} after {run.epochs}" + ("" if run.stable else " (blew up)")
-                    for run in runs
-                )
-                print(f"T = {samples:2d}, seed {seed}, step {eta:.3g}: {text}", flush=True)
+                for limit in (100, 200) if short else (20_000, 60_000):
+                    done = descend(cost, eta, limit, 1e-3)
+                    rows.append(vars(done) | {"T": samples, "seed": seed, "limit": limit})
+    columns = [
+        *(Column(key, key) for key in ("T", "seed")),
+        Column("eta", "step"),
+        Column("limit", "epochs at most"),
+        Column("nmse", "NMSE", write=units.small),
+        Column("epochs", "epochs"),
+        Column("stable", "stable"),
+    ]
+    show("FFNN, m = 50, best NMSE (until 1e-3)", columns, rows)
 
 
 def main():
@@ -252,7 +284,7 @@ def main():
     }
     short = "--short" in sys.argv
     chosen = [name for name in sys.argv[1:] if not name.startswith("-")]
-    print(f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}")
+    print(machine_line())
     for name in chosen or (list(known) if short else list(known)[:-2]):
         known[name](short)
 
