@@ -63,6 +63,7 @@ def jitter(transport):
     transport.exchange = late
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("algorithm", "message"), mark_rest(pytest.mark.slow))
 def test_mpi_equals_simulate(algorithm, message, comm):
     compare(configure(algorithm, message, iterations=250, record_every=25), comm)
@@ -71,7 +72,7 @@ def test_mpi_equals_simulate(algorithm, message, comm):
 GOLDEN = json.loads(golden_states.FILE.read_text())
 
 
-@pytest.mark.parametrize(("algorithm", "message"), mark_rest(pytest.mark.once))
+@pytest.mark.parametrize(("algorithm", "message"), mark_rest(pytest.mark.slow))
 def test_final_states_are_golden(algorithm, message, comm):
     job, _ = play_mpi(golden_states.make(algorithm, message), comm)
     found = comm.allgather(golden_states.hashes(job))
