@@ -57,33 +57,17 @@ class RawExchange:
 
     def exchange(self, payload: U8, received: Sequence[U8]) -> None:
         """Send the payload to every neighbour; fill the buffers, of the same size, from them."""
-        size = payload.size
-        send, buffers = payload.data, [buffer.data for buffer in received]
-        sent, got = [0] * len(self.links), [0] * len(self.links)
-        while True:
-            moved, done = False, True
+        left = [payload.data] * len(self.links)
+        room = [buffer.data for buffer in received]
+        while any(left) or any(room):
+            moved = 0
             for i, link in enumerate(self.links):
-                try:
-                    if sent[i] < size:
-                        sent[i] += link.send(send[sent[i] :])
-                        moved = True
-                except BlockingIOError:
-                    pass
-                try:
-                    if got[i] < size:
-                        count = link.recv_into(buffers[i][got[i] : size])
-                        if count == 0:
-                            raise TransportError("A neighbour has closed its raw socket.")
-                        got[i] += count
-                        moved = True
-                except BlockingIOError:
-                    pass
-                done = done and sent[i] == got[i] == size
-            if done:
-                return
+                sent, got = send_some(link, left[i]), receive_some(link, room[i])
+                left[i], room[i] = left[i][sent:], room[i][got:]
+                moved += sent + got
             if not moved:
-                readers = [x for x, g in zip(self.links, got, strict=True) if g < size]
-                writers = [x for x, s in zip(self.links, sent, strict=True) if s < size]
+                readers = [link for link, part in zip(self.links, room, strict=True) if part]
+                writers = [link for link, part in zip(self.links, left, strict=True) if part]
                 if not any(select.select(readers, writers, [], PATIENCE_SECONDS)):
                     raise TransportError("A neighbour's raw socket was silent for too long.")
 
@@ -91,6 +75,27 @@ class RawExchange:
         """Close all sockets."""
         for link in self.links:
             link.close()
+
+
+def send_some(link: socket.socket, data: memoryview) -> int:
+    """Send what the socket takes at once; return how many bytes."""
+    try:
+        return link.send(data) if data else 0
+    except BlockingIOError:
+        return 0
+
+
+def receive_some(link: socket.socket, room: memoryview) -> int:
+    """Receive what is there, as far as there is room; return how many bytes."""
+    if not room:
+        return 0
+    try:
+        count = link.recv_into(room)
+    except BlockingIOError:
+        return 0
+    if count == 0:
+        raise TransportError("A neighbour has closed its raw socket.")
+    return count
 
 
 @dataclass(frozen=True)
