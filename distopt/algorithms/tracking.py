@@ -67,7 +67,7 @@ class Tracking(Algorithm):
         for key, only in IN_FIXED_POINT.items():
             if self.arithmetic is not None and getattr(self, key, only) != only:
                 raise ConfigError(
-                    f"algorithm.{key} = {show(getattr(self, key))} does not go with [arithmetic]; "
+                    f"algorithm.{key} = {show(getattr(self, key))} cannot be combined with [arithmetic]; "
                     f"accepted there: {show(only)}."
                 )
 

@@ -1,7 +1,7 @@
 """Configurations: TOML files, ``--set`` and Python tables, all through one model.
 
-Precedence, lowest first: defaults of the classes, the file, ``--set`` in the order given. Whatever a
-section accepts is declared by the class that its ``name`` selects; unknown keys are errors.
+Precedence, lowest first: defaults of the classes, the file, ``--set`` in the order given. The class that
+a section's ``name`` selects declares the accepted keys; unknown keys are errors.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class Parts:
     run: RunConfig
 
     def resolved(self) -> dict[str, dict[str, Any]]:
-        """Write every section out with all defaults; nothing is left to be looked up."""
+        """Return every section with all defaults written out."""
         method = ALGORITHMS.describe(self.algorithm)
         arithmetic = method.pop("arithmetic", None)
         return {
@@ -72,7 +72,7 @@ class Config(Parts):
     tables : dict
         The sections as given, after ``--set``: what `with_settings` starts from.
     folder : Path
-        What relative file names are relative to.
+        The folder of relative file names.
     """
 
     problem: Problem
@@ -123,13 +123,13 @@ def fit(
 def make_algorithm(table: dict[str, Any], arithmetic: dict[str, Any]) -> Algorithm:
     """Make the algorithm of [algorithm], which computes in the numbers of [arithmetic] if given."""
     if "arithmetic" in table:
-        raise ConfigError("algorithm.arithmetic is a section of its own; write [arithmetic].")
+        raise ConfigError("algorithm.arithmetic is a separate section; write [arithmetic].")
     if arithmetic:
         name = table.get("name")
         accepted = [n for n in ALGORITHMS if "arithmetic" in field_names(ALGORITHMS.get(n))]
         if name in ALGORITHMS.names() and name not in accepted:
             raise ConfigError(
-                f'[arithmetic] does not go with algorithm.name = "{name}"; accepted: '
+                f'[arithmetic] cannot be combined with algorithm.name = "{name}"; accepted: '
                 f"{', '.join(accepted)}."
             )
         return make_member(ALGORITHMS, table, arithmetic=arithmetic)  # type: ignore[no-any-return]
@@ -144,7 +144,7 @@ def make_member(registry: Registry, table: dict[str, Any], **others: Any) -> Any
     arguments = dict(table)
     section, name = registry.section, arguments.pop("name", None)
     if not isinstance(name, str):
-        given = "is missing" if name is None else f"= {show(name)} is not a text in quotes"
+        given = "is missing" if name is None else f"= {show(name)} is not a string in quotes"
         raise ConfigError(f"{section}.name {given}. Known: {', '.join(registry)}.")
     cls = registry.get(name)
     known = sorted({"name", *field_names(cls)} - set(SECTIONS))

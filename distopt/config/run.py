@@ -72,7 +72,7 @@ def make_run(table: Mapping[str, Any]) -> RunConfig:
 
 
 def make_section(model: type[M], section: str, table: Mapping[str, Any]) -> M:
-    """Validate a section that is a model, without turning texts or numbers into other types."""
+    """Validate a section that is a model, without converting values to other types."""
     numbers = {k: v.item() if isinstance(v, np.generic) else v for k, v in table.items()}
     try:
         return model.model_validate(numbers, strict=True)

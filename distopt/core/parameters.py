@@ -160,7 +160,7 @@ _TYPES = {
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
-    "string": "a text in quotes",
+    "string": "a string in quotes",
     "list": "a list",
     "tuple": "a list",
     "dict": "a table",

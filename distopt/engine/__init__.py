@@ -1,1 +1,1 @@
-"""Running an algorithm: driver, recorder, checkpoint."""
+"""One run: set-up, loop, records, outcome."""

@@ -1,8 +1,8 @@
 """The audit: both ends of an edge must hold the same coder models, zooming scales and memories.
 
-If they differ, the receiver decodes every later message to wrong numbers, or to none, and nothing in
-the messages tells: both ends advance their state from the codes alone. So from time to time checksums are
-exchanged, as diagnostics: 8 bytes a state, and what was found, 16 bytes an agent.
+If they differ, the receiver decodes every later message to wrong numbers, or not at all, and the messages
+do not show it, because both ends advance their state from the codes alone. So from time to time agents
+exchange checksums, as diagnostics: 8 bytes a state, and 16 bytes an agent for the findings.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from distopt.engine.setup import Team
 
 
 def audit(team: Team) -> None:
-    """Compare what every agent holds of its neighbours with what they hold themselves.
+    """Compare every agent's copies of its neighbours' states with the originals.
 
     All processes call it together, between two iterations.
 
@@ -53,7 +53,7 @@ def audit(team: Team) -> None:
 
 
 def checksums(algorithm: Algorithm, h: Hosted, member: int) -> dict[str, int]:
-    """Name the checksums of what an agent holds: of itself (member 0), or of a neighbour."""
+    """Name the checksums of an agent's states: its own (member 0), or its copies of a neighbour's."""
     found = {}
     for vector, state in h.agent.codec_states(member).items():
         if state:

@@ -1,8 +1,7 @@
-"""What is recorded: means, exact gradients at the mean, errors, Lyapunov terms.
+"""The numbers of a record: means, exact gradients at the mean, errors, Lyapunov terms.
 
-None of this belongs to the algorithm. It costs communication of its own, which the transport counts
-and the loop times apart; sums run in the order of the agents, so a record is the same to the bit
-under every engine.
+None of this belongs to the algorithm. It costs extra communication, which is counted and timed
+separately. Sums run in the order of the agents, so a record is the same to the bit under every engine.
 """
 
 from collections.abc import Mapping, Sequence
@@ -126,7 +125,7 @@ class Diagnostics:
         return float(np.sqrt(square_distance(ybar, gbar, ybar)))
 
     def _agents(self, views: Sequence[View], at: Mapping[str, F64]) -> None:
-        """Fill in what each agent knows by itself."""
+        """Fill in the numbers that each agent knows alone."""
         for i, (h, view) in enumerate(zip(self.team.hosted, views, strict=True)):
             for name, there in self.has_memory.items():
                 if there:
@@ -139,7 +138,7 @@ class Diagnostics:
             at["seconds_compression"][i] = h.agent.seconds.compression
 
     def _process(self, at: Mapping[str, F64]) -> None:
-        """Fill in what is known per process, with the first of its agents: totals stay exact."""
+        """Fill in each process's numbers, in the row of its first agent, so totals stay exact."""
         traffic, clock = self.team.transport.traffic, self.team.clock
         for name in ("nbytes", "nbytes_on_wire", "messages", "diagnostics_nbytes"):
             at[name][0] = getattr(traffic, name)
@@ -150,7 +149,7 @@ class Diagnostics:
     def _whole(
         self, totals: Mapping[str, float], objective: Sequence[float], gradient_norm: float
     ) -> dict[str, Any]:
-        """Put together what follows from the sums over all agents."""
+        """Compute the series that follow from the sums over all agents."""
         n, repeats = self.team.transport.agents, self.repeats
         consensus = totals["consensus"] / n
         row: dict[str, Any] = {

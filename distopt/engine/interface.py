@@ -42,9 +42,9 @@ def simulate(
         Such as ``distopt.CompressedTracking1()``; parameters left at ``"auto"`` follow the rules of
         the docs page auto.
     topology : str or Topology
-        A name of ``distopt list topologies``, or a graph of your own.
+        A name of ``distopt list topologies``, or your own graph.
     compressor : Compressor, optional
-        The algorithm's own by default, which is none (`Identity`) for most.
+        By default the algorithm's own, which for most is `Identity`.
     out : path, optional
         Run directory to write; without it nothing is written.
     resume : bool
@@ -115,7 +115,7 @@ def minimize(
     Raises
     ------
     DistoptError
-        While setting up. An error during the iterations aborts the MPI job, as any rank that left
+        While setting up. An error during the iterations aborts the MPI job, because a rank that left
         would keep the others waiting.
     """
     from mpi4py import MPI

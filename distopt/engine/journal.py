@@ -1,4 +1,4 @@
-"""What is kept of a run: the rows of its record, and its checkpoints."""
+"""The journal of a run: the rows of its record, and its checkpoints."""
 
 import platform
 import socket
@@ -84,7 +84,7 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Keep what was recorded, as far as possible, if the run fails."""
+        """Save pending records, as far as possible, if the run fails."""
         if error is not None and self.recorder:
             self.recorder.close()
 

@@ -1,4 +1,4 @@
-"""What every algorithm must obey; for the tests of this package and of users' own algorithms."""
+"""The laws of an algorithm; for the tests of this package and of users' own algorithms."""
 
 from collections.abc import Sequence
 from dataclasses import FrozenInstanceError, fields, replace
@@ -26,9 +26,9 @@ def check_algorithm(
 ) -> None:
     """Raise `AssertionError` with a sentence unless an algorithm keeps the contract of `Algorithm`.
 
-    On a path of agents with different costs: the arrays that `State.keep` names are all that an
-    iteration needs (going on from copies of them equals going on, to the bit); what the recorder may
-    look at changes nothing; the mean of the trackers is the mean gradient; parameters are frozen.
+    On a path of agents with different costs: an iteration needs only the arrays that `State.keep`
+    names (continuing from copies of them gives the same bits); observing the state changes nothing;
+    the mean of the trackers is the mean gradient; parameters are frozen.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ def check_algorithm(
         for old, new in zip(running.hosted, copied.hosted, strict=True):
             view = running.parts.algorithm.view
             assert np.array_equal(view(old.state).model, view(new.state).model), (
-                f"after iteration {k} agent {old.agent.index} differs from one that went on from the "
-                f"kept arrays at iteration {iterations}: State.keep does not name all that is needed"
+                f"after iteration {k} agent {old.agent.index} differs from one that continued from the "
+                f"kept arrays at iteration {iterations}: State.keep does not name everything needed"
             )
 
 

@@ -75,7 +75,7 @@ class Loop:
         return "stop.nmse" if latest.get("nmse", np.inf) <= stop.nmse else ""
 
     def agree(self, spent: float) -> str:
-        """Ask all processes whether one was told to stop; also settle when to ask next."""
+        """Ask all processes whether one got a stopping signal; also set when to ask next."""
         began, clock, transport = perf_counter(), self.team.clock, self.team.transport
         row = [float(self.stop.signal is not None), clock.seconds, spent]
         table = transport.collect(np.tile(row, (len(transport.hosted), 1)))

@@ -17,7 +17,7 @@ GROWN = 100.0  # a run that ends with P this many times its first value is calle
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to.
+    """The result of a run.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Result:
     warnings : list of str
         Sentences to be shown once.
     resume_hint : str or None
-        How to go on, if a signal or a time limit stopped the run.
+        How to continue, if a signal or a time limit stopped the run.
     signal : Signals or None
         The signal that this process got, if one stopped the run.
     """
@@ -49,7 +49,7 @@ class Result:
 
 
 def conclude(team: Team, journal: Journal, reason: str, signal: Signals | None) -> Result:
-    """Put together what a run came to that stopped for a reason."""
+    """Put together the result of a run that stopped for a reason."""
     out, hint = journal.out, None
     if reason in EARLY and out is not None:
         hint = f"Stopped after iteration {team.clock.iteration}; go on with: distopt resume {out}"
@@ -67,12 +67,12 @@ def conclude(team: Team, journal: Journal, reason: str, signal: Signals | None) 
 
 
 def warnings(team: Team, journal: Journal) -> list[str]:
-    """List the sentences about what went wrong without ending the run."""
+    """List warnings about problems that did not end the run."""
     latest, rows, found = journal.latest, journal.rows, []
     if latest.get("saturations"):
         found.append(
             f"{latest['saturations']:.0f} values did not fit their fixed-point format and became "
-            "its nearest end; the theory assumes that none do. More integer bits hold larger values."
+            "its nearest end; the theory assumes that all fit. More integer bits hold larger values."
         )
     if latest.get("ball_violations"):
         found.append(

@@ -1,4 +1,4 @@
-"""All processes of a run: open their transport, and let what one of them cannot do end all alike."""
+"""All processes of a run: open their transport, and turn one process's error into everyone's."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class SharedError(Exception):
-    """Carries an error that all processes know of, so each can end by itself."""
+    """Carries an error that all processes have seen, so each can end on its own."""
 
     def __init__(self, cause: DistoptError) -> None:
         super().__init__(str(cause))
@@ -51,7 +51,7 @@ def open_transport(engine: Engine, parts: Parts, comm: Any = None) -> Iterator[T
 
 
 def together(transport: Transport, work: Callable[[], T], *, root_only: bool = False) -> T:
-    """Do something that may fail on any process; if it does, all raise the first one's error."""
+    """Do something that may fail on any process; then all raise the first one's error."""
     result: Any = None
     failure: DistoptError | None = None
     try:

@@ -1,6 +1,6 @@
 """Run a configuration, or continue a run: what the command line and Python call.
 
-All processes of an MPI job call the same function; what one of them decides, all decide.
+All processes of an MPI job call the same function and take the same decisions.
 """
 
 import shutil
@@ -48,8 +48,8 @@ def run(
     progress : callable, optional
         Called on the root with a `Progress`, at most a few times a second.
     signals : bool
-        Whether SIGINT or SIGTERM, after they ended the run and it was saved, take their usual course
-        and end the program. False leaves that to the caller, who finds them in ``result.signal``.
+        Whether SIGINT or SIGTERM, once the run has stopped and is saved, take their usual course and
+        end the program. False leaves this to the caller, who finds the signal in ``result.signal``.
 
     Raises
     ------
@@ -76,11 +76,11 @@ def resume(
     ----------
     run_dir : Path
     engine : "simulate" or "mpi"
-        Need not be the one that the run was started with.
+        May differ from the one that started the run.
     iterations : int, optional
         New total number of iterations.
     settings : Sequence[str]
-        ``run.*`` settings; any other key would make it another run and is refused.
+        ``run.*`` settings; any other key would change the run and is refused.
     progress : callable, optional
     signals : bool
         As in `run`.
@@ -174,7 +174,7 @@ def execute(
     progress: Callable[[Progress], None] | None = None,
     signals: bool = True,
 ) -> Result:
-    """Run from iteration 0, or go on from a checkpoint in `out`; the one way of every run.
+    """Run from iteration 0, or continue from a checkpoint in `out`; every run comes through here.
 
     Parameters
     ----------
@@ -188,8 +188,8 @@ def execute(
         The checkpoint.
     """
     stop = StopRequest()
-    # Overflow is no warning here: whatever is not finite ends the run with a sentence. SIGUSR1 only ever
-    # asks for an orderly stop, so it is taken from the beginning; SIGINT and SIGTERM end a set-up.
+    # No warning of an overflow: a number that is not finite ends the run with a sentence. SIGUSR1 only
+    # ever asks for an orderly stop, so we handle it from the start; SIGINT and SIGTERM end a set-up.
     with (
         open_transport(engine, parts, comm) as transport,
         BLAS.held(parts.run.threads),
@@ -211,7 +211,7 @@ def carry_out(
     stop: StopRequest,
     progress: Callable[[Progress], None] | None = None,
 ) -> Result:
-    """Iterate a team until there is a reason to stop, and put together what came of it."""
+    """Iterate a team until there is a reason to stop; return the result."""
     with journal, stop.listening(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         reason = Loop(team, journal, stop, progress).run()
     journal.end(reason)

@@ -1,4 +1,4 @@
-"""Set a run up: its parts become agents that are ready to iterate."""
+"""Set up a run: turn its parts into agents that are ready to iterate."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -38,14 +38,14 @@ class Start(NamedTuple):
 
 
 class Minimum(NamedTuple):
-    """f*, or what stands in for it."""
+    """f*, or its substitute."""
 
     value: float
     kind: str  # "exact", "lower bound" or "unknown, 0 used"
 
 
 class Survey(NamedTuple):
-    """What all agents together know of the problem before the run."""
+    """Everything that all agents together know of the problem before the run."""
 
     facts: Facts
     minimum: Minimum
@@ -141,7 +141,7 @@ def start(parts: Parts, i: int) -> Start:
 
 
 def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Survey:
-    """Ask all agents for their constants, the only numbers that the rules of "auto" may use."""
+    """Collect the constants of all agents, the only numbers that the rules of "auto" may use."""
     algorithm, problem, topology = parts.algorithm, parts.problem, parts.problem.topology
     pilot = algorithm.pilot and AUTO in vars(algorithm).values()
     told = [constants(s, pilot, algorithm.memory_start == "x0") for s in starts]
@@ -158,7 +158,7 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
             point,
             lambda i: ConfigError(
                 'algorithm.memory_start = "x0" needs agents that all start from the same point, but '
-                f'agent {i} starts from another than agent 0; accepted here: "zeros".'
+                f'agents 0 and {i} start from different points; accepted here: "zeros".'
             ),
         )
     smoothness, warnings = float(L.max()), []
@@ -189,7 +189,7 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
 
 
 def constants(s: Start, pilot: bool, point: bool) -> list[float]:
-    """Return what an agent tells the others before the run.
+    """Return the constants that an agent shares with the others before the run.
 
     L, a lower bound of its cost (nan: unknown), the flattest curvature near the start (nan unless
     `pilot`), whether L is an estimate, the dimension, and a checksum of its start if `point`.
@@ -203,7 +203,7 @@ def constants(s: Start, pilot: bool, point: bool) -> list[float]:
 
 
 def require_equal(told: F64, refusal: Callable[[int], DistoptError]) -> None:
-    """Raise, on all processes alike, unless all agents told the same number."""
+    """Raise, on all processes, unless all agents gave the same number."""
     other = int(np.argmax(told != told[0]))
     if other:
         raise SharedError(refusal(other))

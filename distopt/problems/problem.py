@@ -166,7 +166,7 @@ def build_problem(problem: dict[str, Any], topology: dict[str, Any], folder: Pat
     """
     name = problem.get("name")
     if not isinstance(name, str):
-        raise ConfigError(f"problem.name is missing or not a text. Known: {', '.join(REGISTRY)}.")
+        raise ConfigError(f"problem.name is missing or not a string. Known: {', '.join(REGISTRY)}.")
     cls = REGISTRY.get(name)
     common, own = list(ProblemConfig.model_fields), field_names(cls)
     require_known("problem", problem, sorted([*common, *own]), f' with problem.name = "{name}"')

@@ -238,7 +238,7 @@ def graph_kind(section: dict[str, Any], folder: Path) -> tuple[str, GraphKind]:
         name = "ring"
     if not isinstance(name, str):
         raise ConfigError(
-            f"topology.graph = {show(name)} is not acceptable; accepted: a text in quotes."
+            f"topology.graph = {show(name)} is not acceptable; accepted: a string in quotes."
         )
     cls = REGISTRY.get(name)
     known = sorted(["file", "graph", *defaults(cls)])

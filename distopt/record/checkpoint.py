@@ -3,8 +3,8 @@
     checkpoints/000500/rank-0000.h5 ... manifest.json
 
 A shard is written to a temporary name, flushed to disk and renamed; the manifest, with the SHA-256
-of every shard, comes last. A folder without a valid manifest is no checkpoint. A shard holds one agent,
-whichever process it lived in, so a run may resume under another engine.
+of every shard, comes last. A folder without a valid manifest is not a checkpoint. A shard holds one agent,
+regardless of its process, so a run may resume under another engine.
 """
 
 import json
@@ -30,7 +30,7 @@ class Saved(NamedTuple):
 
     place: Path
     iteration: int
-    damaged: list[str]  # a sentence for every newer checkpoint that had to be passed over
+    damaged: list[str]  # a sentence for every newer checkpoint that was skipped
 
 
 def save(
@@ -52,7 +52,7 @@ def save(
     hosted : Sequence[Hosted]
         This process's agents.
     numbers : Mapping[str, float]
-        This process's counters and clocks; stored with the first of its agents.
+        This process's counters and clocks; stored with its first agent.
     transport : Transport
     keep : int
         How many of the newest checkpoints stay.
@@ -89,7 +89,7 @@ def save(
 def prune(folder: Path, iteration: int, keep: int) -> None:
     """Remove all but the `keep` newest checkpoints up to `iteration`.
 
-    Later ones were left by a run that was resumed from before them (they were damaged, or will be
+    Later ones belong to a run that was resumed from an earlier one (they were damaged, or will be
     made again); folders without a manifest are remains of a crash.
     """
     complete = [p for p in newest(folder) if (p / "manifest.json").is_file()]
@@ -141,7 +141,7 @@ def latest(folder: Path, agents: int) -> Saved:
     Raises
     ------
     CheckpointError
-        If there is none; says what is wrong with those that exist.
+        If there is none; the message says what is wrong with those that exist.
     """
     damaged: list[str] = []
     for place in newest(folder):

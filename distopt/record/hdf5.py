@@ -67,7 +67,7 @@ def read_arrays(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what `write_arrays` wrote: arrays and attributes.
 
-    `what` says in an error what the file should be; its attribute "format" must be `version`.
+    `what` names the file's content in errors; its attribute "format" must be `version`.
     """
     arrays: dict[str, np.ndarray] = {}
 
@@ -98,8 +98,8 @@ def run_refused(path: Path, error: BaseException) -> CheckpointError:
     told = re.search(r"error message = '([^']*)'", str(error))  # HDF5 wraps the system's words
     words = told[1] if told else reason(error)  # type: ignore[arg-type]
     return CheckpointError(
-        f"{path} cannot be written: {words}. What was saved before is intact; `distopt resume` goes "
-        "on from there once this is mended."
+        f"{path} cannot be written: {words}. Everything saved before is intact; `distopt resume` "
+        "continues from there once this is fixed."
     )
 
 
@@ -107,7 +107,7 @@ def abandon(file: h5py.File) -> None:
     """Close a file whose last write was refused, leaving what is on disk as it is.
 
     HDF5 would try that write again when the file is closed, and crash at the end of the process; so
-    its descriptor is made to point to where every write succeeds.
+    its descriptor is redirected to a device on which every write succeeds.
     """
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, file.id.get_vfd_handle())
@@ -119,8 +119,8 @@ def abandon(file: h5py.File) -> None:
 class Patient(io.FileIO):
     """A new file that HDF5 can write through (``h5py.File(file, "w")``) and that never refuses.
 
-    A refused write is remembered in `refused`, and it and all later ones are dropped: HDF5 cannot be
-    left in the middle of a file without crashing at the end of the process.
+    It keeps the first refusal in `refused`, and drops this and all later writes: HDF5 cannot stop in the
+    middle of a file without crashing at the end of the process.
     """
 
     def __init__(self, path: Path) -> None:

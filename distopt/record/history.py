@@ -1,4 +1,4 @@
-"""Read what a run recorded: series, meta, configuration; nothing is ever written."""
+"""Read the records of a run: series, meta, configuration. Nothing is ever written."""
 
 import json
 import tomllib
@@ -16,7 +16,7 @@ from distopt.record.recorder import read_metrics
 
 
 class Reach(NamedTuple):
-    """The first record at which a run was as accurate as asked."""
+    """The first record at which a run reached an accuracy."""
 
     iterations: float
     bytes_per_agent: float
@@ -62,7 +62,7 @@ class History:
 
     @property
     def uncompressed(self) -> bool:
-        """Whether vectors were sent as they are."""
+        """Whether vectors were sent uncompressed."""
         return bool(self.meta["compressor"] == "identity")
 
     @cached_property

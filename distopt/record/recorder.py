@@ -37,11 +37,11 @@ class Recorder:
         Series to record, keys of `SERIES`.
     meta : Mapping[str, Any]
         Attributes of ``/meta``: texts, numbers, booleans; anything else is stored as JSON. "repeats"
-        is how many runs the series by run are of, 1 by default.
+        is the number of runs in the series by run, 1 by default.
     matrix : float64[n, n]
         The mixing matrix, ``/meta/W``.
     rows : Sequence[Mapping[str, Any]]
-        Rows of an earlier part of the run; a series by run has a list in the place of a number.
+        Rows of an earlier part of the run; a series by run has a list in place of a number.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Recorder:
             file["meta"].attrs["stop_reason"] = stop_reason
 
     def close(self) -> None:
-        """Keep what was recorded, as far as possible, after a failure; the status stays "running"."""
+        """Save pending rows, as far as possible, after a failure; the status stays "running"."""
         with suppress(CheckpointError):
             self.flush()
         self._file.close()
@@ -142,7 +142,7 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a metrics file holds.
+    """The content of a metrics file.
 
     Attributes
     ----------
@@ -173,7 +173,7 @@ def read_metrics(path: Path) -> Metrics:
         If it is missing, damaged, or of an unknown format.
     """
     try:
-        # Single-writer mode opens files that are being written or whose writer died as well.
+        # Single-writer mode also opens files that are being written, or whose writer died.
         with h5py.File(path, "r", libver="latest", swmr=True) as file:
             meta = dict(file["meta"].attrs)
             require_format(path, meta.get("format"), FORMAT)

@@ -1,4 +1,4 @@
-"""The series of a run: what is recorded, in which units. The one list; recorder and report use it."""
+"""The series of a run and their units: the one list, which recorder and report use."""
 
 from typing import NamedTuple
 
@@ -47,13 +47,13 @@ SERIES: dict[str, Series] = {
         "1", "times that an argument left the unit ball, total over agents", "i8"
     ),
     "saturations": Series(
-        "1", "values so far that a fixed-point format's range did not hold, total", "i8"
+        "1", "values so far beyond the range of a fixed-point format, total", "i8"
     ),
     "regime_large": Series(
         "1", "coordinates of all runs with step t |g| >= u, in the latest iteration", "i8"
     ),
     "regime_middle": Series("1", "coordinates with u/2 < t |g| < u", "i8"),
-    "regime_small": Series("1", "coordinates with 0 < t |g| <= u/2, where RN stands still", "i8"),
+    "regime_small": Series("1", "coordinates with 0 < t |g| <= u/2, where RN stalls", "i8"),
     "regime_zero": Series("1", "coordinates with t g = 0", "i8"),
     "step_square": Series("1", "M = ||rounding error of the step||^2 of the latest iteration"),
     "step_gain": Series("1", "R = sum |bias| ((1 - L t) |g| - c1 u) of the latest iteration"),

@@ -49,7 +49,7 @@ class Transport(ABC):
     hosted : tuple of int
         Those that live in this process, ascending.
     root : bool
-        Whether this process writes records and speaks to the user.
+        Whether this process writes records and prints for the user.
     traffic : Traffic
     """
 
@@ -78,7 +78,7 @@ class Transport(ABC):
     def mean(self, rows: Sequence[F64], out: F64) -> None:
         """Set out = the mean over all agents of their rows, summed in the order of the agents.
 
-        The order is fixed, so the result is the same to the bit whatever the number of processes.
+        The order is fixed, so the result is the same to the bit for any number of processes.
         """
 
     @abstractmethod

@@ -47,7 +47,7 @@ class LocalTransport(Transport):
         return [item]
 
     def warm_up(self, compile_kernels: Callable[[], None]) -> None:
-        pass  # one process compiles when it comes to it
+        pass  # one process compiles when needed
 
     def close(self) -> None:
         pass

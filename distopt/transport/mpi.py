@@ -26,8 +26,8 @@ LARGEST = 2**31 - 1  # bytes of a message, the limit of a C int count
 
 ALARM_TAG = 2
 LISTEN_SECONDS = 0.01  # how often rank 0 looks for alarms while it waits
-GRACE_SECONDS = 0.5  # rank 0 lets others speak for so long before it ends the job
-ALARM_SECONDS = 3.0  # other ranks that fail wait so long for rank 0 to end the job
+GRACE_SECONDS = 0.5  # rank 0 waits this long for others' alarms before it ends the job
+ALARM_SECONDS = 3.0  # other failing ranks wait this long for rank 0 to end the job
 SETUP_SECONDS = 600.0  # setting up and saving may take this long, even with a short run.timeout
 
 
@@ -47,7 +47,7 @@ class RemoteError(DistoptError):
 
 
 class MpiTransport(Transport):
-    """Exchanges with neighbouring ranks on a communicator of its own, diagnostics on another.
+    """Exchanges with neighbouring ranks on one communicator, and sends diagnostics on another.
 
     Receives are posted one exchange ahead, into two sets of buffers in turn, so a neighbour that is
     early finds its receive waiting. Waiting polls: a blocking MPI call could neither notice a silent
@@ -56,9 +56,9 @@ class MpiTransport(Transport):
     awaited rank from running (4 ranks on 2 cores, 30 us of work each: 300 us an exchange with MPICH
     against 410 yielding and 6000 spinning; about the same as yielding with Open MPI).
 
-    A rank that fails tells rank 0 on a third communicator and waits for it to end the job. Rank 0
-    looks there while it waits for anything, saves its records, and says what was wrong first, so
-    the job ends with one sentence. If rank 0 cannot, the failing rank speaks for itself.
+    A failing rank sends an alarm to rank 0 on a third communicator and waits for it to end the job.
+    Rank 0 checks for alarms whenever it waits, saves its records, and prints the first cause, so the
+    job ends with one sentence. If rank 0 cannot, the failing rank prints it.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class MpiTransport(Transport):
     ) -> None:
         """Wait for all requests; raise `TransportError` naming who is silent after the timeout.
 
-        Without statuses it is a collective operation, which does not tell who is missing.
+        Without statuses it is a collective operation, which does not show who is missing.
         """
         testall = MPI.Request.Testall
         if testall(requests, statuses):
@@ -188,8 +188,8 @@ class MpiTransport(Transport):
         )
 
     def mean(self, rows: Sequence[F64], out: F64) -> None:
-        # Each rank sums one slice of the coordinates in the order of the agents, whatever order an
-        # MPI library's own reduction would take; memory stays O(d) on every rank.
+        # Each rank sums one slice of the coordinates in the order of the agents, where an MPI library's
+        # own reduction could take any order; memory stays O(d) on every rank.
         n, d = self.agents, out.size
         counts = np.array([d // n + (i < d % n) for i in range(n)])
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
@@ -240,12 +240,12 @@ class MpiTransport(Transport):
         node.Free()
 
     def abort(self, error: BaseException) -> None:
-        """End the whole job with exit code 1; one rank says why, once."""
+        """End the whole job with exit code 1; one rank prints the cause, once."""
         if isinstance(error, DistoptError) and not os.environ.get("DISTOPT_DEBUG"):
             text = f"distopt: {error}\n"
         else:
             text = "".join(traceback.format_exception(error))
-        # Whoever hears nothing comes after what kept its neighbour from speaking, and the first to
+        # A rank that hears nothing comes after the cause of its neighbour's silence, and the first to
         # hear nothing was the nearest.
         own = (isinstance(error, TransportError), self.exchanges, self._alarms.rank, text)
         causes = [] if isinstance(error, RemoteError) else [own]

@@ -93,7 +93,7 @@ def test_different_starts_are_refused():
     starts[2, 5] = np.nextafter(starts[2, 5], 9.0)
     algorithm = distopt.Lead(eta=0.02, gamma=0.1, alpha=0.5, memory_start="x0")
     with pytest.raises(
-        (SharedError, ConfigError), match="agent 2 starts from another than agent 0"
+        (SharedError, ConfigError), match="agents 0 and 2 start from different points"
     ):
         distopt.simulate(costs, starts, algorithm=algorithm, iterations=1)
 

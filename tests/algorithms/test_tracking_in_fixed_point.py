@@ -140,9 +140,9 @@ def test_section_is_written_out_and_read_again(tmp_path):
             "cgt1", FORMATS | {"gradient": {"format": "Q4.14"}}, {},
             r'arithmetic\.gradient\.format = "Q4\.14" has more fraction bits than arithmetic\.y',
         ),
-        ("cgt1", FORMATS, {"memory": "sum"}, r"memory = \"sum\" does not go with \[arithmetic\]"),
-        ("gt", FORMATS, {"form": "atc"}, r"form = \"atc\" does not go with \[arithmetic\]; .*\"cta\""),
-        ("gt", FORMATS, {"beta": 0.5}, r"beta = 0\.5 does not go with \[arithmetic\]"),
+        ("cgt1", FORMATS, {"memory": "sum"}, r"memory = \"sum\" cannot be combined with \[arithmetic\]"),
+        ("gt", FORMATS, {"form": "atc"}, r"\"atc\" cannot be combined with \[arithmetic\]; .*\"cta\""),
+        ("gt", FORMATS, {"beta": 0.5}, r"beta = 0\.5 cannot be combined with \[arithmetic\]"),
     ],
 )  # fmt: skip
 def test_refusals(name, arithmetic, parameters, sentence):
@@ -155,7 +155,7 @@ def test_refusals_of_the_section():
         configure("cgt1", {"mode": "signed_SR_eps", "eps": 0.1})
     with pytest.raises(
         ConfigError,
-        match=r"does not go with algorithm\.name = \"lead\".*accepted: cgt1, cgt2, cgt3, gt",
+        match=r"cannot be combined with algorithm\.name = \"lead\".*accepted: cgt1, cgt2, cgt3, gt",
     ):
         make_config(
             {

@@ -51,7 +51,7 @@ def test_values_are_converted_and_frozen():
          "thing.step = -1 is not acceptable; accepted: a number > 0.0 or 'auto'."),
         ({"size": 1, "loud": "perhaps"},
          'thing.loud = "perhaps" is not acceptable; accepted: true or false.'),
-        ({"size": 1, "name": 3}, "thing.name = 3 is not acceptable; accepted: a text in quotes."),
+        ({"size": 1, "name": 3}, "thing.name = 3 is not acceptable; accepted: a string in quotes."),
         ({"size": 1, "siez": 2},
          'thing.siez is not known; did you mean "size"? '
          "Accepted: kind, loud, name, parts, size, step."),

@@ -35,7 +35,7 @@ def test_defaults():
             {"name": "quadratc"},
             r'problem.name = "quadratc" is not known; did you mean "quadratic"\?',
         ),
-        ({"name": 3}, r"problem.name is missing or not a text. Known: .*quadratic"),
+        ({"name": 3}, r"problem.name is missing or not a string. Known: .*quadratic"),
         ({"agents": 0}, r"problem.agents = 0 is not acceptable; accepted: a number >= 1"),
         (
             {"agents": "many"},

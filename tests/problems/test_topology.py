@@ -135,7 +135,7 @@ def test_geometric_links_exactly_the_near_ones():
         ({"graph": "erdos_renyi", "p": 0.01}, 30, r"no connected graph of 30 .* raise topology.p"),
         ({"graph": "geometric", "radius": 0.01}, 30, r"no connected .* raise topology.radius"),
         ({"graph": "ring", "file": "e.txt"}, 4, r"exclude each other; keep one"),
-        ({"graph": 3}, 4, r"topology.graph = 3 is not acceptable; accepted: a text in quotes"),
+        ({"graph": 3}, 4, r"topology.graph = 3 is not acceptable; accepted: a string in quotes"),
     ],
 )
 def test_impossible_sections_are_refused_in_a_sentence(section, agents, sentence):

@@ -235,7 +235,7 @@ def test_disk_full_ends_with_a_sentence_and_a_valid_checkpoint(which, tmp_path):
     )
     assert done.returncode == 1, done.stderr
     assert done.stdout.startswith("distopt: "), done.stdout + done.stderr
-    assert f"{which} cannot be written: File too large. What was saved before" in done.stdout
+    assert f"{which} cannot be written: File too large. Everything saved before" in done.stdout
     assert not done.stderr
     rows = [row["iteration"] for row in read_metrics(out / "metrics.h5").rows()]
     assert rows == list(range(0, rows[-1] + 1, 1 if which == "metrics.h5" else 1000))
