@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from distopt.algorithms.memory import Memory, MemoryKind, Replicas, RunningSum
+from distopt.algorithms.memory import Memory, MemoryKind, MemoryStart, Replicas, RunningSum
 from distopt.compressors.base import CodecState, Compressor
 from distopt.core.arrays import F64, I64, U8
 from distopt.core.errors import DataError, DivergedError, MessageError
@@ -112,10 +112,15 @@ class Agent:
         self._encoders = [compressor.new_state(d) for _ in range(streams)]
         self._decoders = [[compressor.new_state(d) for _ in range(streams)] for _ in members]
 
-    def new_memory(self, kind: MemoryKind) -> Memory:
-        """Make a zero memory of the named layout, for this agent and its neighbours."""
+    def new_memory(
+        self, kind: MemoryKind, start: MemoryStart = "zeros", x0: F64 | None = None
+    ) -> Memory:
+        """Make a memory of the named layout, for this agent and its neighbours, at 0 or at x0."""
         layout = Replicas if kind == "replicas" else RunningSum
-        return self.hold(layout(self.weights, self.dimension, self.work))
+        memory: Memory = self.hold(layout(self.weights, self.dimension, self.work))
+        if start == "x0" and x0 is not None:
+            memory.start_at(x0)
+        return memory
 
     def hold(self, memory: M) -> M:
         """Keep the weights of a memory equal to those of the present links; return the memory."""

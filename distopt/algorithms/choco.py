@@ -42,9 +42,7 @@ class Choco(Algorithm):
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
-        s.keep(x=x0.copy(), hx=agent.new_memory(self.memory))
-        if self.memory_start == "x0":
-            s.hx.start_at(x0)
+        s.keep(x=x0.copy(), hx=agent.new_memory(self.memory, self.memory_start, x0))
         s.work(dx=np.empty(d), g=np.empty(d))
         return s
 

@@ -50,9 +50,7 @@ class Lead(Algorithm):
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), D=np.zeros(d), g=np.empty(d))
-        s.keep(hx=agent.new_memory(self.memory))
-        if self.memory_start == "x0":
-            s.hx.start_at(x0)
+        s.keep(hx=agent.new_memory(self.memory, self.memory_start, x0))
         s.work(z=np.empty(d), direction=np.empty(d))
         agent.gradient(s.x, out=s.g)
         return s

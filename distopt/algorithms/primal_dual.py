@@ -51,9 +51,7 @@ class PrimalDual(Algorithm):
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), v=np.zeros(d), g=np.empty(d))
-        s.keep(hx=agent.new_memory(self.memory))
-        if self.memory_start == "x0":
-            s.hx.start_at(x0)
+        s.keep(hx=agent.new_memory(self.memory, self.memory_start, x0))
         s.work(dx=np.empty(d), direction=np.empty(d))
         agent.gradient(s.x, out=s.g)
         return s

@@ -106,11 +106,10 @@ class CompressedTracking(Tracking):
         s = super().init(agent, x0)
         s.work(dx=np.empty(x0.size), dy=np.empty(x0.size))
         if self.arithmetic is None:
-            s.keep(hx=agent.new_memory(self.memory), hy=agent.new_memory(self.memory))
+            s.keep(hx=agent.new_memory(self.memory, self.memory_start, x0))
+            s.keep(hy=agent.new_memory(self.memory))
         else:
             s.keep(hx=s.updates.hx, hy=s.updates.hy)
-        if self.memory_start == "x0":
-            s.hx.start_at(x0)
         return s
 
     def view(self, s: State) -> View:

@@ -61,9 +61,9 @@ class Zed(Algorithm):
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), m=np.zeros(d), D=np.zeros(d), nu=np.zeros(d), g=np.empty(d))
-        s.keep(hx=agent.new_memory(self.memory), eta=np.array([float(self.eta)]))
-        if self.memory_start == "x0":
-            s.hx.start_at(x0)
+        s.keep(
+            hx=agent.new_memory(self.memory, self.memory_start, x0), eta=np.array([float(self.eta)])
+        )
         s.work(z=np.empty(d), e=np.empty(d))
         if self.restarts:
             s.keep(trial=StepTrial(self.restarts, x0))

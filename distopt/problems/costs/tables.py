@@ -1,5 +1,6 @@
 """Tables of signed samples B = diag(b) A, dense or sparse, and their products with vectors."""
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -54,25 +55,28 @@ class Dense:
 
 
 class Sparse:
-    """The same matrix as three arrays of compressed rows."""
+    """The same matrix as three arrays of compressed rows, or some of its rows."""
 
     def __init__(self, rows: Any, signs: F64) -> None:
         self.values = np.asarray(rows.data * np.repeat(signs, np.diff(rows.indptr)))
         self.columns = np.asarray(rows.indices, np.int64)
         self.ends = np.asarray(rows.indptr, np.int64)
+        self.index = np.arange(rows.shape[0])
         self.shape = rows.shape
 
-    def take(self, index: I64) -> "Chosen":
-        """Return the table of the rows `index`."""
-        return Chosen(self, index)
+    def take(self, index: I64) -> "Sparse":
+        """Return the table of the rows `index`, which stay where they are."""
+        part = copy(self)
+        part.index, part.shape = index, (index.size, self.shape[1])
+        return part
 
     def times(self, x: F64, out: F64) -> None:
         """Write out[m] = B x."""
-        sparse_times(self.values, self.columns, self.ends, x, out)
+        sparse_times(self.values, self.columns, self.ends, self.index, x, out)
 
     def transposed_times(self, c: F64, out: F64) -> None:
         """Write out[d] = B'c."""
-        sparse_transposed_times(self.values, self.columns, self.ends, c, out)
+        sparse_transposed_times(self.values, self.columns, self.ends, self.index, c, out)
 
     def norm(self) -> float:
         """||B||_2 by Lanczos iteration, raised by its tolerance."""
@@ -87,47 +91,9 @@ class Sparse:
         return float(largest[0]) * (1 + 1e-6)
 
 
-class Chosen:
-    """Some rows of a sparse table, where they are."""
-
-    def __init__(self, table: Sparse, index: I64) -> None:
-        self.table, self.index = table, index
-        self.shape = index.size, table.shape[1]
-
-    def times(self, x: F64, out: F64) -> None:
-        """Write out[b] = B x for these rows."""
-        t = self.table
-        chosen_times(t.values, t.columns, t.ends, self.index, x, out)
-
-    def transposed_times(self, c: F64, out: F64) -> None:
-        """Write out[d] = B'c for these rows."""
-        t = self.table
-        chosen_transposed_times(t.values, t.columns, t.ends, self.index, c, out)
-
-
 @kernel
-def sparse_times(values: F64, columns: I64, ends: I64, x: F64, out: F64) -> None:
-    """Write out = B x for compressed rows; ends[s] : ends[s + 1] are the entries of row s."""
-    for s in range(out.size):
-        total = 0.0
-        for at in range(ends[s], ends[s + 1]):
-            total += values[at] * x[columns[at]]
-        out[s] = total
-
-
-@kernel
-def sparse_transposed_times(values: F64, columns: I64, ends: I64, c: F64, out: F64) -> None:
-    """Write out = B'c for compressed rows."""
-    for k in range(out.size):
-        out[k] = 0.0
-    for s in range(c.size):
-        for at in range(ends[s], ends[s + 1]):
-            out[columns[at]] += values[at] * c[s]
-
-
-@kernel
-def chosen_times(values: F64, columns: I64, ends: I64, index: I64, x: F64, out: F64) -> None:
-    """Write out = B[index] x."""
+def sparse_times(values: F64, columns: I64, ends: I64, index: I64, x: F64, out: F64) -> None:
+    """out = B[index] x for compressed rows; ends[s] : ends[s + 1] are the entries of row s."""
     for j in range(index.size):
         total = 0.0
         for at in range(ends[index[j]], ends[index[j] + 1]):
@@ -136,10 +102,10 @@ def chosen_times(values: F64, columns: I64, ends: I64, index: I64, x: F64, out: 
 
 
 @kernel
-def chosen_transposed_times(
+def sparse_transposed_times(
     values: F64, columns: I64, ends: I64, index: I64, c: F64, out: F64
 ) -> None:
-    """Write out = B[index]'c."""
+    """out = B[index]'c for compressed rows."""
     for k in range(out.size):
         out[k] = 0.0
     for j in range(index.size):

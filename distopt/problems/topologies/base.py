@@ -1,12 +1,8 @@
 """The contract of a kind of graph."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import networkx
+import networkx
 
 
 class GraphKind(ABC):

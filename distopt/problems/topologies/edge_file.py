@@ -1,19 +1,13 @@
 """A graph from a text file with one edge a line."""
 
-# ruff: noqa: D102 -- the base class documents `graph`
-
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import networkx
 
 from distopt.core.errors import ConfigError, DataError
 from distopt.core.files import reason
 from distopt.core.parameters import parameters
 from distopt.problems.topologies.base import GraphKind
-
-if TYPE_CHECKING:
-    import networkx
 
 
 @parameters("topology")
@@ -23,8 +17,6 @@ class EdgeFile(GraphKind):
     file: str
 
     def graph(self, agents: int) -> networkx.Graph:
-        import networkx
-
         graph = networkx.empty_graph(agents)
         graph.add_edges_from(read_edges(Path(self.file), agents))
         parts = [sorted(part) for part in networkx.connected_components(graph)]

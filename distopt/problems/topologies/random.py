@@ -3,13 +3,9 @@
 A draw that is not connected is thrown away and the next one is taken, up to `DRAWS` of them.
 """
 
-# ruff: noqa: D102 -- the base class documents `graph`
-
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+import networkx
 import numpy as np
 
 from distopt.core.arrays import F64
@@ -18,9 +14,6 @@ from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import make_key, uniform
 from distopt.core.streams import Stream
 from distopt.problems.topologies.base import GraphKind
-
-if TYPE_CHECKING:
-    import networkx
 
 DRAWS = 100
 
@@ -33,8 +26,6 @@ class ErdosRenyi(GraphKind):
     seed: int = Field(default=0, ge=0)
 
     def graph(self, agents: int) -> networkx.Graph:
-        import networkx
-
         first, second = np.triu_indices(agents, 1)
 
         def draw(number: int) -> networkx.Graph:
@@ -59,8 +50,6 @@ class Geometric(GraphKind):
     seed: int = Field(default=0, ge=0)
 
     def graph(self, agents: int) -> networkx.Graph:
-        import networkx
-
         first, second = np.triu_indices(agents, 1)
 
         def draw(number: int) -> networkx.Graph:
@@ -89,8 +78,6 @@ def first_connected(
     draw: Callable[[int], networkx.Graph], what: str, advice: str
 ) -> networkx.Graph:
     """Return the first connected one of draw(0), draw(1), ..., draw(DRAWS - 1)."""
-    import networkx
-
     fewest = 0
     for number in range(DRAWS):
         graph = draw(number)

@@ -1,18 +1,12 @@
 """Graphs that are given by their number of agents alone (and a shape where they have one)."""
 
-# ruff: noqa: D102 -- the base class documents `graph`
-
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+
+import networkx
 
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import Field, parameters
 from distopt.problems.topologies.base import GraphKind
-
-if TYPE_CHECKING:
-    import networkx
 
 
 @parameters("topology")
@@ -23,8 +17,6 @@ class Ring(GraphKind):
         # networkx gives one agent a loop to itself, and the path is the ring of 1 and of 2.
         if agents < 3:
             return PathGraph().graph(agents)
-        import networkx
-
         return around_a_circle(networkx.cycle_graph(agents))
 
 
@@ -33,8 +25,6 @@ class PathGraph(GraphKind):
     """Agent i is linked with i - 1 and i + 1; the two ends have one neighbour."""
 
     def graph(self, agents: int) -> networkx.Graph:
-        import networkx
-
         graph = networkx.path_graph(agents)
         for i in graph:
             graph.nodes[i]["pos"] = (float(i), 0.0)
@@ -46,8 +36,6 @@ class Star(GraphKind):
     """Agent 0 is linked with all others, and they only with agent 0."""
 
     def graph(self, agents: int) -> networkx.Graph:
-        import networkx
-
         graph = around_a_circle(networkx.star_graph(agents - 1), first=1)
         graph.nodes[0]["pos"] = (0.0, 0.0)
         return graph
@@ -58,8 +46,6 @@ class Complete(GraphKind):
     """Everybody is linked with everybody."""
 
     def graph(self, agents: int) -> networkx.Graph:
-        import networkx
-
         return around_a_circle(networkx.complete_graph(agents))
 
 
@@ -94,8 +80,6 @@ class Hypercube(GraphKind):
     """Agents are linked when the binary forms of their numbers differ in one digit."""
 
     def graph(self, agents: int) -> networkx.Graph:
-        import networkx
-
         digits = agents.bit_length() - 1
         if agents != 1 << digits:
             raise ConfigError(
@@ -114,8 +98,6 @@ class Exponential(GraphKind):
     """Agent i is linked with i + 1, i + 2, i + 4, i + 8, ... modulo n, in both directions."""
 
     def graph(self, agents: int) -> networkx.Graph:
-        import networkx
-
         graph = networkx.empty_graph(agents)
         hop = 1
         while hop < agents:
@@ -135,8 +117,6 @@ def around_a_circle(graph: networkx.Graph, first: int = 0) -> networkx.Graph:
 
 def lattice(name: str, agents: int, rows: int | None, periodic: bool) -> networkx.Graph:
     """Make a grid or torus of rows x (agents / rows) nodes, numbered row by row."""
-    import networkx
-
     if rows is None:
         rows = next(r for r in range(math.isqrt(agents), 0, -1) if agents % r == 0)
         if rows == 1 and agents > 1:
