@@ -8,9 +8,9 @@ import typer
 from distopt.cli import options
 from distopt.cli.deliver import deliver_tables
 from distopt.cli.options import How
-from distopt.cli.start import starter
+from distopt.cli.start import carry_parts
 from distopt.core.rank import this_rank
-from distopt.mpirun.failing import debugging, failing_together
+from distopt.mpirun.failing import failing_together
 
 if TYPE_CHECKING:
     from distopt.studies.compare import Comparison
@@ -72,40 +72,26 @@ def compare(
         compare_suite(paths[0], folder, reuse, overwrite, jobs, how)
 
 
-def compare_suite(
-    path: Path,
-    out: Path,
-    reuse: bool,
-    overwrite: bool,
-    jobs: int,
-    how: How,
-) -> None:
+def compare_suite(path: Path, out: Path, reuse: bool, overwrite: bool, jobs: int, how: How) -> None:
     """Run what a suite needs and compare its variants."""
     with failing_together():
         engine = how.engine()
         from distopt.mpirun.jobfile import SuiteJob
         from distopt.show.console import make_view
         from distopt.studies import batch
+        from distopt.studies import compare as comparing
         from distopt.studies.suite import load_suite
 
         suite = load_suite(path, how.settings, out)
         needed = batch.choose(suite.cases, reuse=reuse, overwrite=overwrite)
-        failures: dict[str, str] = {}
         with make_view(how.quiet) as view:
-            if engine == "simulate" and jobs > 1 and needed:
+            if engine == "simulate" and jobs > 1:
                 failures = batch.run_side_by_side(needed, jobs, view)
-            elif engine:
+            elif engine == "simulate":
                 failures = batch.run_in_turn(needed, engine, view)
-            elif needed:
-                job = SuiteJob(cases=tuple(needed), debug=debugging())
-                how.require_ranks(job.ranks)
-                command = starter(how)
-                failures = batch.run_in_jobs(
-                    needed, lambda cases: command(job.restricted(cases), out), view
-                )
+            else:
+                failures = carry_parts(needed, SuiteJob.of, out, how, view)
     if this_rank() in {None, 0}:
-        from distopt.studies import compare as comparing
-
         show_comparison(comparing.compare_suite(suite, failures), out, how)
 
 

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 def diagnose(
     path: Annotated[
-        Path,
-        typer.Argument(metavar="CONFIG | RUN_DIR", help="A TOML file, or an earlier run."),
+        Path, typer.Argument(metavar="CONFIG | RUN_DIR", help="A TOML file, or an earlier run.")
     ],
     at: Annotated[
         list[int],

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distopt.cli.start import run_here, told
+from distopt.cli.start import run_here, told, work_in_turn
 from distopt.mpirun.environment import prepare
 from distopt.mpirun.failing import failing_together
 from distopt.mpirun.relay import Relay, tell
@@ -33,19 +33,13 @@ def work(job: "AnyJob") -> None:
     view = Relay()
     if job.kind == "run" or job.kind == "resume":
         tell("result", **told(run_here(job, "mpi", view)))
-    elif job.kind == "compare":
-        from distopt.studies.batch import run_in_turn
-
-        run_in_turn(job.cases, "mpi", view)
-    elif job.kind == "measure":
-        from distopt.studies.measure.timed import time_in_turn
-
-        time_in_turn(job, view)
-    else:
+    elif job.kind == "threshold":
         from distopt.studies.farm import farm_over_ranks
         from distopt.studies.trials import Trials
 
         farm_over_ranks(lambda: Trials.of_job(job), view)
+    else:
+        work_in_turn(job, view)
 
 
 if __name__ == "__main__":

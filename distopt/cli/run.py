@@ -16,8 +16,7 @@ def run(
     simulate: options.Simulate = False,
     settings: options.Settings = [],  # noqa: B006  typer copies it
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Run directory.", show_default="runs/CONFIG"),
+        Path | None, typer.Option(metavar="DIR", help="Run directory.", show_default="runs/CONFIG")
     ] = None,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,6 +10,7 @@ import typer
 
 from distopt.cli.options import How
 from distopt.core.errors import ConfigError
+from distopt.core.rank import this_rank
 from distopt.mpirun.environment import THREADS
 from distopt.mpirun.failing import debugging
 from distopt.mpirun.launcher import Mpirun, find_mpirun
@@ -18,8 +19,10 @@ from distopt.mpirun.relay import pass_on
 if TYPE_CHECKING:
     from distopt.engine.outcome import Result
     from distopt.engine.processes import Engine
-    from distopt.mpirun.jobfile import AnyJob, ResumeJob, RunJob
+    from distopt.mpirun.jobfile import AnyJob, ResumeJob, RunJob, SuiteJob, TimingJob
     from distopt.mpirun.relay import View
+    from distopt.show.console import ProgressView
+    from distopt.studies.batch import Part
 
 Starter: TypeAlias = "Callable[[AnyJob, Path], list[str]]"
 
@@ -72,13 +75,16 @@ def start(job: "AnyJob", folder: Path, how: How) -> None:
         raise typer.Exit(outcome.code)
 
 
-def starter(how: How, place: "Callable[[Mpirun], Mpirun]" = lambda mpirun: mpirun) -> Starter:
-    """Return what writes a job into a folder and makes the mpirun command of its ranks."""
+def starter(how: How, place: "Callable[[Mpirun], Mpirun] | None" = None) -> Starter:
+    """Return what writes a job into a folder and makes the mpirun command of its ranks.
+
+    `place` may put mpirun somewhere else, such as on a test bed.
+    """
     try:
         extra = shlex.split(how.mpirun_args)
     except ValueError as error:
         raise ConfigError(f"--mpirun-args cannot be split into flags: {error}.") from None
-    mpirun = place(find_mpirun())
+    mpirun = find_mpirun() if place is None else place(find_mpirun())
 
     def command(job: "AnyJob", folder: Path) -> list[str]:
         threads = [f"{name}={job.threads}" for name in THREADS]
@@ -91,13 +97,43 @@ def starter(how: How, place: "Callable[[Mpirun], Mpirun]" = lambda mpirun: mpiru
     return command
 
 
+def carry_parts(
+    parts: "Sequence[Part]",
+    job_of: "Callable[[Sequence[Part], bool], SuiteJob | TimingJob]",
+    folder: Path,
+    how: How,
+    view: "ProgressView",
+    place: "Callable[[Mpirun], Mpirun] | None" = None,
+) -> dict[str, str]:
+    """Do one part of a study after the other; return the failures by name.
+
+    `job_of` makes the job of some parts. A part that brings its job down is left out of the next.
+    """
+    from distopt.studies.batch import run_in_jobs
+
+    if this_rank() is not None:
+        return work_in_turn(job_of(parts, debugging()), view)
+    if not parts:
+        return {}
+    how.require_ranks(job_of(parts, False).ranks)
+    command = starter(how, place)
+    return run_in_jobs(parts, lambda some: command(job_of(some, debugging()), folder), view)
+
+
+def work_in_turn(job: "SuiteJob | TimingJob", view: "View") -> dict[str, str]:
+    """Do the parts of a job as one rank of many; return the failures by name."""
+    if job.kind == "compare":
+        from distopt.studies.batch import run_in_turn
+
+        return run_in_turn(job.cases, "mpi", view)
+    from distopt.studies.measure.timed import time_in_turn
+
+    return time_in_turn(job, view)
+
+
 def told(result: "Result") -> dict[str, Any]:
     """Describe a result by what the user sees of it."""
-    return {
-        "summary": result.summary,
-        "warnings": result.warnings,
-        "hint": result.resume_hint,
-    }
+    return {"summary": result.summary, "warnings": result.warnings, "hint": result.resume_hint}
 
 
 def present(result: dict[str, Any], how: How) -> None:

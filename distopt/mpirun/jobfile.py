@@ -114,10 +114,6 @@ class JobOfCases(Job):
         """BLAS threads of a rank, at most."""
         return max(case.config.run.threads for case in self.cases)
 
-    def restricted(self, cases: Sequence[Case]) -> Self:
-        """Return the same job for some of its cases."""
-        return self.model_copy(update={"cases": tuple(cases)})
-
 
 class RunJob(JobOfCases):
     """Run one case from iteration 0."""
@@ -136,6 +132,11 @@ class SuiteJob(JobOfCases):
     """Run cases in turn; a failure ends its case only."""
 
     kind: Literal["compare"] = "compare"
+
+    @classmethod
+    def of(cls, cases: Sequence[Case], debug: bool) -> Self:
+        """Make the job of some cases."""
+        return cls(cases=tuple(cases), debug=debug)
 
 
 class TimingJob(JobOfCases):

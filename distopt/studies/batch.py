@@ -104,7 +104,7 @@ def run_side_by_side(cases: Sequence[Case], jobs: int, view: View) -> dict[str, 
     """Simulate cases in `jobs` processes; return the failures by name."""
     failures: dict[str, str] = {}
     context = multiprocessing.get_context("spawn")  # no fork: numba and BLAS have threads
-    with ProcessPoolExecutor(min(jobs, len(cases)), mp_context=context) as pool:
+    with ProcessPoolExecutor(max(1, min(jobs, len(cases))), mp_context=context) as pool:
         waiting = {
             pool.submit(run_case, case.config.tables, case.config.folder, case.folder): case
             for case in cases

@@ -102,10 +102,10 @@ def require_hosts(suite: Suite, hosts: int | None) -> int:
 
 
 def make_job(
-    runs: Sequence[TimedRun],
     accuracies: Sequence[float],
     seconds: float,
     interfaces: Sequence[str],
+    runs: Sequence[TimedRun],
     debug: bool,
 ) -> TimingJob:
     """Make the job that does some timed runs."""
