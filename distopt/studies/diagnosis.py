@@ -14,6 +14,7 @@ import numpy as np
 from distopt.config.build import Config, load_config
 from distopt.core import units as q
 from distopt.core.arrays import F64
+from distopt.core.blas import BLAS
 from distopt.core.errors import CheckpointError, ConfigError
 from distopt.engine.run import resume, run
 from distopt.problems.costs.networks.family import Network
@@ -256,12 +257,14 @@ def measure(
     other = family.held_out(request.held_out, seed)
     start = points[0][1]
     found = Diagnosis(config, start)
-    for iteration, w in points:
-        report = diagnose(cost, w, start, request.outputs, request.dense)
-        if len(points) == 1:
-            found.spectrum = report.kernel.spectrum
-        found.rows.append(row(iteration, report, other.nmse(w), bound(cost, w, report, request)))
-        found.told.append(str(report.kernel))
+    with BLAS.held(config.run.threads):
+        for iteration, w in points:
+            report = diagnose(cost, w, start, request.outputs, request.dense)
+            if len(points) == 1:
+                found.spectrum = report.kernel.spectrum
+            limit = bound(cost, w, report, request)
+            found.rows.append(row(iteration, report, other.nmse(w), limit))
+            found.told.append(str(report.kernel))
     found.curve = (found.series("iteration"), found.series("nmse"))
     found.pictures = pictures(cost, other, points[-1][1])
     return found
