@@ -28,7 +28,7 @@ def compare(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of runs, figures and page.",
+            help="Folder for runs, page and figures.",
             show_default="runs/SUITE, or none for RUN_DIR...",
         ),
     ] = None,
@@ -41,7 +41,7 @@ def compare(
         typer.Option(
             metavar="J",
             min=1,
-            help="With --simulate: variants at a time. More than one lengthens their seconds.",
+            help="With --simulate: variants at a time; more than one makes each slower.",
         ),
     ] = 1,
     accuracies: Annotated[
@@ -60,7 +60,7 @@ def compare(
 ) -> None:
     """Compare variants of one problem: iterations, bytes and seconds to each accuracy.
 
-    The variants of a suite run one after the other in one MPI job. One that diverges ends alone.
+    The variants of a suite run one after the other; one that diverges does not stop the others.
     """  # fmt: skip
     how = How(settings, simulate, ranks, mpirun_args, as_json, as_table, quiet)
     if len(paths) > 1 or paths[0].is_dir():

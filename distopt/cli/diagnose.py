@@ -23,7 +23,7 @@ def diagnose(
         list[int],
         typer.Option(
             metavar="K",
-            help="With CONFIG: run it in this process and measure after K iterations; may be repeated.",
+            help="With CONFIG: run it in this process and measure at iteration K too; may be repeated.",
         ),
     ] = [],  # noqa: B006
     settings: options.Settings = [],  # noqa: B006
@@ -31,7 +31,7 @@ def diagnose(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of numbers and figures.",
+            help="Folder for results and figures.",
             show_default="runs/CONFIG-diagnosis or RUN_DIR",
         ),
     ] = None,
@@ -42,15 +42,21 @@ def diagnose(
         ),
     ] = 0.0,
     held_out: Annotated[
-        int, typer.Option("--held-out", metavar="T", min=1, help="Samples kept out of training.")
+        int,
+        typer.Option(
+            "--held-out", metavar="T", min=1, help="Number of samples kept out of training."
+        ),
     ] = 1000,
     outputs: Annotated[
-        int, typer.Option(metavar="K", min=1, help="Single outputs whose Hessians are measured.")
+        int,
+        typer.Option(
+            metavar="K", min=1, help="Number of single outputs whose Hessians are measured."
+        ),
     ] = 6,
     dense: Annotated[
         int,
         typer.Option(
-            metavar="SIZE", min=0, help="Largest kernel of which all eigenvalues are computed."
+            metavar="SIZE", min=0, help="Largest kernel whose eigenvalues are all computed."
         ),
     ] = 4096,
     as_json: options.AsJson = False,

@@ -5,10 +5,10 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
 import typer
 
@@ -32,15 +32,6 @@ if comm.rank == 0:
 """
 
 
-class Finding(NamedTuple):
-    """One line of the examination."""
-
-    what: str
-    ok: bool
-    text: str
-    advice: str = ""
-
-
 def doctor(debug: options.Debug = False) -> None:
     """Check this installation: packages, MPI, a message between two ranks, caches."""
     from rich.markup import escape
@@ -48,72 +39,52 @@ def doctor(debug: options.Debug = False) -> None:
     from distopt.show.console import output
 
     console, healthy = output(), True
-    for finding in findings():
-        mark = "[green]ok[/]     " if finding.ok else "[bold red]problem[/]"
-        console.print(f"{mark}  {finding.what:<16} {escape(finding.text)}")
-        if not finding.ok:
-            console.print(f"{'':25} [yellow]{escape(finding.advice)}[/]")
+    for what, (check, advice) in checks().items():
+        try:
+            console.print(f"[green]ok[/]       {what:<16} {escape(check())}")
+        except Exception as error:  # whatever is broken is what we are looking for
             healthy = False
+            known = isinstance(error, DistoptError)
+            sentence = str(error) if known else f"{type(error).__name__}: {error}"
+            console.print(f"[bold red]problem[/]  {what:<16} {escape(sentence)}")
+            if advice not in sentence:
+                console.print(f"{'':25} [yellow]{escape(advice)}[/]")
     console.print("All is well." if healthy else "[bold]See the lines marked as a problem.[/]")
     if not healthy:
         raise typer.Exit(1)
 
 
-def findings() -> Iterator[Finding]:
-    """Check one thing after the other."""
-    yield python()
-    for package in ("numpy", "numba", "h5py", "scipy", "scikit-learn", "mpi4py"):
-        yield installed(package)
-    yield byte_order()
-    yield cores()
-    yield checked("BLAS", blas, "Reinstall numpy and threadpoolctl.")
-    yield checked("compiled kernel", kernel, "Reinstall numba; its version must fit numpy's.")
-    yield kernel_cache()
-    yield checked("MPI library", mpi_library, INSTALL)
-    yield checked("mpirun", lambda: " ".join(find_mpirun().command), INSTALL)
-    yield checked(
-        "two ranks", exchange, "Try the printed command by hand; --mpirun-args and DISTOPT_MPIRUN "
-        "change it."
-    )  # fmt: skip
+def checks() -> dict[str, tuple[Callable[[], str], str]]:
+    """List what is checked, each by a function that says what it found or raises; and what may help."""
+    packages = ("numpy", "numba", "h5py", "scipy", "scikit-learn", "mpi4py")
+    return {
+        "Python": (lambda: f"{platform.python_version()} in {sys.prefix}", ""),
+        **{name: (partial(version, name), f"`pip install {name}` brings it.") for name in packages},
+        "byte order": (
+            byte_order,
+            "The wire formats are little-endian; this machine cannot take part.",
+        ),
+        "cores": (lambda: f"{usable_cores()} usable of {os.cpu_count()}", ""),
+        "BLAS": (blas, "Reinstall numpy and threadpoolctl."),
+        "compiled kernel": (kernel, "Reinstall numba; its version must fit numpy's."),
+        "kernel cache": (
+            kernel_cache,
+            "Set NUMBA_CACHE_DIR to a folder that is; without it every start compiles again.",
+        ),
+        "MPI library": (mpi_library, INSTALL),
+        "mpirun": (lambda: " ".join(find_mpirun().command), INSTALL),
+        "two ranks": (
+            exchange,
+            "Try the printed command by hand; --mpirun-args and DISTOPT_MPIRUN change it.",
+        ),
+    }
 
 
-def checked(what: str, check: Callable[[], str], advice: str) -> Finding:
-    """Turn a check that returns a text or raises into a finding."""
-    try:
-        return Finding(what, True, check())
-    except DistoptError as error:
-        return Finding(what, False, str(error), "" if INSTALL in str(error) else advice)
-    except Exception as error:  # whatever is broken is what we are looking for
-        return Finding(what, False, f"{type(error).__name__}: {error}", advice)
-
-
-def python() -> Finding:
-    """Check the interpreter."""
-    ok = sys.version_info >= (3, 11)
-    text = f"{platform.python_version()} in {sys.prefix}"
-    return Finding("Python", ok, text, "distopt needs Python 3.11 or newer.")
-
-
-def installed(package: str) -> Finding:
-    """Check that a package is there."""
-    try:
-        return Finding(package, True, version(package))
-    except PackageNotFoundError:
-        advice = INSTALL if package == "mpi4py" else f"`pip install {package}` brings it."
-        return Finding(package, False, "not installed", advice)
-
-
-def byte_order() -> Finding:
+def byte_order() -> str:
     """Check what the wire formats rely on."""
-    return Finding(
-        "byte order", sys.byteorder == "little", f"{sys.byteorder}-endian, {platform.machine()}",
-        "The wire formats are little-endian; this machine cannot take part.",
-    )  # fmt: skip
-
-
-def cores() -> Finding:
-    """Count the cores that this process may use."""
-    return Finding("cores", True, f"{usable_cores()} usable of {os.cpu_count()}")
+    if sys.byteorder != "little":
+        raise DistoptError(f"{sys.byteorder}-endian")
+    return f"little-endian, {platform.machine()}"
 
 
 def blas() -> str:
@@ -138,18 +109,15 @@ def kernel() -> str:
     return f"norm_sign packs 2 coordinates into {len(payload)} bytes and back"
 
 
-def kernel_cache() -> Finding:
+def kernel_cache() -> str:
     """Check that compiled kernels can be kept."""
     prepare_numba_cache()
-    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent)
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parents[1])
     try:
         with tempfile.TemporaryFile(dir=folder):
-            return Finding("kernel cache", True, str(folder))
+            return str(folder)
     except OSError as error:
-        return Finding(
-            "kernel cache", False, f"{folder} is not writable ({error.strerror})",
-            "Set NUMBA_CACHE_DIR to a folder that is; without it every start compiles again.",
-        )  # fmt: skip
+        raise DistoptError(f"{folder} is not writable ({error.strerror})") from None
 
 
 def exchange() -> str:

@@ -16,7 +16,9 @@ def list_members(
     ] = None,
     dimension: Annotated[
         int,
-        typer.Option("-d", metavar="D", min=1, help="Dimension for the compressors' constants."),
+        typer.Option(
+            "-d", metavar="D", min=1, help="Dimension at which compressors are described."
+        ),
     ] = 1000,
     as_json: options.AsJson = False,
     debug: options.Debug = False,

@@ -26,26 +26,28 @@ def measure(
         typer.Option(
             "--link",
             metavar="RATES",
-            help="Measure on a test bed of hosts with links of these rates, such as "
-            "100mbit,1gbit,unlimited. Without it (and --hosts): between the hosts that mpirun uses.",
+            help="Make a test bed of hosts with links of these rates, such as 100mbit,1gbit. "
+            "Without --link and --hosts: between the hosts that mpirun uses.",
         ),
     ] = None,
     hosts: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Hosts of the test bed, one for each agent.", show_default="agents"
+            metavar="N",
+            help="Hosts of the test bed; must be as many as agents.",
+            show_default="agents",
         ),
     ] = None,
     rounds: Annotated[
         int,
-        typer.Option(metavar="R", min=1, help="Rounds of timing; medians over them are reported."),
+        typer.Option(metavar="R", min=1, help="Time each run this often and report medians."),
     ] = 3,
     seconds: Annotated[
         float,
         typer.Option(
             metavar="S",
             min=0.1,
-            help="Longest time of one timed run; the rest of it is extrapolated.",
+            help="Time a run for about S seconds at most and extrapolate the rest.",
         ),
     ] = 10.0,
     interfaces: Annotated[
@@ -53,7 +55,7 @@ def measure(
         typer.Option(
             "--interface",
             metavar="NAME",
-            help="Network interface whose bytes are counted; may be repeated.",
+            help="Network interface whose counters are read; may be repeated.",
             show_default="those that lead to the neighbours",
         ),
     ] = [],  # noqa: B006
@@ -61,7 +63,7 @@ def measure(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Folder of runs and numbers.", show_default="runs/SUITE-measured"
+            metavar="DIR", help="Folder for runs and results.", show_default="runs/SUITE-measured"
         ),
     ] = None,
     reuse: Annotated[
@@ -75,9 +77,9 @@ def measure(
     debug: options.Debug = False,
     mpirun_args: options.MpirunArgs = "",
 ) -> None:
-    """Measure seconds and bytes at the network interfaces, on links of given rates or real ones.
+    """Measure time and network traffic of a suite, on links of given rates or on real ones.
 
-    Variants alternate, so that all of them see the same machine.
+    Variants take turns, so that all of them see the same machine.
     """  # fmt: skip
     how = How(settings, mpirun_args=mpirun_args, as_json=as_json, format=as_table, quiet=quiet)
     out = out or Path("runs") / f"{suite.stem}-measured"

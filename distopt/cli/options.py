@@ -33,12 +33,12 @@ def set_debug(value: bool) -> bool:
 
 Ranks: TypeAlias = Annotated[
     int | None,
-    typer.Option("-n", metavar="N", help="MPI ranks to start: one for each agent, the default."),
+    typer.Option("-n", metavar="N", help="Number of MPI ranks; must be that of the agents."),
 ]
 Simulate: TypeAlias = Annotated[
     bool,
-    typer.Option("--simulate", help="Run all agents in this process, without MPI; same results, "
-                 "to the bit."),
+    typer.Option("--simulate", help="Run all agents in this process, without MPI; same "
+                 "results, to the bit."),
 ]  # fmt: skip
 Settings: TypeAlias = Annotated[
     list[str],
@@ -52,23 +52,22 @@ AsJsonLines: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object per variant as the last lines.")
 ]
 AsTable: TypeAlias = Annotated[
-    Format | None, typer.Option("--format", help="Print the table of results in this format only.")
+    Format | None,
+    typer.Option("--format", help="Print only the tables of results, in this format."),
 ]
 Quiet: TypeAlias = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print no progress and no summary.")
 ]
 Debug: TypeAlias = Annotated[
     bool,
-    typer.Option("--debug", callback=set_debug, help="Show tracebacks and everything mpirun says."),
+    typer.Option("--debug", callback=set_debug, help="Show tracebacks and all that mpirun says."),
 ]
 MpirunArgs: TypeAlias = Annotated[
     str,
     typer.Option("--mpirun-args", metavar="FLAGS", help="More flags for mpirun, quoted as one "
                  "argument. DISTOPT_MPIRUN names another mpirun."),
 ]  # fmt: skip
-Overwrite: TypeAlias = Annotated[
-    bool, typer.Option("--overwrite", help="Replace an existing run directory.")
-]
+Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace existing runs.")]
 Config: TypeAlias = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file.")]
 
 

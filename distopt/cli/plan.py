@@ -28,7 +28,7 @@ def plan(
         typer.Option(
             metavar="S",
             min=0.1,
-            help="Longest simulation of a variant; iterations beyond it are projected.",
+            help="Simulate a variant for S seconds at most and project the rest.",
         ),
     ] = 30.0,
     network: Annotated[
@@ -44,7 +44,7 @@ def plan(
         typer.Option(
             metavar="MS",
             min=0,
-            help="Shortest time of an exchange, in ms.",
+            help="Least time of an exchange, in ms.",
             show_default="as measured",
         ),
     ] = None,
@@ -54,7 +54,7 @@ def plan(
             "--per-core",
             metavar="A",
             min=1,
-            help="Agents that share a core there, with all cores busy.",
+            help="Agents that share a core there, all cores being busy.",
             show_default="each agent has its own host",
         ),
     ] = None,
@@ -66,7 +66,7 @@ def plan(
 ) -> None:
     """Predict bytes and seconds on a network that you do not have, and the best compressor there.
 
-    Of a CONFIG, every usual compressor that its algorithm takes is tried.
+    For a CONFIG, other compressors that its algorithm takes are tried as well.
     """  # fmt: skip
     how = How(settings, simulate=True, as_json=as_json, format=as_table, quiet=quiet)
     if this_rank() is not None:

@@ -18,19 +18,19 @@ def threshold(
     workers: Annotated[
         int | None,
         typer.Option(
-            "-n", metavar="N", min=1, help="MPI ranks that work; one more hands out the jobs."
+            "-n", metavar="N", min=1, help="MPI ranks that train; one more hands out the work."
         ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(metavar="J", min=1, help="Without MPI: processes that work.")
+        int, typer.Option(metavar="J", min=1, help="Without MPI: processes that train.")
     ] = 1,
     settings: options.Settings = [],  # noqa: B006
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of results.", show_default="runs/CONFIG"),
+        typer.Option(metavar="DIR", help="Folder for results.", show_default="runs/CONFIG"),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start over instead of going on.")
+        bool, typer.Option("--overwrite", help="Start over instead of continuing.")
     ] = False,
     as_json: options.AsJson = False,
     as_table: options.AsTable = None,
@@ -40,7 +40,7 @@ def threshold(
 ) -> None:
     """Find how many samples networks can be trained on, by width.
 
-    The command goes on where it stopped: threshold.h5 keeps every finished job.
+    Continues where it stopped: threshold.h5 keeps every finished training.
     """
     how = How(settings, False, workers, mpirun_args, as_json, as_table, quiet)
     out = out or Path("runs") / config.stem
