@@ -1,12 +1,12 @@
 """A comparison as files: a page, its figures, and all numbers as JSON."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from distopt.core.files import write_files
 from distopt.show import page
+from distopt.show.console import parameters_line
 from distopt.show.figures import of_comparison, png
 from distopt.show.render import finite, to_html
 from distopt.studies.compare import Comparison
@@ -76,11 +76,7 @@ def parameters_table(c: Comparison) -> Results:
     rows = []
     for variant in c.variants:
         config = variant.histories[0].config if variant.histories else {}
-        rows.append({"variant": variant.label} | {n: in_words(config.get(n, {})) for n in names})
+        sections = {name: config.get(name, {"name": "-"}) for name in names}
+        texts = {n: f"{s['name']}\n{parameters_line(s)}".strip() for n, s in sections.items()}
+        rows.append({"variant": variant.label} | texts)
     return Results("Parameters", columns, rows)
-
-
-def in_words(table: Mapping[str, Any]) -> str:
-    """Write the keys of a section in one line under its name."""
-    rest = ", ".join(f"{key} = {value}" for key, value in table.items() if key != "name")
-    return f"{table.get('name', '-')}\n{rest}".strip()

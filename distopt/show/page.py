@@ -5,7 +5,11 @@ from collections.abc import Iterable, Mapping
 from html import escape
 
 CSS = """
-:root { --ink: #1f2933; --pale: #5f6b76; --line: #dfe3e8; --accent: #0072B2; --ground: #f6f7f9; }
+:root { --ink: #1f2933; --pale: #5f6b76; --line: #dfe3e8; --accent: #0072B2; --ground: #f6f7f9;
+        --sheet: #fff; color-scheme: light dark; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e4e8ec; --pale: #9ba7b3; --line: #343c45; --accent: #56B4E9; --ground: #14181c;
+          --sheet: #1d2329; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink);
        font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
@@ -14,20 +18,21 @@ h1 { font-size: 26px; line-height: 1.25; margin: 0 0 4px; }
 h2 { font-size: 18px; margin: 40px 0 12px; }
 .lead { color: var(--pale); margin: 0 0 24px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); gap: 12px; }
-.card { background: #fff; border: 1px solid var(--line); border-radius: 8px; padding: 11px 13px; }
+.card { background: var(--sheet); border: 1px solid var(--line); border-radius: 8px; padding: 11px 13px; }
 .card b { display: block; font-size: 18px; font-weight: 600; white-space: nowrap; }
 .card span { color: var(--pale); font-size: 13px; }
-.note { background: #fff; border: 1px solid var(--line); border-left: 4px solid var(--accent);
+.note { background: var(--sheet); border: 1px solid var(--line); border-left: 4px solid var(--accent);
         border-radius: 6px; padding: 10px 14px; margin: 12px 0; }
 .warn { border-left-color: #D55E00; }
 .remark { color: var(--pale); font-size: 14px; margin: 6px 2px; }
 .figures { display: flex; flex-wrap: wrap; gap: 16px; }
-figure { margin: 0; background: #fff; border: 1px solid var(--line); border-radius: 8px;
+figure { margin: 0; background: var(--sheet); border: 1px solid var(--line); border-radius: 8px;
          padding: 14px; flex: 1 1 420px; }
-figure.wide { flex-basis: 100%; }
+figure.wide { flex-basis: 100%; overflow-x: auto; }
+figure.wide img { min-width: 640px; }
 figure img { max-width: 100%; height: auto; display: block; margin: 0 auto; }
 figcaption { color: var(--pale); font-size: 13.5px; margin-top: 8px; }
-.scroll { overflow-x: auto; background: #fff; border: 1px solid var(--line); border-radius: 8px; }
+.scroll { overflow-x: auto; background: var(--sheet); border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { padding: 7px 12px; text-align: right; border-bottom: 1px solid var(--line);
          vertical-align: top; white-space: nowrap; }
@@ -35,7 +40,8 @@ tr:last-child td { border-bottom: 0; }
 th { color: var(--pale); font-weight: 600; }
 th:first-child, td:first-child, .words { text-align: left; }
 td small { color: var(--pale); }
-pre { background: #fff; border: 1px solid var(--line); border-radius: 8px; padding: 14px;
+td.words small { white-space: normal; }
+pre { background: var(--sheet); border: 1px solid var(--line); border-radius: 8px; padding: 14px;
       overflow-x: auto; font: 13px/1.5 ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace; }
 .columns { display: grid; gap: 0 24px;
            grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); }

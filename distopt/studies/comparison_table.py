@@ -23,7 +23,7 @@ def tabulate(c: Comparison) -> list[Results]:
         Column("end", f"final {c.symbol}", "", "at the last record", q.small),
         Column("seconds", "seconds", "s", "of the algorithm, diagnostics excluded"),
         Column("seconds_diagnostics", "diagnostics", "s", "of records and checkpoints", join="\n"),
-        Column("notes", "notes", words=True),
+        Column("notes", "notes", words=True, shown=any(map(remarks_on, c.variants))),
     ]  # fmt: skip
     rows = [
         {

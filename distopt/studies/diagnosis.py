@@ -28,49 +28,42 @@ from distopt.theory.pl_star import DENSE, Report, curvature_bound, diagnose
 
 FORMAT = 1
 
-QUANTITIES: dict[str, Series] = {
-    "iteration": Series("1", "iterations done", "i8"),
-    "nmse": Series("1", "sum ||F - X||^2 / sum ||X||^2 over the training samples"),
-    "nmse_held_out": Series("1", "the same over samples that no agent trains on"),
-    "gradient_norm": Series("1", "||grad f||_2 of the mean loss f of all samples"),
-    "pl_ratio": Series(
-        "1", "T ||grad f||^2 / (2 f); lies between the kernel's extreme eigenvalues"
+QUANTITIES = {  # what people read above a column, nothing where they do not see it; what it is
+    "iteration": ("iteration", "iterations done"),
+    "nmse": ("NMSE,\ntraining", "sum ||F - X||^2 / sum ||X||^2 over the training samples"),
+    "nmse_held_out": ("NMSE,\nother samples", "the same over samples that no agent trains on"),
+    "gradient_norm": ("gradient\nnorm", "||grad f||_2 of the mean loss f of all samples"),
+    "pl_ratio": (
+        "PL ratio\nr'Kr / r'r",
+        "T ||grad f||^2 / (2 f); lies between the kernel's extreme eigenvalues",
     ),
-    "kernel_smallest": Series("1", "smallest eigenvalue of the tangent kernel K = J J'"),
-    "kernel_largest": Series("1", "largest eigenvalue of the tangent kernel"),
-    "kernel_resolution": Series("1", "rounding errors in an eigenvalue"),
-    "kernel_residual": Series("1", "residual of the smallest eigenvalue (Lanczos; 0: dense)"),
-    "kernel_reliable": Series("1", "1 if the smallest eigenvalue is settled to ten percent", "i8"),
-    "pl_constant": Series("1", "mu = smallest eigenvalue / T: (1/2) ||grad f||^2 >= mu f here"),
-    "loss_curvature": Series("1", "norm of the Hessian of f, by power iteration (a lower bound)"),
-    "output_curvature": Series("1", "largest norm of the Hessian of a single output looked at"),
-    "sample_curvature": Series("1", "norm of the Hessian of one sample's outputs together"),
-    "curvature_bound": Series("1", "explicit bound of the line above, in the given ball"),
-    "moved": Series("1", "||w - w0||_2"),
-    "allowed_radius": Series("1", "radius that the sufficient condition allows around this point"),
-    "needed_radius": Series("1", "radius that gradient descent is known to need"),
-    "condition_holds": Series("1", "1 if the needed radius is within the allowed one", "i8"),
-}
+    "kernel_smallest": (
+        "smallest\neigenvalue of K", "smallest eigenvalue of the tangent kernel K = J J'",
+    ),
+    "kernel_largest": ("largest\neigenvalue of K", "largest eigenvalue of the tangent kernel"),
+    "kernel_resolution": ("", "rounding errors in an eigenvalue"),
+    "kernel_residual": ("", "residual of the smallest eigenvalue (Lanczos; 0: dense)"),
+    "kernel_reliable": ("", "1 if the smallest eigenvalue is settled to ten percent"),
+    "pl_constant": ("mu of\nthe loss", "mu = smallest eigenvalue / T: (1/2) ||grad f||^2 >= mu f here"),
+    "loss_curvature": (
+        "Hessian norm\nof the loss", "norm of the Hessian of f, by power iteration (a lower bound)",
+    ),
+    "output_curvature": (
+        "of a single\noutput", "largest norm of the Hessian of a single output looked at",
+    ),
+    "sample_curvature": (
+        "of a sample's\noutputs", "norm of the Hessian of one sample's outputs together",
+    ),
+    "curvature_bound": ("explicit\nbound of it", "explicit bound of the line above, in the given ball"),
+    "moved": ("distance\nmoved", "||w - w0||_2"),
+    "allowed_radius": (
+        "radius\nallowed", "radius that the sufficient condition allows around this point",
+    ),
+    "needed_radius": ("radius\nneeded", "radius that gradient descent is known to need"),
+    "condition_holds": ("", "1 if the needed radius is within the allowed one"),
+}  # fmt: skip
 
 NAMES = {"lista": "LISTA", "admm_csnet": "ADMM-CSNet", "ffnn": "fully connected"}
-
-HEADERS = {  # of the quantities that people see
-    "iteration": "iteration",
-    "nmse": "NMSE,\ntraining",
-    "nmse_held_out": "NMSE,\nother samples",
-    "gradient_norm": "gradient\nnorm",
-    "pl_ratio": "PL ratio\nr'Kr / r'r",
-    "kernel_smallest": "smallest\neigenvalue of K",
-    "kernel_largest": "largest\neigenvalue of K",
-    "pl_constant": "mu of\nthe loss",
-    "loss_curvature": "Hessian norm\nof the loss",
-    "output_curvature": "of a single\noutput",
-    "sample_curvature": "of a sample's\noutputs",
-    "curvature_bound": "explicit\nbound of it",
-    "moved": "distance\nmoved",
-    "allowed_radius": "radius\nallowed",
-    "needed_radius": "radius\nneeded",
-}
 
 
 @dataclass(frozen=True)
@@ -316,11 +309,15 @@ def row(iteration: int, r: Report, held_out: float, limit: float) -> dict[str, f
 def tabulate(found: Diagnosis) -> Results:
     """Make the table of a diagnosis: a row for each point."""
     columns = [
-        Column(name, HEADERS.get(name, name), "", series.description,
-               None if series.dtype == "i8" else lambda value: q.small(value, 3), shown=name in HEADERS)
-        for name, series in QUANTITIES.items()
-    ]  # fmt: skip
+        Column(name, header, "", meaning, write_quantity, shown=bool(header))
+        for name, (header, meaning) in QUANTITIES.items()
+    ]
     return Results(found.title, columns, found.rows, notes_on(found))
+
+
+def write_quantity(value: float) -> str:
+    """Write counts as they are and the rest to three digits."""
+    return str(value) if isinstance(value, int) else q.small(value, 3)
 
 
 def notes_on(found: Diagnosis) -> list[str]:
@@ -364,5 +361,8 @@ def write_diagnosis(found: Diagnosis, path: Path) -> None:
         "eta": found.eta,
         "rate": found.rate,
     }
-    described = {f"points/{name}": series for name, series in QUANTITIES.items()}
+    described = {
+        f"points/{name}": Series("1", meaning, found.series(name).dtype.str)
+        for name, (_, meaning) in QUANTITIES.items()
+    }
     write_arrays(path, arrays, attributes, described)

@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from distopt.algorithms.fixed_point_gd import FixedPointGD
-from distopt.config.build import make_member
+from distopt.config.build import make_config
 from distopt.core.arrays import F64
 from distopt.fixedpoint import bounds
 from distopt.fixedpoint.descent import step_code
 from distopt.fixedpoint.format import Format
 from distopt.fixedpoint.problems import IntegerProblem
-from distopt.problems.costs.fixed_terms import Diagonal, DiagonalCost
-from distopt.problems.problem import build_problem
+from distopt.problems.costs.fixed_terms import DiagonalCost
+from distopt.problems.problem import Problem
 from distopt.record.history import History
 from distopt.studies.results import Column, Results, write_count
 
@@ -75,28 +74,16 @@ def gaps_of(label: str, histories: Sequence[History]) -> Gaps | None:
     return Gaps(label, first["iteration"][:length], values, first)
 
 
-def algorithm_of(history: History) -> FixedPointGD:
-    """Make the algorithm of a run again."""
-    from distopt.algorithms import REGISTRY
-
-    return make_member(REGISTRY, history.config["algorithm"])  # type: ignore[no-any-return]
-
-
-def problem_of(history: History) -> tuple[Any, IntegerProblem]:
-    """Make the cost of agent 0 again, and its integer form, which knows L and mu of f."""
-    problem = build_problem(history.config["problem"], {}, Path())
-    cost: Any = problem.cost(0)
-    return cost, cost.integer(Format.parse(algorithm_of(history).format))
-
-
 def bounds_of(gaps: Gaps) -> dict[str, F64]:
     """Return the bounds of E f - f* that apply to a variant, by name, at its recorded iterations.
 
     RN_STALL bounds f where descent stalls; C holds up to the noise of the measured means; D is
     drawn with the effective eps, which is a heuristic (docs: fixed-point, bounds).
     """
-    history, algorithm = gaps.history, algorithm_of(gaps.history)
-    cost, problem = problem_of(history)
+    history, config = gaps.history, make_config(gaps.history.config, Path())
+    algorithm: Any = config.algorithm
+    cost: Any = config.problem.cost(0)
+    problem: IntegerProblem = cost.integer(Format.parse(algorithm.format))  # knows L and mu of f
     places = algorithm.round_gradient, algorithm.round_step
     formats = {place.format or algorithm.format for place in places}
     units = {Format.parse(name).unit for name in formats | {algorithm.format}}
@@ -118,7 +105,7 @@ def bounds_of(gaps: Gaps) -> dict[str, F64]:
         if a.mode == "SR":
             found["SR-unb"] = bounds.sr_unbiased(*arguments)
             if isinstance(cost, DiagonalCost):
-                found["Q"] = bounds.diagonal(k, *spectrum(history, problem.format), u, t)
+                found["Q"] = bounds.diagonal(k, *spectrum(config.problem, problem.format), u, t)
     elif b.mode in {"SR_eps", "signed_SR_eps"}:
         found["A"] = bounds.sr_eps_a(*arguments, b.eps, c1)
         if (np.diff(gaps.iterations) == 1).all():
@@ -130,12 +117,9 @@ def bounds_of(gaps: Gaps) -> dict[str, F64]:
     return {name: bound[gaps.iterations.astype(int)] for name, bound in found.items()}
 
 
-def spectrum(history: History, format: Format) -> tuple[F64, F64]:
+def spectrum(problem: Problem, format: Format) -> tuple[F64, F64]:
     """Return a and e0 = x_0 - x* of a diagonal quadratic, all coordinates."""
-    family = build_problem(history.config["problem"], {}, Path()).family
-    assert isinstance(family, Diagonal)
-    whole = family.cost(0, 1, int(history.config["problem"]["seed"]))
-    assert isinstance(whole, DiagonalCost)
+    whole: Any = problem.family.cost(0, 1, problem.seed)
     return whole.a, np.clip(whole.start, format.lowest, format.highest) - whole.center
 
 

@@ -205,7 +205,7 @@ def tabulate(
         *(Column(f"seconds_{link.name}", link.name, "s", "to the accuracy", marks=marks)
           for link in links),
         Column("projected", "projected", "", "beyond the simulated iterations", shown=False),
-        Column("problem", "notes", words=True, write=str),
+        Column("problem", "notes", words=True, shown=any(v["problem"] for v in variants)),
     ]  # fmt: skip
     rows = [
         {column.key: v.get(column.key) for column in columns}
