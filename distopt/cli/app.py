@@ -1,4 +1,4 @@
-"""The command ``distopt``: its commands put together, and errors turned into sentences."""
+"""The command ``distopt``: all commands, and errors turned into sentences."""
 
 from typing import Annotated, Any
 
@@ -41,8 +41,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Decentralized optimization over MPI with really compressed messages.\n\n"
-    "Agents on a graph minimise the average of their private costs. What they send each other is "
-    "packed to the bit, counted and recorded.",
+    "Agents on a graph minimise the average of their private costs. Their messages are packed to the "
+    "bit, counted and recorded.",
     epilog="Start with: [bold]distopt run launch/experiments/quickstart.toml --simulate[/bold]",
 )
 for command in (run, resume, compare, measure, plan, report, diagnose, threshold):
@@ -65,7 +65,7 @@ def options(
         typer.Option("--version", is_eager=True, callback=show_version, help="Print the version."),
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Take the options before a command."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""``distopt compare``: run a suite, or take runs that exist, and set them side by side."""
+"""``distopt compare``: run a suite, or take existing runs, and compare them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,9 +32,7 @@ def compare(
             show_default="runs/SUITE, or none for RUN_DIR...",
         ),
     ] = None,
-    reuse: Annotated[
-        bool, typer.Option("--reuse", help="Keep the finished runs that DIR holds already.")
-    ] = False,
+    reuse: Annotated[bool, typer.Option("--reuse", help="Keep the finished runs in DIR.")] = False,
     overwrite: options.Overwrite = False,
     jobs: Annotated[
         int,
@@ -73,7 +71,7 @@ def compare(
 
 
 def compare_suite(path: Path, out: Path, reuse: bool, overwrite: bool, jobs: int, how: How) -> None:
-    """Run what a suite needs and compare its variants."""
+    """Run the missing cases of a suite and compare its variants."""
     with failing_together():
         engine = how.engine()
         from distopt.mpirun.jobfile import SuiteJob

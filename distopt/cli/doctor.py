@@ -1,4 +1,4 @@
-"""``distopt doctor``: does this installation work, and if not, what to do about it."""
+"""``distopt doctor``: check whether this installation works, and say what to do if not."""
 
 import os
 import platform
@@ -62,7 +62,7 @@ def checks() -> dict[str, tuple[Callable[[], str], str]]:
         **{name: (partial(version, name), f"`pip install {name}` brings it.") for name in packages},
         "byte order": (
             byte_order,
-            "The wire formats are little-endian; this machine cannot take part.",
+            "The wire formats are little-endian; this machine cannot run distopt.",
         ),
         "cores": (lambda: f"{usable_cores()} usable of {os.cpu_count()}", ""),
         "BLAS": (blas, "Reinstall numpy and threadpoolctl."),
@@ -81,7 +81,7 @@ def checks() -> dict[str, tuple[Callable[[], str], str]]:
 
 
 def byte_order() -> str:
-    """Check what the wire formats rely on."""
+    """Check the machine's byte order, on which the wire formats rely."""
     if sys.byteorder != "little":
         raise DistoptError(f"{sys.byteorder}-endian")
     return f"little-endian, {platform.machine()}"

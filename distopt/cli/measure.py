@@ -68,7 +68,7 @@ def measure(
     ] = None,
     reuse: Annotated[
         bool,
-        typer.Option("--reuse", help="Keep the finished runs and timings that DIR holds already."),
+        typer.Option("--reuse", help="Keep the finished runs and timings in DIR."),
     ] = False,
     overwrite: options.Overwrite = False,
     as_json: options.AsJsonLines = False,

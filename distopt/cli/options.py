@@ -73,7 +73,7 @@ Config: TypeAlias = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOM
 
 @dataclass(frozen=True)
 class How:
-    """Where a command does its work, and what it prints."""
+    """Where a command works, and what it prints."""
 
     settings: list[str]
     simulate: bool = False

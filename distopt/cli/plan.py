@@ -1,4 +1,4 @@
-"""``distopt plan``: predict a run on a network that one does not have."""
+"""``distopt plan``: predict a run on a network that you do not have."""
 
 from pathlib import Path
 from typing import Annotated
@@ -35,7 +35,7 @@ def plan(
         Path | None,
         typer.Option(
             metavar="measured.json",
-            help="Take the cost of an exchange from what `distopt measure` wrote.",
+            help="Take the cost of an exchange from the measured.json of `distopt measure`.",
             show_default="that of the test bed",
         ),
     ] = None,

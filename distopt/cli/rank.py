@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Read the job, do this rank's share, and tell the parent."""
+    """Read the job, do this rank's share, and report to the parent."""
     prepare()
     with failing_together():
         tell("started")
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def work(job: "AnyJob") -> None:
-    """Do what a kind of job asks for."""
+    """Do this rank's share of a kind of job."""
     view = Relay()
     if job.kind == "run" or job.kind == "resume":
         tell("result", **told(run_here(job, "mpi", view)))

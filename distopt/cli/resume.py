@@ -1,4 +1,4 @@
-"""``distopt resume``: go on from the newest checkpoint of a run."""
+"""``distopt resume``: continue a run from its newest checkpoint."""
 
 from pathlib import Path
 from typing import Annotated
@@ -30,7 +30,7 @@ def resume(
 ) -> None:
     """Continue a run from its newest checkpoint, bit for bit as if it had never stopped.
 
-    Only keys of run.* that do not change the mathematics may be set.
+    You may set only those keys of run.* that do not change the mathematics.
     """  # fmt: skip
     how = options.How(settings, simulate, ranks, mpirun_args, as_json, quiet=quiet)
     with failing_together():

@@ -24,9 +24,9 @@ def run(
     debug: options.Debug = False,
     mpirun_args: options.MpirunArgs = "",
 ) -> None:
-    """Run one configuration in an MPI job of its own, one rank per agent.
+    """Run one configuration in an MPI job, one rank per agent.
 
-    Under mpirun or srun the command is a rank of that job. The record is RUN_DIR/metrics.h5.
+    Under your own mpirun or srun the command is a rank of that job. The record is RUN_DIR/metrics.h5.
     """
     how = options.How(settings, simulate, ranks, mpirun_args, as_json, quiet=quiet)
     out = out or Path("runs") / config.stem

@@ -1,4 +1,4 @@
-"""Carry out a job: in this process, or in ranks that it starts and listens to."""
+"""Carry out a job: in this process, or by starting ranks and listening to them."""
 
 import shlex
 import sys
@@ -28,7 +28,7 @@ Starter: TypeAlias = "Callable[[AnyJob, Path], list[str]]"
 
 
 def carry_out(job: "RunJob | ResumeJob", engine: "Engine | None", how: How) -> None:
-    """Run one case, and print what it comes to."""
+    """Run one case and print its result."""
     from distopt.show.console import make_view
 
     if engine is None:
@@ -132,7 +132,7 @@ def work_in_turn(job: "SuiteJob | TimingJob", view: "View") -> dict[str, str]:
 
 
 def told(result: "Result") -> dict[str, Any]:
-    """Describe a result by what the user sees of it."""
+    """Return the parts of a result that the user sees."""
     return {"summary": result.summary, "warnings": result.warnings, "hint": result.resume_hint}
 
 

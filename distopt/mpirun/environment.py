@@ -1,4 +1,4 @@
-"""What a process needs before numpy and numba are imported: threads, and a cache for compiled kernels."""
+"""Prepare a process before numpy and numba are imported: threads, and a cache for compiled kernels."""
 
 import os
 import tempfile
@@ -40,7 +40,7 @@ def prepare_numba_cache() -> Path | None:
 
 
 def usable(folder: Path) -> bool:
-    """Whether a folder exists or can be made, is ours, and takes files."""
+    """Whether a folder exists or can be made, is ours, and can be written."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder.stat().st_uid == os.getuid() and os.access(folder, os.W_OK | os.X_OK)

@@ -11,16 +11,16 @@ from distopt.core.errors import DistoptError, TransportError
 from distopt.core.rank import this_rank
 from distopt.mpirun.launcher import INSTALL
 
-AGREE_SECONDS = 5.0  # ranks that fail alike do so within this time
+AGREE_SECONDS = 5.0  # ranks that all fail do so within this time
 
 
 @contextmanager
 def failing_together() -> Iterator[None]:
     """Print what escapes from the block once for the whole job, and end all ranks with exit code 1.
 
-    Ranks that fail alike (a wrong configuration) meet in a barrier, rank 0 speaks, and each exits by
-    itself. A rank that fails alone is not met there: it speaks for itself and aborts the job, as
-    the others would wait for it for ever. Outside a job errors pass through.
+    Ranks that all fail (a wrong configuration) meet in a barrier, rank 0 prints the error, and each
+    exits. A rank that fails alone meets nobody there: it prints the error and aborts the job, because
+    the others would wait for ever. Outside a job errors pass through.
     """
     if this_rank() is None:
         yield
@@ -31,7 +31,7 @@ def failing_together() -> Iterator[None]:
         if this_rank() == 0:
             complain(TransportError(f"mpi4py cannot be used in this MPI job: {error}. {INSTALL}"))
         raise SystemExit(1) from None
-    comm = MPI.COMM_WORLD.Dup()  # nobody else waits on this one
+    comm = MPI.COMM_WORLD.Dup()  # only this barrier uses it
     try:
         require_connected(comm.size)
         yield

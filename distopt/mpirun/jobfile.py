@@ -1,7 +1,7 @@
-"""The resolved job: all that the ranks of a command need to know, in one file (docs: running).
+"""The resolved job: everything that the ranks of a command need to know, in one file (docs: running).
 
-The process that is asked for something reads the user's files and options, once, and writes them out with
-every default. Ranks read the job and nothing else, and so may whatever queues or schedules jobs.
+The command reads the user's files and options once and writes them out with every default. Its ranks read
+the job and nothing else; a queue or a scheduler may do the same.
 """
 
 import json
@@ -23,7 +23,7 @@ NAME = "job.json"
 
 
 def substitute(table: Any, old: float | None, new: float | None) -> Any:
-    """Copy tables within tables with one value in the place of another."""
+    """Copy nested tables, replacing one value by another."""
     if isinstance(table, dict):
         return {key: substitute(value, old, new) for key, value in table.items()}
     if isinstance(table, list):
@@ -32,7 +32,7 @@ def substitute(table: Any, old: float | None, new: float | None) -> Any:
 
 
 def write_config(config: Config) -> dict[str, Any]:
-    """Write a configuration with every default; JSON has no infinity, so null stands for it."""
+    """Write a configuration with every default; JSON has no infinity, so it becomes null."""
     return substitute(config.resolved(), inf, None)  # type: ignore[no-any-return]
 
 
@@ -67,7 +67,7 @@ class Case(Part):
 
 
 class Timing(Part):
-    """One timed run: which case, on which link (none: as the links are), in which round."""
+    """One timed run: the case, the link (None: no limit), the round."""
 
     case: int
     link: str | None
@@ -75,7 +75,7 @@ class Timing(Part):
 
 
 class Job(Part):
-    """What every job has."""
+    """The base of all kinds of jobs."""
 
     format: Literal[1] = FORMAT
     kind: str
@@ -123,7 +123,7 @@ class RunJob(JobOfCases):
 
 
 class ResumeJob(JobOfCases):
-    """Go on with one case from its newest checkpoint, to ``config.run.iterations`` in total."""
+    """Continue one case from its newest checkpoint, to ``config.run.iterations`` in total."""
 
     kind: Literal["resume"] = "resume"
 
@@ -140,7 +140,7 @@ class SuiteJob(JobOfCases):
 
 
 class TimingJob(JobOfCases):
-    """Time runs in turn, each for about so many seconds."""
+    """Time runs in turn, each for about `seconds`."""
 
     kind: Literal["measure"] = "measure"
     timings: tuple[Timing, ...]
@@ -150,7 +150,7 @@ class TimingJob(JobOfCases):
 
 
 class SweepJob(Job):
-    """Do what is left of a sweep over networks: rank 0 hands out the trainings, the others do them."""
+    """Finish a sweep over networks: rank 0 deals out the trainings, the others do them."""
 
     kind: Literal["threshold"] = "threshold"
     sweep: dict[str, Any]

@@ -31,18 +31,18 @@ INSTALL = (
 
 @dataclass(frozen=True)
 class Mpirun:
-    """A launcher and whose it is."""
+    """A launcher, and the MPI that it belongs to."""
 
     command: tuple[str, ...]  # path, and the flags that the user put into DISTOPT_MPIRUN
     maker: str  # "Open MPI" or "MPICH"
     library: str  # what mpi4py says about its MPI, one line
 
     def start(self, ranks: int, program: Sequence[str], extra: Sequence[str] = ()) -> list[str]:
-        """Return the command that starts a program on so many ranks, with further mpirun flags."""
+        """Return the command that starts a program on `ranks` ranks, with further mpirun flags."""
         flags = [*extra]
         if self.maker == "Open MPI":
             flags = ["--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", *TCP, *flags]
-            # Hosts and slots are the user's or the scheduler's matter where either names them.
+            # Where the user or a scheduler names hosts and slots, they decide.
             if not {"--hostfile", "--host", "-H"} & {*self.command, *extra} and not allocated():
                 flags = ["--oversubscribe", *flags]
             if os.getuid() == 0:
@@ -56,12 +56,12 @@ def allocated() -> bool:
 
 
 def mpi_library() -> str:
-    """Ask mpi4py for its MPI library, in a process of its own so that this one stays without MPI.
+    """Ask mpi4py for its MPI library, in a separate process, because this one must not start MPI.
 
     Raises
     ------
     TransportError
-        If there is no mpi4py or it finds no MPI; says how to install one.
+        If there is no mpi4py or it finds no MPI; the message says how to install one.
     """
     program = (
         "import mpi4py; mpi4py.rc.initialize = False\n"
@@ -123,7 +123,7 @@ def find_mpirun() -> Mpirun:
 
 
 def version_of(program: str) -> str:
-    """Return what a launcher says of itself."""
+    """Return the version text of a launcher."""
     try:
         asked = subprocess.run(
             [program, "--version"], capture_output=True, text=True, check=False, timeout=20

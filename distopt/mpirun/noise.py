@@ -1,13 +1,13 @@
-"""What mpirun says of its own when a job ends early, told apart from what a user must read."""
+"""mpirun's own messages when a job ends early, separated from those that a user must read."""
 
 import re
 import sys
 
 
 class Noise:
-    """Tells mpirun's standard complaints about a job that ended early from what a user must read."""
+    """Withholds mpirun's standard complaints about a job that ended early."""
 
-    LONGEST = 40  # lines of a block; more between two rules is somebody else's
+    LONGEST = 40  # lines of a block; a longer one is not mpirun's
     RULE = re.compile(r"^[-=]{60,}\s*$")
     KNOWN = re.compile(
         r"MPI_ABORT was invoked|exited due to process rank|exited with non-zero status"
@@ -47,7 +47,7 @@ class Noise:
         return block
 
     def reason(self) -> str:
-        """Say why the job ended, if mpirun told so: a rank killed, too few slots, a host out of reach."""
+        """Say why the job ended, if mpirun did: a rank killed, too few slots, a host out of reach."""
         text = "\n".join(self.withheld)
         found = re.search(
             r"rank (\d+) .*?on node (\S+) exited on\s+signal (\d+ \([^)]*\))", text, re.DOTALL

@@ -19,8 +19,8 @@ from distopt.mpirun.noise import Noise
 from distopt.mpirun.relay import MARK
 
 START_SECONDS = 300.0  # a job none of whose ranks has spoken by then has failed to start
-ASK_SECONDS = 10.0  # ranks that were asked to stop and go on are asked again
-END_SECONDS = 15.0  # mpirun may take so long to end after its ranks have
+ASK_SECONDS = 10.0  # ranks that continue after a request to stop are asked again
+END_SECONDS = 15.0  # mpirun may take this long to end after its ranks
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Outcome:
     """How a job ended."""
 
     code: int
-    sentences: list[str]  # what the ranks complained of, without "distopt: "
+    sentences: list[str]  # the errors of the ranks, without "distopt: "
 
 
 def write_output(line: str) -> None:
@@ -37,7 +37,7 @@ def write_output(line: str) -> None:
 
 
 class JobProcess:
-    """The mpirun of a job, and what comes out of it.
+    """The mpirun of a job, and its output.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ class JobProcess:
         self.noise, self.output_noise = Noise(), Noise()
         self.sentences: list[str] = []
         self.spoken = False  # a rank has
-        self.over: float | None = None  # when the ranks had nothing more to do
+        self.over: float | None = None  # when the ranks were done
         self.stopped = ""  # by which signal
         self.asked = 0.0  # when the ranks were last asked to stop
-        self.heard = False  # something else than our own messages
-        # A session of its own: Ctrl-C in the terminal must reach this process only, which asks the
-        # ranks to stop in an orderly way; mpirun itself would kill them.
+        self.heard = False  # anything but our own messages
+        # A separate session: Ctrl-C in the terminal must reach only this process, which asks the ranks
+        # to stop in an orderly way; mpirun itself would kill them.
         self.process = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
@@ -109,7 +109,7 @@ class JobProcess:
         self.process.send_signal(signal.SIGUSR1)
 
     def ask_again(self) -> None:
-        """Repeat the request to ranks that go on: one that came while they started may be lost."""
+        """Repeat the request to ranks that continue: one that came while they started may be lost."""
         if self.stopped and time.monotonic() - self.asked > ASK_SECONDS:
             self.ask()
 
@@ -174,7 +174,7 @@ class JobProcess:
                 self.pass_on(kept)
 
     def pass_on(self, line: str) -> None:
-        """Hand over a line that is not ours to read."""
+        """Pass on a line that is not ours."""
         if line.strip():
             self.heard = True
         self.on_line(line)
@@ -192,15 +192,13 @@ class JobProcess:
         return 1 if code < 0 else code
 
     def explain(self, code: int) -> list[str]:
-        """Say why a job failed none of whose ranks gave a reason."""
+        """Say why a job failed if none of its ranks did."""
         if self.stopped:
             return [f"Stopped by {self.stopped} before there was anything to save."]
         reason = self.noise.reason() or self.output_noise.reason()
         if reason:
             return [reason]
-        return (
-            [] if self.heard else [f"The MPI job ended with exit code {code} and without a word."]
-        )
+        return [] if self.heard else [f"The MPI job ended with exit code {code} and no message."]
 
     def kill(self) -> None:
         """End mpirun and, through it, its ranks; by force if it does not obey."""
@@ -213,7 +211,7 @@ class JobProcess:
 
 
 def end_with_parent(number: int = signal.SIGTERM) -> Callable[[], None] | None:
-    """Return what makes a child get a signal when its parent dies, even by SIGKILL (on Linux)."""
+    """Return a function for a child that makes it get a signal when its parent dies (on Linux)."""
     try:
         prctl = ctypes.CDLL(None).prctl
     except (OSError, AttributeError):
@@ -222,7 +220,7 @@ def end_with_parent(number: int = signal.SIGTERM) -> Callable[[], None] | None:
 
 
 class Lines:
-    """Cuts chunks of bytes into lines and hands them over."""
+    """Cuts chunks of bytes into lines and passes them on."""
 
     def __init__(self, take: Callable[[str], None]) -> None:
         self.take = take

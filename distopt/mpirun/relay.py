@@ -1,4 +1,4 @@
-"""What rank 0 tells the parent of its job: marked lines on standard error, which every MPI forwards."""
+"""Messages of rank 0 to the parent of its job: marked lines on standard error, which every MPI forwards."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ MARK = "\x1edistopt "  # starts such a line
 
 
 class View(Protocol):
-    """What follows one run, or several one after the other, while they are under way."""
+    """Follows one run, or several one after the other, while they are in progress."""
 
     def begin(self, label: str) -> None:
         """Name the run that `report` will be about."""
@@ -30,7 +30,7 @@ class View(Protocol):
 
 
 class Relay:
-    """The view of a rank: what it is told, its parent is."""
+    """The view of a rank: it passes everything on to its parent."""
 
     def begin(self, label: str) -> None:
         """Name the run that `report` will be about."""
@@ -58,7 +58,7 @@ def tell(event: str, **details: Any) -> None:
 
 
 def pass_on(event: Mapping[str, Any], view: View) -> None:
-    """Give a view what a `Relay` was told."""
+    """Pass an event of a `Relay` on to a view."""
     from distopt.engine.loop import Progress
 
     told = {key: value for key, value in event.items() if key != "event"}

@@ -259,7 +259,7 @@ def test_sentences_are_kept_once_and_the_code_is_passed_on(tmp_path: Path) -> No
 
 def test_silent_failure_is_reported(tmp_path: Path) -> None:
     play = Play(tmp_path, "exit 5")
-    assert play.outcome == Outcome(5, ["The MPI job ended with exit code 5 and without a word."])
+    assert play.outcome == Outcome(5, ["The MPI job ended with exit code 5 and no message."])
 
 
 def test_traceback_is_shown_and_nothing_added(tmp_path: Path) -> None:
