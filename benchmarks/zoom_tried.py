@@ -15,7 +15,7 @@ import numpy as np
 from shared import EXPERIMENTS, options, show
 from tune import PROBLEMS
 
-from distopt.compressors.coders.range_coder import CONTEXTS, ROW, STEP, context
+from distopt.compressors.coders.range_model import CONTEXTS, ROW, STEP, context
 from distopt.compressors.zoom import CAP, HIGHEST, Zoom
 from distopt.compressors.zooming import UNSET, power_of_two, quantise, write_first_scales, zoom
 from distopt.config.build import make_config

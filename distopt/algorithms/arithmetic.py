@@ -7,27 +7,31 @@ from pydantic import BeforeValidator
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import Field, field_names, parameters, require_known
 from distopt.fixedpoint.format import Format
-from distopt.fixedpoint.place import Place, place_of
+from distopt.fixedpoint.precision import Precision, precision_of
 
 
 @parameters("arithmetic")
 class Arithmetic:
     """Formats and modes of x, of the tracker y and of the gradient; each needs a format."""
 
-    x: Annotated[Place, BeforeValidator(place_of("arithmetic.x"))] = Field(default_factory=Place)
-    y: Annotated[Place, BeforeValidator(place_of("arithmetic.y"))] = Field(default_factory=Place)
-    gradient: Annotated[Place, BeforeValidator(place_of("arithmetic.gradient"))] = Field(
-        default_factory=Place
+    x: Annotated[Precision, BeforeValidator(precision_of("arithmetic.x"))] = Field(
+        default_factory=Precision
+    )
+    y: Annotated[Precision, BeforeValidator(precision_of("arithmetic.y"))] = Field(
+        default_factory=Precision
+    )
+    gradient: Annotated[Precision, BeforeValidator(precision_of("arithmetic.gradient"))] = Field(
+        default_factory=Precision
     )
 
     def __post_init__(self) -> None:
         for name in field_names(Arithmetic):
-            place: Place = getattr(self, name)
-            if place.format is None:
+            precision: Precision = getattr(self, name)
+            if precision.format is None:
                 raise ConfigError(
                     f'arithmetic.{name}.format is missing; such as {{ format = "Q4.12" }}.'
                 )
-            if place.mode == "signed_SR_eps":
+            if precision.mode == "signed_SR_eps":
                 raise ConfigError(
                     f'arithmetic.{name}.mode = "signed_SR_eps" would need a direction; accepted: the '
                     "other modes."

@@ -16,7 +16,7 @@ from distopt.core.parameters import Field, parameters
 from distopt.fixedpoint.arithmetic import decode, encode
 from distopt.fixedpoint.descent import FixedPointDescent, Iteration
 from distopt.fixedpoint.format import Format
-from distopt.fixedpoint.place import Place, place_of
+from distopt.fixedpoint.precision import Precision, precision_of
 from distopt.theory.facts import Facts
 
 
@@ -36,16 +36,16 @@ class FixedPointGD(Algorithm):
 
     eta: Annotated[float, Field(gt=0)]  # step size, a whole number below 2^15 times a power of two
     format: str  # of x, such as "Q8.8"
-    round_gradient: Annotated[Place, BeforeValidator(place_of("algorithm.round_gradient"))] = Field(
-        default_factory=Place
-    )  # (a)
-    round_step: Annotated[Place, BeforeValidator(place_of("algorithm.round_step"))] = Field(
-        default_factory=lambda: Place(mode="SR")
+    round_gradient: Annotated[
+        Precision, BeforeValidator(precision_of("algorithm.round_gradient"))
+    ] = Field(default_factory=Precision)  # (a)
+    round_step: Annotated[Precision, BeforeValidator(precision_of("algorithm.round_step"))] = Field(
+        default_factory=lambda: Precision(mode="SR")
     )  # (b); with signed_SR_eps (b) and (c) are one rounding
     round_subtraction: Annotated[
-        Place, BeforeValidator(place_of("algorithm.round_subtraction"))
+        Precision, BeforeValidator(precision_of("algorithm.round_subtraction"))
     ] = Field(
-        default_factory=Place
+        default_factory=Precision
     )  # (c); rounds only where the step has more fraction bits than x
     repeats: Annotated[int, Field(ge=1, le=2**20)] = 1  # independent runs, done at once
     overflow: Literal["refuse", "saturate"] = "refuse"  # of start values outside of the format

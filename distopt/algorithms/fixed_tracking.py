@@ -23,7 +23,7 @@ from distopt.core.errors import DataError
 from distopt.core.kernel import kernel
 from distopt.fixedpoint.arithmetic import decode, encode, rounding_key
 from distopt.fixedpoint.format import Codes, Format
-from distopt.fixedpoint.place import Place
+from distopt.fixedpoint.precision import Precision
 
 # Sites of rounding.
 GRADIENT = 8
@@ -124,10 +124,12 @@ class EdgeMemory(Replicas):
         Terms of the latest mixing that did not fit.
     """
 
-    def __init__(self, agent: Agent, gamma: float, format: Format, place: Place, site: int) -> None:
+    def __init__(
+        self, agent: Agent, gamma: float, format: Format, precision: Precision, site: int
+    ) -> None:
         d = agent.dimension
         super().__init__(agent.weights, d, agent.work)
-        self.agent, self.format, self.rounding = agent, format, place.rounding
+        self.agent, self.format, self.rounding = agent, format, precision.rounding
         self.gamma = gamma
         self.reweigh(agent.weights)
         self.codes, self.saturated = np.zeros(d, np.int64), 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from distopt.compressors.base import F64, U8, U32, CodecState, Compressor, Workspace
 from distopt.compressors.coders.entropy import Coder, FastCoder, RangeCoder
-from distopt.compressors.coders.range_coder import Codes
+from distopt.core.arrays import Codes
 
 Entropy: TypeAlias = Literal["none", "range", "fast"]  # none: the compressor's own format
 

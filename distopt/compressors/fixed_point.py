@@ -17,7 +17,7 @@ from distopt.compressors.base import (
     Relative,
     Workspace,
 )
-from distopt.compressors.coders.bits import U16, pack, packed_nbytes, padding_is_zero, unpack
+from distopt.compressors.coders.bits import pack, packed_nbytes, padding_is_zero, unpack
 from distopt.compressors.coders.wire import (
     INVALID_CODE,
     INVALID_SCALE,
@@ -28,6 +28,7 @@ from distopt.compressors.coders.wire import (
     store_u16,
 )
 from distopt.compressors.scales import max_abs
+from distopt.core.arrays import U16
 from distopt.core.errors import ConfigError, DivergedError
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters

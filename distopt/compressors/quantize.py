@@ -6,15 +6,7 @@ import numpy as np
 
 from distopt.compressors.base import F64, U8, U32, Guarantee, Local, Relative, Workspace
 from distopt.compressors.coded import Coded, Entropy
-from distopt.compressors.coders.bits import (
-    U16,
-    above_half,
-    pack,
-    packed_nbytes,
-    padding_is_zero,
-    unpack,
-)
-from distopt.compressors.coders.range_coder import Codes
+from distopt.compressors.coders.bits import above_half, pack, packed_nbytes, padding_is_zero, unpack
 from distopt.compressors.coders.wire import INVALID_CODE, PADDING, TOO_SHORT, accepted
 from distopt.compressors.scales import (
     MAX_NBYTES,
@@ -26,6 +18,7 @@ from distopt.compressors.scales import (
     store_scale,
     two_norm,
 )
+from distopt.core.arrays import U16, Codes
 from distopt.core.errors import ConfigError, DivergedError
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters

@@ -6,9 +6,9 @@ import numpy as np
 
 from distopt.compressors.base import F64, U8, U32, Guarantee, Local, Workspace
 from distopt.compressors.coded import Coded, Entropy
-from distopt.compressors.coders.bits import U16, pack, packed_nbytes, padding_is_zero, unpack
-from distopt.compressors.coders.range_coder import Codes
+from distopt.compressors.coders.bits import pack, packed_nbytes, padding_is_zero, unpack
 from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
+from distopt.core.arrays import U16, Codes
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import TILE

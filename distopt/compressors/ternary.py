@@ -4,8 +4,6 @@ import numpy as np
 
 from distopt.compressors.base import F64, U8, U32, Guarantee, Workspace
 from distopt.compressors.coded import Coded, Entropy
-from distopt.compressors.coders.bits import U16
-from distopt.compressors.coders.range_coder import Codes
 from distopt.compressors.coders.wire import INVALID_CODE, PADDING, TOO_SHORT, accepted
 from distopt.compressors.quantize import Quantize, round_levels
 from distopt.compressors.scales import (
@@ -16,6 +14,7 @@ from distopt.compressors.scales import (
     round_scale,
     store_scale,
 )
+from distopt.core.arrays import U16, Codes
 from distopt.core.kernel import kernel
 from distopt.core.parameters import parameters
 from distopt.core.randomness import TILE, fill_tile

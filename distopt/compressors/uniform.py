@@ -17,8 +17,8 @@ from distopt.compressors.base import (
 from distopt.compressors.coded import Coded, Entropy
 from distopt.compressors.coders.bits import flush_bits, padding_is_zero
 from distopt.compressors.coders.gamma import MAX_BITS, read_gamma, write_gamma
-from distopt.compressors.coders.range_coder import Codes
 from distopt.compressors.coders.wire import PADDING, accepted
+from distopt.core.arrays import Codes
 from distopt.core.errors import DivergedError
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters

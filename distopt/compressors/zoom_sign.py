@@ -5,7 +5,7 @@ from typing import Annotated
 import numpy as np
 
 from distopt.compressors.base import F64, I64, U8, U32, CodecState, Workspace
-from distopt.compressors.coders.bits import FLAGS, U16, pack_signs, padding_is_zero
+from distopt.compressors.coders.bits import FLAGS, pack_signs, padding_is_zero
 from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
 from distopt.compressors.zooming import (
     OCTAVE,
@@ -16,6 +16,7 @@ from distopt.compressors.zooming import (
     read_first_scales,
     write_first_scales,
 )
+from distopt.core.arrays import U16
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
 

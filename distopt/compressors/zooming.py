@@ -11,18 +11,14 @@ Its first scale travels in one byte, before the codes: 128 + round(log2 max |x_i
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import isqrt
-from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from distopt.compressors.base import Adaptive, CodecState, Compressor, Guarantee
 from distopt.compressors.coders.wire import TOO_SHORT
-from distopt.core.arrays import F64, I64, U8
+from distopt.core.arrays import F64, I64, U8, Codes
 from distopt.core.errors import ConfigError
 from distopt.core.kernel import kernel
-
-Codes: TypeAlias = NDArray[Any]  # integers
 
 OCTAVE = 1 << 16  # levels that double a scale
 LARGEST = 1000 * OCTAVE  # of |level|

@@ -43,6 +43,7 @@ COMPRESSORS = {  # a new compressor adds one line, and a golden file by write_go
     "saturating-3": Saturating(bits=3),
     "saturating-11": Saturating(bits=11),
     "saturating-3-range": Saturating(bits=3, entropy="range"),
+    "saturating-16-range": Saturating(bits=16, entropy="range"),
     "saturating-16-fast": Saturating(bits=16, entropy="fast"),
     "top_k": TopK(fraction=0.1),
     "top_k-half-cast": TopK(fraction=0.5, values=Cast(dtype="bfloat16")),

@@ -7,18 +7,13 @@ exactly w bytes, which is what the fast paths use. A section ends with a whole b
 are zero, and readers refuse padding that is not.
 """
 
-from typing import TypeAlias
-
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
 from distopt.compressors.coders.wire import load_u64, store_u64
-from distopt.core.arrays import F64, U8
+from distopt.core.arrays import F64, U8, U16
 from distopt.core.kernel import kernel
-
-U16: TypeAlias = NDArray[np.uint16]  # codes
 
 FLAGS = 4096  # bytes of work space for signs: with their part of x in the first-level cache
 

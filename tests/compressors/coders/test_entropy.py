@@ -164,3 +164,17 @@ def test_golden_messages_of_a_whole_run(name, digest):
         scale = (0.4, 0.5, 5.0, 0.3)[k // 10]
         total.update(encoded(coder, np.clip(draw(600, scale, k), -40, 40), state).tobytes())
     assert total.hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("d", [100, 5000])
+@pytest.mark.parametrize("name", CODERS)
+def test_the_lowest_code_of_a_type_has_a_magnitude(name, d):
+    """-32768 has no opposite in int16; a receiver reads what an honest sender wrote."""
+    coder = CODERS[name](-(1 << 15), (1 << 15) - 1)
+    sender, receiver = coder.new_state(d), coder.new_state(d)
+    for k in range(3):
+        codes = np.where(words(make_key(k, 0, 0), d) % 50 == 0, -(1 << 15), 1).astype(np.int16)
+        payload, found = encoded(coder, codes, sender), np.zeros(d, np.int16)
+        assert coder.decode(payload, found, receiver, Workspace()) == payload.size
+        np.testing.assert_array_equal(found, codes)
+        assert equal(sender, receiver)

@@ -1,4 +1,4 @@
-"""A place of rounding: which format, which mode."""
+"""The precision of one rounding: which format, which mode."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -9,15 +9,15 @@ from distopt.fixedpoint.arithmetic import Mode, Rounding
 from distopt.fixedpoint.format import Format
 
 
-@parameters("place")
-class Place:
-    """What happens at one place where numbers are rounded: to a format, in a mode.
+@parameters("precision")
+class Precision:
+    """To which format numbers are rounded, and in which mode.
 
-    >>> Place(format="Q3.5", mode="SR").numbers
+    >>> Precision(format="Q3.5", mode="SR").numbers
     Format(integer_bits=3, fraction_bits=5)
     """
 
-    format: str | None = None  # such as "Q8.8"; what is left away depends on the place
+    format: str | None = None  # such as "Q8.8"; whoever rounds knows what None stands for
     mode: Mode = "RN"
     eps: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of SR_eps and signed_SR_eps only
 
@@ -25,11 +25,11 @@ class Place:
         try:
             self.rounding  # noqa: B018
         except ConfigError as error:
-            raise ConfigError(str(error).replace("rounding.", "place.")) from None
+            raise ConfigError(str(error).replace("rounding.", "precision.")) from None
         try:
             self.numbers  # noqa: B018
         except ConfigError as error:
-            raise ConfigError(f"place.{error}") from None
+            raise ConfigError(f"precision.{error}") from None
 
     @property
     def rounding(self) -> Rounding:
@@ -42,16 +42,16 @@ class Place:
         return None if self.format is None else Format.parse(self.format)
 
 
-def place_of(section: str) -> Callable[[Any], Any]:
-    """Make the validator of a field that is a `Place`, given as such or as a table."""
+def precision_of(section: str) -> Callable[[Any], Any]:
+    """Make the validator of a field that is a `Precision`, given as such or as a table."""
 
     def validate(given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        require_known(section, given, field_names(Place))
+        require_known(section, given, field_names(Precision))
         try:
-            return Place(**given)
+            return Precision(**given)
         except ConfigError as error:
-            raise ConfigError(str(error).replace("place.", f"{section}.")) from None
+            raise ConfigError(str(error).replace("precision.", f"{section}.")) from None
 
     return validate
