@@ -251,7 +251,10 @@ def test_signal_to_the_command(number, tmp_path):
     assert_resumes(run)
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM, slow(signal.SIGINT)])
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGUSR1, marks=pytest.mark.once), signal.SIGTERM, slow(signal.SIGINT)],
+)
 def test_signal_to_mpirun(number, tmp_path):
     """MPICH's mpirun forwards all three; Open MPI's only SIGUSR1, and kills the ranks on the others."""
     settings = {"iterations": 10**6, "record_every": 500, "checkpoint_every": 20}
