@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx
 import numpy as np
 
 from distopt.core.arrays import F64
@@ -22,6 +21,9 @@ from distopt.core.parameters import defaults, require_known, show
 from distopt.problems.topologies import REGISTRY
 from distopt.problems.topologies.base import GraphKind
 from distopt.problems.topologies.edge_file import EdgeFile
+
+if TYPE_CHECKING:
+    import networkx
 
 DENSE = 2000  # agents up to which eigenvalues come from the dense matrix
 
@@ -89,6 +91,8 @@ class Topology:
                     f"The edge ({i}, {j}) is not possible; accepted: two different agents "
                     f"of 0 to {agents - 1}."
                 )
+        import networkx
+
         self._graph = networkx.empty_graph(agents)
         self._graph.add_edges_from(self.edges)
         self._require_connected()
@@ -151,6 +155,8 @@ class Topology:
     @cached_property
     def diameter(self) -> int:
         """Largest number of edges between two agents."""
+        import networkx
+
         return int(networkx.diameter(self._graph, usebounds=True))
 
     @cached_property
@@ -177,6 +183,8 @@ class Topology:
         return csr_array((values, places), shape=(self.agents, self.agents))
 
     def _require_connected(self) -> None:
+        import networkx
+
         parts = list(networkx.connected_components(self._graph))
         if len(parts) > 1:
             raise ConfigError(

@@ -1,8 +1,12 @@
 """The contract of a kind of graph."""
 
-from abc import ABC, abstractmethod
+from __future__ import annotations
 
-import networkx
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import networkx
 
 
 class GraphKind(ABC):

@@ -1,13 +1,17 @@
 """A graph from a text file with one edge a line."""
 
-from pathlib import Path
+from __future__ import annotations
 
-import networkx
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from distopt.core.errors import ConfigError, DataError
 from distopt.core.files import reason
 from distopt.core.parameters import parameters
 from distopt.problems.topologies.base import GraphKind
+
+if TYPE_CHECKING:
+    import networkx
 
 
 @parameters("topology")
@@ -17,6 +21,8 @@ class EdgeFile(GraphKind):
     file: str
 
     def graph(self, agents: int) -> networkx.Graph:
+        import networkx
+
         graph = networkx.empty_graph(agents)
         graph.add_edges_from(read_edges(Path(self.file), agents))
         parts = [sorted(part) for part in networkx.connected_components(graph)]
