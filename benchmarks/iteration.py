@@ -20,9 +20,9 @@ import numpy as np
 from shared import become_rank, leave, machine_line, show
 
 from distopt.config.build import make_config
-from distopt.engine.processes import open_transport
-from distopt.engine.setup import prepare
+from distopt.engine.team import prepare
 from distopt.studies.results import Column
+from distopt.transport.opening import open_transport
 
 RANKS = 4
 TARGETS = {100: 0.25, 1_000_000: 120.0}  # ms an iteration

@@ -17,9 +17,9 @@ from iteration import RANKS, Ours, milliseconds
 from shared import become_rank, leave, machine_line, show
 
 from distopt.config.build import make_config
-from distopt.engine.processes import open_transport
-from distopt.engine.setup import prepare
+from distopt.engine.team import prepare
 from distopt.studies.results import Column, write_count
+from distopt.transport.opening import open_transport
 
 NAMES = ("exact_diffusion", "zed", "zed1")
 BLOCKS = {10_000: 50, 1_000_000: 4}  # iterations per round

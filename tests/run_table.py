@@ -11,13 +11,14 @@ from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Adaptive, Relative
 from distopt.config.build import Config, make_config, make_member
+from distopt.engine.folder import prepare_folder
 from distopt.engine.journal import Journal
-from distopt.engine.outcome import Result
-from distopt.engine.processes import open_transport, together
-from distopt.engine.run import carry_out, prepare_folder
-from distopt.engine.setup import Team, prepare
+from distopt.engine.loop import Loop
+from distopt.engine.outcome import Result, conclude
 from distopt.engine.stopping import StopRequest
+from distopt.engine.team import Team, prepare
 from distopt.transport.local import LocalTransport
+from distopt.transport.opening import open_transport
 
 AGENTS, DIMENSION = 4, 19
 
@@ -179,14 +180,17 @@ def play(config: Config, transport=None, out: Path | None = None) -> tuple[Team,
     if transport is None:
         transport = LocalTransport(config.problem.topology)
     if out is not None:
-        together(transport, lambda: prepare_folder(out, overwrite=False), root_only=True)
+        with transport.together():
+            if transport.root:
+                prepare_folder(out, overwrite=False)
     team = prepare(config, transport)
     return team, finish(team, out)
 
 
 def finish(team: Team, out: Path | None = None) -> Result:
     """Iterate a team to the end of its run."""
-    return carry_out(team, Journal(team, out), StopRequest())
+    journal, stop = Journal(team, out), StopRequest()
+    return conclude(team, journal, Loop(team, journal, stop).run(), stop.signal)
 
 
 def play_mpi(config: Config, comm, out: Path | None = None, disturb=None) -> tuple[Team, Result]:

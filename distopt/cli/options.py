@@ -12,7 +12,7 @@ from distopt.core.errors import ConfigError
 from distopt.core.rank import this_rank
 
 if TYPE_CHECKING:
-    from distopt.engine.processes import Engine
+    from distopt.transport.opening import Engine
 
 
 class Format(StrEnum):

@@ -33,7 +33,7 @@ def run(
     with failing_together():
         engine = how.engine()
         from distopt.config.build import load_config
-        from distopt.engine.run import prepare_folder
+        from distopt.engine.folder import prepare_folder
         from distopt.mpirun.jobfile import Case, RunJob
 
         case = Case(folder=out, config=load_config(config, settings))

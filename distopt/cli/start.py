@@ -18,11 +18,11 @@ from distopt.mpirun.relay import pass_on
 
 if TYPE_CHECKING:
     from distopt.engine.outcome import Result
-    from distopt.engine.processes import Engine
     from distopt.mpirun.jobfile import AnyJob, ResumeJob, RunJob, SuiteJob, TimingJob
     from distopt.mpirun.relay import View
     from distopt.show.console import ProgressView
     from distopt.studies.batch import Part
+    from distopt.transport.opening import Engine
 
 Starter: TypeAlias = "Callable[[AnyJob, Path], list[str]]"
 

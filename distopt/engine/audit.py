@@ -13,8 +13,8 @@ import numpy as np
 from distopt.algorithms.base import Algorithm
 from distopt.algorithms.hosted import Hosted
 from distopt.core.errors import AuditError
-from distopt.engine.processes import SharedError
-from distopt.engine.setup import Team
+from distopt.engine.team import Team
+from distopt.transport.base import SharedError
 
 
 def audit(team: Team) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from distopt.algorithms.state import View
 from distopt.core.arrays import F64
-from distopt.engine.setup import Team
+from distopt.engine.team import Team
 from distopt.record.series import SERIES
 
 # Per-agent numbers, in the order in which they are collected.
@@ -68,7 +68,7 @@ class Diagnostics:
         if not self.has_invariant:
             absent |= {"invariant"}
         absent |= {f"compression_error_{v}" for v, there in self.has_memory.items() if not there}
-        function = self.team.lyapunov
+        function = self.team.known.lyapunov
         terms = ["lyapunov", *(f"lyapunov_{t}" for t in function.terms())] if function else []
         absent |= {n for n in SERIES if n.startswith("lyapunov") and n not in terms}
         return [name for name in SERIES if name not in absent]
@@ -173,9 +173,9 @@ class Diagnostics:
         for name in self.observed:
             whole = SERIES[name].dtype == "i8"
             row[name] = round(totals[name]) if whole else totals[name]
-        if self.team.lyapunov:
-            terms = self.team.lyapunov.evaluate(
-                gap=row["objective"] - self.team.minimum.value,
+        if self.team.known.lyapunov:
+            terms = self.team.known.lyapunov.evaluate(
+                gap=row["objective"] - self.team.known.minimum.value,
                 memory_x=totals["memory_x"],
                 memory_y=totals["memory_y"],
                 consensus=totals["consensus"],

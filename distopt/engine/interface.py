@@ -11,12 +11,12 @@ from distopt.config.run import make_run
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
 from distopt.engine.outcome import Result
-from distopt.engine.processes import Engine
 from distopt.engine.run import execute
 from distopt.problems.costs.base import Cost
 from distopt.problems.given import GivenProblem
 from distopt.problems.topology import Topology, build_topology
 from distopt.record import checkpoint
+from distopt.transport.opening import Engine
 
 
 def simulate(

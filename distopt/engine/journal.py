@@ -1,8 +1,5 @@
 """The journal of a run: the rows of its record, and its checkpoints."""
 
-import platform
-import socket
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -10,18 +7,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from distopt.algorithms import REGISTRY as ALGORITHMS
-from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.core.errors import DivergedError
-from distopt.core.files import write_whole
 from distopt.engine.audit import audit
 from distopt.engine.diagnostics import Diagnostics
-from distopt.engine.processes import SharedError, together
-from distopt.engine.setup import Team
+from distopt.engine.folder import open_record
 from distopt.engine.stopping import EARLY
+from distopt.engine.team import Team
 from distopt.record import checkpoint
-from distopt.record.hdf5 import run_refused
 from distopt.record.recorder import Recorder
+from distopt.transport.base import SharedError
 
 FLUSH_SECONDS = 0.5  # records wait at most about this long for the disk
 
@@ -46,33 +40,23 @@ class Journal:
     """
 
     def __init__(self, team: Team, out: Path | None = None, resumed: bool = False) -> None:
-        self.team, self.out = team, out
+        self.team, self.out, self.resumed = team, out, resumed
         self.diagnostics = Diagnostics(team)
-        self.rows: list[dict[str, Any]] = []
+        self.recorder: Recorder | None = None
+        with team.transport.together():
+            if out is not None and team.transport.root:
+                self.recorder = open_record(team, self.diagnostics.recorded, out, resumed)
+        self.rows: list[dict[str, Any]] = self.recorder.kept if self.recorder else []
+        self.latest: dict[str, Any] = {}
         self.saved_at = team.clock.iteration if resumed else -1
         self.flushed = perf_counter()
-        self.recorder = together(team.transport, lambda: self._open(resumed), root_only=True)
-        if resumed:
+
+    def begin(self) -> None:
+        """Make the first record, or look where the run goes on."""
+        if self.resumed:
             self.latest = self.diagnostics.row()
         else:
             self.record()
-
-    def _open(self, resumed: bool) -> Recorder | None:
-        """Create (or continue) config.toml and metrics.h5."""
-        if self.out is None:
-            return None
-        path, text, run = self.out / "metrics.h5", self.team.parts.to_toml(), self.team.parts.run
-        if resumed:
-            done = self.team.clock.iteration
-            recorder = Recorder.reopen(
-                path, lambda k: k <= done and run.records(k), {"config": text}
-            )
-            self.rows = recorder.kept
-        write_whole(self.out / "config.toml", text.encode(), durable=True, refusal=run_refused)
-        if not resumed:
-            matrix = self.team.parts.problem.topology.matrix()
-            recorder = Recorder(path, self.diagnostics.recorded, describe(self.team, text), matrix)
-        return recorder
 
     def __enter__(self) -> Self:
         """Hold the record open."""
@@ -136,44 +120,3 @@ class Journal:
             self.recorder.finish("stopped" if reason in EARLY else "finished", reason)
         if self.latest["iteration"] != self.team.clock.iteration:
             self.latest = self.diagnostics.row()  # for the summary only: it belongs to no series
-
-
-def describe(team: Team, config_text: str) -> dict[str, Any]:
-    """Describe a run for /meta: all that a reader needs besides the series."""
-    algorithm, compressor, facts = team.parts.algorithm, team.parts.compressor, team.facts
-    guarantee = compressor.guarantee(facts.dimension, algorithm.needs)
-    function = team.lyapunov
-    return {
-        "algorithm": ALGORITHMS.name_of(type(algorithm)),
-        "compressor": COMPRESSORS.name_of(type(compressor)),
-        "parameters": {"algorithm": ALGORITHMS.describe(algorithm)},
-        "config": config_text,
-        "agents": facts.agents,
-        "dimension": facts.dimension,
-        "repeats": algorithm.repeats,
-        "seed": np.uint64(team.parts.run.seed),
-        "spectral_gap": facts.gap,
-        "kappa": facts.kappa,
-        "smoothness": np.nan if facts.smoothness is None else facts.smoothness,
-        "guarantee": {"class": guarantee.name} | vars(guarantee) if guarantee else {},
-        "certified": function is not None and function.certified,
-        "lyapunov": function.function if function else "",
-        "lyapunov_weights": function.weights() if function else {},
-        "lyapunov_rho": function.rho if function else 0.0,
-        "minimum": team.minimum.value,
-        "minimum_kind": team.minimum.kind,
-        "engine": "simulate" if len(team.hosted) > 1 else "mpi",
-        "host": socket.gethostname(),
-        "versions": versions(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """List the versions of what a result depends on."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in ("distopt-mpi", "numpy", "numba", "scipy", "h5py", "mpi4py"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -10,12 +10,13 @@ from distopt.compressors.base import Compressor
 from distopt.config.build import Parts, fit
 from distopt.config.run import RunConfig
 from distopt.core.randomness import make_key, normal
-from distopt.engine.processes import open_transport
-from distopt.engine.setup import Team, make_agents, prepare, start
+from distopt.engine.survey import find_start
+from distopt.engine.team import Team, make_agents, prepare
 from distopt.problems.costs.base import Cost
 from distopt.problems.costs.quadratic import QuadraticCost
 from distopt.problems.given import GivenProblem
 from distopt.problems.topology import Topology
+from distopt.transport.opening import open_transport
 
 
 def check_algorithm(
@@ -58,7 +59,7 @@ def check_algorithm(
         running.iterate()
         check_observation(running)
         check_tracker(running)
-    starts = [start(running.parts, i) for i in range(len(costs))]
+    starts = [find_start(running.parts, i) for i in range(len(costs))]
     made = make_agents(running.parts, topology, starts)
     for old, new in zip(running.hosted, made, strict=True):
         for name, array in old.arrays().items():

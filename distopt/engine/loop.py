@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from signal import SIGINT, SIGTERM, SIGUSR1
 from time import perf_counter
 
 import numpy as np
 
 from distopt.engine.journal import Journal
-from distopt.engine.setup import Team
 from distopt.engine.stopping import StopRequest
+from distopt.engine.team import Team
 
 AGREE_SECONDS = 0.5  # about how often the processes ask each other whether to stop
 PROGRESS_SECONDS = 0.2
@@ -51,6 +52,14 @@ class Loop:
 
     def run(self) -> str:
         """Iterate to the end, a stopping test, a time limit or a signal; return the reason."""
+        self.journal.begin()
+        with self.journal, self.stop.listening(SIGTERM, SIGINT, SIGUSR1):
+            reason = self.iterate()
+        self.journal.end(reason)
+        return reason
+
+    def iterate(self) -> str:
+        """Iterate until there is a reason to stop, and return it."""
         clock, settings, journal = self.team.clock, self.settings, self.journal
         if settings.records(clock.iteration) and (reason := self.reached()):
             return reason

@@ -9,8 +9,8 @@ from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.core.arrays import F64
 from distopt.engine.journal import Journal
-from distopt.engine.setup import Team
 from distopt.engine.stopping import EARLY
+from distopt.engine.team import Team
 
 GROWN = 100.0  # a run that ends with P this many times its first value is called diverging
 
@@ -60,7 +60,7 @@ def conclude(team: Team, journal: Journal, reason: str, signal: Signals | None) 
         root=team.transport.root,
         rows=journal.rows,
         x=[view(h.state).model.copy() for h in team.hosted],
-        warnings=[*team.warnings, *warnings(team, journal)],
+        warnings=[*team.known.warnings, *warnings(team, journal)],
         resume_hint=hint,
         signal=signal,
     )
@@ -94,7 +94,7 @@ def warnings(team: Team, journal: Journal) -> list[str]:
 def summarize(team: Team, journal: Journal, reason: str) -> dict[str, Any]:
     """Put together what ``--json`` prints."""
     algorithm, clock, row = team.parts.algorithm, team.clock, journal.latest
-    n, d = team.facts.agents, team.facts.dimension
+    n, d = team.known.facts.agents, team.known.facts.dimension
     coordinates = max(clock.iteration, 1) * algorithm.vectors * d * algorithm.repeats
     return {
         "algorithm": ALGORITHMS.name_of(type(algorithm)),
@@ -109,7 +109,7 @@ def summarize(team: Team, journal: Journal, reason: str) -> dict[str, Any]:
         "objective": row["objective"],
         "nmse": row.get("nmse"),
         "lyapunov": row.get("lyapunov"),
-        "certified": team.lyapunov is not None and team.lyapunov.certified,
+        "certified": team.known.lyapunov is not None and team.known.lyapunov.certified,
         "bytes_per_agent": row["bytes_per_agent"],
         "bytes_on_wire": row["bytes_on_wire"],
         "messages_per_agent": row["messages_per_agent"],

@@ -3,7 +3,6 @@
 All processes of an MPI job call the same function and take the same decisions.
 """
 
-import shutil
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,15 +13,16 @@ import numpy as np
 from distopt.config.build import Config, Parts, load_config, make_config
 from distopt.config.tables import apply_settings, read_toml
 from distopt.core.blas import BLAS
-from distopt.core.errors import CheckpointError, ConfigError
+from distopt.core.errors import CheckpointError
+from distopt.engine.folder import prepare_folder
 from distopt.engine.journal import Journal
 from distopt.engine.loop import Loop, Progress
 from distopt.engine.outcome import Result, conclude
-from distopt.engine.processes import Engine, open_transport, together
-from distopt.engine.setup import Team, prepare
 from distopt.engine.stopping import StopRequest
+from distopt.engine.team import prepare
 from distopt.problems.given import GIVEN
 from distopt.record import checkpoint
+from distopt.transport.opening import Engine, open_transport
 
 
 def run(
@@ -144,25 +144,6 @@ def refuse_changes(stored: Config, wanted: Config) -> None:
         )
 
 
-def prepare_folder(out: Path, overwrite: bool) -> None:
-    """Create the run directory, or refuse one that holds a run."""
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file; a run needs a folder.")
-    if (out / "metrics.h5").exists() or (out / "config.toml").exists():
-        if not overwrite:
-            raise ConfigError(
-                f"{out} already holds a run; continue it with `distopt resume {out}`, choose "
-                "another folder with --out, or replace it with --overwrite."
-            )
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
-        for name in ("metrics.h5", "config.toml", "report.html"):
-            (out / name).unlink(missing_ok=True)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"The run directory {out} cannot be created: {error}.") from None
-
-
 def execute(
     parts: Parts,
     engine: Engine,
@@ -197,22 +178,13 @@ def execute(
         stop.listening(signal.SIGUSR1),
     ):
         if out is not None and saved is None:
-            together(transport, lambda: prepare_folder(out, overwrite), root_only=True)
+            with transport.together():
+                if transport.root:
+                    prepare_folder(out, overwrite)
         team = prepare(parts, transport, saved)
-        result = carry_out(team, Journal(team, out, saved is not None), stop, progress)
+        journal = Journal(team, out, saved is not None)
+        reason = Loop(team, journal, stop, progress).run()
+        result = conclude(team, journal, reason, stop.signal)
     if signals and result.signal in {signal.SIGINT, signal.SIGTERM}:
         signal.raise_signal(result.signal)
     return result
-
-
-def carry_out(
-    team: Team,
-    journal: Journal,
-    stop: StopRequest,
-    progress: Callable[[Progress], None] | None = None,
-) -> Result:
-    """Iterate a team until there is a reason to stop; return the result."""
-    with journal, stop.listening(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-        reason = Loop(team, journal, stop, progress).run()
-    journal.end(reason)
-    return conclude(team, journal, reason, stop.signal)

@@ -12,12 +12,12 @@ from distopt.core import units as q
 from distopt.core.errors import CheckpointError, ConfigError, DistoptError, TransportError
 from distopt.engine.loop import Progress
 from distopt.engine.outcome import Result
-from distopt.engine.processes import Engine
 from distopt.engine.run import run
 from distopt.mpirun.jobfile import Case
 from distopt.mpirun.process import JobProcess
 from distopt.mpirun.relay import View, pass_on
 from distopt.record.history import History, read_history
+from distopt.transport.opening import Engine
 
 NOT_RUN = "not run, because the suite was stopped"
 

@@ -6,12 +6,14 @@ under MPI. One driver serves both. The algorithm's traffic (`exchange`) and the 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from distopt.core.arrays import F64, U8
+from distopt.core.errors import DistoptError
 
 
 @dataclass
@@ -37,6 +39,14 @@ def send_order(me: int, neighbours: Sequence[int], agents: int) -> list[int]:
     [[1, 3], [2, 0], [3, 1], [0, 2]]
     """
     return sorted(neighbours, key=lambda j: (j - me) % agents)
+
+
+class SharedError(Exception):
+    """Carries an error that all processes have seen, so each can end on its own."""
+
+    def __init__(self, cause: DistoptError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 class Transport(ABC):
@@ -94,11 +104,32 @@ class Transport(ABC):
         """Call `compile_kernels` on one process of each host first, so the others find its cache."""
 
     @abstractmethod
+    def abort(self, error: BaseException) -> None:
+        """End all other processes, which do not know of the error."""
+
+    @abstractmethod
     def close(self) -> None:
         """Release what the transport holds."""
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Do in the block something that may fail on any process; then all raise the first one's error.
+
+        Raises
+        ------
+        SharedError
+        """
+        failure = None
+        try:
+            yield
+        except DistoptError as error:
+            failure = error
+        failures = [f for f in self.share(failure) if f is not None]
+        if failures:
+            raise SharedError(failures[0])
+
     def __enter__(self) -> Self:
-        """Hold the transport's resources for a ``with`` block."""
+        """Hold the transport's resources for a ``with`` block; what escapes from it ends the job."""
         return self
 
     def __exit__(
@@ -107,8 +138,13 @@ class Transport(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Release them."""
-        self.close()
+        """Release them, if all processes end alike."""
+        if error is None or isinstance(error, SharedError):
+            self.close()
+        else:
+            self.abort(error)
+        if isinstance(error, SharedError):
+            raise error.cause from None
 
     def count(self, payload: U8, copies: int) -> None:
         """Add one payload that is sent to `copies` neighbours to the traffic."""

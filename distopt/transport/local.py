@@ -49,5 +49,8 @@ class LocalTransport(Transport):
     def warm_up(self, compile_kernels: Callable[[], None]) -> None:
         pass  # one process compiles when needed
 
+    def abort(self, error: BaseException) -> None:
+        pass  # there are none
+
     def close(self) -> None:
         pass

@@ -9,7 +9,7 @@ from run_table import finish
 from distopt.config.build import make_config
 from distopt.core.errors import ConfigError, DataError
 from distopt.engine.run import run
-from distopt.engine.setup import prepare
+from distopt.engine.team import prepare
 from distopt.fixedpoint import Format, Rounding, encode
 from distopt.fixedpoint.descent import FixedPointDescent
 from distopt.transport.local import LocalTransport

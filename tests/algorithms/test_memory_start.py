@@ -8,8 +8,8 @@ import pytest
 import distopt
 from distopt.config.build import make_config
 from distopt.core.errors import ConfigError
-from distopt.engine.processes import SharedError
 from distopt.engine.run import run
+from distopt.transport.base import SharedError
 
 AGENTS, D = 4, 7
 X0 = np.array([3.0, -1.5, 0.25, 4.0, -2.0, 0.5, 1.0])  # few bits: adding them rounds little

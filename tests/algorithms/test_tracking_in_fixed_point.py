@@ -8,7 +8,7 @@ from run_table import finish
 
 from distopt.config.build import make_config
 from distopt.core.errors import ConfigError
-from distopt.engine.setup import prepare
+from distopt.engine.team import prepare
 from distopt.fixedpoint import Format
 from distopt.transport.local import LocalTransport
 

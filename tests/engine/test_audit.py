@@ -9,7 +9,7 @@ from run_table import configure, play
 from distopt.core.errors import AuditError
 from distopt.engine.audit import audit
 from distopt.engine.journal import Journal
-from distopt.engine.processes import SharedError
+from distopt.transport.base import SharedError
 
 
 def audited(team):
@@ -74,6 +74,7 @@ def test_where_nothing_is_held_twice_nothing_is_sent(algorithm, message):
 def test_a_record_and_a_checkpoint_come_after_the_audit(tmp_path):
     team, _ = play(configure("cgt1", "quantize-range", iterations=5))
     journal = Journal(team, tmp_path)
+    journal.record()
     flip(team.hosted[1].agent._decoders[1][0]["symbols"])
     with pytest.raises(SharedError, match="no longer agree: at iteration 5"):
         journal.record()

@@ -10,7 +10,7 @@ from run_table import configure, mark_rest
 
 from distopt.config.build import make_config
 from distopt.engine.journal import Journal
-from distopt.engine.setup import prepare
+from distopt.engine.team import prepare
 from distopt.transport.local import LocalTransport
 
 DIMENSION = 5000

@@ -10,7 +10,8 @@ import pytest
 from run_table import assert_equal_states, comparable, configure, mark_rest, play, states
 
 from distopt.core.errors import CheckpointError, ConfigError
-from distopt.engine.run import prepare_folder, resume, run
+from distopt.engine.folder import prepare_folder
+from distopt.engine.run import resume, run
 from distopt.record import checkpoint
 from distopt.record.recorder import read_metrics
 

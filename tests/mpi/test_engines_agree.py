@@ -24,7 +24,8 @@ from distopt.config.build import make_config
 from distopt.core.errors import DataError
 from distopt.engine.audit import audit
 from distopt.engine.laws import quadratic
-from distopt.engine.processes import SharedError, open_transport
+from distopt.transport.base import SharedError
+from distopt.transport.opening import open_transport
 
 pytestmark = pytest.mark.mpi(min_size=4)
 

@@ -18,9 +18,9 @@ from threadpoolctl import threadpool_limits
 
 from distopt.config.build import Config, make_config
 from distopt.core.errors import TransportError
-from distopt.engine.processes import open_transport
-from distopt.engine.setup import prepare
+from distopt.engine.team import prepare
 from distopt.mpirun.environment import usable_cores
+from distopt.transport.opening import open_transport
 
 CPU_SECONDS = 1.0  # of iterations, to see how long one takes
 REPEATS = 20  # of short runs, at most

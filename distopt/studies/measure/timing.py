@@ -18,13 +18,13 @@ from distopt.config.build import Config
 from distopt.core.blas import BLAS
 from distopt.core.errors import TransportError
 from distopt.engine.diagnostics import Diagnostics
-from distopt.engine.processes import open_transport
-from distopt.engine.setup import Team, prepare
+from distopt.engine.team import Team, prepare
 from distopt.record.history import History
 from distopt.studies.measure.exchange import RawExchange, meet, time_exchange
 from distopt.studies.measure.interface import Counters, addresses, read_counters, towards
 from distopt.studies.measure.overhead import Accounting
 from distopt.transport.base import Traffic, Transport
+from distopt.transport.opening import open_transport
 
 FIRST = 2  # iterations before the window of the counters: connections, caches, the speed to expect
 LEAST = 3  # iterations of the window

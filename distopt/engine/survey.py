@@ -1,0 +1,148 @@
+"""The survey: what all agents together know of the problem before the run."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+from distopt.algorithms.base import AUTO, Algorithm
+from distopt.config.build import Parts
+from distopt.core.arrays import F64
+from distopt.core.errors import ConfigError, DataError, DistoptError
+from distopt.problems.batches import require_batches
+from distopt.problems.costs.base import Cost
+from distopt.theory.facts import Facts
+from distopt.theory.lyapunov import Lyapunov, lyapunov
+from distopt.theory.rules import estimate_flattest, estimate_smoothness
+from distopt.transport.base import SharedError, Transport
+
+
+class Start(NamedTuple):
+    """Where an agent of this process begins."""
+
+    agent: int
+    cost: Cost
+    x0: F64
+
+
+class Minimum(NamedTuple):
+    """f*, or its substitute."""
+
+    value: float
+    kind: str  # "exact", "lower bound" or "unknown, 0 used"
+
+
+class Survey(NamedTuple):
+    """What is known before the first iteration, the same on all processes."""
+
+    algorithm: Algorithm  # every "auto" is a number here
+    facts: Facts
+    minimum: Minimum
+    lyapunov: Lyapunov | None
+    warnings: list[str]  # sentences for the user
+
+
+def find_start(parts: Parts, i: int) -> Start:
+    """Make the cost and the start point of agent i."""
+    cost = parts.problem.cost(i)
+    require_batches(cost, parts.run.batch, i)
+    nmse = parts.run.stop.nmse
+    if nmse and not hasattr(cost, "energy"):
+        raise ConfigError(
+            f"run.stop.nmse = {nmse:g} needs costs that have an NMSE (an attribute energy, as "
+            f"networks have); that of agent {i} has none. Accepted: 0."
+        )
+    return Start(i, cost, parts.problem.start_point(i, cost))
+
+
+def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Survey:
+    """Collect the constants of all agents, the only numbers that the rules of "auto" may use."""
+    algorithm, problem, topology = parts.algorithm, parts.problem, parts.problem.topology
+    pilot = algorithm.pilot and AUTO in vars(algorithm).values()
+    told = [constants(s, pilot, algorithm.memory_start == "x0") for s in starts]
+    L, lower, flattest, estimated, dimension, *points = transport.collect(np.array(told)).T
+    require_equal(
+        dimension,
+        lambda i: DataError(
+            f"The cost of agent {i} has dimension {dimension[i]:.0f}, but that of agent 0 has "
+            f"{dimension[0]:.0f}; all agents need the same."
+        ),
+    )
+    for point in points:
+        require_equal(
+            point,
+            lambda i: ConfigError(
+                'algorithm.memory_start = "x0" needs agents that all start from the same point, but '
+                f'agents 0 and {i} start from different points; accepted here: "zeros".'
+            ),
+        )
+    smoothness, warnings = float(L.max()), []
+    if estimated.any():
+        warnings.append(
+            f"{estimated.sum():.0f} costs do not tell their smoothness; {smoothness:.3g} was "
+            'estimated around the start, for "auto" and the Lyapunov function.'
+        )
+    facts = Facts(
+        agents=transport.agents,
+        dimension=problem.dimension,
+        smoothness=smoothness,
+        gap=topology.gap,
+        kappa=topology.kappa,
+        diameter=topology.diameter,
+        compressor=parts.compressor,
+        flattest=float(flattest.min()) if pilot else None,
+        estimated=bool(estimated.any()),
+    )
+    resolved = resolve(algorithm, facts, transport)
+    function = lyapunov(resolved.steps(), facts)
+    if function and parts.run.batch:  # the proofs are for exact gradients
+        function = replace(function, certified=False)
+    bound = float(sum(lower) / transport.agents)
+    return Survey(resolved, facts, least(problem.minimum, bound), function, warnings)
+
+
+def least(known: float | None, bound: float) -> Minimum:
+    """Choose f* where it is known, else a lower bound of it (nan: unknown)."""
+    if known is not None:
+        return Minimum(known, "exact")
+    return Minimum(0.0, "unknown, 0 used") if np.isnan(bound) else Minimum(bound, "lower bound")
+
+
+def constants(s: Start, pilot: bool, point: bool) -> list[float]:
+    """Return the constants that an agent shares with the others before the run.
+
+    L, a lower bound of its cost (nan: unknown), the flattest curvature near the start (nan unless
+    `pilot`), whether L is an estimate, the dimension, and a checksum of its start if `point`.
+    """
+    known = getattr(s.cost, "smoothness", None)
+    L = estimate_smoothness(s.cost, s.x0) if known is None else float(known)
+    flattest = estimate_flattest(s.cost, s.x0, L) if pilot else np.nan
+    lower = getattr(s.cost, "lower_bound", None)
+    told = [L, np.nan if lower is None else lower, flattest, float(known is None), s.cost.dimension]
+    return [*told, float(crc32(s.x0.tobytes()))] if point else told
+
+
+def require_equal(told: F64, refusal: Callable[[int], DistoptError]) -> None:
+    """Raise, on all processes, unless all agents gave the same number."""
+    other = int(np.argmax(told != told[0]))
+    if other:
+        raise SharedError(refusal(other))
+
+
+def resolve(algorithm: Algorithm, facts: Facts, transport: Transport) -> Algorithm:
+    """Replace every ``"auto"`` by its rule's number, the same on all processes."""
+
+    def compile_rules() -> None:
+        with suppress(DistoptError):  # which comes again when all processes apply them
+            algorithm.resolve(facts)
+
+    transport.warm_up(compile_rules)
+    with transport.together():
+        resolved = algorithm.resolve(facts)
+    # Eigenvalues and sums may differ in their last bits between hosts, and agents whose gamma or
+    # alpha differ drift apart: all take the first process's numbers.
+    first: Algorithm = transport.share(resolved)[0]
+    return first

@@ -1,0 +1,116 @@
+"""The team: the agents of this process, made from the parts of a run, ready to iterate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+from distopt.algorithms.agent import Agent
+from distopt.algorithms.hosted import Hosted
+from distopt.config.build import Parts
+from distopt.core.workspace import Workspace
+from distopt.engine.driver import iterate, run_to_end
+from distopt.engine.survey import Start, Survey, find_start, survey
+from distopt.problems.topology import Topology
+from distopt.record import checkpoint
+from distopt.transport.base import Transport
+from distopt.transport.local import LocalTransport
+
+
+@dataclass
+class Clock:
+    """How far a run is."""
+
+    iteration: int = 0  # iterations done
+    seconds: float = 0.0  # in iterations
+    diagnostics_seconds: float = 0.0  # in records and checkpoints
+
+
+@dataclass(frozen=True)
+class Team:
+    """The agents of this process.
+
+    Attributes
+    ----------
+    parts : Parts
+        Every ``"auto"`` is a number here.
+    known : Survey
+    transport : Transport
+    hosted : list of Hosted
+    clock : Clock
+        Moves on with `iterate`, as the agents' states do.
+    """
+
+    parts: Parts
+    known: Survey
+    transport: Transport
+    hosted: list[Hosted]
+    clock: Clock
+
+    def iterate(self) -> float:
+        """Do the next iteration of all agents; return the seconds that it took."""
+        began = perf_counter()
+        iterate(self.parts.algorithm, self.hosted, self.transport, self.clock.iteration)
+        spent = perf_counter() - began
+        self.clock.iteration += 1
+        self.clock.seconds += spent
+        return spent
+
+
+def prepare(parts: Parts, transport: Transport, saved: checkpoint.Saved | None = None) -> Team:
+    """Make the agents of this process, at iteration 0 or where a checkpoint was saved.
+
+    All processes call this together, and end with the same algorithm, to the bit.
+    """
+    with transport.together():
+        starts = [find_start(parts, i) for i in transport.hosted]
+    known = survey(parts, starts, transport)
+    algorithm, topology, clock = known.algorithm, parts.problem.topology, Clock()
+    parts = replace(parts, algorithm=algorithm)
+    transport.warm_up(lambda: warm_up(parts, known, starts[0]))
+    with transport.together():
+        hosted = make_agents(parts, topology, starts)
+    if saved is None:
+        run_to_end([algorithm.start(h.agent, h.state, known.facts) for h in hosted], transport)
+        parts = replace(parts, algorithm=algorithm.started(hosted[0].state))
+    else:
+        with transport.together():
+            numbers = checkpoint.load(saved.place, hosted)
+        clock.iteration = saved.iteration
+        clock.seconds = numbers.pop("run_seconds", 0.0)
+        clock.diagnostics_seconds = numbers.pop("run_diagnostics_seconds", 0.0)
+        transport.traffic.restore(numbers)
+        known.warnings[:0] = saved.damaged
+    return Team(parts, known, transport, hosted, clock)
+
+
+def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> list[Hosted]:
+    """Make agents of a topology, and their states at iteration 0."""
+    algorithm, run = parts.algorithm, parts.run
+    workspace = Workspace()  # one for all, since they work in turn
+    hosted = []
+    for i, cost, x0 in starts:
+        agent = Agent(
+            i,
+            cost,
+            topology,
+            parts.compressor,
+            run.seed,
+            vectors=algorithm.vectors,
+            batch=run.batch,
+            remedy=algorithm.remedy(),
+            workspace=workspace,
+        )
+        hosted.append(Hosted(agent, algorithm.init(agent, x0)))
+    return hosted
+
+
+def warm_up(parts: Parts, known: Survey, own: Start) -> None:
+    """Compile every kernel of the run (into the cache on disk) by one iteration of two agents.
+
+    Both have this process's own cost: no other agent's data is needed to compile.
+    """
+    topology = Topology(2, [(0, 1)])
+    transport = LocalTransport(topology)
+    hosted = make_agents(parts, topology, [own._replace(agent=i) for i in (0, 1)])
+    run_to_end([parts.algorithm.start(h.agent, h.state, known.facts) for h in hosted], transport)
+    iterate(parts.algorithm, hosted, transport, 0)

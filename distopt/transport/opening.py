@@ -1,0 +1,24 @@
+"""Open the transport that an engine needs."""
+
+from typing import Any, Literal, TypeAlias
+
+from distopt.config.build import Parts
+from distopt.transport.base import Transport
+from distopt.transport.local import LocalTransport
+
+Engine: TypeAlias = Literal["simulate", "mpi"]
+
+
+def open_transport(engine: Engine, parts: Parts, comm: Any = None) -> Transport:
+    """Open a transport, to be held by ``with``: under MPI whatever escapes aborts the whole job.
+
+    `comm` is an mpi4py communicator with one rank per agent, by default COMM_WORLD.
+    """
+    topology = parts.problem.topology
+    if engine == "simulate":
+        return LocalTransport(topology)
+    from distopt.transport.mpi import MpiTransport, require_ranks
+
+    largest = parts.algorithm.max_nbytes(parts.compressor, parts.problem.dimension)
+    comm = require_ranks(comm, topology.agents)
+    return MpiTransport(comm, topology, largest, parts.run.timeout)
