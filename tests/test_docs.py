@@ -1,6 +1,7 @@
 """Examples in the documentation run, and links lead somewhere."""
 
 import doctest
+import pkgutil
 import re
 import tomllib
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ENTRY_POINTS = {"distopt.costs", "distopt.topologies"}  # groups, not modules
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -79,3 +81,14 @@ def test_files_named_on_the_architecture_page_exist():
     folders = (ROOT, ROOT / "distopt")
     missing = [n for n in named if "NAME" not in n and not any((f / n).is_file() for f in folders)]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_names_and_files_of_the_package_exist(page):
+    text = page.read_text()
+    for name in set(re.findall(r"\bdistopt(?:\.\w+)+", text)) - ENTRY_POINTS:
+        if not any(example in name for example in ("mean_sign", "cauchy", "extra", "Mean")):
+            pkgutil.resolve_name(name)
+    named = re.findall(r"\b(?:distopt|tests|benchmarks|launch)/[\w./-]+\.\w+", text)
+    examples = re.compile(r"mean_sign|cauchy|extra")
+    assert [n for n in named if not examples.search(n) and not (ROOT / n).exists()] == []
