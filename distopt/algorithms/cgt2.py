@@ -56,7 +56,7 @@ class CompressedTracking2(CompressedTracking):
         )
 
     def unknown(self, facts: Facts) -> float:
-        """Return what the rule for gamma takes for the lag of the memories."""
+        """Return the lag of the memories for the rule for gamma."""
         return 0.0
 
     def init(self, agent: Agent, x0: F64) -> State:

@@ -48,7 +48,7 @@ class FixedPointGD(Algorithm):
         default_factory=Precision
     )  # (c); rounds only where the step has more fraction bits than x
     repeats: Annotated[int, Field(ge=1, le=2**20)] = 1  # independent runs, done at once
-    overflow: Literal["refuse", "saturate"] = "refuse"  # of start values outside of the format
+    overflow: Literal["refuse", "saturate"] = "refuse"  # of start values outside the format
 
     vectors: ClassVar[int] = 1
     needs = None
@@ -92,7 +92,7 @@ class FixedPointGD(Algorithm):
         s.iteration = Iteration(
             self.descent(), s.problem, self.repeats, agent.seed, work=agent.work
         )
-        s.reports = agent.index == 0  # what all agents count alike is told once
+        s.reports = agent.index == 0  # all agents count the same; one of them reports it
         try:
             start = encode(x0, q, overflow=self.overflow)
         except DataError as error:

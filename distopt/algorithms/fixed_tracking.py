@@ -7,7 +7,7 @@ The local updates are those of the equations with three formats and modes:
 
 The term of an edge is rounded once, from its end with the lower number to the other, with the same random
 bits at both; so it leaves one end and enters the other as the same integer, and the sum of all y stays
-the sum of all g exactly, in integers, whatever the mode, as long as no y saturates.
+the sum of all g exactly, in integers, in every mode, as long as no y saturates.
 """
 
 from collections.abc import Sequence

@@ -42,7 +42,7 @@ def doctor(debug: options.Debug = False) -> None:
     for what, (check, advice) in checks().items():
         try:
             console.print(f"[green]ok[/]       {what:<16} {escape(check())}")
-        except Exception as error:  # whatever is broken is what we are looking for
+        except Exception as error:  # any error is a finding
             healthy = False
             known = isinstance(error, DistoptError)
             sentence = str(error) if known else f"{type(error).__name__}: {error}"
@@ -55,7 +55,7 @@ def doctor(debug: options.Debug = False) -> None:
 
 
 def checks() -> dict[str, tuple[Callable[[], str], str]]:
-    """List what is checked, each by a function that says what it found or raises; and what may help."""
+    """List the checks: a function that returns its finding or raises, and advice for a failure."""
     packages = ("numpy", "numba", "h5py", "scipy", "scikit-learn", "mpi4py")
     return {
         "Python": (lambda: f"{platform.python_version()} in {sys.prefix}", ""),

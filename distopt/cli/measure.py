@@ -79,7 +79,7 @@ def measure(
 ) -> None:
     """Measure time and network traffic of a suite, on links of given rates or on real ones.
 
-    Variants take turns, so that all of them see the same machine.
+    Variants take turns, so all of them see the same machine.
     """  # fmt: skip
     how = How(settings, mpirun_args=mpirun_args, as_json=as_json, format=as_table, quiet=quiet)
     out = out or Path("runs") / f"{suite.stem}-measured"

@@ -18,7 +18,7 @@ def threshold(
     workers: Annotated[
         int | None,
         typer.Option(
-            "-n", metavar="N", min=1, help="MPI ranks that train; one more hands out the work."
+            "-n", metavar="N", min=1, help="MPI ranks that train; one more deals out the work."
         ),
     ] = None,
     jobs: Annotated[

@@ -170,7 +170,7 @@ def check_decoding(compressor: Compressor, x: F64, key: U32) -> None:
     assert nbytes == payload.size, f"decode_add took {nbytes} bytes of {payload.size}"
     assert np.isfinite(values).all(), "C(x) is not finite"
     if not x.any() and isinstance(compressor.guarantee(d, Relative), Relative):
-        assert not values.any(), "C(0) is not 0 in spite of a relative guarantee"
+        assert not values.any(), "C(0) is not 0 despite a relative guarantee"
     followers = (np.zeros(GUARD, np.uint8), words(key, GUARD).astype(np.uint8))
     for junk in () if compressor.ends_message else followers:
         longer, nbytes = decoded(compressor, np.concatenate([payload, junk]), d, key, work)

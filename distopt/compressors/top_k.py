@@ -129,7 +129,7 @@ def find_threshold(
     for i in range(count):
         low, high = min(low, magnitudes[i]), max(high, magnitudes[i])
     while low < high:
-        # At most 32 binades below the largest have bins of their own; all below shares bin 0.
+        # At most 32 binades below the largest have separate bins; everything below shares bin 0.
         low = max(low, high - (np.int64(32) << np.int64(52)))
         bins = 256 if count < 4096 else _BINS
         shift = np.int64(0)

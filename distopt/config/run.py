@@ -54,7 +54,7 @@ class RunConfig(BaseModel):
     stop: Annotated[StopConfig, Field(description="when to stop earlier")] = StopConfig()
 
     def records(self, iteration: int) -> bool:
-        """Whether a record is made after so many iterations."""
+        """Whether a record is made after this iteration."""
         return iteration % self.record_every == 0 or iteration == self.iterations
 
 

@@ -10,7 +10,7 @@ from distopt.core.errors import ConfigError
 
 
 class BlasThreads:
-    """A number of BLAS threads that stands as long as anybody in the process needs it.
+    """A number of BLAS threads that holds as long as any run in the process needs it.
 
     The number changes the last bits of products, so a run that ends must not change it for another.
     """
@@ -23,7 +23,7 @@ class BlasThreads:
 
     @contextmanager
     def held(self, number: int) -> Iterator[None]:
-        """Hold the number inside the block; the last one who lets go restores what was before.
+        """Hold the number inside the block; the last block to end restores the former number.
 
         Raises
         ------

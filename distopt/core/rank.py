@@ -6,7 +6,7 @@ import os
 def this_rank() -> int | None:
     """Return this process's rank if it was started as part of an MPI job, from the environment only.
 
-    Known: Open MPI's and MPICH's mpirun (and whatever else speaks PMI or PMIx), and srun with more
+    Known: Open MPI's and MPICH's mpirun (and anything else that speaks PMI or PMIx), and srun with more
     than one task. In a batch script or a one-task step of Slurm this process is not a rank.
     """
     env = os.environ

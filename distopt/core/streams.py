@@ -50,7 +50,7 @@ class Stream(IntEnum):
     PATCH = _SHARED + 21
     DICTIONARY = _SHARED + 22
     EXPERIMENT = _SHARED + 100, 28  # benchmarks
-    OWN = _SHARED + (1 << 15), 1 << 15  # costs outside of this package
+    OWN = _SHARED + (1 << 15), 1 << 15  # costs outside this package
 
     ROUNDING = _ROUNDING, 1 << 16  # + s: site of rounding s
     BLOCKS = _BLOCKS, 1 << 31  # + 2^16 b: added to the number of a vector for its block b

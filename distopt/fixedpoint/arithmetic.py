@@ -118,7 +118,7 @@ def encode(
     out : Codes, optional
         Where the codes go.
     checked : bool
-        The caller has seen that x is finite, so that x is read once. An x that is not is refused even
+        The caller has checked that x is finite, so x is read only once. An x that is not is refused even
         then, but parts of `out` may have been written.
     work : Workspace, optional
         Of the caller, so nothing is allocated.
@@ -257,7 +257,7 @@ def matvec(a: Integers, x: Integers, out: I64 | None = None) -> I64:
 def matvec_transposed(a: Integers, r: Integers, out: I64 | None = None) -> I64:
     """Return a' r, exactly: int64[d] for a : codes[n, d], C-contiguous, and r : codes[n].
 
-    The sum over the rows of several processes is the sum of their results, whatever the split.
+    The sum over the rows of several processes is the sum of their results, for any split.
     """
     out = np.empty(a.shape[1], np.int64) if out is None else out
     _refuse_overflow(a, r, a.shape[0])
@@ -350,7 +350,7 @@ def _direction(rounding: Rounding, v: Any, shape: Sequence[int], nothing: Any) -
     if v is None or v.shape != tuple(shape):
         raise ConfigError(
             'rounding.mode = "signed_SR_eps" rounds against the sign of a vector v; give v, shaped '
-            f"as what is rounded ({list(shape)})."
+            f"as the rounded array ({list(shape)})."
         )
     return _flat(v, "v", np.float64 if nothing.dtype == np.float64 else None)
 
@@ -383,7 +383,7 @@ def _refuse_nonfinite(x: F64, index: int) -> None:
 
 
 def _refuse_overflow(a: Integers, b: Integers, count: int) -> None:
-    """Raise if `count` products of codes may exceed an int64; looks at the codes if types do not tell."""
+    """Raise if `count` products of codes may exceed an int64; looks at the codes only if needed."""
     if 8 * (a.itemsize + b.itemsize) - 2 + count.bit_length() <= 63 or not (a.size and b.size):
         return
     largest = _magnitude(a) * _magnitude(b) * count

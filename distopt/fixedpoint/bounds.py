@@ -2,7 +2,7 @@
 
 All of them are derived in our docs (fixed-point, bounds); none is quoted from a paper. Common assumptions:
 f on R^n is L-smooth and mu-PL, ||grad f||^2 / 2 >= mu (f - f*); 0 < t <= 1 / L unless another range is
-said; the gradient and t times it are each rounded once, on grids with the same gap u, and nothing
+given; the gradient and t times it are each rounded once, on grids with the same gap u, and nothing
 saturates. With phi_k = f(x_k) - f* the functions return float64[iterations + 1], a bound of E phi_k
 for k = 0, 1, ...
 """

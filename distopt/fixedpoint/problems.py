@@ -1,7 +1,7 @@
 """Functions whose gradient is exact in integers: for descent in fixed point.
 
-`gradient` is int64 with `gradient_bits` fraction bits, computed from the codes without rounding; whoever
-uses it rounds once. Points are rows: x : codes[repeats, n]. A function is a sum of terms, and an object
+`gradient` is int64 with `gradient_bits` fraction bits, computed from the codes without rounding; its user
+rounds once. Points are rows: x : codes[repeats, n]. A function is a sum of terms, and an object
 may stand for some of them: the gradients of the parts then add up to the whole, to the bit, in any order.
 """
 

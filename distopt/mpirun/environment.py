@@ -9,7 +9,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # of B
 
 def prepare() -> None:
     """Prepare this process, and those that it starts."""
-    for name in THREADS:  # the engine raises them to run.threads, which nobody has read yet
+    for name in THREADS:  # the engine raises them to run.threads, which is not known yet
         os.environ.setdefault(name, "1")
     prepare_numba_cache()
 

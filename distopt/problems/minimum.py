@@ -1,4 +1,4 @@
-"""The smallest value of the average cost, searched for where nobody knows it."""
+"""The smallest value of the average cost, found by search where it is not known."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def reference_minimum(problem: Problem, starts: int = 4) -> tuple[float, F64]:
     costs = [problem.cost(i) for i in range(problem.agents)]
     mean = MeanCost(costs)
     points = [np.mean([problem.start_point(i, cost) for i, cost in enumerate(costs)], axis=0)]
-    # Agent numbers from n on are nobody's, so these points do not repeat any agent's start.
+    # No agent has a number from n on, so these points do not repeat any agent's start.
     keys = [make_key(problem.seed, problem.agents + j, Stream.START) for j in range(1, starts)]
     points += [normal(key, problem.dimension) for key in keys]
     found = [

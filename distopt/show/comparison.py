@@ -55,7 +55,7 @@ def write_comparison(c: Comparison, tables: Sequence[Results], out: Path) -> lis
 
 
 def first_line(c: Comparison) -> str:
-    """Say what is compared."""
+    """Describe the compared runs in one line."""
     known = [history for variant in c.variants for history in variant.histories]
     if not known:
         return f"{len(c.variants)} variants"

@@ -1,7 +1,7 @@
 """Figures of comparisons, and what all figures share; drawn with matplotlib's Agg canvas.
 
 Every function returns a `Figure`. Colours are those of Okabe and Ito, which colour-blind readers can
-tell apart; from the ninth line on the dashes differ as well. Legends stand beside the axes.
+tell apart; from the ninth line on the dashes differ as well. Legends are beside the axes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -60,7 +60,7 @@ ABSCISSAE = {
     "seconds": "seconds, without diagnostics",
 }
 BAND: tuple[float, float] = (0.1, 0.9)
-BOUNDS = {  # colours and dashes of their own, whatever else a panel shows
+BOUNDS = {  # fixed colours and dashes, in every panel
     "RN_STALL": (INK, (0, (5, 1.5))),
     "SR": (COLOURS[1], (0, (5, 1.5))), "SR-ref": (COLOURS[2], (0, (5, 1.5, 1.2, 1.5))),
     "SR-unb": (COLOURS[3], (0, (1.2, 1.2))), "Q": (COLOURS[4], (0, (5, 1.5))),

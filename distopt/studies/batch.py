@@ -129,7 +129,7 @@ def run_side_by_side(cases: Sequence[Case], jobs: int, view: View) -> dict[str, 
 
 
 def run_case(tables: dict[str, Any], near: Path, folder: Path) -> tuple[str, str]:
-    """Run one case in a process of its own; return a line about it, or why it failed."""
+    """Run one case in a separate process; return a line about it, or why it failed."""
     try:
         config = make_config(tables, near)
         return in_short(run(config, engine="simulate", out=folder, overwrite=True)), ""
@@ -138,7 +138,7 @@ def run_case(tables: dict[str, Any], near: Path, folder: Path) -> tuple[str, str
 
 
 class Screen(View, Protocol):
-    """A view in the parent of ranks, which may print lines of their own."""
+    """A view in the parent of ranks, which may print other lines as well."""
 
     def pass_on(self, line: str) -> None:
         """Print a line of a rank, or of mpirun."""
@@ -199,7 +199,7 @@ class Log:
         self.failures: dict[str, str] = {}
 
     def hear(self, event: Mapping[str, Any]) -> None:
-        """Take what a rank tells."""
+        """Take an event of a rank."""
         pass_on(event, self)
 
     def begin(self, label: str) -> None:

@@ -235,7 +235,7 @@ def mean_model(folder: Path, config: Config) -> F64:
 
 
 def with_curve(found: Diagnosis, place: Path, cost: NetworkCost) -> Diagnosis:
-    """Add what the record of the run knows."""
+    """Add the numbers from the run's record."""
     history = read_history(place)
     found.curve = (history["iteration"], history["objective"] / cost.energy)
     found.eta = float(history.config.get("algorithm", {}).get("eta", np.nan))

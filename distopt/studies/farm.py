@@ -72,7 +72,7 @@ def farm(
 
 
 def describe(done: Trial | Start) -> tuple[str, str]:
-    """Name a finished job and say what it found, for progress."""
+    """Name a finished job and its result, for progress."""
     name = f"{done.network}, m = {done.m}, seed {done.seed}"
     if isinstance(done, Start):
         return f"{name}, at the start", str(done.report.kernel)

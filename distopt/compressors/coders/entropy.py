@@ -2,7 +2,7 @@
 
 A coder is stateful. The sender holds one state per stream and every receiver one per sender and stream,
 all made by `new_state(d)`, all advanced by the same messages; then all are equal to the bit. The state is
-a few named integer arrays and belongs into `CodecState`, so that checkpoints hold it:
+a few named integer arrays and belongs in `CodecState`, so checkpoints hold it:
 
     coder = RangeCoder(lowest=-7, highest=7)
     state = coder.new_state(d)                              at the sender and at every receiver

@@ -6,7 +6,7 @@ quotient q = g >> b in unary, q zeros and a one, but without the one where q = G
 possible; then its lower b bits. Bits are packed as in `bits`, padded with zeros to whole bytes.
 
 The parameter b minimises the worst case, k (b + 1) + ((d - k) >> b) bits, or k b where 2^b > d - k and
-nothing is left to be said in unary; the latter is ceil(log2 (d - k + 1)) bits each, so an index
+nothing is left for the unary part; the latter is ceil(log2 (d - k + 1)) bits each, so an index
 never costs more than ceil(log2 d) bits. For k <= d / 2 it costs log2(d / k) + 2 bits at most.
 """
 

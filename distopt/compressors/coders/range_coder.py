@@ -1,4 +1,4 @@
-"""An adaptive range coder of integer codes: what a coordinate did lately tells what it will do.
+"""An adaptive range coder of integer codes, which predicts a coordinate from its recent past.
 
 The model of `range_model` says how likely each symbol and digit is, and the interval of `interval` is
 narrowed accordingly. Where plain codes would be shorter, they are sent instead; the first symbol says so.

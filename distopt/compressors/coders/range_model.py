@@ -12,7 +12,7 @@ before as well, and whether its sign had changed. They are counted, never sent, 
 same counts: the state is made of integers, and is advanced from the codes alone.
 
 A magnitude m >= 2 has n = floor(log2 m): the flags "n is larger than 1", "... 2", ..., then the binary
-digits of m below its first, highest first. The flags and the first two digits have counts of their own, the
+digits of m below its first, highest first. The flags and the first two digits have separate counts, the
 other digits are equally likely. The model is ours.
 """
 

@@ -24,7 +24,7 @@ from distopt.fixedpoint.problems import (
 )
 from distopt.problems.costs.base import Cost, Family
 
-FINEST = Format(16, 16)  # what the float64 side of a cost takes x to be written in
+FINEST = Format(16, 16)  # the format in which the float64 side of a cost takes x to be written
 CENTER_BITS = 16
 
 

@@ -63,7 +63,7 @@ def gradient(cost: Cost, x: F64) -> F64:
 
 
 def check_purity(cost: Cost, x: F64) -> None:
-    """No call changes x, out is overwritten whatever it held, repeating gives the same bits."""
+    """No call changes x, any content of out is overwritten, repeating gives the same bits."""
     given = x.copy()
     values = [cost.value(x) for _ in range(2)]
     gradients = [gradient(cost, x) for _ in range(2)]

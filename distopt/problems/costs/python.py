@@ -79,7 +79,7 @@ class Python(Family):
 
 @lru_cache(maxsize=16)
 def load(path: Path, changed: int) -> ModuleType:
-    """Run a Python file once per process and version, as a module of its own."""
+    """Run a Python file once per process and version, as a separate module."""
     spec = spec_from_file_location(f"distopt_user_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(f'problem.file = "{path}" is not a Python file; accepted: a name in .py.')

@@ -138,13 +138,13 @@ def run_inside(command: Sequence[str], hosts: int) -> int:
 
 
 def on_bed(mpirun: Mpirun, hosts: int) -> Mpirun:
-    """Return the mpirun whose ranks run on a bed of their own, one on each host."""
+    """Return the mpirun whose ranks run on a new bed, one on each host."""
     bed = (sys.executable, "-m", __name__, "--hosts", str(hosts), "--")
     return Mpirun((*bed, *mpirun.command, *flags_of(mpirun)), mpirun.maker, mpirun.library)
 
 
 def flags_of(mpirun: Mpirun) -> tuple[str, ...]:
-    """Return what an mpirun must be told to find the hosts and use their links only."""
+    """Return the settings with which an mpirun finds the hosts and uses only their links."""
     return OPEN_MPI if mpirun.maker == "Open MPI" else MPICH
 
 

@@ -26,7 +26,7 @@ CPU_SECONDS = 1.0  # of iterations, to see how long one takes
 REPEATS = 20  # of short runs, at most
 PATIENCE_SECONDS = 600.0  # for the other processes to be set up
 
-# Tells the processor seconds of one agent in one of the first so many iterations of a configuration.
+# Returns the processor seconds of one agent in an iteration, from the first iterations of a configuration.
 Core: TypeAlias = Callable[[Config, int], float]
 
 

@@ -51,7 +51,7 @@ class Goal:
 
     accuracy: float
     seconds: float  # to simulate one variant
-    share: float | None  # agents that share a core there; None: each has a host of its own
+    share: float | None  # agents that share a core there; None: each has its own host
 
 
 def known_model(path: Path | None, latency: float | None) -> ExchangeModel:
@@ -103,7 +103,7 @@ def candidates(path: Path, settings: Sequence[str]) -> list[tuple[str, Config]]:
 
 
 def describe(compressor: dict[str, Any]) -> str:
-    """Name a compressor with what tells it from others of its kind.
+    """Name a compressor with the parameters that distinguish it from others of its kind.
 
     >>> describe({"name": "quantize", "bits": 2, "dithered": True})
     'quantize, bits 2, dithered'

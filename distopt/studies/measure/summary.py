@@ -19,7 +19,7 @@ Variant: TypeAlias = dict[str, Any]
 
 
 def collect(suite: Suite, wanted: Sequence[TimedRun], failures: Mapping[str, str]) -> list[Variant]:
-    """Put together what was timed, one object per variant."""
+    """Put together the timed runs, one object per variant."""
     groups: dict[str, dict[str, list[TimedRun]]] = {}
     for item in wanted:
         groups.setdefault(item.case.label, {}).setdefault(item.link_name, []).append(item)

@@ -47,7 +47,7 @@ class TimedRun:
         return self.case.folder / "timed" / f"{link}-{self.round}.json"
 
     def key(self, seconds: float) -> dict[str, Any]:
-        """What must be equal for a kept result to stand for this run."""
+        """The values that must be equal for a kept result to count for this run."""
         resolved = json.loads(json.dumps(self.case.config.resolved(), default=str))
         return {"format": FORMAT, "config": resolved, "seconds": seconds}
 

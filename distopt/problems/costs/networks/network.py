@@ -18,7 +18,7 @@ from distopt.problems.costs.networks.layout import Layout
 
 @dataclass(frozen=True)
 class Shape:
-    """What a network is, apart from its weights and data.
+    """A network without its weights and data.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ class NetworkCost:
         return self._along(x, v, second=True).F2
 
     def adjoints(self, x: F64) -> tuple[list[F64], list[F64], F64]:
-        """Return what the rows of the Jacobian are made of; row (s, j) belongs to F_sj.
+        """Return the parts of the rows of the Jacobian; row (s, j) belongs to F_sj.
 
         Its part that belongs to the matrix of layer l is the outer product of a feature and an
         adjoint (the sum of these over the layers that share a matrix).
