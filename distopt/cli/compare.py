@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from distopt.cli import options
 from distopt.cli.deliver import deliver_tables
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 def compare(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="SUITE.toml | RUN_DIR...", help="A suite to run, or earlier runs."),
+        Argument(metavar="SUITE.toml | RUN_DIR...", help="A suite to run, or earlier runs."),
     ],
     ranks: options.Ranks = None,
     simulate: options.Simulate = False,
     settings: options.Settings = [],  # noqa: B006
     out: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             metavar="DIR",
             help="Folder for runs, page and figures.",
             show_default="runs/SUITE, or none for RUN_DIR...",
         ),
     ] = None,
-    reuse: Annotated[bool, typer.Option("--reuse", help="Keep the finished runs in DIR.")] = False,
+    reuse: Annotated[bool, Option("--reuse", help="Keep the finished runs in DIR.")] = False,
     overwrite: options.Overwrite = False,
     jobs: Annotated[
         int,
-        typer.Option(
+        Option(
             metavar="J",
             min=1,
             help="With --simulate: variants at a time; more than one makes each slower.",
@@ -44,7 +44,7 @@ def compare(
     ] = 1,
     accuracies: Annotated[
         list[float] | None,
-        typer.Option(
+        Option(
             "--accuracy",
             metavar="P",
             help="With RUN_DIR...: accuracy to compare at; may be repeated.",

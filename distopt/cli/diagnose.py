@@ -3,25 +3,24 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from distopt.cli import options
 from distopt.cli.deliver import deliver_tables
 from distopt.cli.options import How
 from distopt.core.errors import ConfigError
-from distopt.core.rank import this_rank
 
 if TYPE_CHECKING:
-    pass
+    from distopt.studies.diagnosis import Diagnosis, Request
 
 
 def diagnose(
     path: Annotated[
-        Path, typer.Argument(metavar="CONFIG | RUN_DIR", help="A TOML file, or an earlier run.")
+        Path, Argument(metavar="CONFIG | RUN_DIR", help="A TOML file, or an earlier run.")
     ],
     at: Annotated[
         list[int],
-        typer.Option(
+        Option(
             metavar="K",
             help="With CONFIG: run it in this process and measure at iteration K too; may be repeated.",
         ),
@@ -29,7 +28,7 @@ def diagnose(
     settings: options.Settings = [],  # noqa: B006
     out: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             metavar="DIR",
             help="Folder for results and figures.",
             show_default="runs/CONFIG-diagnosis or RUN_DIR",
@@ -37,27 +36,19 @@ def diagnose(
     ] = None,
     radius: Annotated[
         float,
-        typer.Option(
-            metavar="R", min=0.0, help="Radius of the ball of the explicit Hessian bound."
-        ),
+        Option(metavar="R", min=0.0, help="Radius of the ball of the explicit Hessian bound."),
     ] = 0.0,
     held_out: Annotated[
         int,
-        typer.Option(
-            "--held-out", metavar="T", min=1, help="Number of samples kept out of training."
-        ),
+        Option("--held-out", metavar="T", min=1, help="Number of samples kept out of training."),
     ] = 1000,
     outputs: Annotated[
         int,
-        typer.Option(
-            metavar="K", min=1, help="Number of single outputs whose Hessians are measured."
-        ),
+        Option(metavar="K", min=1, help="Number of single outputs whose Hessians are measured."),
     ] = 6,
     dense: Annotated[
         int,
-        typer.Option(
-            metavar="SIZE", min=0, help="Largest kernel whose eigenvalues are all computed."
-        ),
+        Option(metavar="SIZE", min=0, help="Largest kernel whose eigenvalues are all computed."),
     ] = 4096,
     as_json: options.AsJson = False,
     as_table: options.AsTable = None,
@@ -69,32 +60,14 @@ def diagnose(
     Tangent kernel, Hessians, PL ratio, radii; numbers in diagnosis.h5, figures beside it.
     """
     how = How(settings, simulate=True, as_json=as_json, format=as_table, quiet=quiet)
-    if this_rank() is not None:
-        raise ConfigError("diagnose works in one process; start it without mpirun or srun.")
+    how.require_one_process("diagnose")
     from distopt.core.files import write_files
     from distopt.show import network_figures
     from distopt.show.figures import png
     from distopt.studies import diagnosis
 
     request = diagnosis.Request(held_out, outputs, dense, radius)
-    if path.is_dir():
-        if at or settings:
-            raise ConfigError(
-                "--at and --set are for a CONFIG; of a run its checkpoints are measured "
-                "(run.checkpoint_every and run.keep say which there are)."
-            )
-        folder = out or path
-        found = diagnosis.diagnose_run(path, request)
-    else:
-        from distopt.config.build import load_config
-
-        config = load_config(path, settings)
-        folder = out or Path("runs") / f"{path.stem}-diagnosis"
-        found = (
-            diagnosis.diagnose_along(config, at, folder, request)
-            if at
-            else diagnosis.diagnose_start(config, request)
-        )
+    found, folder = measure(path, at, settings, out, request)
     draw = network_figures.along_run if len(found.rows) > 1 else network_figures.at_start
     diagnosis.write_diagnosis(found, folder / "diagnosis.h5")
     figures = {"diagnosis.png": draw(found), "recovered.png": network_figures.recovered(found)}
@@ -102,3 +75,24 @@ def diagnose(
     written = [folder / "diagnosis.h5", *written]
     told = found.to_json() | {"files": [str(path) for path in written]}
     deliver_tables([diagnosis.tabulate(found)], [told], written, how)
+
+
+def measure(
+    path: Path, at: list[int], settings: list[str], out: Path | None, request: "Request"
+) -> "tuple[Diagnosis, Path]":
+    """Measure a run or a configuration; return what was found, and the folder for it."""
+    from distopt.config.build import load_config
+    from distopt.studies import diagnosis
+
+    if path.is_dir():
+        if at or settings:
+            raise ConfigError(
+                "--at and --set need a CONFIG; a run is measured at its checkpoints "
+                "(run.checkpoint_every and run.keep decide which there are)."
+            )
+        return diagnosis.diagnose_run(path, request), out or path
+    config = load_config(path, settings)
+    folder = out or Path("runs") / f"{path.stem}-diagnosis"
+    if at:
+        return diagnosis.diagnose_along(config, at, folder, request), folder
+    return diagnosis.diagnose_start(config, request), folder

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from distopt.cli import options
 from distopt.core.errors import ConfigError
@@ -12,13 +12,10 @@ LISTED = ("compressors", "algorithms", "costs", "topologies")
 
 def list_members(
     kind: Annotated[
-        str | None, typer.Argument(metavar=f"[{'|'.join(LISTED)}]", help="All by default.")
+        str | None, Argument(metavar=f"[{'|'.join(LISTED)}]", help="All by default.")
     ] = None,
     dimension: Annotated[
-        int,
-        typer.Option(
-            "-d", metavar="D", min=1, help="Dimension at which compressors are described."
-        ),
+        int, Option("-d", metavar="D", min=1, help="Dimension at which compressors are described.")
     ] = 1000,
     as_json: options.AsJson = False,
     debug: options.Debug = False,

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-import typer
+from typer import Argument, Option
 
 from distopt.cli import options
 from distopt.cli.deliver import deliver_tables
@@ -18,57 +18,58 @@ if TYPE_CHECKING:
     from distopt.studies.measure.timed import TimedRun
     from distopt.studies.suite import Suite
 
+Links: TypeAlias = Annotated[
+    str | None,
+    Option(
+        "--link",
+        metavar="RATES",
+        help="Make a test bed of hosts with links of these rates, such as 100mbit,1gbit. "
+        "Without --link and --hosts: between the hosts that mpirun uses.",
+    ),
+]
+Interfaces: TypeAlias = Annotated[
+    list[str],
+    Option(
+        "--interface",
+        metavar="NAME",
+        help="Network interface whose counters are read; may be repeated.",
+        show_default="those that lead to the neighbours",
+    ),
+]
+
 
 def measure(
-    suite: Annotated[Path, typer.Argument(metavar="SUITE.toml", help="A suite of variants.")],
-    links: Annotated[
-        str | None,
-        typer.Option(
-            "--link",
-            metavar="RATES",
-            help="Make a test bed of hosts with links of these rates, such as 100mbit,1gbit. "
-            "Without --link and --hosts: between the hosts that mpirun uses.",
-        ),
-    ] = None,
+    suite: Annotated[Path, Argument(metavar="SUITE.toml", help="A suite of variants.")],
+    links: Links = None,
     hosts: Annotated[
         int | None,
-        typer.Option(
+        Option(
             metavar="N",
             help="Hosts of the test bed; must be as many as agents.",
             show_default="agents",
         ),
     ] = None,
     rounds: Annotated[
-        int,
-        typer.Option(metavar="R", min=1, help="Time each run this often and report medians."),
+        int, Option(metavar="R", min=1, help="Time each run this often and report medians.")
     ] = 3,
     seconds: Annotated[
         float,
-        typer.Option(
+        Option(
             metavar="S",
             min=0.1,
             help="Time a run for about S seconds at most and extrapolate the rest.",
         ),
     ] = 10.0,
-    interfaces: Annotated[
-        list[str],
-        typer.Option(
-            "--interface",
-            metavar="NAME",
-            help="Network interface whose counters are read; may be repeated.",
-            show_default="those that lead to the neighbours",
-        ),
-    ] = [],  # noqa: B006
+    interfaces: Interfaces = [],  # noqa: B006
     settings: options.Settings = [],  # noqa: B006
     out: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             metavar="DIR", help="Folder for runs and results.", show_default="runs/SUITE-measured"
         ),
     ] = None,
     reuse: Annotated[
-        bool,
-        typer.Option("--reuse", help="Keep the finished runs and timings in DIR."),
+        bool, Option("--reuse", help="Keep the finished runs and timings in DIR.")
     ] = False,
     overwrite: options.Overwrite = False,
     as_json: options.AsJsonLines = False,
@@ -102,13 +103,7 @@ def measure(
         timing = partial(timed.make_job, loaded.accuracies, seconds, interfaces)
         with make_view(quiet) as view:
             failures = carry_parts(needed, SuiteJob.of, out, how, view, bed)
-            missing = [
-                run
-                for run in runs
-                if run.case.name not in failures and not (reuse and run.kept(seconds))
-            ]
-            for run in missing:
-                run.path.unlink(missing_ok=True)
+            missing = timed.missing(runs, failures, seconds if reuse else None)
             failures |= carry_parts(missing, timing, out, how, view, bed)
     if this_rank() in {None, 0}:
         show_measured(loaded, runs, failures, out, how)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-import typer
+from typer import Argument, Option
 
 from distopt.core.errors import ConfigError
 from distopt.core.rank import this_rank
@@ -32,43 +32,47 @@ def set_debug(value: bool) -> bool:
 
 
 Ranks: TypeAlias = Annotated[
-    int | None,
-    typer.Option("-n", metavar="N", help="Number of MPI ranks; must be that of the agents."),
+    int | None, Option("-n", metavar="N", help="Number of MPI ranks; must be that of the agents.")
 ]
 Simulate: TypeAlias = Annotated[
     bool,
-    typer.Option("--simulate", help="Run all agents in this process, without MPI; same "
-                 "results, to the bit."),
-]  # fmt: skip
+    Option(
+        "--simulate", help="Run all agents in this process, without MPI; same results, to the bit."
+    ),
+]
 Settings: TypeAlias = Annotated[
     list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the configuration, such as "
-                 "algorithm.eta=0.1; may be repeated."),
-]  # fmt: skip
+    Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key of the configuration, such as algorithm.eta=0.1; may be repeated.",
+    ),
+]
 AsJson: TypeAlias = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object as the last line of the output.")
+    bool, Option("--json", help="Print one JSON object as the last line of the output.")
 ]
 AsJsonLines: TypeAlias = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object per variant as the last lines.")
+    bool, Option("--json", help="Print one JSON object per variant as the last lines.")
 ]
 AsTable: TypeAlias = Annotated[
-    Format | None,
-    typer.Option("--format", help="Print only the tables of results, in this format."),
+    Format | None, Option("--format", help="Print only the tables of results, in this format.")
 ]
 Quiet: TypeAlias = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print no progress and no summary.")
+    bool, Option("--quiet", "-q", help="Print no progress and no summary.")
 ]
 Debug: TypeAlias = Annotated[
-    bool,
-    typer.Option("--debug", callback=set_debug, help="Show tracebacks and all that mpirun says."),
+    bool, Option("--debug", callback=set_debug, help="Show tracebacks and all that mpirun says.")
 ]
 MpirunArgs: TypeAlias = Annotated[
     str,
-    typer.Option("--mpirun-args", metavar="FLAGS", help="More flags for mpirun, quoted as one "
-                 "argument. DISTOPT_MPIRUN names another mpirun."),
-]  # fmt: skip
-Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace existing runs.")]
-Config: TypeAlias = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file.")]
+    Option(
+        "--mpirun-args",
+        metavar="FLAGS",
+        help="More flags for mpirun, quoted as one argument. DISTOPT_MPIRUN names another mpirun.",
+    ),
+]
+Overwrite: TypeAlias = Annotated[bool, Option("--overwrite", help="Replace existing runs.")]
+Config: TypeAlias = Annotated[Path, Argument(metavar="CONFIG", help="A TOML file.")]
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,13 @@ class How:
                 "-n starts MPI ranks, and --simulate has none; give only one of them."
             )
         return "simulate"
+
+    def require_one_process(self, command: str) -> None:
+        """Refuse to be a rank."""
+        if this_rank() is not None:
+            raise ConfigError(
+                f"`distopt {command}` works in one process; start it without mpirun or srun."
+            )
 
     def require_ranks(self, agents: int) -> None:
         """Refuse a number of ranks other than that of the agents."""

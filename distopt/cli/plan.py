@@ -1,47 +1,46 @@
 """``distopt plan``: predict a run on a network that you do not have."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
-import typer
+from typer import Argument, Option
 
 from distopt.cli import options
 from distopt.cli.deliver import deliver_tables
 from distopt.cli.options import How
-from distopt.core.errors import ConfigError
-from distopt.core.rank import this_rank
+
+Network: TypeAlias = Annotated[
+    Path | None,
+    Option(
+        metavar="measured.json",
+        help="Take the cost of an exchange from the measured.json of `distopt measure`.",
+        show_default="that of the test bed",
+    ),
+]
 
 
 def plan(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG | SUITE.toml", help="A TOML file.")],
+    config: Annotated[Path, Argument(metavar="CONFIG | SUITE.toml", help="A TOML file.")],
     links: Annotated[
-        str,
-        typer.Option("--link", metavar="RATES", help="Rates of the links, such as 10mbit,1gbit."),
+        str, Option("--link", metavar="RATES", help="Rates of the links, such as 10mbit,1gbit.")
     ] = "10mbit,100mbit,1gbit",
     agents: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Number of agents.", show_default="problem.agents"),
+        Option(metavar="N", min=1, help="Number of agents.", show_default="problem.agents"),
     ] = None,
-    accuracy: Annotated[float, typer.Option(metavar="P", min=0, help="Accuracy to reach.")] = 1e-6,
+    accuracy: Annotated[float, Option(metavar="P", min=0, help="Accuracy to reach.")] = 1e-6,
     seconds: Annotated[
         float,
-        typer.Option(
+        Option(
             metavar="S",
             min=0.1,
             help="Simulate a variant for S seconds at most and project the rest.",
         ),
     ] = 30.0,
-    network: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="measured.json",
-            help="Take the cost of an exchange from the measured.json of `distopt measure`.",
-            show_default="that of the test bed",
-        ),
-    ] = None,
+    network: Network = None,
     latency: Annotated[
         float | None,
-        typer.Option(
+        Option(
             metavar="MS",
             min=0,
             help="Least time of an exchange, in ms.",
@@ -50,7 +49,7 @@ def plan(
     ] = None,
     share: Annotated[
         float | None,
-        typer.Option(
+        Option(
             "--per-core",
             metavar="A",
             min=1,
@@ -69,10 +68,7 @@ def plan(
     For a CONFIG, other compressors that its algorithm takes are tried as well.
     """  # fmt: skip
     how = How(settings, simulate=True, as_json=as_json, format=as_table, quiet=quiet)
-    if this_rank() is not None:
-        raise ConfigError(
-            "`distopt plan` simulates in one process; start it without mpirun or srun."
-        )
+    how.require_one_process("plan")
     from distopt.show import console
     from distopt.studies.measure import plan as planning
     from distopt.studies.measure.computing import core

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument
 
 from distopt.cli import options
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Run directories.")],
+    runs: Annotated[list[Path], Argument(metavar="RUN_DIR...", help="Run directories.")],
     debug: options.Debug = False,
 ) -> None:
     """Write a self-contained report.html and PNG figures into run directories."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from distopt.cli import options
 from distopt.cli.start import carry_out
@@ -11,12 +11,10 @@ from distopt.mpirun.failing import failing_together
 
 
 def resume(
-    run_dir: Annotated[
-        Path, typer.Argument(metavar="RUN_DIR", help="Directory of an earlier run.")
-    ],
+    run_dir: Annotated[Path, Argument(metavar="RUN_DIR", help="Directory of an earlier run.")],
     iterations: Annotated[
         int | None,
-        typer.Option(
+        Option(
             metavar="K", help="New number of iterations, in total.", show_default="as configured"
         ),
     ] = None,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from distopt.cli import options
 from distopt.cli.start import carry_out
@@ -16,7 +16,7 @@ def run(
     simulate: options.Simulate = False,
     settings: options.Settings = [],  # noqa: B006  typer copies it
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Run directory.", show_default="runs/CONFIG")
+        Path | None, Option(metavar="DIR", help="Run directory.", show_default="runs/CONFIG")
     ] = None,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,

@@ -1,9 +1,10 @@
 """``distopt threshold``: a sweep over networks, in processes or over ranks."""
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from distopt.cli import options
 from distopt.cli.deliver import deliver_tables
@@ -12,25 +13,24 @@ from distopt.cli.start import start
 from distopt.core.rank import this_rank
 from distopt.mpirun.failing import debugging, failing_together
 
+if TYPE_CHECKING:
+    from distopt.mpirun.jobfile import SweepJob
+    from distopt.studies.trials import Trials
+
 
 def threshold(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file of a sweep.")],
+    config: Annotated[Path, Argument(metavar="CONFIG", help="A TOML file of a sweep.")],
     workers: Annotated[
         int | None,
-        typer.Option(
-            "-n", metavar="N", min=1, help="MPI ranks that train; one more deals out the work."
-        ),
+        Option("-n", metavar="N", min=1, help="MPI ranks that train; one more deals out the work."),
     ] = None,
-    jobs: Annotated[
-        int, typer.Option(metavar="J", min=1, help="Without MPI: processes that train.")
-    ] = 1,
+    jobs: Annotated[int, Option(metavar="J", min=1, help="Without MPI: processes that train.")] = 1,
     settings: options.Settings = [],  # noqa: B006
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder for results.", show_default="runs/CONFIG"),
+        Path | None, Option(metavar="DIR", help="Folder for results.", show_default="runs/CONFIG")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start over instead of continuing.")
+        bool, Option("--overwrite", help="Start over instead of continuing.")
     ] = False,
     as_json: options.AsJson = False,
     as_table: options.AsTable = None,
@@ -46,34 +46,40 @@ def threshold(
     out = out or Path("runs") / config.stem
     with failing_together():
         from distopt.mpirun.jobfile import SweepJob
-        from distopt.show.console import make_view
-        from distopt.studies import farm
         from distopt.studies.sweep import load_sweep
-        from distopt.studies.trials import Trials, tabulate
 
-        sweep = load_sweep(config, settings)
         job = SweepJob(
-            sweep=sweep.tables(), out=out, overwrite=overwrite, ranks=(workers or 0) + 1,
-            debug=debugging(),
+            sweep=load_sweep(config, settings).tables(), out=out, overwrite=overwrite,
+            ranks=(workers or 0) + 1, debug=debugging(),
         )  # fmt: skip
-        with make_view(quiet) as view:
-            if this_rank() is not None:
-                found = farm.farm_over_ranks(lambda: Trials.of_job(job), view)
-            elif workers is None:
-                found = Trials.of_job(job)
-                farm.farm_over_processes(found, jobs, view)
-        if this_rank() is None and workers is not None:
-            Trials.of_job(job)  # refuse another sweep's before mpirun is started
-            start(job, out, how)
-            found = Trials.of_job(job.model_copy(update={"overwrite": False}))
-    if found is None:
+        found = train(job, jobs, how)
+    if found is None:  # a rank that has worked for rank 0
         return
     from distopt.core.files import write_files
     from distopt.show import network_figures
     from distopt.show.figures import png
+    from distopt.studies.trials import tabulate
 
     found.save()
     figure = network_figures.against_width(found)
     written = [found.path, *write_files(out, {"threshold.png": png(figure)})]
     told = found.to_json() | {"files": [str(path) for path in written]}
     deliver_tables([tabulate(found)], [told], written, how)
+
+
+def train(job: "SweepJob", jobs: int, how: How) -> "Trials | None":
+    """Train what is left, in processes, as a rank, or in ranks that this process starts."""
+    from distopt.show.console import make_view
+    from distopt.studies import farm
+    from distopt.studies.trials import Trials
+
+    if this_rank() is None and how.ranks is not None:
+        Trials.of_job(job)  # refuses the file of another sweep, before mpirun is started
+        start(job, job.out, how)
+        return Trials.of_job(job.model_copy(update={"overwrite": False}))
+    with make_view(how.quiet) as view:
+        if this_rank() is not None:
+            return farm.farm_over_ranks(partial(Trials.of_job, job), view)
+        trials = Trials.of_job(job)
+        farm.farm_over_processes(trials, jobs, view)
+        return trials

@@ -172,7 +172,7 @@ def test_what_cannot_be_measured_is_refused(config, tmp_path):
     run(loaded, engine="simulate", out=tmp_path / "run")
     done = invoke(tmp_path / "run", "--at", 3)
     assert done.exit_code == 1
-    assert "--at and --set are for a CONFIG" in done.stderr
+    assert "--at and --set need a CONFIG" in done.stderr
     for shard in (tmp_path / "run" / "checkpoints" / "000030").glob("rank*"):
         shard.unlink()
     with pytest.raises(CheckpointError, match=r"holds no checkpoint to measure"):

@@ -1,7 +1,7 @@
 """Timed runs: every variant on every link in every round, one file each."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,23 @@ def list_timed_runs(suite: Suite, links: Sequence[Link | None], rounds: int) -> 
         for link in links
         for case in first.values()
     ]
+
+
+def missing(
+    runs: Sequence[TimedRun], failures: Mapping[str, str], reuse: float | None
+) -> list[TimedRun]:
+    """Return the runs to be timed; old results of these are removed.
+
+    Cases that have failed are left out. `reuse` keeps results that were timed for so many seconds.
+    """
+    found = [
+        run
+        for run in runs
+        if run.case.name not in failures and (reuse is None or run.kept(reuse) is None)
+    ]
+    for run in found:
+        run.path.unlink(missing_ok=True)
+    return found
 
 
 def require_hosts(suite: Suite, hosts: int | None) -> int:
