@@ -24,7 +24,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from distopt.core.arrays import F64, I64, U8, U32
+from distopt.core.arrays import F64, U8, U32
 from distopt.core.randomness import make_key
 from distopt.core.workspace import Workspace
 
@@ -187,9 +187,3 @@ def compress(compressor: Compressor, x: ArrayLike, key: U32 | None = None) -> tu
     decoded = np.zeros(x.size)
     compressor.decode_add(payload, 1.0, decoded, key, compressor.new_state(x.size), work)
     return payload.tobytes(), decoded
-
-
-__all__ = [
-    "F64", "I64", "U8", "U32", "Absolute", "Adaptive", "CodecState", "Compressor", "Guarantee", "Local",
-    "Relative", "Workspace", "compress",
-]  # fmt: skip

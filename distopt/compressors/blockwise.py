@@ -9,9 +9,6 @@ import numpy as np
 from pydantic import BeforeValidator
 
 from distopt.compressors.base import (
-    F64,
-    U8,
-    U32,
     Absolute,
     Adaptive,
     CodecState,
@@ -19,16 +16,17 @@ from distopt.compressors.base import (
     Guarantee,
     Local,
     Relative,
-    Workspace,
 )
 from distopt.compressors.coders.bits import padding_is_zero
 from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
 from distopt.compressors.quantize import Quantize
 from distopt.compressors.scales import max_abs
 from distopt.compressors.sparse import make_compressor
+from distopt.core.arrays import F64, U8, U32
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import Field, parameters
 from distopt.core.streams import Stream
+from distopt.core.workspace import Workspace
 
 MOST_BLOCKS = Stream.BLOCKS.width >> 16
 

@@ -4,17 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from distopt.compressors.base import (
-    F64,
-    U8,
-    U32,
-    CodecState,
-    Compressor,
-    Guarantee,
-    Local,
-    Relative,
-    Workspace,
-)
+from distopt.compressors.base import CodecState, Compressor, Guarantee, Local, Relative
 from distopt.compressors.coders.wire import (
     NOT_FINITE,
     TOO_SHORT,
@@ -24,9 +14,11 @@ from distopt.compressors.coders.wire import (
     store_u16,
     store_u32,
 )
+from distopt.core.arrays import F64, U8, U32
 from distopt.core.errors import DivergedError
 from distopt.core.kernel import kernel
 from distopt.core.parameters import parameters
+from distopt.core.workspace import Workspace
 
 _MANTISSA = {"float32": 23, "bfloat16": 7, "float16": 10}  # stored bits
 _LOWEST = {"float32": -126, "bfloat16": -126, "float16": -14}  # exponent of the least normal number

@@ -6,9 +6,10 @@ from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
-from distopt.compressors.base import F64, U8, U32, CodecState, Compressor, Workspace
+from distopt.compressors.base import CodecState, Compressor
 from distopt.compressors.coders.entropy import Coder, FastCoder, RangeCoder
-from distopt.core.arrays import Codes
+from distopt.core.arrays import F64, U8, U32, Codes
+from distopt.core.workspace import Workspace
 
 Entropy: TypeAlias = Literal["none", "range", "fast"]  # none: the compressor's own format
 

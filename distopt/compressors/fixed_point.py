@@ -5,18 +5,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from distopt.compressors.base import (
-    F64,
-    I64,
-    U8,
-    U32,
-    CodecState,
-    Compressor,
-    Guarantee,
-    Local,
-    Relative,
-    Workspace,
-)
+from distopt.compressors.base import CodecState, Compressor, Guarantee, Local, Relative
 from distopt.compressors.coders.bits import pack, packed_nbytes, padding_is_zero, unpack
 from distopt.compressors.coders.wire import (
     INVALID_CODE,
@@ -28,11 +17,12 @@ from distopt.compressors.coders.wire import (
     store_u16,
 )
 from distopt.compressors.scales import max_abs
-from distopt.core.arrays import U16
+from distopt.core.arrays import F64, I64, U8, U16, U32
 from distopt.core.errors import ConfigError, DivergedError
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import TILE
+from distopt.core.workspace import Workspace
 from distopt.fixedpoint import kernels
 from distopt.fixedpoint.arithmetic import Rounding
 from distopt.fixedpoint.format import Format

@@ -2,20 +2,11 @@
 
 import numpy as np
 
-from distopt.compressors.base import (
-    F64,
-    U8,
-    U32,
-    Absolute,
-    CodecState,
-    Compressor,
-    Guarantee,
-    Local,
-    Relative,
-    Workspace,
-)
+from distopt.compressors.base import Absolute, CodecState, Compressor, Guarantee, Local, Relative
 from distopt.compressors.coders.wire import accepted, add_f64
+from distopt.core.arrays import F64, U8, U32
 from distopt.core.parameters import parameters
+from distopt.core.workspace import Workspace
 
 
 @parameters("compressor")

@@ -4,20 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from distopt.compressors.base import (
-    F64,
-    U8,
-    U32,
-    Absolute,
-    Adaptive,
-    CodecState,
-    Compressor,
-    Local,
-    Relative,
-    Workspace,
-)
+from distopt.compressors.base import Absolute, Adaptive, CodecState, Compressor, Local, Relative
+from distopt.core.arrays import F64, U8, U32
 from distopt.core.errors import DivergedError, MessageError
 from distopt.core.randomness import make_key, normal, words
+from distopt.core.workspace import Workspace
 
 GUARD = 64  # bytes or numbers around a buffer that must stay as they are
 EPS = float(np.finfo(np.float64).eps)

@@ -2,17 +2,7 @@
 
 import numpy as np
 
-from distopt.compressors.base import (
-    F64,
-    U8,
-    U32,
-    CodecState,
-    Compressor,
-    Guarantee,
-    Local,
-    Relative,
-    Workspace,
-)
+from distopt.compressors.base import CodecState, Compressor, Guarantee, Local, Relative
 from distopt.compressors.coders.bits import FLAGS, add_signs, pack_signs, padding_is_zero
 from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
 from distopt.compressors.scales import (
@@ -24,8 +14,10 @@ from distopt.compressors.scales import (
     round_scale,
     store_scale,
 )
+from distopt.core.arrays import F64, U8, U32
 from distopt.core.kernel import kernel
 from distopt.core.parameters import parameters
+from distopt.core.workspace import Workspace
 
 
 @parameters("compressor")

@@ -2,20 +2,13 @@
 
 import numpy as np
 
-from distopt.compressors.base import (
-    F64,
-    U8,
-    U32,
-    CodecState,
-    Compressor,
-    Guarantee,
-    Local,
-    Workspace,
-)
+from distopt.compressors.base import CodecState, Compressor, Guarantee, Local
 from distopt.compressors.coders.bits import FLAGS, add_signs, pack_signs, padding_is_zero
 from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
+from distopt.core.arrays import F64, U8, U32
 from distopt.core.kernel import kernel
 from distopt.core.parameters import parameters
+from distopt.core.workspace import Workspace
 
 
 @parameters("compressor")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from distopt.compressors.base import F64, U8, U32, Guarantee, Local, Relative, Workspace
+from distopt.compressors.base import Guarantee, Local, Relative
 from distopt.compressors.coded import Coded, Entropy
 from distopt.compressors.coders.bits import above_half, pack, packed_nbytes, padding_is_zero, unpack
 from distopt.compressors.coders.wire import INVALID_CODE, PADDING, TOO_SHORT, accepted
@@ -18,11 +18,12 @@ from distopt.compressors.scales import (
     store_scale,
     two_norm,
 )
-from distopt.core.arrays import U16, Codes
+from distopt.core.arrays import F64, U8, U16, U32, Codes
 from distopt.core.errors import ConfigError, DivergedError
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import TILE, fill_tile
+from distopt.core.workspace import Workspace
 
 
 @parameters("compressor")

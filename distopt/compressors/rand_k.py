@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from distopt.compressors.base import F64, I64, U8, U32, Workspace
 from distopt.compressors.coders.bits import trailing_zeros
 from distopt.compressors.sparse import Sparsifier
+from distopt.core.arrays import F64, I64, U8, U32
 from distopt.core.kernel import kernel
 from distopt.core.parameters import parameters
 from distopt.core.randomness import TILE, fill_tile
+from distopt.core.workspace import Workspace
 
 
 @parameters("compressor")

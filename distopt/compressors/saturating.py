@@ -4,14 +4,15 @@ from typing import Annotated
 
 import numpy as np
 
-from distopt.compressors.base import F64, U8, U32, Guarantee, Local, Workspace
+from distopt.compressors.base import Guarantee, Local
 from distopt.compressors.coded import Coded, Entropy
 from distopt.compressors.coders.bits import pack, packed_nbytes, padding_is_zero, unpack
 from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
-from distopt.core.arrays import U16, Codes
+from distopt.core.arrays import F64, U8, U16, U32, Codes
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import TILE
+from distopt.core.workspace import Workspace
 
 
 @parameters("compressor")

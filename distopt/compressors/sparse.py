@@ -10,24 +10,16 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator
 
-from distopt.compressors.base import (
-    F64,
-    I64,
-    U8,
-    U32,
-    CodecState,
-    Compressor,
-    Guarantee,
-    Relative,
-    Workspace,
-)
+from distopt.compressors.base import CodecState, Compressor, Guarantee, Relative
 from distopt.compressors.coders.wire import NOT_FINITE, accepted
 from distopt.compressors.identity import Identity
 from distopt.compressors.scales import max_abs
+from distopt.core.arrays import F64, I64, U8, U32
 from distopt.core.errors import ConfigError
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
 from distopt.core.streams import Stream
+from distopt.core.workspace import Workspace
 
 
 def from_table(table: dict[str, Any]) -> Compressor:

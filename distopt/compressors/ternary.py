@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from distopt.compressors.base import F64, U8, U32, Guarantee, Workspace
+from distopt.compressors.base import Guarantee
 from distopt.compressors.coded import Coded, Entropy
 from distopt.compressors.coders.wire import INVALID_CODE, PADDING, TOO_SHORT, accepted
 from distopt.compressors.quantize import Quantize, round_levels
@@ -14,10 +14,11 @@ from distopt.compressors.scales import (
     round_scale,
     store_scale,
 )
-from distopt.core.arrays import U16, Codes
+from distopt.core.arrays import F64, U8, U16, U32, Codes
 from distopt.core.kernel import kernel
 from distopt.core.parameters import parameters
 from distopt.core.randomness import TILE, fill_tile
+from distopt.core.workspace import Workspace
 
 
 @parameters("compressor")

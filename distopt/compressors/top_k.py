@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from distopt.compressors.base import F64, I64, U8, U32, Workspace
 from distopt.compressors.coders.indices import indices_nbytes, read_indices, write_indices
 from distopt.compressors.coders.wire import accepted
 from distopt.compressors.sparse import Sparsifier
+from distopt.core.arrays import F64, I64, U8, U32
 from distopt.core.kernel import kernel
 from distopt.core.parameters import parameters
+from distopt.core.workspace import Workspace
 
 _BINS = 1 << 12  # of the histogram; 32 KiB stay in the first-level cache
 _SAMPLE = 1 << 12

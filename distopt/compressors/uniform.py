@@ -4,25 +4,17 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from distopt.compressors.base import (
-    F64,
-    I64,
-    U8,
-    U32,
-    Absolute,
-    Guarantee,
-    Local,
-    Workspace,
-)
+from distopt.compressors.base import Absolute, Guarantee, Local
 from distopt.compressors.coded import Coded, Entropy
 from distopt.compressors.coders.bits import flush_bits, padding_is_zero
 from distopt.compressors.coders.gamma import MAX_BITS, read_gamma, write_gamma
 from distopt.compressors.coders.wire import PADDING, accepted
-from distopt.core.arrays import Codes
+from distopt.core.arrays import F64, I64, U8, U32, Codes
 from distopt.core.errors import DivergedError
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import TILE, fill_tile
+from distopt.core.workspace import Workspace
 
 
 @parameters("compressor")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from distopt.compressors.base import F64, U8, U32, CodecState, Workspace
+from distopt.compressors.base import CodecState
 from distopt.compressors.coders.entropy import Coder, FastCoder, RangeCoder
 from distopt.compressors.coders.wire import accepted
 from distopt.compressors.zooming import (
@@ -17,7 +17,9 @@ from distopt.compressors.zooming import (
     write_first_scales,
     zoom,
 )
+from distopt.core.arrays import F64, U8, U32
 from distopt.core.parameters import Field, parameters
+from distopt.core.workspace import Workspace
 
 HIGHEST = 32767  # of |q|; a larger one saturates, and the step grows
 CAP = 6  # of |q| in the mean that moves the step

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import numpy as np
 
-from distopt.compressors.base import F64, I64, U8, U32, CodecState, Workspace
+from distopt.compressors.base import CodecState
 from distopt.compressors.coders.bits import FLAGS, pack_signs, padding_is_zero
 from distopt.compressors.coders.wire import PADDING, TOO_SHORT, accepted
 from distopt.compressors.zooming import (
@@ -16,9 +16,10 @@ from distopt.compressors.zooming import (
     read_first_scales,
     write_first_scales,
 )
-from distopt.core.arrays import U16
+from distopt.core.arrays import F64, I64, U8, U16, U32
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
+from distopt.core.workspace import Workspace
 
 EIGHTHS = powers(8, 8)
 LARGEST = 8000  # of |eighths|: 1000 octaves

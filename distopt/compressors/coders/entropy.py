@@ -18,13 +18,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distopt.compressors.base import CodecState, Workspace
+from distopt.compressors.base import CodecState
 from distopt.compressors.coders.fast_coder import decode_fast, encode_fast, new_fast_state
 from distopt.compressors.coders.range_coder import decode_range, encode_range
 from distopt.compressors.coders.range_model import BLOCK, CONTEXTS, ROW, new_range_state
 from distopt.compressors.coders.rans import SCALE
 from distopt.compressors.coders.wire import INVALID_CODE, accepted
 from distopt.core.arrays import U8, Codes
+from distopt.core.workspace import Workspace
 
 
 @dataclass(frozen=True)
