@@ -19,7 +19,7 @@ The input of `encode` is finite and not empty; `Agent.pack` has checked that onc
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -88,7 +88,14 @@ class Compressor(ABC):
     Most compressors have no state. An adaptive one (an entropy coder's models, a scale that zooms)
     declares it in `new_state`; the sender holds one per stream, every neighbour's replica holds one,
     and `encode` and `decode_add` advance it identically from the codes alone.
+
+    Attributes
+    ----------
+    candidates : tuple of dict
+        Parameters with which ``distopt plan`` tries the class, each a table; none by default.
     """
+
+    candidates: ClassVar[tuple[dict[str, Any], ...]] = ()
 
     @abstractmethod
     def guarantees(self, d: int) -> tuple[Guarantee, ...]:

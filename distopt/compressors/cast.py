@@ -47,6 +47,8 @@ class Cast(Compressor):
     ('80 3f 49 c0', [1.0, -3.140625])
     """
 
+    candidates = ({"dtype": "bfloat16"},)
+
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
 
     def guarantees(self, d: int) -> tuple[Guarantee, ...]:

@@ -22,6 +22,8 @@ class Identity(Compressor):
     ('00 00 00 00 00 00 f0 3f', [1.0])
     """
 
+    candidates = ({},)
+
     def guarantees(self, d: int) -> tuple[Guarantee, ...]:
         return Relative(r=1.0, psi=1.0), Absolute(p=np.inf, C=0.0), Local(p=np.inf, phi=1.0)
 

@@ -35,6 +35,8 @@ class NormSign(Compressor):
     ('00 00 00 40 0a', [2.0, -2.0, 2.0, -2.0])
     """
 
+    candidates = ({},)
+
     scale: ScaleType = "float32"  # how the scale travels
 
     def guarantees(self, d: int) -> tuple[Guarantee, ...]:

@@ -25,6 +25,8 @@ class OneBit(Compressor):
     ('02', [0.5, -0.5, 0.5])
     """
 
+    candidates = ({},)
+
     def guarantees(self, d: int) -> tuple[Guarantee, ...]:
         return (Local(p=np.inf, phi=0.5),)
 

@@ -54,6 +54,8 @@ class Quantize(Coded):
     ('00 00 80 40 8c 00', [4.0, -2.0, 0.0])
     """
 
+    candidates = ({"bits": 4}, {"bits": 2, "dithered": True})
+
     bits: Annotated[int, Field(ge=1, le=15)] = 4  # b; a coordinate costs b + 1 bits
     dithered: bool = False  # unbiased, with random bits
     norm: Literal["inf", "two"] = "inf"

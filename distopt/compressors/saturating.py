@@ -31,6 +31,8 @@ class Saturating(Coded):
     ('27', [0.75, -0.25, 0.25, -0.75])
     """
 
+    candidates = ({"bits": 2},)
+
     bits: Annotated[int, Field(ge=1, le=16)] = 4  # bits a coordinate
     entropy: Entropy = "none"  # a coder of the codes that learns from earlier messages
 

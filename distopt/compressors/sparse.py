@@ -49,6 +49,15 @@ def make_compressor(given: Any) -> Compressor:
     return given
 
 
+def relative_names(k: int) -> list[str]:
+    """List the compressors whose defaults have a relative guarantee for the k kept values."""
+    from distopt.compressors import REGISTRY
+
+    classes = {name: REGISTRY.get(name) for name in REGISTRY}
+    plain = {name: cls for name, cls in classes.items() if not issubclass(cls, Sparsifier)}
+    return [name for name, cls in plain.items() if cls().guarantee(k, Relative)]
+
+
 def make_values(given: Any) -> Compressor:
     """Return the compressor of a sparsifier's kept values, given as such or as a table."""
     made = make_compressor(given)
@@ -94,8 +103,8 @@ class Sparsifier(Compressor):
             raise ConfigError(nested) from None
         if not self.guarantees(d):
             raise ConfigError(
-                "compressor.values has no relative guarantee, so nothing holds for the chain; "
-                "accepted: identity, cast, norm_sign, quantize, ternary."
+                "compressor.values has no relative guarantee, so nothing holds for the chain; accepted: "
+                f"{', '.join(relative_names(self.count(d)))}."
             )
 
     def guarantees(self, d: int) -> tuple[Guarantee, ...]:

@@ -40,6 +40,8 @@ class Ternary(Coded):
     ('00 00 00 40 0b', [2.0, -2.0, 0.0])
     """
 
+    candidates = ({},)
+
     scale: ScaleType = "float32"  # how the scale travels
     entropy: Entropy = "none"  # a coder of the codes that learns from earlier messages
 

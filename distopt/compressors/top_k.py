@@ -31,6 +31,8 @@ class TopK(Sparsifier):
     ('01 00 00 00 00 00 00 00 c0', [0.0, -2.0, 0.0, 0.0])
     """
 
+    candidates = ({"fraction": 0.1},)
+
     def max_indices_nbytes(self, d: int) -> int:
         return indices_nbytes(d, self.count(d))
 

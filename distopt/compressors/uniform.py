@@ -40,6 +40,8 @@ class Uniform(Coded):
     ('4d 03', [0.0, 0.5, -1.5, 0.0])
     """
 
+    candidates = ({},)
+
     delta: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # step of the grid
     dithered: bool = False  # unbiased, with random bits
     entropy: Entropy = "none"  # a coder that learns from earlier messages; none: Elias-gamma codes

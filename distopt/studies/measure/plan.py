@@ -12,6 +12,7 @@ from math import exp, isfinite, log
 from pathlib import Path
 from typing import Any
 
+from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.config.build import Config, load_config
 from distopt.config.tables import read_toml
 from distopt.core import units as q
@@ -29,20 +30,6 @@ from distopt.studies.measure.model import (
 )
 from distopt.studies.results import Column, Results, write_count
 from distopt.studies.suite import load_suite
-
-# What a plan for one configuration compares, where its algorithm takes it.
-CANDIDATES: tuple[dict[str, Any], ...] = (
-    {"name": "identity"},
-    {"name": "cast", "dtype": "bfloat16"},
-    {"name": "quantize", "bits": 4},
-    {"name": "quantize", "bits": 2, "dithered": True},
-    {"name": "norm_sign"},
-    {"name": "ternary"},
-    {"name": "top_k", "fraction": 0.1},
-    {"name": "uniform"},
-    {"name": "saturating", "bits": 2},
-    {"name": "one_bit"},
-)
 
 
 @dataclass(frozen=True)
@@ -87,7 +74,7 @@ def candidates(path: Path, settings: Sequence[str]) -> list[tuple[str, Config]]:
     config = load_config(path, settings)
     own = config.resolved()["compressor"]
     found = [(describe(own), config)]
-    for compressor in CANDIDATES:
+    for compressor in [{"name": n} | c for n in COMPRESSORS for c in COMPRESSORS.get(n).candidates]:
         label = describe(compressor)
         if compressor["name"] == own["name"]:
             continue
