@@ -6,8 +6,8 @@ import numpy as np
 import tomli_w
 
 from distopt.engine.diagnostics import OBSERVED
-from distopt.record.recorder import Recorder
 from distopt.record.series import SERIES
+from distopt.record.writer import Writer
 
 LYAPUNOV = ("gap", "memory_x", "memory_y", "consensus", "tracking")
 
@@ -78,7 +78,7 @@ def write_run(
     W = np.eye(4) / 3
     for i in range(4):
         W[i, (i + 1) % 4] = W[(i + 1) % 4, i] = 1 / 3
-    recorder = Recorder(place / "metrics.h5", names, described, W)
+    writer = Writer(place / "metrics.h5", names, described, W)
     for record, P in enumerate(stationarity):
         k = every * record
         known = {
@@ -98,10 +98,10 @@ def write_run(
             "seconds_communication": 0.004 * k,
             "seconds_diagnostics": 0.005 * k,
         }
-        recorder.append({name: known.get(name, 0.5 * P) for name in names})
+        writer.append({name: known.get(name, 0.5 * P) for name in names})
     if status == "running":
-        recorder.close()
+        writer.close()
     else:
-        recorder.finish(status, "iterations")
+        writer.finish(status, "iterations")
     (place / "config.toml").write_text(described["config"])
     return place

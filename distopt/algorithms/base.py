@@ -168,7 +168,7 @@ class Algorithm(ABC):
         return f"a smaller {' or '.join(steps)} may help"
 
     def view(self, s: State) -> View:
-        """Return the recorder's view between two iterations; at least the model."""
+        """Return what may be seen of a state between two iterations; at least the model."""
         return View(s.x)
 
 

@@ -1,4 +1,4 @@
-"""The state of one agent: the part that a checkpoint holds, and the part that a recorder sees."""
+"""The state of one agent: the part that a checkpoint holds, and the part that is seen in records."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -66,7 +66,7 @@ class State:
 
 @dataclass(frozen=True)
 class View:
-    """What the recorder and the audit see of an agent between two iterations; they change nothing.
+    """What records and the audit see of an agent between two iterations; they change nothing.
 
     Attributes
     ----------

@@ -16,7 +16,7 @@ from distopt.core.errors import ConfigError
 from distopt.core.files import write_whole
 from distopt.engine.team import Team
 from distopt.record.hdf5 import run_refused
-from distopt.record.recorder import Recorder
+from distopt.record.writer import Writer
 
 
 def prepare_folder(out: Path, overwrite: bool) -> None:
@@ -38,14 +38,14 @@ def prepare_folder(out: Path, overwrite: bool) -> None:
         raise ConfigError(f"The run directory {out} cannot be created: {error}.") from None
 
 
-def open_record(team: Team, names: Sequence[str], out: Path, resumed: bool) -> Recorder:
+def open_record(team: Team, names: Sequence[str], out: Path, resumed: bool) -> Writer:
     """Write config.toml, and create metrics.h5 for the series of these names or continue it."""
     parts, done, path = team.parts, team.clock.iteration, out / "metrics.h5"
     text = parts.to_toml()
     write_whole(out / "config.toml", text.encode(), durable=True, refusal=run_refused)
     if resumed:
-        return Recorder.reopen(path, lambda k: k <= done and parts.run.records(k), {"config": text})
-    return Recorder(path, names, describe(team, text), parts.problem.topology.matrix())
+        return Writer.reopen(path, lambda k: k <= done and parts.run.records(k), {"config": text})
+    return Writer(path, names, describe(team, text), parts.problem.topology.matrix())
 
 
 def describe(team: Team, config_text: str) -> dict[str, Any]:

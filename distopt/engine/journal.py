@@ -14,7 +14,7 @@ from distopt.engine.folder import open_record
 from distopt.engine.stopping import EARLY
 from distopt.engine.team import Team
 from distopt.record import checkpoint
-from distopt.record.recorder import Recorder
+from distopt.record.writer import Writer
 from distopt.transport.base import SharedError
 
 FLUSH_SECONDS = 0.5  # records wait at most about this long for the disk
@@ -42,11 +42,11 @@ class Journal:
     def __init__(self, team: Team, out: Path | None = None, resumed: bool = False) -> None:
         self.team, self.out, self.resumed = team, out, resumed
         self.diagnostics = Diagnostics(team)
-        self.recorder: Recorder | None = None
+        self.writer: Writer | None = None
         with team.transport.together():
             if out is not None and team.transport.root:
-                self.recorder = open_record(team, self.diagnostics.recorded, out, resumed)
-        self.rows: list[dict[str, Any]] = self.recorder.kept if self.recorder else []
+                self.writer = open_record(team, self.diagnostics.recorded, out, resumed)
+        self.rows: list[dict[str, Any]] = self.writer.kept if self.writer else []
         self.latest: dict[str, Any] = {}
         self.saved_at = team.clock.iteration if resumed else -1
         self.flushed = perf_counter()
@@ -69,8 +69,8 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         """Save pending records, as far as possible, if the run fails."""
-        if error is not None and self.recorder:
-            self.recorder.close()
+        if error is not None and self.writer:
+            self.writer.close()
 
     def record(self) -> None:
         """Compute and keep one row; compare the two ends of every edge if their states adapt."""
@@ -88,10 +88,10 @@ class Journal:
         self.latest = row
         if team.transport.root:
             self.rows.append(row)
-        if self.recorder:
-            self.recorder.append(row)
+        if self.writer:
+            self.writer.append(row)
             if perf_counter() - self.flushed > FLUSH_SECONDS:
-                self.recorder.flush()
+                self.writer.flush()
                 self.flushed = perf_counter()
         team.clock.diagnostics_seconds += perf_counter() - began
 
@@ -102,8 +102,8 @@ class Journal:
             return
         began = perf_counter()
         audit(team)
-        if self.recorder:
-            self.recorder.flush()
+        if self.writer:
+            self.writer.flush()
         numbers = dict(vars(team.transport.traffic)) | {
             "run_seconds": team.clock.seconds,
             "run_diagnostics_seconds": team.clock.diagnostics_seconds,
@@ -116,7 +116,7 @@ class Journal:
     def end(self, reason: str) -> None:
         """Save the last iteration and close the record."""
         self.save()
-        if self.recorder:
-            self.recorder.finish("stopped" if reason in EARLY else "finished", reason)
+        if self.writer:
+            self.writer.finish("stopped" if reason in EARLY else "finished", reason)
         if self.latest["iteration"] != self.team.clock.iteration:
             self.latest = self.diagnostics.row()  # for the summary only: it belongs to no series

@@ -93,7 +93,7 @@ def check_frozen(algorithm: Algorithm) -> None:
 
 
 def check_observation(team: Team) -> None:
-    """What the recorder calls must leave every kept array as it is."""
+    """Looking at a state must leave every kept array as it is."""
     for h in team.hosted:
         before = {name: array.copy() for name, array in h.state.arrays().items()}
         team.parts.algorithm.view(h.state)

@@ -1,4 +1,4 @@
-"""The series of a run and their units: the one list, which recorder and report use."""
+"""The series of a run and their units: the one list, which writer and report use."""
 
 from typing import NamedTuple
 

@@ -18,7 +18,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from distopt.core import units as q
 from distopt.core.arrays import F64
-from distopt.record.history import History
+from distopt.record.reader import History
 from distopt.studies.compare import Comparison, Effort, Variant
 from distopt.studies.rounding import Gaps
 

@@ -7,7 +7,7 @@ import numpy as np
 from distopt.core import units as q
 from distopt.core.files import write_files
 from distopt.engine.stopping import REASONS
-from distopt.record.history import History, read_history
+from distopt.record.reader import History, read_history
 from distopt.show import page
 from distopt.show.figures import png
 from distopt.show.render import to_html

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from distopt.core.arrays import F64
-from distopt.record.history import History
+from distopt.record.reader import History
 from distopt.show.figures import (
     ABSCISSAE,
     AXIS_LABELS,

@@ -16,7 +16,7 @@ from distopt.engine.run import run
 from distopt.mpirun.jobfile import Case
 from distopt.mpirun.process import JobProcess
 from distopt.mpirun.relay import View, pass_on
-from distopt.record.history import History, read_history
+from distopt.record.reader import History, read_history
 from distopt.transport.opening import Engine
 
 NOT_RUN = "not run, because the suite was stopped"

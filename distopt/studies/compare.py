@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from distopt.core.errors import CheckpointError
-from distopt.record.history import History, Reach, read_history
+from distopt.record.reader import History, Reach, read_history
 from distopt.studies.rounding import Gaps, gaps_of
 from distopt.studies.suite import ACCURACIES, Measure, Suite
 

@@ -21,7 +21,7 @@ from distopt.problems.costs.networks.family import Network
 from distopt.problems.costs.networks.network import NetworkCost
 from distopt.record import checkpoint
 from distopt.record.hdf5 import write_arrays
-from distopt.record.history import read_history
+from distopt.record.reader import read_history
 from distopt.record.series import Series
 from distopt.studies.results import Column, Results
 from distopt.theory.pl_star import DENSE, Report, curvature_bound, diagnose

@@ -20,7 +20,7 @@ from distopt.fixedpoint.format import Format
 from distopt.fixedpoint.problems import IntegerProblem
 from distopt.problems.costs.fixed_terms import DiagonalCost
 from distopt.problems.problem import Problem
-from distopt.record.history import History
+from distopt.record.reader import History
 from distopt.studies.results import Column, Results, write_count
 
 FRACTIONS = (1e-1, 1e-2, 1e-3)  # of f - f* at the start

@@ -1,7 +1,7 @@
 """The contract of a transport: exchange bytes with neighbours, count them, notice silence.
 
 A transport carries the agents that live in this process: all of them in one process, exactly one
-under MPI. One driver serves both. The algorithm's traffic (`exchange`) and the recorder's (`mean`,
+under MPI. One driver serves both. The algorithm's traffic (`exchange`) and the diagnostics' (`mean`,
 `collect`) are counted and timed apart, and nothing else ever adds to the first.
 """
 

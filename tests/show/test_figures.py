@@ -10,7 +10,7 @@ from handmade import write_run
 
 from distopt.problems.topologies import REGISTRY
 from distopt.problems.topology import build_topology
-from distopt.record.history import History, read_history
+from distopt.record.reader import History, read_history
 from distopt.show.figures import (
     COLOURS,
     DASHES,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from handmade import write_run
 
-from distopt.record.history import read_history
+from distopt.record.reader import read_history
 from distopt.show import render
 from distopt.show.comparison import write_comparison
 from distopt.studies import comparison_table

@@ -11,7 +11,7 @@ from distopt.cli.app import app
 from distopt.config.build import load_config
 from distopt.core.errors import CheckpointError, ConfigError
 from distopt.engine.run import run
-from distopt.record.history import read_history
+from distopt.record.reader import read_history
 from distopt.studies.diagnosis import (
     QUANTITIES,
     Request,

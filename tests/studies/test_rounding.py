@@ -7,7 +7,7 @@ import pytest
 
 from distopt.config.build import make_config
 from distopt.engine.run import run
-from distopt.record.history import read_history
+from distopt.record.reader import read_history
 from distopt.show.figures import bounded, runs
 from distopt.show.run_figures import regimes
 from distopt.studies.compare import VariantRun, compare

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from distopt.core.errors import ConfigError
-from distopt.record.history import read_history
+from distopt.record.reader import read_history
 from distopt.studies.batch import run_in_turn
 from distopt.studies.suite import load_suite, slug
 

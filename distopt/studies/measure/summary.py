@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, TypeAlias
 
 from distopt.core.errors import CheckpointError
-from distopt.record.history import read_history
+from distopt.record.reader import read_history
 from distopt.studies.measure.overhead import Accounting
 from distopt.studies.measure.timed import TimedRun
 from distopt.studies.measure.timing import account

@@ -12,7 +12,7 @@ from distopt.core.files import write_whole
 from distopt.core.rank import this_rank
 from distopt.mpirun.jobfile import Case, Timing, TimingJob
 from distopt.mpirun.relay import View
-from distopt.record.history import read_history
+from distopt.record.reader import read_history
 from distopt.studies.measure import bed
 from distopt.studies.measure.link import Link, parse_link
 from distopt.studies.measure.timing import time_run

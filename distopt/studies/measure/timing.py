@@ -19,7 +19,7 @@ from distopt.core.blas import BLAS
 from distopt.core.errors import TransportError
 from distopt.engine.diagnostics import Diagnostics
 from distopt.engine.team import Team, prepare
-from distopt.record.history import History
+from distopt.record.reader import History
 from distopt.studies.measure.exchange import RawExchange, meet, time_exchange
 from distopt.studies.measure.interface import Counters, addresses, read_counters, towards
 from distopt.studies.measure.overhead import Accounting

@@ -6,8 +6,8 @@ import pytest
 from handmade import write_run
 
 from distopt.core.errors import CheckpointError
-from distopt.record.history import read_history
-from distopt.record.recorder import Recorder
+from distopt.record.reader import read_history
+from distopt.record.writer import Writer
 
 
 def test_series_meta_and_matrix(tmp_path):
@@ -53,12 +53,12 @@ def test_nan_is_never_accurate(tmp_path):
 def test_a_running_file_can_be_read(tmp_path):
     place = write_run(tmp_path / "a")
     history = read_history(place)
-    recorder = Recorder(place / "metrics.h5", list(history.series), {"format": 1}, history.matrix)
-    recorder.append(dict.fromkeys(history.series, 1.0))
-    recorder.flush()
-    recorder.append(dict.fromkeys(history.series, 2.0))  # not flushed: not seen
+    writer = Writer(place / "metrics.h5", list(history.series), {"format": 1}, history.matrix)
+    writer.append(dict.fromkeys(history.series, 1.0))
+    writer.flush()
+    writer.append(dict.fromkeys(history.series, 2.0))  # not flushed: not seen
     assert read_history(place)["stationarity"].tolist() == [1.0]
-    recorder.finish("finished", "iterations")
+    writer.finish("finished", "iterations")
 
 
 def test_an_interrupted_file_can_be_read_and_stays_as_it_is(tmp_path):

@@ -7,12 +7,61 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import numpy as np
 
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.core.arrays import F64
 from distopt.core.errors import CheckpointError, ConfigError
-from distopt.record.recorder import read_metrics
+from distopt.record.hdf5 import require_format
+from distopt.record.series import SERIES
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The content of a metrics file.
+
+    Attributes
+    ----------
+    meta : dict
+        The attributes of ``/meta`` as they are stored.
+    matrix : float64[n, n]
+        The mixing matrix W.
+    series : dict[str, ndarray[rows]]
+        The valid rows, in the order of `SERIES`, each with the type that is stored.
+    """
+
+    meta: dict[str, Any]
+    matrix: F64
+    series: dict[str, np.ndarray]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the records one by one."""
+        columns = [column.tolist() for column in self.series.values()]
+        return [dict(zip(self.series, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def read_metrics(path: Path) -> Metrics:
+    """Read a metrics file of a finished, running or interrupted run.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, damaged, or of an unknown format.
+    """
+    try:
+        # Single-writer mode also opens files that are being written, or whose writer died.
+        with h5py.File(path, "r", libver="latest", swmr=True) as file:
+            meta = dict(file["meta"].attrs)
+            require_format(path, meta.get("format"), FORMAT)
+            found = file["series"]
+            count = int(found.attrs["rows"])
+            series = {name: found[name][:count] for name in SERIES if name in found}
+            return Metrics(meta, file["meta"]["W"][:], series)
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} cannot be read as the record of a run: {error}.") from None
 
 
 class Reach(NamedTuple):

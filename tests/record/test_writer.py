@@ -18,8 +18,9 @@ from run_table import configure
 
 from distopt.core.errors import CheckpointError
 from distopt.engine.run import resume, run
-from distopt.record.recorder import Recorder, read_metrics
+from distopt.record.reader import read_metrics
 from distopt.record.series import SERIES
+from distopt.record.writer import Writer
 
 # Children that are forked here only write files and end; newer Pythons warn if pytest has threads.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -71,7 +72,7 @@ def test_file_describes_itself(tmp_path):
 def test_without_distopt_and_while_it_is_written(tmp_path):
     """A reader in another process sees rows as they are flushed."""
     path = tmp_path / "metrics.h5"
-    recorder = Recorder(path, NAMES, {}, np.eye(2))
+    writer = Writer(path, NAMES, {}, np.eye(2))
     program = (
         "import sys, h5py\n"
         "with h5py.File(sys.argv[1], 'r', swmr=True) as f:\n"
@@ -82,11 +83,11 @@ def test_without_distopt_and_while_it_is_written(tmp_path):
         return subprocess.check_output([sys.executable, "-c", program, path], text=True).split()
 
     for k in range(700):  # beyond one chunk
-        recorder.append(row(k))
+        writer.append(row(k))
     assert look() == ["0", "0", "False"]
-    recorder.flush()
+    writer.flush()
     assert look() == ["700", "700", "False"]
-    recorder.finish("finished", "iterations")
+    writer.finish("finished", "iterations")
     assert assert_rows_are_right(path) == 700
 
 
@@ -94,16 +95,16 @@ WRITER = """
 import sys
 import numpy as np
 sys.path[:0] = {paths!r}
-from test_recorder import NAMES, row
-from distopt.record.recorder import Recorder
-recorder = Recorder(sys.argv[1], NAMES, {{}}, np.eye(4))
+from test_writer import NAMES, row
+from distopt.record.writer import Writer
+writer = Writer(sys.argv[1], NAMES, {{}}, np.eye(4))
 k = 0
 print("ready", flush=True)
 while True:
     for _ in range(k % 5 + 1):
-        recorder.append(row(k))
+        writer.append(row(k))
         k += 1
-    recorder.flush()
+    writer.flush()
     sys.stdout.write(f"{{k}}\\n")
     sys.stdout.flush()
 """
@@ -136,7 +137,7 @@ def test_writer_killed_at_random_moments(tmp_path):
             flushed = [int(line) for line in lines.read().split()]
         rows = assert_rows_are_right(path)
         assert rows >= (flushed[-1] if flushed else 0)
-        again = Recorder.reopen(path, lambda k: k < 10, {})
+        again = Writer.reopen(path, lambda k: k < 10, {})
         again.append(row(min(rows, 10)))
         again.finish("finished", "iterations")
         assert assert_rows_are_right(path) == min(rows, 10) + 1

@@ -2,14 +2,13 @@
 
 The file is written in HDF5's single-writer mode: all datasets and attributes exist before the first
 row, rows are flushed before the counter ``/series.attrs["rows"]``, and a reader trusts the counter
-only. A file whose writer died opens with ``h5py.File(path, "r", swmr=True)``; `Recorder.reopen`
+only. A file whose writer died opens with ``h5py.File(path, "r", swmr=True)``; `Writer.reopen`
 rewrites such a file to a clean one, by temporary name and rename.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,14 +18,14 @@ import numpy as np
 from distopt.core.arrays import F64
 from distopt.core.errors import CheckpointError
 from distopt.core.files import replaced
-from distopt.record.hdf5 import REFUSED, abandon, require_format, run_refused
+from distopt.record.hdf5 import REFUSED, abandon, run_refused
+from distopt.record.reader import FORMAT, read_metrics
 from distopt.record.series import SERIES
 
-FORMAT = 1
 CHUNK = 512
 
 
-class Recorder:
+class Writer:
     """Writes rows to metrics.h5; call `flush` before anything that must not be lost.
 
     Parameters
@@ -138,48 +137,3 @@ class Recorder:
         meta = {k: v for k, v in found.meta.items() if k not in {"format", "status", "stop_reason"}}
         kept = [row for row in found.rows() if keep(int(row["iteration"]))]
         return cls(path, list(found.series), meta | dict(changes), found.matrix, kept)
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """The content of a metrics file.
-
-    Attributes
-    ----------
-    meta : dict
-        The attributes of ``/meta`` as they are stored.
-    matrix : float64[n, n]
-        The mixing matrix W.
-    series : dict[str, ndarray[rows]]
-        The valid rows, in the order of `SERIES`, each with the type that is stored.
-    """
-
-    meta: dict[str, Any]
-    matrix: F64
-    series: dict[str, np.ndarray]
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the records one by one."""
-        columns = [column.tolist() for column in self.series.values()]
-        return [dict(zip(self.series, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-def read_metrics(path: Path) -> Metrics:
-    """Read a metrics file of a finished, running or interrupted run.
-
-    Raises
-    ------
-    CheckpointError
-        If it is missing, damaged, or of an unknown format.
-    """
-    try:
-        # Single-writer mode also opens files that are being written, or whose writer died.
-        with h5py.File(path, "r", libver="latest", swmr=True) as file:
-            meta = dict(file["meta"].attrs)
-            require_format(path, meta.get("format"), FORMAT)
-            found = file["series"]
-            count = int(found.attrs["rows"])
-            series = {name: found[name][:count] for name in SERIES if name in found}
-            return Metrics(meta, file["meta"]["W"][:], series)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path} cannot be read as the record of a run: {error}.") from None
