@@ -75,7 +75,7 @@ def test_forgotten_state_is_noticed():
             s.updates.state = forgetful
             return forgetful
 
-    with pytest.raises(AssertionError, match=r"State\.keep does not name all"):
+    with pytest.raises(AssertionError, match=r"State\.keep does not name everything"):
         check_algorithm(Forgetful(eta=0.02, gamma=0.5))
 
 

@@ -103,7 +103,7 @@ def test_gradients_come_from_the_batch_of_their_iteration(algorithm):
 
 
 def test_trackers_follow_the_sampled_gradients_and_records_the_exact_ones():
-    exact, _ = play(configure(algorithm="gt", iterations=40, record_every=1))
+    _, exact = play(configure(algorithm="gt", iterations=40, record_every=1))
     session, result = play(configure(algorithm="gt", iterations=40, record_every=1, batch=2))
     for name in ("objective", "gradient_norm", "stationarity"):  # at the common start
         assert result.rows[0][name] == exact.rows[0][name]
@@ -132,8 +132,8 @@ def test_a_resumed_run_draws_the_same_batches(problem, tmp_path):
     run(configure(problem, batch=2), engine="simulate", out=tmp_path / "whole")
     run(configure(problem, batch=2, iterations=9), engine="simulate", out=tmp_path / "parts")
     again = resume(tmp_path / "parts", engine="simulate", iterations=20)
-    whole, _ = play(configure(problem, batch=2))
-    assert comparable(again.rows) == comparable(whole.rows)
+    whole, result = play(configure(problem, batch=2))
+    assert comparable(again.rows) == comparable(result.rows)
     for mine, h in zip(again.x, whole.hosted, strict=True):
         assert mine.tobytes() == h.state.x.tobytes()
 
