@@ -1,5 +1,7 @@
 """zed, zed1 and their compressors: scales, states at both ends, steps on trial, refusals."""
 
+import pickle
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,6 +9,9 @@ import numpy as np
 import pytest
 from run_table import configure, play
 
+import distopt
+from distopt.algorithms import REGISTRY
+from distopt.algorithms.cgt3_zoom import ZoomingTracking3
 from distopt.compressors.base import compress
 from distopt.compressors.zoom import Zoom
 from distopt.compressors.zoom_sign import ZoomSign
@@ -179,3 +184,16 @@ def test_default_compressors():
     assert build({"name": "zed"}).compressor == Zoom()
     assert build({"name": "zed1"}).compressor == ZoomSign()
     assert build({"name": "cgt3", "scale": "zoom"}).compressor == ZoomSign()
+
+
+def test_cgt3_with_zoom_is_a_form_of_its_own():
+    preset = distopt.CompressedTracking3(eta=0.1, gamma=0.5)
+    zooming = distopt.CompressedTracking3(eta=0.1, gamma=0.5, scale="zoom")
+    assert type(preset) is distopt.CompressedTracking3
+    assert type(zooming) is ZoomingTracking3
+    for form in (preset, zooming):
+        assert REGISTRY.name_of(type(form)) == "cgt3"
+        assert pickle.loads(pickle.dumps(form)) == form  # ranks send it to each other
+        assert type(replace(form, eta=0.2)) is type(form)
+    with pytest.raises(ConfigError, match=r"algorithm\.scale"):
+        distopt.CompressedTracking3(scale="preset zoom")
