@@ -37,7 +37,7 @@ def rotate():
             yield pytest.param(*case, way, marks=marks)
 
 
-@pytest.mark.parametrize(("algorithm", "message", "ways"), rotate())
+@pytest.mark.parametrize(("algorithm", "message", "ways"), list(rotate()))
 def test_restart_under_another_engine(algorithm, message, ways, comm, mpi_tmp_path):
     out = mpi_tmp_path / "run"
     stops = np.linspace(0, ITERATIONS, len(ways.split()) + 1).astype(int)[1:].tolist()
