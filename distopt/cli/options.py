@@ -15,13 +15,7 @@ if TYPE_CHECKING:
     from distopt.transport.opening import Engine
 
 
-class Format(StrEnum):
-    """How a table of results is written to standard output."""
-
-    csv = "csv"
-    json = "json"
-    md = "md"
-    latex = "latex"
+Format = StrEnum("Format", ["csv", "json", "md", "latex"])  # of the tables of results
 
 
 def set_debug(value: bool) -> bool:

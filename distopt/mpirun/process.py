@@ -31,11 +31,6 @@ class Outcome:
     sentences: list[str]  # the errors of the ranks, without "distopt: "
 
 
-def write_output(line: str) -> None:
-    """Print a line to standard output."""
-    sys.stdout.write(line + "\n")
-
-
 class JobProcess:
     """The mpirun of a job, and its output.
 
@@ -46,8 +41,6 @@ class JobProcess:
         Called with every message that rank 0 sends by `tell`.
     on_line : callable
         Called with every other line of the ranks' standard error, except mpirun's own noise.
-    on_output : callable
-        Called with every line of their standard output, except the same.
     """
 
     def __init__(
@@ -55,9 +48,8 @@ class JobProcess:
         command: Sequence[str],
         on_event: Callable[[dict[str, Any]], None],
         on_line: Callable[[str], None],
-        on_output: Callable[[str], None] = write_output,
     ) -> None:
-        self.on_event, self.on_line, self.on_output = on_event, on_line, on_output
+        self.on_event, self.on_line = on_event, on_line
         self.noise, self.output_noise = Noise(), Noise()
         self.sentences: list[str] = []
         self.spoken = False  # a rank has
@@ -144,13 +136,12 @@ class JobProcess:
             lines.feed(b"")
         for line in self.noise.end():
             self.pass_on(line)
-        for line in self.output_noise.end():
-            self.on_output(line)
+        sys.stdout.writelines(line + "\n" for line in self.output_noise.end())
 
     def take_output(self, line: str) -> None:
         """Handle one line of standard output, where MPICH's mpirun complains."""
-        for kept in [line] if debugging() else self.output_noise.filter(line):
-            self.on_output(kept)
+        kept = [line] if debugging() else self.output_noise.filter(line)
+        sys.stdout.writelines(line + "\n" for line in kept)
 
     def take(self, line: str) -> None:
         """Handle one line of standard error."""

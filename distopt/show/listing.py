@@ -12,6 +12,8 @@ import annotated_types
 import numpy as np
 from pydantic.fields import FieldInfo
 from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
 
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.algorithms.base import Algorithm
@@ -50,17 +52,11 @@ def print_members(kinds: list[str], dimension: int, as_json: bool) -> None:
             console.print(f"[bold cyan]{member['name']}[/]  {escape(member['summary'])}")
             for line in member.get("properties", []):
                 console.print(f"    [green]{escape(line)}[/]")
-            for line in columns([tuple(p.values()) for p in member["parameters"]]):
-                console.print(f"    {escape(line)}")
-
-
-def columns(rows: list[tuple[str, ...]]) -> list[str]:
-    """Align the cells of rows."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+            table = Table.grid(padding=(0, 2, 0, 0))
+            for parameter in member["parameters"]:
+                table.add_row(*map(escape, parameter.values()))
+            if table.row_count:
+                console.print(Padding.indent(table, 4))
 
 
 def describe(registry: Registry, dimension: int) -> list[dict[str, Any]]:

@@ -493,6 +493,25 @@ def test_run_starts_its_own_ranks():
 
 
 @needs_mpi
+def test_ranks_need_the_job_file_only():
+    simulate("run", "c.toml", "--out", "before", "--json")
+    command = [sys.executable, "-m", "distopt", "run", "c.toml", "-n", "2", "-q"]
+    subprocess.run(command, capture_output=True, check=True, timeout=120)
+    job = Path("runs/c/job.json")
+    job.write_text(job.read_text().replace('"overwrite": false', '"overwrite": true'))
+    Path("c.toml").unlink()
+    command = MPIRUN.start(2, [sys.executable, "-m", "distopt.cli.rank", str(job)])
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    lines = [line.partition(relay.MARK)[2] for line in done.stderr.split("\n")]
+    events = [json.loads(line) for line in lines if line]
+    assert [e["event"] for e in events if e["event"] != "report"] == ["started", "result", "over"]
+    (told,) = [e["summary"] for e in events if e["event"] == "result"]
+    before = json.loads(simulate("resume", "before", "--json").stdout)
+    assert told["stationarity"] == before["stationarity"]
+
+
+@needs_mpi
 def test_suite_goes_on_in_a_new_job_after_a_divergence():
     Path("s.toml").write_text(SUITE.replace("[[variant]]", DIVERGES + "[[variant]]", 1))
     result = subprocess.run(

@@ -222,11 +222,7 @@ class Play:
         self.signals = list(signals)
         self.events: list[dict[str, Any]] = []
         self.lines: list[str] = []
-        self.output: list[str] = []
-        self.job = JobProcess(
-            [str(program(folder, "play", text))],
-            self.take, self.lines.append, self.output.append,
-        )  # fmt: skip
+        self.job = JobProcess([str(program(folder, "play", text))], self.take, self.lines.append)
         self.outcome: Outcome = self.job.wait()
 
     def take(self, event: dict[str, Any]) -> None:
@@ -235,7 +231,7 @@ class Play:
             os.kill(os.getpid(), self.signals.pop(0))
 
 
-def test_events_lines_and_exit_code(tmp_path: Path) -> None:
+def test_events_lines_and_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     play = Play(
         tmp_path,
         f"""
@@ -247,7 +243,7 @@ def test_events_lines_and_exit_code(tmp_path: Path) -> None:
     )
     assert play.events == [{"event": "show", "iteration": 3}, {"event": "done"}]
     assert play.lines == ["plain", "before ", "no newline"]
-    assert play.output == ["1"]
+    assert capsys.readouterr().out == "1\n"
     assert play.outcome == Outcome(0, [])
 
 
