@@ -42,10 +42,12 @@ def open_record(team: Team, names: Sequence[str], out: Path, resumed: bool) -> W
     """Write config.toml, and create metrics.h5 for the series of these names or continue it."""
     parts, done, path = team.parts, team.clock.iteration, out / "metrics.h5"
     text = parts.to_toml()
-    write_whole(out / "config.toml", text.encode(), durable=True, refusal=run_refused)
     if resumed:
-        return Writer.reopen(path, lambda k: k <= done and parts.run.records(k), {"config": text})
-    return Writer(path, names, describe(team, text), parts.problem.topology.matrix())
+        writer = Writer.reopen(path, lambda k: k <= done and parts.run.records(k), {"config": text})
+    else:
+        writer = Writer(path, names, describe(team, text), parts.problem.topology.matrix())
+    write_whole(out / "config.toml", text.encode(), durable=True, refusal=run_refused)
+    return writer
 
 
 def describe(team: Team, config_text: str) -> dict[str, Any]:
