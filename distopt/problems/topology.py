@@ -17,9 +17,9 @@ import numpy as np
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
 from distopt.core.files import locate
-from distopt.core.parameters import defaults, require_known, show
+from distopt.core.parameters import field_names, require_known, show
 from distopt.problems.topologies import REGISTRY
-from distopt.problems.topologies.base import GraphKind
+from distopt.problems.topologies.base import GraphKind, require_connected
 from distopt.problems.topologies.edge_file import EdgeFile
 
 if TYPE_CHECKING:
@@ -60,8 +60,6 @@ class Topology:
         Pairs of different agents; order and repetitions do not matter.
     name : str
         As in reports.
-    positions : float64[n, 2], optional
-        The agents' positions in drawings.
 
     Examples
     --------
@@ -72,18 +70,11 @@ class Topology:
     0.333
     """
 
-    def __init__(
-        self,
-        agents: int,
-        edges: Iterable[tuple[int, int]],
-        name: str = "custom",
-        positions: F64 | None = None,
-    ) -> None:
+    def __init__(self, agents: int, edges: Iterable[tuple[int, int]], name: str = "custom") -> None:
         if agents < 1:
             raise ConfigError(f"A topology needs at least one agent, not {agents}.")
         self.agents = agents
         self.name = name
-        self.positions = positions
         self.edges = tuple(sorted({(min(i, j), max(i, j)) for i, j in edges}))
         for i, j in self.edges:
             if i == j or i < 0 or j >= agents:
@@ -95,15 +86,12 @@ class Topology:
 
         self._graph = networkx.empty_graph(agents)
         self._graph.add_edges_from(self.edges)
-        self._require_connected()
+        require_connected(self._graph, f"The {name} graph")
 
     @classmethod
     def from_graph(cls, graph: networkx.Graph, name: str = "custom") -> Topology:
-        """Take a networkx graph with nodes 0 .. n - 1 (and ``pos`` where known)."""
-        places = graph.nodes(data="pos")
-        drawn = all(place is not None for _, place in places)
-        positions = np.array([places[i] for i in range(len(graph))]) if drawn else None
-        return cls(len(graph), graph.edges, name, positions)
+        """Take a networkx graph with nodes 0 .. n - 1."""
+        return cls(len(graph), graph.edges, name)
 
     def at(self, k: int) -> Topology:
         """Return the graph of iteration k: this one, as it does not change."""
@@ -115,11 +103,8 @@ class Topology:
 
     @cached_property
     def _links(self) -> list[Links]:
-        found = []
-        for i in range(self.agents):
-            linked = tuple(sorted(self._graph[i]))
-            found.append(Links(linked, tuple(self.weight(i, j) for j in linked), linked))
-        return found
+        linked = [tuple(sorted(self._graph[i])) for i in range(self.agents)]
+        return [Links(js, tuple(self.weight(i, j) for j in js), js) for i, js in enumerate(linked)]
 
     def neighbours(self, i: int) -> tuple[int, ...]:
         """List the agents that agent i ever hears, ascending."""
@@ -138,7 +123,7 @@ class Topology:
         W = np.zeros((self.agents, self.agents))
         for i, j in self.edges:
             W[i, j] = W[j, i] = self.weight(i, j)
-        W[np.diag_indices(self.agents)] = [self._own_weight(i) for i in range(self.agents)]
+        np.fill_diagonal(W, self._own_weights())
         return W
 
     @cached_property
@@ -169,39 +154,25 @@ class Topology:
             return float(values[0]), float(values[-2])
         return extreme_eigenvalues(self._sparse())
 
-    def _own_weight(self, i: int) -> float:
-        return 1.0 - sum(self.links(i).weights)
+    def _own_weights(self) -> list[float]:
+        return [1.0 - sum(links.weights) for links in self._links]
 
     def _sparse(self) -> Any:
-        from scipy.sparse import csr_array
+        from scipy.sparse import coo_array, diags_array
 
-        i, j = np.array(self.edges).T
-        w = np.array([self.weight(*edge) for edge in self.edges])
-        own = list(range(self.agents))
-        values = np.concatenate([w, w, [self._own_weight(k) for k in own]])
-        places = (np.concatenate([i, j, own]), np.concatenate([j, i, own]))
-        return csr_array((values, places), shape=(self.agents, self.agents))
-
-    def _require_connected(self) -> None:
-        import networkx
-
-        parts = list(networkx.connected_components(self._graph))
-        if len(parts) > 1:
-            raise ConfigError(
-                f"The {self.name} graph of {self.agents} agents has {len(parts)} components "
-                f"(no path leads from agent 0 to agent {min(parts[1])}); add edges between them."
-            )
+        w = [self.weight(i, j) for i, j in self.edges]
+        half = coo_array((w, np.array(self.edges).T), shape=(self.agents, self.agents))
+        return (half + half.T + diags_array(self._own_weights())).tocsc()
 
 
 def extreme_eigenvalues(W: Any) -> tuple[float, float]:
     """Return the smallest and the second largest eigenvalue of a large sparse mixing matrix."""
-    from scipy.sparse import csc_array
     from scipy.sparse.linalg import eigsh
 
     # A fixed start vector makes the answer the same at every call. Near 1 the eigenvalues of long
     # graphs crowd together; inverting about a point just above 1 pulls them apart.
     v0 = np.cos(np.arange(W.shape[0], dtype=np.float64))
-    largest = eigsh(csc_array(W), k=2, sigma=1 + 1e-6, which="LM", v0=v0, return_eigenvectors=False)
+    largest = eigsh(W, k=2, sigma=1 + 1e-6, which="LM", v0=v0, return_eigenvectors=False)
     lowest = eigsh(W, k=1, which="SA", v0=v0, tol=1e-9, return_eigenvectors=False)
     return float(lowest[0]), float(min(largest))
 
@@ -225,23 +196,19 @@ def build_topology(section: dict[str, Any], agents: int, folder: Path) -> Topolo
 def graph_kind(section: dict[str, Any], folder: Path) -> tuple[str, GraphKind]:
     """Read ``[topology]``: the name of the graph and the object that makes it."""
     rest = dict(section)
-    name = rest.pop("graph", None)
+    name = rest.pop("graph", "ring")
     if "file" in rest:
-        if name is not None:
+        if "graph" in section:
             raise ConfigError(
                 f"topology.graph = {show(name)} and topology.file = {show(rest['file'])} exclude "
                 "each other; keep one of them."
             )
-        kind = EdgeFile(**rest)
-        return "file", EdgeFile(file=str(locate(kind.file, folder)))
-    if name is None:
-        name = "ring"
+        return "file", EdgeFile(file=str(locate(EdgeFile(**rest).file, folder)))
     if not isinstance(name, str):
         raise ConfigError(
             f"topology.graph = {show(name)} is not acceptable; accepted: a string in quotes."
         )
     cls = REGISTRY.get(name)
-    known = sorted(["file", "graph", *defaults(cls)])
+    known = sorted(["file", "graph", *field_names(cls)])
     require_known("topology", rest, known, f' with topology.graph = "{name}"')
-    kind = cls(**rest)
-    return name, kind
+    return name, cls(**rest)

@@ -8,6 +8,7 @@ import pytest
 from distopt.core.errors import ConfigError, DataError
 from distopt.problems import topology as topology_module
 from distopt.problems.topologies import REGISTRY
+from distopt.problems.topologies.random import numbers
 from distopt.problems.topology import Topology, build_topology
 
 GRAPHS = {  # a new graph adds one line: sizes that it has
@@ -59,8 +60,6 @@ def test_spectral_numbers_agree_with_the_norms_that_define_them(graph, n):
     assert topology.gap == pytest.approx(1 - np.linalg.norm(W - 1 / n, 2), abs=1e-13)
     assert topology.kappa == pytest.approx(np.linalg.norm(W - np.eye(n), 2), abs=1e-13)
     assert 0 < topology.gap <= 1
-    positions = topology.positions
-    assert positions is None or positions.shape == (n, 2)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +107,8 @@ GOLDEN = {
 
 def test_geometric_links_exactly_the_near_ones():
     topology = build("geometric", 20, radius=0.4)
-    apart = np.linalg.norm(topology.positions[:, None] - topology.positions[None], axis=2)
+    points = numbers(0, 0, 40).reshape(20, 2)  # the first draw is connected
+    apart = np.linalg.norm(points[:, None] - points[None], axis=2)
     near = {(i, j) for i in range(20) for j in range(i + 1, 20) if apart[i, j] <= 0.4}
     assert set(topology.edges) == near
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distopt.core.errors import ConfigError, DataError
+from distopt.core.errors import DataError
 from distopt.core.files import reason
 from distopt.core.parameters import parameters
-from distopt.problems.topologies.base import GraphKind
+from distopt.problems.topologies.base import GraphKind, require_connected
 
 if TYPE_CHECKING:
     import networkx
@@ -25,13 +25,7 @@ class EdgeFile(GraphKind):
 
         graph = networkx.empty_graph(agents)
         graph.add_edges_from(read_edges(Path(self.file), agents))
-        parts = [sorted(part) for part in networkx.connected_components(graph)]
-        if len(parts) > 1:
-            raise ConfigError(
-                f"{self.file} has {len(parts)} components for {agents} agents (no path "
-                f"leads from agent {parts[0][0]} to agent {parts[1][0]}); add edges between "
-                "them, or change problem.agents."
-            )
+        require_connected(graph, self.file)
         return graph
 
 

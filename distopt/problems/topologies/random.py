@@ -8,7 +8,7 @@ from collections.abc import Callable
 import networkx
 import numpy as np
 
-from distopt.core.arrays import F64
+from distopt.core.arrays import F64, I64
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import make_key, uniform
@@ -26,17 +26,10 @@ class ErdosRenyi(GraphKind):
     seed: int = Field(default=0, ge=0)
 
     def graph(self, agents: int) -> networkx.Graph:
-        first, second = np.triu_indices(agents, 1)
-
-        def draw(number: int) -> networkx.Graph:
-            linked = numbers(self.seed, number, first.size) < self.p
-            graph = networkx.empty_graph(agents)
-            graph.add_edges_from(zip(first[linked].tolist(), second[linked].tolist(), strict=True))
-            return graph
-
         likely = np.log(max(agents, 2)) / agents  # below this p, isolated agents are the rule
         return first_connected(
-            draw,
+            agents,
+            lambda draw, pairs: numbers(self.seed, draw, len(pairs)) < self.p,
             f'topology.graph = "erdos_renyi" with topology.p = {self.p:g}',
             f"raise topology.p (above {min(likely, 1):.2g} connected graphs become likely)",
         )
@@ -50,20 +43,15 @@ class Geometric(GraphKind):
     seed: int = Field(default=0, ge=0)
 
     def graph(self, agents: int) -> networkx.Graph:
-        first, second = np.triu_indices(agents, 1)
-
-        def draw(number: int) -> networkx.Graph:
-            points = numbers(self.seed, number, 2 * agents).reshape(agents, 2)
-            apart = points[first] - points[second]
-            near = (apart**2).sum(axis=1) <= self.radius**2
-            graph = networkx.empty_graph(agents)
-            graph.add_edges_from(zip(first[near].tolist(), second[near].tolist(), strict=True))
-            networkx.set_node_attributes(graph, dict(enumerate(map(tuple, points.tolist()))), "pos")
-            return graph
+        def near(draw: int, pairs: I64) -> np.ndarray:
+            points = numbers(self.seed, draw, 2 * agents).reshape(agents, 2)
+            apart = points[pairs[:, 0]] - points[pairs[:, 1]]
+            return np.asarray((apart**2).sum(axis=1) <= self.radius**2)
 
         likely = np.sqrt(np.log(max(agents, 2)) / (np.pi * agents))
         return first_connected(
-            draw,
+            agents,
+            near,
             f'topology.graph = "geometric" with topology.radius = {self.radius:g}',
             f"raise topology.radius (above {likely:.2g} connected graphs become likely)",
         )
@@ -75,17 +63,27 @@ def numbers(seed: int, draw: int, count: int) -> F64:
 
 
 def first_connected(
-    draw: Callable[[int], networkx.Graph], what: str, advice: str
+    agents: int, linked: Callable[[int, I64], np.ndarray], what: str, advice: str
 ) -> networkx.Graph:
-    """Return the first connected one of draw(0), draw(1), ..., draw(DRAWS - 1)."""
-    fewest = 0
-    for number in range(DRAWS):
-        graph = draw(number)
+    """Return the first connected graph of the draws 0, 1, ..., DRAWS - 1.
+
+    Parameters
+    ----------
+    linked : callable
+        Says which of the pairs int64[count, 2] are linked in a draw, bool[count].
+    what, advice : str
+        For the sentence if no draw is connected.
+    """
+    pairs = np.column_stack(np.triu_indices(agents, 1))
+    fewest = agents
+    for draw in range(DRAWS):
+        graph = networkx.empty_graph(agents)
+        graph.add_edges_from(pairs[linked(draw, pairs)].tolist())
         parts = networkx.number_connected_components(graph)
         if parts == 1:
             return graph
-        fewest = min(fewest or parts, parts)
+        fewest = min(fewest, parts)
     raise ConfigError(
-        f"{what} gave no connected graph of {len(graph)} agents in {DRAWS} draws (the best had "
+        f"{what} gave no connected graph of {agents} agents in {DRAWS} draws (the best had "
         f"{fewest} components); {advice}, or try another topology.seed."
     )

@@ -14,10 +14,8 @@ class Ring(GraphKind):
     """Agent i is linked with i - 1 and i + 1 modulo n; two agents share one edge."""
 
     def graph(self, agents: int) -> networkx.Graph:
-        # networkx gives one agent a loop to itself, and the path is the ring of 1 and of 2.
-        if agents < 3:
-            return PathGraph().graph(agents)
-        return around_a_circle(networkx.cycle_graph(agents))
+        # networkx links one agent with itself, and the path is the ring of 1 and of 2.
+        return networkx.path_graph(agents) if agents < 3 else networkx.cycle_graph(agents)
 
 
 @parameters("topology")
@@ -25,10 +23,7 @@ class PathGraph(GraphKind):
     """Agent i is linked with i - 1 and i + 1; the two ends have one neighbour."""
 
     def graph(self, agents: int) -> networkx.Graph:
-        graph = networkx.path_graph(agents)
-        for i in graph:
-            graph.nodes[i]["pos"] = (float(i), 0.0)
-        return graph
+        return networkx.path_graph(agents)
 
 
 @parameters("topology")
@@ -36,9 +31,7 @@ class Star(GraphKind):
     """Agent 0 is linked with all others, and they only with agent 0."""
 
     def graph(self, agents: int) -> networkx.Graph:
-        graph = around_a_circle(networkx.star_graph(agents - 1), first=1)
-        graph.nodes[0]["pos"] = (0.0, 0.0)
-        return graph
+        return networkx.star_graph(agents - 1)
 
 
 @parameters("topology")
@@ -46,33 +39,7 @@ class Complete(GraphKind):
     """Everybody is linked with everybody."""
 
     def graph(self, agents: int) -> networkx.Graph:
-        return around_a_circle(networkx.complete_graph(agents))
-
-
-@parameters("topology")
-class Grid(GraphKind):
-    """A rectangle of rows x columns; agent i stands in row i // columns. Neighbours touch.
-
-    Without `rows` the most square rectangle is taken.
-    """
-
-    rows: int | None = Field(default=None, ge=1)
-
-    def graph(self, agents: int) -> networkx.Graph:
-        return lattice("grid", agents, self.rows, periodic=False)
-
-
-@parameters("topology")
-class Torus(GraphKind):
-    """A grid whose opposite borders are linked; a side of two keeps its one edge.
-
-    Without `rows` the most square rectangle is taken.
-    """
-
-    rows: int | None = Field(default=None, ge=1)
-
-    def graph(self, agents: int) -> networkx.Graph:
-        return lattice("torus", agents, self.rows, periodic=True)
+        return networkx.complete_graph(agents)
 
 
 @parameters("topology")
@@ -87,9 +54,7 @@ class Hypercube(GraphKind):
                 f"two, the nearest are problem.agents = {1 << digits} and {2 << digits}."
             )
         graph = networkx.empty_graph(agents)
-        graph.add_edges_from(
-            (i, i | 1 << b) for i in range(agents) for b in range(digits) if not i >> b & 1
-        )
+        graph.add_edges_from((i, i ^ 1 << b) for i in range(agents) for b in range(digits))
         return graph
 
 
@@ -98,35 +63,46 @@ class Exponential(GraphKind):
     """Agent i is linked with i + 1, i + 2, i + 4, i + 8, ... modulo n, in both directions."""
 
     def graph(self, agents: int) -> networkx.Graph:
-        graph = networkx.empty_graph(agents)
-        hop = 1
-        while hop < agents:
-            graph.add_edges_from((i, (i + hop) % agents) for i in range(agents))
-            hop *= 2
-        return around_a_circle(graph)
+        return networkx.circulant_graph(agents, [1 << b for b in range((agents - 1).bit_length())])
 
 
-def around_a_circle(graph: networkx.Graph, first: int = 0) -> networkx.Graph:
-    """Place the nodes from `first` on evenly around the unit circle; return the same graph."""
-    count = max(len(graph) - first, 1)
-    for i in graph:
-        angle = 2 * math.pi * (i - first) / count
-        graph.nodes[i]["pos"] = (math.cos(angle), math.sin(angle))
-    return graph
+@parameters("topology")
+class Grid(GraphKind):
+    """A rectangle of rows x columns; agent i stands in row i // columns. Neighbours touch.
+
+    Without `rows` the most square rectangle is taken.
+    """
+
+    rows: int | None = Field(default=None, ge=1)
+
+    def graph(self, agents: int) -> networkx.Graph:
+        return lattice("grid", agents, self.rows, one_row="path")
 
 
-def lattice(name: str, agents: int, rows: int | None, periodic: bool) -> networkx.Graph:
+@parameters("topology")
+class Torus(GraphKind):
+    """A grid whose opposite borders are linked; a side of two keeps its one edge.
+
+    Without `rows` the most square rectangle is taken.
+    """
+
+    rows: int | None = Field(default=None, ge=1)
+
+    def graph(self, agents: int) -> networkx.Graph:
+        return lattice("torus", agents, self.rows, one_row="ring")
+
+
+def lattice(name: str, agents: int, rows: int | None, one_row: str) -> networkx.Graph:
     """Make a grid or torus of rows x (agents / rows) nodes, numbered row by row."""
     if rows is None:
-        rows = next(r for r in range(math.isqrt(agents), 0, -1) if agents % r == 0)
+        rows = short_side(agents)
         if rows == 1 and agents > 1:
-            other = "ring" if periodic else "path"
-            around = [n for n in range(max(agents - 3, 4), agents + 4) if not is_prime(n)]
+            around = [n for n in range(max(agents - 3, 4), agents + 4) if short_side(n) > 1]
             sizes = " or ".join(map(str, sorted(around, key=lambda n: (abs(n - agents), n))[:2]))
             raise ConfigError(
                 f'topology.graph = "{name}" cannot have {agents} agents; accepted: products of two '
                 f"sides of at least 2, such as problem.agents = {sizes}. "
-                f'For one row set topology.rows = 1, or topology.graph = "{other}".'
+                f'For one row set topology.rows = 1, or topology.graph = "{one_row}".'
             )
     elif agents % rows:
         divisors = ", ".join(str(r) for r in range(1, agents + 1) if agents % r == 0)
@@ -134,14 +110,10 @@ def lattice(name: str, agents: int, rows: int | None, periodic: bool) -> network
             f"topology.rows = {rows} does not divide problem.agents = {agents}; "
             f"accepted: {divisors}."
         )
-    columns = agents // rows
-    square = networkx.grid_2d_graph(rows, columns, periodic=periodic)
-    graph = networkx.convert_node_labels_to_integers(square, ordering="sorted")
-    for i in graph:
-        graph.nodes[i]["pos"] = (float(i % columns), -float(i // columns))
-    return graph
+    square = networkx.grid_2d_graph(rows, agents // rows, periodic=name == "torus")
+    return networkx.convert_node_labels_to_integers(square, ordering="sorted")
 
 
-def is_prime(n: int) -> bool:
-    """Say whether n > 1 has no divisor but 1 and itself."""
-    return n > 1 and all(n % k for k in range(2, math.isqrt(n) + 1))
+def short_side(agents: int) -> int:
+    """Return the shorter side of the most square rectangle of this many agents."""
+    return next(r for r in range(math.isqrt(agents), 0, -1) if agents % r == 0)
