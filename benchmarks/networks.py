@@ -15,9 +15,7 @@ import numpy as np
 from shared import machine_line, show
 
 from distopt.core import units
-from distopt.problems.costs.networks.admm_csnet import ADMMCSNet
-from distopt.problems.costs.networks.ffnn import FFNN
-from distopt.problems.costs.networks.lista import LISTA
+from distopt.problems.costs.networks.family import FFNN, LISTA, ADMMCSNet
 from distopt.studies.results import Column
 from distopt.studies.threshold import descend, threshold, trial
 from distopt.theory.pl_star import (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError, DataError
-from distopt.core.files import locate, reason, sha256
+from distopt.core.files import locate, reason
 from distopt.core.parameters import explain, field_names, nearest, require_known, show
 from distopt.core.randomness import make_key, normal
 from distopt.core.registry import as_table
@@ -134,19 +132,6 @@ class Problem:
     def topology_table(self) -> dict[str, Any]:
         """Return ``[topology]`` with all defaults written out and files as absolute paths."""
         return dict(self._topology_table)
-
-    def fingerprint(self) -> str:
-        """Return a text that is equal for equal problems: keys, content of files, edges.
-
-        Where files lie is left out, so it is the same on all hosts.
-        """
-        files = [*self.family.files()]
-        if self.start not in {"zeros", "normal"}:
-            files.append(Path(self.start))
-        names = {str(path): f"{path.name} sha256 {sha256(path)}" for path in files}
-        table = {key: names.get(str(value), value) for key, value in self.table().items()}
-        edges = hashlib.sha256(repr((self.agents, self.topology.edges)).encode()).hexdigest()
-        return json.dumps({"problem": table, "edges": edges}, sort_keys=True, default=str)
 
 
 def build_problem(problem: dict[str, Any], topology: dict[str, Any], folder: Path) -> Problem:

@@ -21,7 +21,7 @@ from distopt.core.errors import ConfigError, MessageError
 from distopt.core.randomness import make_key, normal
 from distopt.core.workspace import Workspace
 from distopt.engine.run import run
-from distopt.problems.costs.networks.lista import LISTA
+from distopt.problems.costs.networks.family import LISTA
 
 FAMILY = LISTA(m=10, n=4, layers=3, samples=20)
 SIZES = (40, 100) * 3  # W1 and W2 of each layer

@@ -13,7 +13,7 @@ import distopt
 from distopt.core.blas import BLAS
 from distopt.core.errors import ConfigError
 from distopt.problems.costs.logistic import Logistic
-from distopt.problems.costs.networks.lista import LISTA
+from distopt.problems.costs.networks.family import LISTA
 from distopt.problems.costs.pl import PL
 from distopt.problems.costs.quadratic import Quadratic
 

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from distopt.core.errors import ConfigError
-from distopt.problems.costs.networks.admm_csnet import ADMMCSNet
-from distopt.problems.costs.networks.ffnn import FFNN
-from distopt.problems.costs.networks.lista import LISTA
+from distopt.problems.costs.networks.family import FFNN, LISTA, ADMMCSNet
 from distopt.theory.pl_star import (
     Extremes,
     condition,

@@ -81,10 +81,6 @@ class Family(ABC):
         """Return this family with its relative files looked for in `folder`, then where we are."""
         return self
 
-    def files(self) -> list[Path]:
-        """List the files whose content the costs depend on."""
-        return []
-
 
 def agent_here(agents: int) -> int:
     """Return the agent of this rank, so that no other's cost is built; 0 outside a job."""

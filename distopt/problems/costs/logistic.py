@@ -76,9 +76,6 @@ class Logistic(Family):
             )
         return replace(self, dataset=str(path))
 
-    def files(self) -> list[Path]:
-        return [] if self.dataset in NAMES else [Path(self.dataset)]
-
     @property
     def _standardize(self) -> bool:
         return self.dataset in Shipped.NAMES if self.standardize == "auto" else self.standardize

@@ -51,9 +51,6 @@ class Python(Family):
             raise ConfigError(f'problem.file = "{self.file}" is not a file; looked for {path}.')
         return replace(self, file=str(path))
 
-    def files(self) -> list[Path]:
-        return [Path(self.file)]
-
     def _make(self) -> Callable[..., Any]:
         """Find the factory, and see that it takes the arguments it will get."""
         path = Path(self.file).absolute()

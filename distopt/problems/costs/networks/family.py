@@ -1,5 +1,6 @@
-"""The base of the three families of networks: keys, data and start weights."""
+"""The three families of networks: keys, data and start weights."""
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -57,7 +58,7 @@ class Network(Family):
         """The network, apart from weights and data."""
         scale = self.m**-0.5 if self.output_scale == "auto" else self.output_scale
         activation = SoftThreshold(self.activation, self.sharpness)
-        return Shape(self.layout, activation, self.threshold, scale, self._gamma())
+        return Shape(self.layout, activation, self.threshold, scale)
 
     def cost(self, agent: int, agents: int, seed: int) -> NetworkCost:
         return self._made(share(self.samples, agents, agent), seed)
@@ -74,9 +75,6 @@ class Network(Family):
     def blocks_for(self, agents: int, seed: int) -> list[int]:
         return self.layout.blocks
 
-    def _gamma(self) -> float:
-        return 0.0
-
     def _made(self, index: I64, seed: int) -> NetworkCost:
         Y, X = self._samples(index, seed)
         start = self.layout.start(seed, self.gain, self.threshold)
@@ -89,3 +87,44 @@ class Network(Family):
         else:
             X = bernoulli_gaussian(self.m, index, seed, self.sparsity)
         return measure(X, sensing(self.m, self.n, seed), index, seed, self.sparsity, self.snr), X
+
+
+@parameters("problem")
+class LISTA(Network):
+    """x^l = sigma(W1^l y / sqrt(n) + W2^l x^(l-1) / sqrt(m); lam), x^0 = 0, F = c x^L.
+
+    One step of iterative soft-thresholding with W1 and W2 set free in every layer, or tied: the
+    same in all (docs: networks).
+    """
+
+
+@parameters("problem")
+class ADMMCSNet(Network):
+    """ADMM for the lasso, unfolded, with W1 and W2 set free; z^0 = u^0 = 0, F = c z^L.
+
+        x^l = W1^l y / sqrt(n) + W2^l (z^(l-1) - u^(l-1)) / sqrt(m)
+        z^l = sigma(x^l + u^(l-1); lam)
+        u^l = u^(l-1) + gamma (x^l - z^l)
+
+    gamma is `multiplier_step`; 0 makes the network LISTA (docs: networks).
+    """
+
+    multiplier_step: float = Field(default=1.0, ge=0)
+
+    @property
+    def shape(self) -> Shape:
+        return replace(super().shape, gamma=self.multiplier_step)
+
+
+@parameters("problem")
+class FFNN(Network):
+    """x^1 = sigma(W^1 y / sqrt(n); lam), x^l = sigma(W^l x^(l-1) / sqrt(m); lam), F = c x^L.
+
+    Fully connected, to compare the unfolded ones with. It has as many unknowns as an unfolded network
+    of L layers at L + 1 + (L - 1) n / m layers: 8 for L = 6 and n = m / 5. `tied` shares the matrix
+    from the second layer on (docs: networks).
+    """
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.m, self.n, self.layers, False, self.tied, self.learn_threshold)

@@ -7,7 +7,7 @@ import pytest
 
 from distopt.core.errors import ConfigError, DataError
 from distopt.problems.costs.networks import data
-from distopt.problems.costs.networks.lista import LISTA
+from distopt.problems.costs.networks.family import LISTA
 from distopt.problems.problem import build_problem
 
 INDEX = np.arange(2000)

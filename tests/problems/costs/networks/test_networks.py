@@ -7,9 +7,7 @@ import networks_twin as twin
 import numpy as np
 import pytest
 
-from distopt.problems.costs.networks.admm_csnet import ADMMCSNet
-from distopt.problems.costs.networks.ffnn import FFNN
-from distopt.problems.costs.networks.lista import LISTA
+from distopt.problems.costs.networks.family import FFNN, LISTA, ADMMCSNet
 
 EPS = np.finfo(float).eps
 SIZES = {"m": 4, "n": 3, "samples": 5, "threshold": 0.8, "sharpness": 1.7}
