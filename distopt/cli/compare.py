@@ -23,7 +23,7 @@ def compare(
     ],
     ranks: options.Ranks = None,
     simulate: options.Simulate = False,
-    settings: options.Settings = [],  # noqa: B006
+    settings: options.Settings = [],
     out: Annotated[
         Path | None,
         Option(
@@ -59,7 +59,7 @@ def compare(
     """Compare variants of one problem: iterations, bytes and seconds to each accuracy.
 
     The variants of a suite run one after the other; one that diverges does not stop the others.
-    """  # fmt: skip
+    """
     how = How(settings, simulate, ranks, mpirun_args, as_json, as_table, quiet)
     if len(paths) > 1 or paths[0].is_dir():
         from distopt.studies.compare import compare_folders

@@ -24,8 +24,8 @@ def diagnose(
             metavar="K",
             help="With CONFIG: run it in this process and measure at iteration K too; may be repeated.",
         ),
-    ] = [],  # noqa: B006
-    settings: options.Settings = [],  # noqa: B006
+    ] = [],
+    settings: options.Settings = [],
     out: Annotated[
         Path | None,
         Option(

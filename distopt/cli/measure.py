@@ -60,8 +60,8 @@ def measure(
             help="Time a run for about S seconds at most and extrapolate the rest.",
         ),
     ] = 10.0,
-    interfaces: Interfaces = [],  # noqa: B006
-    settings: options.Settings = [],  # noqa: B006
+    interfaces: Interfaces = [],
+    settings: options.Settings = [],
     out: Annotated[
         Path | None,
         Option(
@@ -81,7 +81,7 @@ def measure(
     """Measure time and network traffic of a suite, on links of given rates or on real ones.
 
     Variants take turns, so all of them see the same machine.
-    """  # fmt: skip
+    """
     how = How(settings, mpirun_args=mpirun_args, as_json=as_json, format=as_table, quiet=quiet)
     out = out or Path("runs") / f"{suite.stem}-measured"
     with failing_together():

@@ -57,7 +57,7 @@ def plan(
             show_default="each agent has its own host",
         ),
     ] = None,
-    settings: options.Settings = [],  # noqa: B006
+    settings: options.Settings = [],
     as_json: options.AsJsonLines = False,
     as_table: options.AsTable = None,
     quiet: options.Quiet = False,
@@ -66,7 +66,7 @@ def plan(
     """Predict bytes and seconds on a network that you do not have, and the best compressor there.
 
     For a CONFIG, other compressors that its algorithm takes are tried as well.
-    """  # fmt: skip
+    """
     how = How(settings, simulate=True, as_json=as_json, format=as_table, quiet=quiet)
     how.require_one_process("plan")
     from distopt.show import console

@@ -20,7 +20,7 @@ def resume(
     ] = None,
     ranks: options.Ranks = None,
     simulate: options.Simulate = False,
-    settings: options.Settings = [],  # noqa: B006
+    settings: options.Settings = [],
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -29,7 +29,7 @@ def resume(
     """Continue a run from its newest checkpoint, bit for bit as if it had never stopped.
 
     You may set only those keys of run.* that do not change the mathematics.
-    """  # fmt: skip
+    """
     how = options.How(settings, simulate, ranks, mpirun_args, as_json, quiet=quiet)
     with failing_together():
         engine = how.engine()

@@ -14,7 +14,7 @@ def run(
     config: options.Config,
     ranks: options.Ranks = None,
     simulate: options.Simulate = False,
-    settings: options.Settings = [],  # noqa: B006  typer copies it
+    settings: options.Settings = [],
     out: Annotated[
         Path | None, Option(metavar="DIR", help="Run directory.", show_default="runs/CONFIG")
     ] = None,

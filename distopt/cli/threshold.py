@@ -25,7 +25,7 @@ def threshold(
         Option("-n", metavar="N", min=1, help="MPI ranks that train; one more deals out the work."),
     ] = None,
     jobs: Annotated[int, Option(metavar="J", min=1, help="Without MPI: processes that train.")] = 1,
-    settings: options.Settings = [],  # noqa: B006
+    settings: options.Settings = [],
     out: Annotated[
         Path | None, Option(metavar="DIR", help="Folder for results.", show_default="runs/CONFIG")
     ] = None,
