@@ -81,7 +81,7 @@ class Config(Parts):
 
     def with_settings(self, settings: Sequence[str]) -> "Config":
         """Return this configuration with further ``section.key=value`` settings."""
-        return make_config(apply_settings(self.tables, settings), self.folder)
+        return make_config(self.tables, self.folder, settings)
 
 
 def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
@@ -92,11 +92,12 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
     ConfigError
         With the key's full name, what was given and what is accepted.
     """
-    return make_config(apply_settings(read_toml(path), settings), path.parent)
+    return make_config(read_toml(path), path.parent, settings)
 
 
-def make_config(tables: dict[str, Any], folder: Path) -> Config:
-    """Validate the sections of a configuration."""
+def make_config(tables: dict[str, Any], folder: Path, settings: Sequence[str] = ()) -> Config:
+    """Apply ``section.key=value`` settings to the sections of a configuration, and validate them."""
+    tables = apply_settings(tables, settings)
     require_sections(tables, SECTIONS)
     for section, table in tables.items():
         if not isinstance(table, dict):

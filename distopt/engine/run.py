@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from distopt.config.build import Config, Parts, load_config, make_config
-from distopt.config.tables import apply_settings, read_toml
+from distopt.config.tables import read_toml
 from distopt.core.blas import BLAS
 from distopt.core.errors import CheckpointError
 from distopt.engine.folder import prepare_folder
@@ -109,7 +109,7 @@ def resumed_config(
     changes = list(settings)
     if iterations is not None:
         changes.append(f"run.iterations={iterations}")
-    config = make_config(apply_settings(stored.tables, changes), stored.folder)
+    config = make_config(stored.tables, stored.folder, changes)
     refuse_changes(stored, config)
     return config
 

@@ -130,13 +130,13 @@ def middle_run(variant: Variant) -> History:
 
 def comparison_bars(comparison: Comparison) -> Figure:
     """Draw the bytes that each variant needed for each accuracy."""
-    variants, goals = comparison.variants, comparison.accuracies
+    variants, goals = comparison.variants, list(comparison.accuracies.values())
     count = len(goals)
     height = 1.0 + 0.34 * len(variants)
     with canvas(count, 3.2 + 3.1 * count, height, sharey=True) as (figure, axes):
         for panel, axis in enumerate(axes):
             bars(axis, [variant.efforts[panel] for variant in variants])
-            axis.set_title(f"bytes per agent to {comparison.symbol} ≤ {q.power(goals[panel])}")
+            axis.set_title(f"bytes per agent to {comparison.symbol} ≤ {goals[panel]}")
         axes[0].set_yticks(range(len(variants)), [variant.label for variant in variants])
         axes[0].invert_yaxis()
     return figure

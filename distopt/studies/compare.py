@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from distopt.core.errors import CheckpointError
+from distopt.core.units import power
 from distopt.record.reader import History, Reach, read_history
 from distopt.studies.rounding import Gaps, gaps_of
 from distopt.studies.suite import ACCURACIES, Measure, Suite
@@ -151,7 +152,7 @@ class Comparison:
     """Variants of one problem, measured alike."""
 
     title: str
-    accuracies: list[float]
+    accuracies: dict[float, str]  # from coarse to fine, and as people type them
     baseline: str | None
     variants: list[Variant]
     references: dict[float, str]  # best uncompressed variant, by accuracy
@@ -182,7 +183,7 @@ class Comparison:
         return {
             "title": self.title,
             "measure": self.measure,
-            "accuracies": self.accuracies,
+            "accuracies": list(self.accuracies),
             "baseline": self.baseline,
             "best_uncompressed": [self.references.get(a) for a in self.accuracies],
             "variants": [variant.to_json() for variant in self.variants],
@@ -245,7 +246,8 @@ def compare(
         ]
         variants.append(Variant(label, group, efforts))
     measure = runs[0].measure if runs else "stationarity"
-    return Comparison(title, ordered, baseline, variants, references, measure)
+    names = {a: power(a) for a in ordered}
+    return Comparison(title, names, baseline, variants, references, measure)
 
 
 def is_uncompressed(group: Sequence[VariantRun]) -> bool:

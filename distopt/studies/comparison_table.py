@@ -17,7 +17,7 @@ def tabulate(c: Comparison) -> list[Results]:
         Column("variant", "variant", words=True),
         Column("converged", "converged", meaning="runs that reached the finest accuracy",
                join="\n"),
-        *(column for a in c.accuracies for column in columns_to(c, a)),
+        *(column for name in c.accuracies.values() for column in columns_to(c, name)),
         Column("bits_per_coordinate", "bits per\ncoordinate", "",
                "bits per coordinate and message, over the whole run"),
         Column("end", f"final {c.symbol}", "", "at the last record", q.small),
@@ -35,17 +35,16 @@ def tabulate(c: Comparison) -> list[Results]:
             "seconds_diagnostics": v.last("seconds_diagnostics"),
             "notes": remarks_on(v),
         }
-        | dict(pair for effort in v.efforts for pair in values_to(effort))
+        | dict(pair for e in v.efforts for pair in values_to(e, c.accuracies[e.accuracy]))
         for v in c.variants
     ]
-    gaps = [rounding.tabulate(c.gaps)] if c.gaps else []
-    return [Results(c.title, columns, rows, notes_on(c)), *gaps]
+    main = Results(c.title, columns, rows, notes_on(c))
+    return [main, rounding.tabulate(c.gaps)] if c.gaps else [main]
 
 
-def columns_to(c: Comparison, accuracy: float) -> list[Column]:
+def columns_to(c: Comparison, accuracy: str) -> list[Column]:
     """Make the columns of one accuracy."""
-    a = q.power(accuracy)
-    to, title = f"_to_{a}", f"{c.symbol} ≤ {a}"
+    to, title = f"_to_{accuracy}", f"{c.symbol} ≤ {accuracy}"
     return [
         Column(f"iterations{to}", "iterations", "", "median over the runs that got there",
                write_count, title, marks={f"lost{to}": f"{{}}{LOST}"}),
@@ -62,7 +61,7 @@ def columns_to(c: Comparison, accuracy: float) -> list[Column]:
     ]  # fmt: skip
 
 
-def values_to(e: Effort) -> Iterator[tuple[str, Any]]:
+def values_to(e: Effort, accuracy: str) -> Iterator[tuple[str, Any]]:
     """Give the values of one accuracy, by the keys of `columns_to`."""
     values = {
         "iterations": e.iterations,
@@ -74,7 +73,7 @@ def values_to(e: Effort) -> Iterator[tuple[str, Any]]:
         "some": f"{e.reached}/{e.runs}" if e.reached < e.runs else "",
         "lost": e.held < e.reached,
     }
-    return ((f"{name}_to_{q.power(e.accuracy)}", value) for name, value in values.items())
+    return ((f"{name}_to_{accuracy}", value) for name, value in values.items())
 
 
 def remarks_on(variant: Variant) -> str:
@@ -97,7 +96,7 @@ def notes_on(c: Comparison) -> list[str]:
         else:
             best: dict[str, list[str]] = {}
             for accuracy, name in c.references.items():
-                best.setdefault(name, []).append(q.power(accuracy))
+                best.setdefault(name, []).append(c.accuracies[accuracy])
             named = "; ".join(f"{name} to {', '.join(to)}" for name, to in best.items())
             found.append(
                 f"{sentence}the first share is of {c.baseline}, the second of the best "

@@ -16,7 +16,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from distopt.config.build import SECTIONS, make_config
-from distopt.config.tables import apply_settings, read_toml, require_sections
+from distopt.config.tables import read_toml, require_sections
 from distopt.core.errors import ConfigError, DistoptError
 from distopt.core.parameters import explain, nearest
 from distopt.mpirun.jobfile import Case
@@ -116,7 +116,7 @@ def load_suite(path: Path, settings: Sequence[str], out: Path) -> Suite:
         for seed in suite.seeds or (None,):
             seeds = [] if seed is None else [f"problem.seed={seed}", f"run.seed={seed}"]
             try:
-                config = make_config(apply_settings(sections, [*seeds, *settings]), path.parent)
+                config = make_config(sections, path.parent, [*seeds, *settings])
             except DistoptError as error:
                 complaints[variant.label] = str(error)
                 break

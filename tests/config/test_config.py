@@ -67,7 +67,7 @@ REFUSED = {
 def test_sentence_names_key_value_and_what_is_accepted(name: str, tmp_path: Path) -> None:
     settings, words = REFUSED[name]
     with pytest.raises(DistoptError, match=re.escape(words)) as error:
-        make_config(apply_settings(BASE, settings), tmp_path)
+        make_config(BASE, tmp_path, settings)
     assert str(error.value).rstrip()[-1] in ".?"
     assert "\n" not in str(error.value)
 
@@ -180,7 +180,7 @@ def test_the_same_name_keeps_everything() -> None:
 def test_keys_that_were_set_stay_and_are_judged(tmp_path: Path) -> None:
     settings = ["algorithm.alpha=0.5", "algorithm.name=cgt2"]
     with pytest.raises(ConfigError, match=r"algorithm\.alpha is not known"):
-        make_config(apply_settings(BASE, settings), tmp_path)
+        make_config(BASE, tmp_path, settings)
 
 
 def test_keys_that_nobody_knows_stay_and_are_judged() -> None:

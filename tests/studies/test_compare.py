@@ -57,7 +57,8 @@ def test_iterations_bytes_and_ratios(three):
 
 def test_accuracies_are_sorted_from_coarse_to_fine(three):
     comparison = compare(three, [1e-8, 1e-2, 1e-5])
-    assert comparison.accuracies == [1e-2, 1e-5, 1e-8]
+    assert comparison.accuracies == {1e-2: "1e-2", 1e-5: "1e-5", 1e-8: "1e-8"}
+    assert list(comparison.accuracies) == [1e-2, 1e-5, 1e-8]
     assert comparison.references == {1e-2: "lead", 1e-5: "lead", 1e-8: "lead"}
     assert not comparison.baseline_is_best
 
