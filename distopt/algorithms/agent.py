@@ -11,11 +11,11 @@ from distopt.algorithms.memory import Memory, MemoryKind, MemoryStart, Replicas,
 from distopt.compressors.base import CodecState, Compressor
 from distopt.core.arrays import F64, I64, U8
 from distopt.core.errors import DataError, DivergedError, MessageError
-from distopt.core.kernel import kernel
 from distopt.core.randomness import make_key
 from distopt.core.streams import Stream
 from distopt.core.workspace import Workspace
 from distopt.fixedpoint.format import Codes
+from distopt.fixedpoint.kernels import first_nonfinite
 from distopt.fixedpoint.problems import IntegerProblem
 from distopt.problems.batches import Batches
 from distopt.problems.costs.base import Cost
@@ -23,9 +23,7 @@ from distopt.problems.topology import Links, Topology
 
 M = TypeVar("M", bound=Memory)
 
-MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)  # all bits of a float64 but its sign
 STREAMS = 2  # a checkpoint holds the compressor states of at least this many vectors, used or not
-INFINITY = np.int64(0x7FF0000000000000)
 
 
 @dataclass
@@ -355,20 +353,3 @@ class Agent:
             for stream, state in enumerate(states):
                 arrays |= {f"decoder.{member}.{stream}.{name}": a for name, a in state.items()}
         return arrays
-
-
-@kernel
-def first_nonfinite(x: F64) -> int:
-    """Return the first index at which x is nan or infinite, -1 where there is none."""
-    # Without signs, the bits of floats are ordered as integers, with infinity and nan on top; and an
-    # integer maximum vectorises.
-    bits = x.view(np.int64)
-    largest = np.int64(0)
-    for i in range(bits.size):
-        largest = max(largest, bits[i] & MAGNITUDE)
-    if largest < INFINITY:
-        return -1
-    for i in range(x.size):
-        if not np.isfinite(x[i]):
-            return i
-    return -1

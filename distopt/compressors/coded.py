@@ -31,17 +31,17 @@ class Coded(Compressor):
     def code_bounds(self) -> tuple[int, int]:
         """Return the lowest and the highest code."""
 
-    @abstractmethod
     def head_nbytes(self, d: int) -> int:
         """Return how many bytes `quantise` writes at most."""
+        return 0
 
     @abstractmethod
     def quantise(self, x: F64, out: U8, key: U32, codes: Codes, work: Workspace) -> int:
         """Fill codes : int[d] from x, write all else that C(x) depends on to out; return its bytes."""
 
-    @abstractmethod
     def read_head(self, payload: U8, d: int, work: Workspace) -> int:
         """Read into `work` what `quantise` wrote; return its bytes, or raise `MessageError`."""
+        return 0
 
     @abstractmethod
     def add_codes(self, codes: Codes, weight: float, acc: F64, work: Workspace) -> None:

@@ -120,9 +120,6 @@ class FixedPoint(Compressor):
                 "as large as the vector; use more bits, or SR with one unit per block."
             )
 
-    def magnitudes(self) -> tuple[float, float]:
-        return 2.0**-960, 2.0**960
-
     def max_nbytes(self, d: int) -> int:
         blocks = 0 if self.fixed else -(-d // (self.block or d))
         return 2 * blocks + packed_nbytes(d, self.width)

@@ -254,20 +254,18 @@ def add_signed_levels(
     signed: Codes, bits: int, block: int, scales: F64, weight: float, acc: F64
 ) -> None:
     """Add weight (scale / L) signed_i to acc."""
-    step = 1.0 / np.int32(1 << (bits - 1))
     for first in range(0, acc.size, block):
-        scale = scales[first // block]
-        for i in range(first, min(first + block, acc.size)):
-            acc[i] += weight * (np.float64(signed[i]) * step * scale)
+        stop = min(first + block, acc.size)
+        add_levels(signed[first:stop], 0, bits, scales[first // block], weight, acc[first:stop])
 
 
 @kernel
-def add_levels(codes: U16, bits: int, scale: float, weight: float, acc: F64) -> None:
-    """Add weight (scale / L) (codes_i - L) to acc."""
-    levels = np.int32(1 << (bits - 1))
-    step = 1.0 / levels
+def add_levels(codes: Codes, zero: int, bits: int, scale: float, weight: float, acc: F64) -> None:
+    """Add weight (scale / L) (codes_i - zero) to acc."""
+    offset = np.int32(zero)
+    step = 1.0 / np.int32(1 << (bits - 1))
     for i in range(acc.size):
-        acc[i] += weight * (np.float64(np.int32(codes[i]) - levels) * step * scale)
+        acc[i] += weight * (np.float64(np.int32(codes[i]) - offset) * step * scale)
 
 
 @kernel
@@ -287,6 +285,7 @@ def decode_quantized(
         return PADDING
     if above_half(payload, head, d, width):
         return INVALID_CODE
+    zero = 1 << (bits - 1)
     for start in range(0, d, TILE):
         stop = min(start + TILE, d)
         unpack(payload, head + packed_nbytes(start, width), stop - start, width, codes)
@@ -294,6 +293,6 @@ def decode_quantized(
         while first < stop:
             last = min((first // block + 1) * block, stop)
             part = codes[first - start : last - start]
-            add_levels(part, bits, scales[first // block], weight, acc[first:last])
+            add_levels(part, zero, bits, scales[first // block], weight, acc[first:last])
             first = last
     return end

@@ -43,14 +43,8 @@ class Saturating(Coded):
         levels = 1 << (self.bits - 1)
         return -levels, levels - 1
 
-    def head_nbytes(self, d: int) -> int:
-        return 0
-
     def quantise(self, x: F64, out: U8, key: U32, codes: Codes, work: Workspace) -> int:
         saturated(x, self.bits, codes)
-        return 0
-
-    def read_head(self, payload: U8, d: int, work: Workspace) -> int:
         return 0
 
     def add_codes(self, codes: Codes, weight: float, acc: F64, work: Workspace) -> None:

@@ -65,15 +65,9 @@ class Uniform(Coded):
     def code_bounds(self) -> tuple[int, int]:
         return 1 - (1 << 63), (1 << 63) - 1
 
-    def head_nbytes(self, d: int) -> int:
-        return 0
-
     def quantise(self, x: F64, out: U8, key: U32, codes: Codes, work: Workspace) -> int:
         words = work.array("words", TILE, np.uint32)
         self._check(x, to_integers(x, self.delta, self.dithered, key, words, codes))
-        return 0
-
-    def read_head(self, payload: U8, d: int, work: Workspace) -> int:
         return 0
 
     def add_codes(self, codes: Codes, weight: float, acc: F64, work: Workspace) -> None:

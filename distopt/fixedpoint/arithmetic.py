@@ -19,7 +19,7 @@ from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import TILE, make_key
 from distopt.core.streams import Stream
 from distopt.core.workspace import Workspace
-from distopt.fixedpoint import kernels
+from distopt.fixedpoint import kernels, sums
 from distopt.fixedpoint.format import Codes, Format
 
 Integers: TypeAlias = NDArray[np.signedinteger]
@@ -240,17 +240,17 @@ def multiply(
 def dot(a: Integers, b: Integers) -> int:
     """Return sum_i a_i b_i, exactly; its fraction bits are those of a and b together."""
     _refuse_overflow(a, b, a.size)
-    return int(kernels.dot(a, b))
+    return int(sums.dot(a, b))
 
 
 def matvec(a: Integers, x: Integers, out: I64 | None = None) -> I64:
     """Return a x, exactly: int64[n] for a : codes[n, d], C-contiguous, and x : codes[d]."""
     out = np.empty(a.shape[0], np.int64) if out is None else out
     if a.dtype == np.int8 and x.dtype == np.int8:
-        kernels.matvec_int8(a, x, out)
+        sums.matvec_int8(a, x, out)
     else:
         _refuse_overflow(a, x, a.shape[1])
-        kernels.matvec(a, x, out)
+        sums.matvec(a, x, out)
     return out
 
 
@@ -261,7 +261,7 @@ def matvec_transposed(a: Integers, r: Integers, out: I64 | None = None) -> I64:
     """
     out = np.empty(a.shape[1], np.int64) if out is None else out
     _refuse_overflow(a, r, a.shape[0])
-    kernels.matvec_transposed(a, r, out)
+    sums.matvec_transposed(a, r, out)
     return out
 
 
@@ -314,7 +314,7 @@ def sigmoid(
     flat = _flat(codes, "codes")
     if flat.dtype != source.dtype:
         raise DataError(f"Codes of {source} are {source.dtype}, not {flat.dtype}.")
-    kernels.look_up(table, flat, source.lowest_code, values)
+    sums.look_up(table, flat, source.lowest_code, values)
     return round_integers(
         values.reshape(codes.shape), SIGMOID_BITS, format, rounding, key, first=first, out=out
     )

@@ -87,29 +87,3 @@ class Format:
         name: Literal["int8", "int16", "int32"]
         name = "int8" if self.bits <= 8 else "int16" if self.bits <= 16 else "int32"
         return np.dtype(name)
-
-    def code_of(self, value: float, name: str = "value") -> int:
-        """Return the code of a number that the format has; refuse all others.
-
-        Parameters
-        ----------
-        value : float
-        name : str
-            What the number is, for the sentence; such as ``"algorithm.eta"``.
-
-        Raises
-        ------
-        ConfigError
-            With the nearest number that the format has.
-        """
-        code = float(value) / self.unit
-        if not np.isfinite(code):
-            raise ConfigError(f"{name} = {value} is not a number that {self} has.")
-        nearest = int(np.rint(min(max(code, self.lowest_code), self.highest_code)))
-        if nearest != code:
-            raise ConfigError(
-                f"{name} = {value:.17g} is not a number that {self} has (multiples of {self.unit:g} "
-                f"from {self.lowest:g} to {self.highest:g}); the nearest one is "
-                f"{nearest * self.unit:.17g}."
-            )
-        return nearest

@@ -46,19 +46,8 @@ def test_formats(text, dtype, lowest, highest):
         (lambda: Rounding("SR_eps", eps=-0.1), r"rounding.eps = -0.1 is not acceptable"),
         (lambda: Rounding("SR", eps=0.1), 'eps = 0.1 means nothing with rounding.mode = "SR"'),
         (lambda: Rounding(mode="nearest"), 'rounding.mode = "nearest" is not'),
-        (
-            lambda: Format(3, 5).code_of(0.1, "algorithm.eta"),
-            "algorithm.eta = 0.1.* nearest one is 0.09375",
-        ),
-        (lambda: Format(3, 5).code_of(9.0), "value = 9 is not a number that Q3.5 has.* is 3.96875"),
-        (lambda: Format(3, 5).code_of(float("nan")), "nan is not a number that Q3.5 has"),
     ],
 )
 def test_refusals(make, sentence):
     with pytest.raises(ConfigError, match=sentence):
         make()
-
-
-def test_code_of():
-    assert Format(3, 5).code_of(0.125) == 4
-    assert Format(1, 31).code_of(-1.0) == -(2**31)
