@@ -52,7 +52,7 @@ class Journal:
         self.flushed = perf_counter()
 
     def begin(self) -> None:
-        """Make the first record, or look where the run goes on."""
+        """Make the first record, or compute the row at which a resumed run continues."""
         if self.resumed:
             self.latest = self.diagnostics.row()
         else:

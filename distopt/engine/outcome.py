@@ -25,7 +25,7 @@ class Result:
         The object that ``--json`` prints.
     run_dir : Path or None
     root : bool
-        Whether this process speaks to the user.
+        Whether this process prints for the user.
     rows : list of dict
         The records of this run, one dict per record (on the root only).
     x : list of float64[d]
@@ -52,7 +52,9 @@ def conclude(team: Team, journal: Journal, reason: str, signal: Signals | None) 
     """Put together the result of a run that stopped for a reason."""
     out, hint = journal.out, None
     if reason in EARLY and out is not None:
-        hint = f"Stopped after iteration {team.clock.iteration}; go on with: distopt resume {out}"
+        hint = (
+            f"Stopped after iteration {team.clock.iteration}; continue with: distopt resume {out}"
+        )
     view = team.parts.algorithm.view
     return Result(
         summary=summarize(team, journal, reason),

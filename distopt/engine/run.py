@@ -97,7 +97,7 @@ def resume(
 def resumed_config(
     run_dir: Path, iterations: int | None = None, settings: Sequence[str] = ()
 ) -> Config:
-    """Return the configuration to go on with; what would make it another run is refused."""
+    """Return the configuration to continue with; changes that would make it another run are refused."""
     if not (run_dir / "config.toml").is_file():
         raise CheckpointError(f"{run_dir} is not a run directory: it has no config.toml.")
     if read_toml(run_dir / "config.toml").get("problem", {}).get("name") == GIVEN:

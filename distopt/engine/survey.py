@@ -82,7 +82,7 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
     smoothness, warnings = float(L.max()), []
     if estimated.any():
         warnings.append(
-            f"{estimated.sum():.0f} costs do not tell their smoothness; {smoothness:.3g} was "
+            f"{estimated.sum():.0f} costs have no attribute smoothness; {smoothness:.3g} was "
             'estimated around the start, for "auto" and the Lyapunov function.'
         )
     facts = Facts(

@@ -209,7 +209,7 @@ def test_stopped_by_time_says_how_to_go_on():
     result = simulate(
         "run", "c.toml", "--set", "run.stop.seconds=1e-9", "--set", "run.iterations=10000"
     )
-    assert "go on with: distopt resume runs/c" in result.stderr
+    assert "continue with: distopt resume runs/c" in result.stderr
     assert "run.stop.seconds used up" in result.stdout
 
 

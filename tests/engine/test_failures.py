@@ -213,7 +213,7 @@ def assert_stopped(run):
     code, lines = run.end()
     assert code == 0, run.stderr
     assert "Traceback" not in run.stderr
-    assert any(f"go on with: distopt resume {run.out}" in line for line in lines), run.stderr
+    assert any(f"continue with: distopt resume {run.out}" in line for line in lines), run.stderr
     assert run.gone()
     with h5py.File(run.out / "metrics.h5", "r") as file:
         assert file["meta"].attrs["status"] == "stopped"

@@ -158,6 +158,6 @@ def test_unknown_smoothness_is_estimated_with_a_warning():
         compressor=distopt.Quantize(bits=4),
         iterations=300,
     )
-    assert "do not tell their smoothness" in " ".join(result.warnings)
+    assert "have no attribute smoothness" in " ".join(result.warnings)
     assert not result.summary["certified"]
     np.testing.assert_allclose(result.x[0], 1.5, atol=1e-6)
