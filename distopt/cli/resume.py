@@ -37,6 +37,6 @@ def resume(
         from distopt.mpirun.jobfile import Case, ResumeJob
 
         case = Case(folder=run_dir, config=resumed_config(run_dir, iterations, settings))
-        job = ResumeJob(cases=(case,), debug=debug)
+        job = ResumeJob(cases=(case,))
         how.require_ranks(job.ranks)
         carry_out(job, engine, how)

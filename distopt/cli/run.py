@@ -37,7 +37,7 @@ def run(
         from distopt.mpirun.jobfile import Case, RunJob
 
         case = Case(folder=out, config=load_config(config, settings))
-        job = RunJob(cases=(case,), overwrite=overwrite, debug=debug)
+        job = RunJob(cases=(case,), overwrite=overwrite)
         how.require_ranks(job.ranks)
         if engine is None and not overwrite:
             prepare_folder(out, overwrite=False)  # refuse before mpirun is started

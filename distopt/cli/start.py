@@ -99,7 +99,7 @@ def starter(how: How, place: "Callable[[Mpirun], Mpirun] | None" = None) -> Star
 
 def carry_parts(
     parts: "Sequence[Part]",
-    job_of: "Callable[[Sequence[Part], bool], SuiteJob | TimingJob]",
+    job_of: "Callable[[Sequence[Part]], SuiteJob | TimingJob]",
     folder: Path,
     how: How,
     view: "ProgressView",
@@ -112,12 +112,12 @@ def carry_parts(
     from distopt.studies.batch import run_in_jobs
 
     if this_rank() is not None:
-        return work_in_turn(job_of(parts, debugging()), view)
+        return work_in_turn(job_of(parts), view)
     if not parts:
         return {}
-    how.require_ranks(job_of(parts, False).ranks)
+    how.require_ranks(job_of(parts).ranks)
     command = starter(how, place)
-    return run_in_jobs(parts, lambda some: command(job_of(some, debugging()), folder), view)
+    return run_in_jobs(parts, lambda some: command(job_of(some), folder), view)
 
 
 def work_in_turn(job: "SuiteJob | TimingJob", view: "View") -> dict[str, str]:

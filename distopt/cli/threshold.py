@@ -11,7 +11,7 @@ from distopt.cli.deliver import deliver_tables
 from distopt.cli.options import How
 from distopt.cli.start import start
 from distopt.core.rank import this_rank
-from distopt.mpirun.failing import debugging, failing_together
+from distopt.mpirun.failing import failing_together
 
 if TYPE_CHECKING:
     from distopt.mpirun.jobfile import SweepJob
@@ -50,7 +50,7 @@ def threshold(
 
         job = SweepJob(
             sweep=load_sweep(config, settings).tables(), out=out, overwrite=overwrite,
-            ranks=(workers or 0) + 1, debug=debugging(),
+            ranks=(workers or 0) + 1,
         )  # fmt: skip
         found = train(job, jobs, how)
     if found is None:  # a rank that has worked for rank 0

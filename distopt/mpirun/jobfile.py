@@ -17,6 +17,7 @@ from distopt.config.build import Config, make_config
 from distopt.core.errors import ConfigError
 from distopt.core.files import reason, write_whole
 from distopt.core.parameters import show
+from distopt.mpirun.failing import debugging
 
 FORMAT: Final = 1
 NAME = "job.json"
@@ -79,7 +80,7 @@ class Job(Part):
 
     format: Literal[1] = FORMAT
     kind: str
-    debug: bool = False
+    debug: bool = Field(default_factory=debugging)  # whether ranks show tracebacks
 
     def write(self, folder: Path) -> Path:
         """Write the job into a folder; return the path of the file."""
@@ -134,9 +135,9 @@ class SuiteJob(JobOfCases):
     kind: Literal["compare"] = "compare"
 
     @classmethod
-    def of(cls, cases: Sequence[Case], debug: bool) -> Self:
+    def of(cls, cases: Sequence[Case]) -> Self:
         """Make the job of some cases."""
-        return cls(cases=tuple(cases), debug=debug)
+        return cls(cases=tuple(cases))
 
 
 class TimingJob(JobOfCases):

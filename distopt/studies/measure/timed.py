@@ -123,7 +123,6 @@ def make_job(
     seconds: float,
     interfaces: Sequence[str],
     runs: Sequence[TimedRun],
-    debug: bool,
 ) -> TimingJob:
     """Make the job that does some timed runs."""
     cases = {run.case.folder: run.case for run in runs}
@@ -137,7 +136,6 @@ def make_job(
         accuracies=tuple(accuracies),
         seconds=seconds,
         interfaces=tuple(interfaces),
-        debug=debug,
     )
 
 
