@@ -1,4 +1,4 @@
-"""No state of the package belongs to nobody."""
+"""What keeps the package readable: short modules and functions, and no state that belongs to nobody."""
 
 import ast
 from pathlib import Path
@@ -10,6 +10,7 @@ MODULES = {
     path.relative_to(PACKAGE.parent).as_posix(): path.read_text()
     for path in sorted(PACKAGE.rglob("*.py"))
 }
+MODULE_LINES, FUNCTION_LINES = 450, 70
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 WRITING = {
@@ -50,6 +51,15 @@ def written(function: Function) -> set[str]:
             case ast.keyword("out", ast.Name(name)):
                 found.append(name)
     return outer | set(found) - own
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_has_one_subject(name: str) -> None:
+    lines = len(MODULES[name].splitlines())
+    assert lines <= MODULE_LINES, f"{name} has {lines} lines; cut it where its subject changes"
+    for function in functions(ast.parse(MODULES[name])):
+        lines = (function.end_lineno or 0) - function.lineno + 1
+        assert lines <= FUNCTION_LINES, f"{name}: {function.name} has {lines} lines"
 
 
 @pytest.mark.parametrize("name", MODULES)
