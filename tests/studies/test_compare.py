@@ -1,11 +1,15 @@
 """The arithmetic of a comparison, on runs whose numbers are known."""
 
+import csv
+import io
 import json
 from pathlib import Path
 
 import pytest
 from handmade import write_run
+from typer.testing import CliRunner
 
+from distopt.cli.app import app
 from distopt.record.reader import read_history
 from distopt.show import render
 from distopt.show.comparison import write_comparison
@@ -192,6 +196,28 @@ def test_table_fits_the_terminal_and_loses_nothing(three, width):
     for row in range(3):
         for cell in cells(results, row):
             assert all(line in text for line in cell.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("csv", "variant,converged,"),
+        ("json", '{"title"'),
+        ("md", "| variant, "),
+        ("latex", r"\begin{"),
+    ],
+)
+def test_the_command_prints_the_table_alone(name, begins, tmp_path):
+    paths = [str(write_run(tmp_path / label)) for label in ("a", "b")]
+    done = CliRunner().invoke(app, ["compare", *paths, "--format", name])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith(begins)
+    if name == "csv":
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        assert [row["variant"] for row in rows] == ["a", "b"]
+    refused = CliRunner().invoke(app, ["compare", *paths, "--format", name, "--json"])
+    assert refused.exit_code == 1
+    assert "--json and --format both write to standard output" in refused.stderr
 
 
 def test_json_and_csv_hold_what_the_table_leaves_out(three):

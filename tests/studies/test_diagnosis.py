@@ -153,6 +153,9 @@ def test_the_table_says_what_to_make_of_it(config, tmp_path):
     assert "eigenvalue of K" in done.output
     assert "The sufficient condition does not hold at the start" in done.output
     assert "is exceeded at" in done.output
+    table = invoke(config, "--out", tmp_path, "--held-out", 20, "--format", "csv").stdout
+    assert table.startswith("iteration,nmse,nmse_held_out,")
+    assert len(table.splitlines()) == 2
 
 
 def test_what_cannot_be_measured_is_refused(config, tmp_path):

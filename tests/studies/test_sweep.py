@@ -189,6 +189,8 @@ def test_the_command(finished, tmp_path):
     assert done.exit_code == 0, done.output
     assert "largest T" in done.output
     assert (out / "threshold.png").read_bytes().startswith(b"\x89PNG")
+    table = CliRunner().invoke(app, [*arguments, "--format", "md"]).stdout
+    assert table.startswith("| network | m | unknowns | seed | T = 1 | T = 2 | T = 4 | largest T |")
     told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout.splitlines()[-1])
     assert [t["threshold"] for t in told["thresholds"]] == [
         finished.threshold(label, m) for label in ("LISTA", "ffnn") for m in (6, 8)

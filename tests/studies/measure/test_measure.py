@@ -183,6 +183,18 @@ def test_a_plan_counts_what_a_simulation_counts(suite_file: Path) -> None:
     least = gt["iterations"] * 2 * gt["message_bytes"] * 8 / 1e6
     assert slow > least > fast
     assert signs["links"][0]["seconds"] < slow
+    command = [
+        "plan",
+        str(suite_file),
+        "--link",
+        "1gbit",
+        "--accuracy",
+        "1e-2",
+        "--format",
+        "latex",
+    ]
+    table = CliRunner().invoke(app, command).stdout
+    assert r"variant & iterations & message [kB] &" in table
 
 
 @pytest.mark.slow
