@@ -155,18 +155,9 @@ def execute(
     progress: Callable[[Progress], None] | None = None,
     signals: bool = True,
 ) -> Result:
-    """Run from iteration 0, or continue from a checkpoint in `out`; every run comes through here.
+    """Run from iteration 0, or continue from the checkpoint `saved` in `out`: every run comes here.
 
-    Parameters
-    ----------
-    parts : Parts
-    engine : "simulate" or "mpi"
-    comm : mpi4py.MPI.Comm, optional
-        COMM_WORLD by default.
-    out, overwrite, progress, signals
-        As in `run`.
-    saved : Saved, optional
-        The checkpoint.
+    `comm` is an mpi4py communicator, COMM_WORLD by default; the rest is as in `run`.
     """
     stop = StopRequest()
     # No warning of an overflow: a number that is not finite ends the run with a sentence. SIGUSR1 only

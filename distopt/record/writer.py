@@ -52,7 +52,6 @@ class Writer:
         rows: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.path = path
-        self.names = list(names)
         self.kept = [dict(row) for row in rows]
         self._pending: list[Mapping[str, Any]] = list(rows)
         self._rows = 0
@@ -63,7 +62,7 @@ class Writer:
         ):
             series = file.create_group("series")
             series.attrs["rows"] = np.int64(0)
-            for name in self.names:
+            for name in names:
                 known = SERIES[name]
                 width = (repeats,) if known.by_run else ()
                 data = series.create_dataset(
@@ -76,13 +75,10 @@ class Writer:
                 plain = isinstance(value, str | bool | int | float | np.generic)
                 group.attrs[key] = value if plain else json.dumps(value)
             group.create_dataset("W", data=matrix)
-        self._open()
-        self.flush()
-
-    def _open(self) -> None:
-        self._file = h5py.File(self.path, "r+", libver="latest")
+        self._file = h5py.File(path, "r+", libver="latest")
         self._file.swmr_mode = True
-        self._series = {name: self._file["series"][name] for name in self.names}
+        self._series = {name: self._file["series"][name] for name in names}
+        self.flush()
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add one row; it is on disk after the next `flush`."""
