@@ -54,7 +54,6 @@ class MeanCost:
 
     def __init__(self, costs: Sequence[Cost]) -> None:
         self.costs = costs
-        self._out = np.empty(costs[0].dimension)
 
     def value(self, x: F64) -> float:
         """Return f(x)."""
@@ -62,16 +61,15 @@ class MeanCost:
 
     def slope(self, x: F64) -> F64:
         """Return the gradient of f at x."""
-        total = np.zeros(x.size)
-        for cost in self.costs:
-            cost.gradient(x, self._out)
-            total += self._out
-        return total / len(self.costs)
+        return self._mean("gradient", x)
 
     def hvp(self, x: F64, v: F64) -> F64:
         """Return the Hessian of f at x times v."""
-        total = np.zeros(x.size)
+        return self._mean("hvp", x, v)
+
+    def _mean(self, method: str, *arguments: F64) -> F64:
+        total, part = np.zeros(arguments[0].size), np.empty(arguments[0].size)
         for cost in self.costs:
-            cost.hvp(x, v, self._out)  # type: ignore[attr-defined]
-            total += self._out
+            getattr(cost, method)(*arguments, part)
+            total += part
         return total / len(self.costs)

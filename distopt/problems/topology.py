@@ -178,17 +178,7 @@ def extreme_eigenvalues(W: Any) -> tuple[float, float]:
 
 
 def build_topology(section: dict[str, Any], agents: int, folder: Path) -> Topology:
-    """Make the topology that ``[topology]`` describes.
-
-    Parameters
-    ----------
-    section : dict
-        The keys of ``[topology]``: ``graph`` and its own keys, or ``file``.
-    agents : int
-        ``problem.agents``.
-    folder : Path
-        Where a relative ``file`` is looked for first (then the current folder).
-    """
+    """Make the topology that ``[topology]`` describes; a relative file is looked for in `folder` first."""
     name, kind = graph_kind(section, folder)
     return Topology.from_graph(kind.graph(agents), name)
 

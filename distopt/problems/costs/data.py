@@ -19,18 +19,11 @@ Split: TypeAlias = Literal["sorted", "iid", "dirichlet"]
 
 
 class Source(Protocol):
-    """Labelled samples.
-
-    Attributes
-    ----------
-    labels : float64[N]
-        As they stand in the data.
-    features : int
-    """
+    """Labelled samples."""
 
     @property
     def labels(self) -> F64:
-        """Labels of all samples."""
+        """Labels of all samples as they stand in the data, float64[N]."""
         ...
 
     @property
@@ -59,19 +52,16 @@ class Shipped:
         self.features = table.shape[1]
 
     def rows(self, index: I64) -> F64:
-        """Return a copy of the requested rows; the table that they come from is dropped."""
-        return self._load()[0][index]
+        return self._load()[0][index]  # a copy; the table itself is dropped
 
     def moments(self) -> tuple[F64, F64]:
-        """Return mean and standard deviation of each feature."""
         table, _ = self._load()
         return table.mean(axis=0), table.std(axis=0)
 
     def _load(self) -> tuple[F64, Any]:
         from sklearn import datasets
 
-        loader = getattr(datasets, f"load_{self.name}")
-        table, labels = loader(return_X_y=True)
+        table, labels = getattr(datasets, f"load_{self.name}")(return_X_y=True)
         return np.ascontiguousarray(table, np.float64), labels
 
 
@@ -91,22 +81,17 @@ class Synthetic:
 
     @property
     def labels(self) -> F64:
-        """Labels of all samples."""
         return synthetic_labels(self.blocks, self.samples, self.features, self.seed)
 
     def rows(self, index: I64) -> F64:
-        """Make the requested rows, a block at a time."""
         out = np.empty((index.size, self.features))
-        block = index // self.samples
+        block, place = np.divmod(index, self.samples)
         for b in np.unique(block):
-            mine = block == b
-            out[mine] = synthetic_block(int(b), self.samples, self.features, self.seed)[
-                index[mine] % self.samples
-            ]
+            made = synthetic_block(int(b), self.samples, self.features, self.seed)
+            out[block == b] = made[place[block == b]]
         return out
 
-    def moments(self) -> tuple[F64, F64]:
-        """Return the moments of the distribution: zero and one."""
+    def moments(self) -> tuple[F64, F64]:  # of the distribution
         return np.zeros(self.features), np.ones(self.features)
 
 
@@ -189,12 +174,9 @@ def deal_dirichlet(labels: F64, agents: int, seed: int, concentration: float) ->
     parts: list[list[I64]] = [[] for _ in range(agents)]
     for number, label in enumerate(np.unique(labels)):
         members = np.flatnonzero(labels == label)
-        members = members[
-            permutation(make_key(seed, 0, Stream.SPLIT, 2 * number + 1), members.size)
-        ]
-        shares = dirichlet(
-            uniform(make_key(seed, 0, Stream.SPLIT, 2 * number + 2), 2 * agents), concentration
-        )
+        order, dice = (make_key(seed, 0, Stream.SPLIT, 2 * number + part) for part in (1, 2))
+        members = members[permutation(order, members.size)]
+        shares = dirichlet(uniform(dice, 2 * agents), concentration)
         ends = np.rint(np.cumsum(shares)[:-1] * members.size).astype(np.int64)
         for part, piece in zip(parts, np.split(members, ends), strict=True):
             part.append(piece)

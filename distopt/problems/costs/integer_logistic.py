@@ -13,10 +13,9 @@ from distopt.core.workspace import Workspace
 from distopt.fixedpoint.arithmetic import SIGMOID_BITS, encode, sigmoid_table
 from distopt.fixedpoint.format import Codes, Format
 from distopt.fixedpoint.problems import IntegerProblem, terms_of
-from distopt.problems.costs.base import Family
+from distopt.problems.costs.base import Cost, Family
 from distopt.problems.costs.data import Shipped, Split, deal
 from distopt.problems.costs.logistic import loss_slope, mean_loss, signs
-from distopt.problems.costs.tables import append_ones
 
 FEATURES = Format(1, 7)  # of the data
 MARGINS = Format(5, 11)  # of a's, where the sigmoid is looked up
@@ -75,9 +74,8 @@ class IntegerLogistic(Family):
             raise DataError(
                 f"Features divided by problem.scale = {self.scale:g} deviations: {error}"
             ) from None
-        ones = append_ones(codes.astype(np.float64)) * 1.0
-        ones[:, -1] = FEATURES.highest_code
-        return np.ascontiguousarray(ones.astype(np.int8)), saturated
+        constant = np.full(len(codes), FEATURES.highest_code)
+        return np.column_stack([codes, constant]).astype(np.int8), saturated
 
     def dimension_for(self, agents: int, seed: int) -> int:
         return int(Shipped(self.dataset).features) + 1
@@ -126,8 +124,7 @@ class IntegerLogisticCost:
     ) -> None:  # fmt: skip
         self.rows, self.labels, self.samples_in_all = rows, labels, samples
         self.lam_bits, self.terms, self.saturated = lam_bits, terms, saturated
-        self.dimension = rows.shape[1]
-        self._agents = agents
+        self.dimension, self.agents = rows.shape[1], agents
         code, bits = reciprocal(samples)
         self._c = code * 2.0**-bits
         self._signed = rows * FEATURES.unit * labels[:, None]
@@ -145,7 +142,7 @@ class IntegerLogisticCost:
         margins = self._work.array("margins", self.labels.size)
         np.dot(self._signed, x, out=margins)
         loss = self._c * margins.size * float(mean_loss(margins))
-        return self._agents * (loss + float(np.dot(self._lam, x**2)) / 2)
+        return self.agents * (loss + float(np.dot(self._lam, x**2)) / 2)
 
     def gradient(self, x: F64, out: F64) -> None:
         margins = self._work.array("margins", self.labels.size)
@@ -154,31 +151,46 @@ class IntegerLogisticCost:
         np.dot(self._signed.T, margins, out=out)
         out *= self._c * margins.size
         out += self._lam * x
-        out *= self._agents
+        out *= self.agents
 
     def hessian(self, x: F64) -> F64:
         """Return the matrix of second derivatives."""
         p = 1 / (1 + np.exp(-np.abs(self._signed @ x)))
         weighted = self._signed * (self._c * p * (1 - p))[:, None]
-        return np.asarray(self._agents * (self._signed.T @ weighted + np.diag(self._lam)))
+        return np.asarray(self.agents * (self._signed.T @ weighted + np.diag(self._lam)))
 
 
-class IntegerLogisticProblem(IntegerProblem):
-    """One agent's part of the gradient on codes; mu = lam. L depends on all data, which no agent has."""
+class DataProblem(IntegerProblem):
+    """One agent's part of a sum over the samples of all agents, on codes.
 
-    def __init__(self, cost: IntegerLogisticCost, format: Format) -> None:
-        if not format.fraction_bits >= 4 or format.bits > 16:
+    L depends on all data, which no agent has.
+    """
+
+    def __init__(self, cost: Cost, format: Format, samples: int, agents: int) -> None:
+        if format.fraction_bits < 4 or format.bits > 16:
             raise ConfigError(
-                f"format = {format}: integer_logistic takes weights of at most 16 bits with at least 4 "
+                f"format = {format}: this problem takes weights of at most 16 bits with at least 4 "
                 "fraction bits."
             )
-        self.format, self.dimension, self.saturated = format, cost.dimension, cost.saturated
+        self.format, self.dimension = format, cost.dimension
+        self._value, self._agents = cost.value, agents
+        self._code, self._code_bits = reciprocal(samples)
+
+    def value(self, x: F64) -> F64:
+        return np.array([self._value(row) for row in x]) / self._agents
+
+
+class IntegerLogisticProblem(DataProblem):
+    """The same of `IntegerLogistic`; mu = lam."""
+
+    def __init__(self, cost: IntegerLogisticCost, format: Format) -> None:
+        super().__init__(cost, format, cost.samples_in_all, cost.agents)
+        self.saturated = cost.saturated
         self._cost = cost
         self._labels = (cost.labels > 0).astype(np.int8)
         self._table = sigmoid_table(MARGINS)
         self._drop = FEATURES.fraction_bits + format.fraction_bits - MARGINS.fraction_bits
-        self._code, bits = reciprocal(cost.samples_in_all)
-        self.gradient_bits = RESIDUAL_BITS + FEATURES.fraction_bits + bits
+        self.gradient_bits = RESIDUAL_BITS + FEATURES.fraction_bits + self._code_bits
         self._lift = self.gradient_bits - format.fraction_bits - cost.lam_bits
         self.pl = 2.0**-cost.lam_bits
 
@@ -189,10 +201,6 @@ class IntegerLogisticProblem(IntegerProblem):
             self._cost.rows, self._labels, x, self._table, self._drop, self._code, self._lift, first,
             end, out,
         )  # fmt: skip
-
-    def value(self, x: F64) -> F64:
-        """Return these terms of f."""
-        return np.array([self._cost.value(row) for row in x]) / self._cost._agents
 
 
 @kernel

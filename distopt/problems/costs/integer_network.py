@@ -7,17 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distopt.core.arrays import F64, I64
-from distopt.core.errors import ConfigError
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import make_key, normal
 from distopt.core.streams import Stream
 from distopt.fixedpoint.arithmetic import SIGMOID_BITS, sigmoid_table
 from distopt.fixedpoint.format import Codes, Format
-from distopt.fixedpoint.problems import IntegerProblem
 from distopt.problems.costs.base import Family
 from distopt.problems.costs.data import Shipped, Split, deal
-from distopt.problems.costs.integer_logistic import MARGINS, reciprocal
+from distopt.problems.costs.integer_logistic import MARGINS, DataProblem, reciprocal
 
 PIXEL = 7  # a pixel of 0 ... 16 becomes 7 times it in units of 2^-7
 ACTIVATION_BITS = 7  # Q1.7, an int8
@@ -84,7 +82,7 @@ class IntegerNetworkCost:
         seed: int,
     ) -> None:  # fmt: skip
         self.layers, self.pixels, self.targets, self.images = Layers(sizes), pixels, targets, images
-        self.dimension, self._agents = self.layers.dimension, agents
+        self.dimension, self.agents = self.layers.dimension, agents
         code, bits = reciprocal(images)
         self._scale = agents * code * 2.0**-bits
         self._inputs: F64 = pixels.astype(np.float64) * 2.0**-ACTIVATION_BITS
@@ -127,7 +125,7 @@ class IntegerNetworkCost:
         out *= self._scale
 
 
-class IntegerNetworkProblem(IntegerProblem):
+class IntegerNetworkProblem(DataProblem):
     """One agent's part of the gradient on codes.
 
     Where BLAS multiplies them, integers are held in float64: all sums stay below 2^53, so each is exact
@@ -135,14 +133,9 @@ class IntegerNetworkProblem(IntegerProblem):
     """
 
     def __init__(self, cost: IntegerNetworkCost, format: Format) -> None:
-        if not format.fraction_bits >= 4 or format.bits > 16:
-            raise ConfigError(
-                f"format = {format}: integer_network takes weights of at most 16 bits with at least 4 "
-                "fraction bits."
-            )
-        self.format, self.dimension, self._cost = format, cost.dimension, cost
-        self._code, bits = reciprocal(cost.images)
-        self.gradient_bits = DELTA_BITS + ACTIVATION_BITS + bits
+        super().__init__(cost, format, cost.images, cost.agents)
+        self._cost = cost
+        self.gradient_bits = DELTA_BITS + ACTIVATION_BITS + self._code_bits
         m, sizes = len(cost.pixels), cost.layers.sizes
         self._a = [cost.pixels.astype(np.float64), *(np.empty((m, size)) for size in sizes[1:-1])]
         self._z = [np.empty((m, size)) for size in sizes[1:]]
@@ -178,10 +171,6 @@ class IntegerNetworkProblem(IntegerProblem):
                 pull_back(back, self._a[number], 2.0 ** -(F + SLOPE_BITS), self._delta[number - 1])
         out[:] = self._g
         out *= self._code
-
-    def value(self, x: F64) -> F64:
-        """Return these terms of f."""
-        return np.array([self._cost.value(row) for row in x]) / self._cost._agents
 
 
 def tanh_table() -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ import bz2
 import gzip
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,7 +42,7 @@ class Libsvm:
     def __init__(self, path: Path, features: int | None = None) -> None:
         self.path = path
         scanned = scan(path, *stamp(path))
-        self.labels = scanned.labels
+        self.labels, self._lines = scanned.labels, scanned.lines
         self.features = features or scanned.features
         if self.features < scanned.features:
             raise DataError(
@@ -50,34 +51,25 @@ class Libsvm:
             )
 
     def rows(self, index: I64) -> Any:
-        """Parse the requested samples: float64[len(index), features], or a CSR array if sparse."""
         from scipy.sparse import csr_array
 
-        columns, values, ends = self._parse(index)
-        shape = (index.size, self.features)
-        table = csr_array((values, columns, ends), shape=shape)
-        if values.size < SPARSE * shape[0] * shape[1]:
-            return table
-        return np.ascontiguousarray(table.toarray())
-
-    def moments(self) -> tuple[F64, F64]:
-        """Return mean and standard deviation of each feature over all samples."""
-        return moments(self.path, self.features, *stamp(self.path))
-
-    def _parse(self, index: I64) -> tuple[I64, F64, I64]:
-        """Return the columns and values of the samples, one after the other, and their ends."""
-        wanted = set(scan(self.path, *stamp(self.path)).lines[index].tolist())
+        lines = self._lines[index].tolist()
         found: dict[int, tuple[list[int], list[float]]] = {}
+        wanted = set(lines)
         for number, text in samples(self.path):
             if number in wanted:
                 found[number] = parse_features(self.path, number, text)
                 if len(found) == len(wanted):
                     break
-        ordered = [found[n] for n in scan(self.path, *stamp(self.path)).lines[index].tolist()]
-        ends = np.cumsum([0, *(len(columns) for columns, _ in ordered)])
-        columns = np.array([c for columns, _ in ordered for c in columns], np.int64)
-        values = np.array([v for _, values in ordered for v in values], np.float64)
-        return columns, values, ends
+        columns, values = zip(*(found[number] for number in lines), strict=True)
+        ends = np.cumsum([0, *map(len, columns)])
+        table = csr_array(
+            (list(chain(*values)), list(chain(*columns)), ends), shape=(index.size, self.features)
+        )
+        return table if table.nnz < SPARSE * index.size * self.features else table.toarray()
+
+    def moments(self) -> tuple[F64, F64]:
+        return moments(self.path, self.features, *stamp(self.path))
 
 
 @lru_cache(maxsize=4)

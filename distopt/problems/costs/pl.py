@@ -165,9 +165,8 @@ def pl_gradient_diagonal(x: F64, u: F64, coefficients: F64, out: F64) -> None:
 
 
 @kernel
-def pl_curvature(z: F64, coefficients: F64, out: F64) -> F64:
-    """out_l = 2 (1 + a_l) + 6 (1 + b_l) cos 2 z_l - c_l sin z_l; return out."""
+def pl_curvature(z: F64, coefficients: F64, out: F64) -> None:
+    """out_l = 2 (1 + a_l) + 6 (1 + b_l) cos 2 z_l - c_l sin z_l."""
     for k in range(z.size):
         a, b, c = coefficients[0, k], coefficients[1, k], coefficients[2, k]
         out[k] = 2 * (1 + a) + 6 * (1 + b) * np.cos(2 * z[k]) - c * np.sin(z[k])
-    return out

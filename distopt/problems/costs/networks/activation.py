@@ -172,11 +172,6 @@ class SoftThreshold:
     Both are the identity at lam = 0. Their largest distance from sgn(p) max(|p| - lam, 0) lies at
     |p| = lam: (log 2 - log(1 + e^(-2 k lam))) / k and (sqrt(eps) + 2 lam - sqrt(4 lam^2 + eps)) / 2.
     |sigma'| <= 1 for lam >= 0; |sigma''| <= k/4 and k/2.
-
-    Examples
-    --------
-    >>> SoftThreshold("softplus", 1e6).value(np.array([-3.0, 0.5, 2.0]), 1.0).round(6)
-    array([-2.,  0.,  1.])
     """
 
     form: Form = "softplus"
@@ -222,15 +217,3 @@ class SoftThreshold:
         below = ((P - lam) ** 2 + eps) ** -1.5
         above = ((P + lam) ** 2 + eps) ** -1.5
         return 0.5 * eps * (below - above), -0.5 * eps * (below + above)
-
-    def value(self, p: F64, lam: float) -> F64:
-        """Return sigma(p; lam) in a new array of the shape of p."""
-        return self.derivatives(p, lam)[0]
-
-    def derivatives(self, p: F64, lam: float) -> tuple[F64, F64, F64]:
-        """Return sigma, d sigma/dp and d sigma/d lam in new arrays of the shape of p."""
-        P = np.ascontiguousarray(p, np.float64).reshape(1, -1)
-        X, S, Q = np.empty_like(P), np.empty_like(P), np.empty_like(P)
-        self.layer(P, lam, 1.0, X, 0, S, Q)
-        shape = np.shape(p)
-        return X.reshape(shape), S.reshape(shape), Q.reshape(shape)

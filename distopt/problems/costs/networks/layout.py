@@ -17,25 +17,16 @@ class Layout:
     Weights are stored transposed, inputs as rows, so that a layer is Phi C with the samples as rows
     of Phi, and so that the parts W1 (of y) and W2 (of the previous layer) of a layer's C are both
     contiguous.
-
-    Parameters
-    ----------
-    m, n, layers : int
-        Targets (and width), measurements, layers L.
-    injects : bool
-        Whether y enters every layer (unfolded networks) or only the first (fully connected).
-    tied : bool
-        One matrix for all layers; for the fully connected network from the second layer on.
-    learned : bool
-        Whether the thresholds are unknowns: one of each layer, a single one where tied.
     """
 
-    m: int
-    n: int
+    m: int  # targets, and width of the layers
+    n: int  # measurements
     layers: int
-    injects: bool = True
-    tied: bool = False
-    learned: bool = False
+    injects: bool = True  # y enters every layer (unfolded networks), not only the first
+    tied: bool = (
+        False  # one matrix for all layers; where y enters the first only, from the second on
+    )
+    learned: bool = False  # thresholds are unknowns: one of each layer, a single one where tied
 
     @cached_property
     def inputs(self) -> list[int]:

@@ -18,25 +18,13 @@ from distopt.problems.costs.networks.layout import Layout
 
 @dataclass(frozen=True)
 class Shape:
-    """A network without its weights and data.
-
-    Parameters
-    ----------
-    layout : Layout
-    activation : SoftThreshold
-    threshold : float
-        lam of every layer where it is not learned.
-    scale : float
-        c of F = c z^L.
-    gamma : float
-        Multiplier step of ADMM-CSNet; 0 for the other networks.
-    """
+    """A network without its weights and data."""
 
     layout: Layout
     activation: SoftThreshold
-    threshold: float = 1.0
-    scale: float = 1.0
-    gamma: float = 0.0
+    threshold: float = 1.0  # lam of every layer where it is not learned
+    scale: float = 1.0  # c of F = c z^L
+    gamma: float = 0.0  # multiplier step of ADMM-CSNet; 0 for the other networks
 
 
 class NetworkCost:
@@ -117,7 +105,7 @@ class NetworkCost:
             w.stack[1:, :, :n] = w.stack[0, :, :n]
 
     def hvp(self, x: F64, v: F64, out: F64) -> None:
-        self._second_order(x, v, None, out)
+        self.output_hvp(x, v, None, out)
 
     @cached_property
     def energy(self) -> float:
@@ -167,10 +155,6 @@ class NetworkCost:
     def jvp(self, x: F64, v: F64) -> F64:
         """Return J v, float64[T, m], in a new array."""
         return self._along(x, v).F
-
-    def output_hvp(self, x: F64, v: F64, cotangent: F64, out: F64) -> None:
-        """out = H v with the Hessian H of <cotangent, F> at x."""
-        self._second_order(x, v, cotangent, out)
 
     def second(self, x: F64, v: F64) -> F64:
         """Return F''(x)[v, v], float64[T, m], in a new array."""
@@ -294,8 +278,8 @@ class NetworkCost:
         t.F2 = shape.scale * Z2
         return t
 
-    def _second_order(self, x: F64, v: F64, cotangent: F64 | None, out: F64) -> None:
-        """out = Hessian times v, of <cotangent, F> or, without one, of the loss.
+    def output_hvp(self, x: F64, v: F64, cotangent: F64 | None, out: F64) -> None:
+        """out = Hessian at x times v, of <cotangent, F> or, without one, of the loss.
 
         The derivative of every line of `_backward` along v; a 1 at a name marks it.
         """
