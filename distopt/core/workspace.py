@@ -28,8 +28,10 @@ class Workspace(local):
         self, purpose: str, shape: int | tuple[int, ...], dtype: type = np.float64
     ) -> np.ndarray:
         """Return the array of a purpose in this shape, C-contiguous."""
-        size = shape if isinstance(shape, int) else prod(shape)
         found = self._arrays.get((purpose, dtype))
+        if found is not None and found.size == shape:  # as a rule, so it comes first
+            return found
+        size = shape if isinstance(shape, int) else prod(shape)
         if found is None or found.size < size:
             found = self._arrays[purpose, dtype] = np.empty(size, dtype)
         part = found if found.size == size else found[:size]

@@ -273,7 +273,9 @@ def test_refusals():
     key = rounding_key(0, 0)
     for call, sentence in {
         lambda: encode(x, q, sr): 'mode = "SR" takes random bits; give key',
-        lambda: encode(x, q, Rounding("signed_SR_eps", eps=0.1), key): "give v, shaped as the rounded array",
+        lambda: encode(
+            x, q, Rounding("signed_SR_eps", eps=0.1), key
+        ): "give v, shaped as the rounded array",
         lambda: sigmoid_table(Format(9, 8)): "2.17 entries; accepted: formats of at most 16 bits",
     }.items():
         with pytest.raises(ConfigError, match=sentence):
