@@ -36,7 +36,6 @@ from distopt.core.errors import DivergedError, MessageError
 from distopt.core.randomness import make_key, uniform
 from distopt.core.streams import Stream
 from distopt.engine.driver import iterate
-from distopt.problems.problem import Problem
 from distopt.problems.topology import Links, Topology
 from distopt.studies.results import Column, write_count
 from distopt.studies.suite import load_suite
@@ -169,7 +168,7 @@ def run(case, seed, way, failing, factor):
     if isinstance(algorithm, Zed):
         algorithm = algorithm.with_numbers(**Zed.constants, restarts=0)
         compressor = replace(compressor, activity=0.5)  # zoom's own when the tables were made
-    problem = Problem(config.problem.family, config.problem.topology, seed, config.problem.start)
+    problem = replace(config.problem, seed=seed)
     topology = Unreliable(problem.topology, failing, seed)
     agents = [
         LateAgent(i, problem.cost(i), topology, compressor, seed=0, vectors=algorithm.vectors)

@@ -51,7 +51,7 @@ class Parts:
         arithmetic = method.pop("arithmetic", None)
         return {
             "problem": self.problem.table(),
-            "topology": self.problem.topology_table(),
+            "topology": self.problem.topology_table,
             "algorithm": method,
             **({} if arithmetic is None else {"arithmetic": arithmetic}),
             "compressor": COMPRESSORS.describe(self.compressor),

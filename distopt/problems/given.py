@@ -30,6 +30,7 @@ class GivenProblem:
     def __init__(self, costs: Mapping[int, Cost], x0: F64 | None, topology: Topology) -> None:
         self.costs = costs
         self.topology = topology
+        self.topology_table = {"graph": topology.name}  # as far as a file can say it
         self.agents = topology.agents
         self.dimension = next(iter(costs.values())).dimension
         n, d = topology.agents, self.dimension
@@ -59,7 +60,3 @@ class GivenProblem:
     def table(self) -> dict[str, Any]:
         """Describe the problem as far as a file can."""
         return {"name": GIVEN, "agents": self.agents}
-
-    def topology_table(self) -> dict[str, Any]:
-        """Describe the graph."""
-        return {"graph": self.topology.name}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,39 +40,36 @@ class ProblemConfig(BaseModel):
     ] = "zeros"
 
 
+@dataclass(frozen=True, eq=False)
 class Problem:
     """n private costs, a topology and a rule for the start points.
 
-    Parameters
+    Attributes
     ----------
     family : Family
         Makes the costs.
     topology : Topology
         Its `agents` is n.
+    topology_table : dict
+        ``[topology]`` with all defaults written out and files as absolute paths.
     seed : int
         Of data, splits and start vectors (not of the run's random bits).
     start : str
         ``"zeros"``: a cost's own `start` where it has one, else 0. ``"normal"``: independent
         standard normal entries, a pure function of (seed, agent). Else a file: one vector
         float64[d] for all agents, or float64[n, d] with a row for each.
-    topology_table : dict
-        What `build_problem` was given, defaults written out.
     """
 
-    def __init__(
-        self,
-        family: Family,
-        topology: Topology,
-        seed: int = 0,
-        start: str = "zeros",
-        topology_table: dict[str, Any] | None = None,
-    ) -> None:
-        self.family = family
-        self.topology = topology
-        self.agents = topology.agents
-        self.seed = seed
-        self.start = start
-        self._topology_table = topology_table or {"graph": topology.name}
+    family: Family
+    topology: Topology
+    topology_table: dict[str, Any]
+    seed: int = 0
+    start: str = "zeros"
+
+    @property
+    def agents(self) -> int:
+        """Number of agents n."""
+        return self.topology.agents
 
     @property
     def name(self) -> str:
@@ -121,17 +119,8 @@ class Problem:
 
     def table(self) -> dict[str, Any]:
         """Return ``[problem]`` with all defaults written out and files as absolute paths."""
-        common = {
-            "name": self.name,
-            "agents": self.agents,
-            "seed": self.seed,
-            "start": self.start,
-        }
+        common = {key: getattr(self, key) for key in ProblemConfig.model_fields}
         return common | as_table(self.family)
-
-    def topology_table(self) -> dict[str, Any]:
-        """Return ``[topology]`` with all defaults written out and files as absolute paths."""
-        return dict(self._topology_table)
 
 
 def build_problem(problem: dict[str, Any], topology: dict[str, Any], folder: Path) -> Problem:
@@ -164,7 +153,7 @@ def build_problem(problem: dict[str, Any], topology: dict[str, Any], folder: Pat
     graph, kind = graph_kind(topology, folder)
     shape = as_table(kind) if isinstance(kind, EdgeFile) else {"graph": graph} | as_table(kind)
     made = Topology.from_graph(kind.graph(config.agents), graph)
-    return Problem(family, made, config.seed, start, shape)
+    return Problem(family, made, shape, config.seed, start)
 
 
 def check_start(start: str, folder: Path) -> str:

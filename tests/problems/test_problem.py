@@ -123,11 +123,11 @@ def test_wrong_start_files(tmp_path, name, content, sentence):
 )
 def test_tables_survive_toml_and_give_the_same_problem(keys, tmp_path):
     problem = build(topology={"graph": "erdos_renyi", "p": 0.9}, **keys)
-    text = tomli_w.dumps({"problem": problem.table(), "topology": problem.topology_table()})
+    text = tomli_w.dumps({"problem": problem.table(), "topology": problem.topology_table})
     tables = tomllib.loads(text)
     again = build_problem(tables["problem"], tables["topology"], tmp_path)
     assert again.table() == problem.table()
-    assert again.topology_table() == problem.topology_table() != {}
+    assert again.topology_table == problem.topology_table != {}
     assert again.topology.edges == problem.topology.edges
     x = np.linspace(-1, 1, problem.dimension)
     assert again.cost(1).value(x) == problem.cost(1).value(x)
@@ -159,7 +159,7 @@ def test_only_the_asked_cost_is_built():
         def dimension_for(self, agents, seed):
             return 2
 
-    Problem(Lazy(), Topology(3, [(0, 1), (1, 2)])).cost(2)
+    Problem(Lazy(), Topology(3, [(0, 1), (1, 2)]), {}).cost(2)
     assert built == [2]
 
 

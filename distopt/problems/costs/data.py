@@ -1,11 +1,13 @@
 """Labelled samples and how they are dealt out to the agents.
 
-A source knows the labels of all samples (the split needs them) but returns the features of the
-requested rows only, so a rank never holds another agent's data.
+A source has the `labels` of all samples (the split needs them) as they stand in the data, float64[N],
+their number of `features`, and their `moments`: mean and standard deviation of each feature. It returns
+only the `rows` that are asked for, float64[len(index), features] or CSR if sparse, so a rank never holds
+another agent's data.
 """
 
 from functools import lru_cache
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -16,28 +18,6 @@ from distopt.core.streams import Stream
 from distopt.problems.costs.spectrum import permutation
 
 Split: TypeAlias = Literal["sorted", "iid", "dirichlet"]
-
-
-class Source(Protocol):
-    """Labelled samples."""
-
-    @property
-    def labels(self) -> F64:
-        """Labels of all samples as they stand in the data, float64[N]."""
-        ...
-
-    @property
-    def features(self) -> int:
-        """Number of features of a sample."""
-        ...
-
-    def rows(self, index: I64) -> Any:
-        """Return the features of some samples: float64[len(index), features], or CSR if sparse."""
-        ...
-
-    def moments(self) -> tuple[F64, F64]:
-        """Return mean and standard deviation of each feature over all samples."""
-        ...
 
 
 class Shipped:

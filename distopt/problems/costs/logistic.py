@@ -14,7 +14,7 @@ from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, nearest, parameters
 from distopt.core.workspace import Workspace
 from distopt.problems.costs.base import Family
-from distopt.problems.costs.data import Shipped, Source, Split, Synthetic, deal
+from distopt.problems.costs.data import Shipped, Split, Synthetic, deal
 from distopt.problems.costs.libsvm import Libsvm
 from distopt.problems.costs.tables import append_ones, make_table
 
@@ -84,7 +84,7 @@ class Logistic(Family):
     def _bias(self) -> bool:
         return self.dataset != "synthetic" if self.bias == "auto" else self.bias
 
-    def _source(self, agents: int, seed: int) -> Source:
+    def _source(self, agents: int, seed: int) -> Shipped | Synthetic | Libsvm:
         if self.dataset in Shipped.NAMES:
             return Shipped(self.dataset)
         if self.dataset == "synthetic":
