@@ -32,8 +32,10 @@ class GivenProblem:
         self.topology = topology
         self.topology_table = {"graph": topology.name}  # as far as a file can say it
         self.agents = topology.agents
-        self.dimension = next(iter(costs.values())).dimension
-        n, d = topology.agents, self.dimension
+        some = next(iter(costs.values()))
+        self.dimension: int = some.dimension
+        self.blocks: list[int] | None = getattr(some, "blocks", None)
+        n, d = self.agents, self.dimension
         for i, cost in costs.items():
             if cost.dimension != d:
                 raise ConfigError(
@@ -43,11 +45,6 @@ class GivenProblem:
         self.x0 = np.zeros(d) if x0 is None else np.array(x0, dtype=np.float64)
         if self.x0.shape not in {(d,), (n, d)}:
             raise ConfigError(f"x0 has shape {self.x0.shape}; accepted: ({d},) or ({n}, {d}).")
-
-    @property
-    def blocks(self) -> list[int] | None:
-        """Boundaries of the named parts (layers) of x, where the costs have any."""
-        return getattr(next(iter(self.costs.values())), "blocks", None)
 
     def cost(self, i: int) -> Cost:
         """Return the given cost of agent i."""

@@ -33,20 +33,11 @@ class Links:
     """The agents with which one agent exchanges messages in an iteration.
 
     On an undirected graph `hears` and `tells` are equal; they are separate for directed ones.
-
-    Attributes
-    ----------
-    hears : tuple of int
-        Ascending.
-    weights : tuple of float
-        W_ij for j in `hears`, bit-identical at both ends of an edge.
-    tells : tuple of int
-        Ascending.
     """
 
-    hears: tuple[int, ...]
-    weights: tuple[float, ...]
-    tells: tuple[int, ...]
+    hears: tuple[int, ...]  # ascending
+    weights: tuple[float, ...]  # W_ij for j in `hears`, bit-identical at both ends of an edge
+    tells: tuple[int, ...]  # ascending
 
 
 class Topology:

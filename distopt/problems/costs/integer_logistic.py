@@ -53,10 +53,9 @@ class IntegerLogistic(Family):
 
     def cost(self, agent: int, agents: int, seed: int) -> "IntegerLogisticCost":
         source = Shipped(self.dataset)
-        parts = deal(
+        index = deal(
             source.labels, agents, self.split, seed, self.sorted_fraction, self.concentration
-        )
-        index = parts[agent]
+        )[agent]
         rows, saturated = self.quantised(source, index)
         labels = signs(source.labels, self.positive)[index]
         terms = terms_of(agent, agents, rows.shape[1])

@@ -1,6 +1,6 @@
 """A four-layer network on handwritten digits whose gradient is an exact sum of integers."""
 
-import itertools
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import numpy as np
@@ -59,17 +59,16 @@ class Layers:
 
     def __init__(self, sizes: tuple[int, ...]) -> None:
         self.sizes = sizes
-        self.places: list[tuple[slice, tuple[int, int], slice]] = []
-        at = 0
-        for inputs, outputs in itertools.pairwise(sizes):
-            middle, end = at + inputs * outputs, at + (inputs + 1) * outputs
-            self.places.append((slice(at, middle), (outputs, inputs), slice(middle, end)))
-            at = end
-        self.dimension = at
+        self.dimension = sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
 
     def of(self, x: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """View W and v of each layer in x."""
-        return [(x[w].reshape(shape), x[v]) for w, shape, v in self.places]
+        found, at = [], 0
+        for inputs, outputs in pairwise(self.sizes):
+            end = at + inputs * outputs
+            found.append((x[at:end].reshape(outputs, inputs), x[end : end + outputs]))
+            at = end + outputs
+        return found
 
 
 class IntegerNetworkCost:

@@ -49,10 +49,9 @@ class Logistic(Family):
 
     def cost(self, agent: int, agents: int, seed: int) -> "LogisticCost":
         source = self._source(agents, seed)
-        parts = deal(
+        index = deal(
             source.labels, agents, self.split, seed, self.sorted_fraction, self.concentration
-        )
-        index = parts[agent]
+        )[agent]
         rows = source.rows(index)
         if self._standardize:
             mean, deviation = source.moments()

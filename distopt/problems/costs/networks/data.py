@@ -23,13 +23,7 @@ HELD_OUT = 1 << 31  # number of the first sample that no training set uses
 
 
 def share(samples: int, agents: int, agent: int) -> I64:
-    """Return the numbers of one agent's samples; sizes differ by at most one.
-
-    Raises
-    ------
-    DataError
-        If there are fewer samples than agents.
-    """
+    """Return the numbers of one agent's samples, at least one; sizes differ by at most one."""
     if samples < agents:
         raise DataError(
             f"problem.samples = {samples} are too few for {agents} agents; accepted: at least "
@@ -63,9 +57,8 @@ def bernoulli_gaussian(m: int, index: I64, seed: int, sparsity: float) -> F64:
     X = np.empty((index.size, m))
     for row, s in enumerate(index):
         dice = uniform(make_key(seed, 0, Stream.SUPPORT, int(s)), m)
-        chosen = dice < max(sparsity, dice.min() * (1 + 1e-15))
-        if not chosen.any():  # the smallest is 0
-            chosen[np.argmin(dice)] = True
+        chosen = dice < sparsity
+        chosen[np.argmin(dice)] = True
         X[row] = chosen * normal(make_key(seed, 0, Stream.ENTRIES, int(s)), m)
     return X
 
@@ -96,10 +89,11 @@ def patches(m: int, index: I64, seed: int) -> F64:
     """Return the pixels of random square patches without their means, float64[T, m]."""
     edge = side(m)
     pictures = images()
-    if edge > min(min(picture.shape) for picture in pictures):
+    most = min(min(picture.shape) for picture in pictures)
+    if edge > most:
         raise ConfigError(
             f"problem.m = {m} makes patches of {edge} x {edge} pixels, larger than the images; "
-            f"accepted: at most {min(min(picture.shape) for picture in pictures) ** 2}."
+            f"accepted: at most {most**2}."
         )
     out = np.empty((index.size, m))
     for row, s in enumerate(index):
