@@ -129,6 +129,7 @@ class EdgeMemory(Replicas):
     ) -> None:
         d = agent.dimension
         super().__init__(agent.weights, d, agent.work)
+        self.work = agent.work
         self.agent, self.format, self.rounding = agent, format, precision.rounding
         self.gamma = gamma
         self.reweigh(agent.weights)

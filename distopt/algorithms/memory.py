@@ -75,9 +75,11 @@ class Replicas(Memory):
     """One memory per member: h : float64[1 + degree, d]."""
 
     def __init__(self, weights: Sequence[float], d: int, work: Workspace) -> None:
-        self.work = work
         self.weights = np.array([0.0, *weights])
         self.h = np.zeros((1 + len(weights), d))
+        self.q: F64 = work.array(
+            "memory", self.h.shape
+        )  # all members' decoded messages, if alpha < 1
         self.own = self.h[0]
         self.mixed = np.zeros(d)
 
@@ -88,7 +90,7 @@ class Replicas(Memory):
         """With alpha = 1 the message goes straight into h, which then is the hat."""
         if alpha == 1:
             return scale, self.h[member]
-        q: F64 = self.q[member]
+        q = self.q[member]
         q.fill(0.0)
         return scale, q
 
@@ -111,18 +113,14 @@ class Replicas(Memory):
     def replica(self, member: int) -> F64 | None:
         return self.h[member]  # type: ignore[no-any-return]
 
-    @property
-    def q(self) -> F64:
-        """The decoded messages of all members, where alpha < 1: float64[1 + degree, d]."""
-        return self.work.array("memory", self.h.shape)
-
 
 class RunningSum(Memory):
     """h_i and m = sum_j W_ij h_j (own term included), each float64[d]."""
 
     def __init__(self, weights: Sequence[float], d: int, work: Workspace) -> None:
-        self.work = work
         self.weights = [1.0 - float(sum(weights)), *weights]
+        # The agent's own decoded message, and the weighted sum of the neighbours'.
+        self.q, self.weighted = work.array("memory", (2, d))
         self.own = np.zeros(d)
         self.sum = np.zeros(d)
         self.mixed = np.zeros(d)
@@ -134,12 +132,11 @@ class RunningSum(Memory):
 
     def target(self, member: int, scale: float, alpha: float) -> tuple[float, F64]:
         """The agent's own message is kept as q; the neighbours' go into one weighted sum."""
-        q, weighted = self.q
         if member == 0:
-            q.fill(0.0)
-            weighted.fill(0.0)
-            return scale, q
-        return self.weights[member] * scale, weighted
+            self.q.fill(0.0)
+            self.weighted.fill(0.0)
+            return scale, self.q
+        return self.weights[member] * scale, self.weighted
 
     def reweigh(self, weights: Sequence[float]) -> None:
         raise ConfigError(
@@ -148,20 +145,16 @@ class RunningSum(Memory):
         )
 
     def settle(self, alpha: float) -> None:
-        q, weighted = self.q
-        sum_and_remember(self.own, self.sum, q, weighted, self.weights[0], alpha, self.mixed)
+        sum_and_remember(
+            self.own, self.sum, self.q, self.weighted, self.weights[0], alpha, self.mixed
+        )
 
     @property
     def sent(self) -> F64:
-        return self.q[0]  # type: ignore[no-any-return]
+        return self.q  # type: ignore[no-any-return]
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"h": self.own, "sum": self.sum}
-
-    @property
-    def q(self) -> F64:
-        """The agent's own decoded message, and the weighted sum of the neighbours': float64[2, d]."""
-        return self.work.array("memory", (2, self.own.size))
 
 
 TILE = 2048  # coordinates that stay in the first-level cache over all members

@@ -6,12 +6,12 @@ from threading import local
 import numpy as np
 
 
-class Workspace(local):
-    """Work arrays by purpose, separate in every thread.
+class Workspace:
+    """Work arrays by purpose.
 
-    An agent owns one and passes it to its compressor and its memories; a cost owns one as well. An array
-    is the caller's until the next request for the same purpose and type, and its content is arbitrary.
-    Agents that work in turn may share a workspace.
+    An agent owns one and passes it to its compressor and its memories. An array is the caller's until
+    the next request for the same purpose and type, and its content is arbitrary. Agents that work in
+    turn may share a workspace, threads may not.
 
     >>> work = Workspace()
     >>> work.array("codes", 3, np.int16) is work.array("codes", 3, np.int16)
@@ -20,9 +20,6 @@ class Workspace(local):
 
     def __init__(self) -> None:
         self._arrays: dict[tuple[str, type], np.ndarray] = {}
-
-    def __reduce__(self) -> tuple[type["Workspace"], tuple[()]]:
-        return Workspace, ()  # a copy starts empty
 
     def array(
         self, purpose: str, shape: int | tuple[int, ...], dtype: type = np.float64
@@ -36,3 +33,10 @@ class Workspace(local):
             found = self._arrays[purpose, dtype] = np.empty(size, dtype)
         part = found if found.size == size else found[:size]
         return part if isinstance(shape, int) else part.reshape(shape)
+
+
+class ThreadWorkspace(local, Workspace):
+    """A workspace with arrays of its own in every thread, for a cost that several runs share."""
+
+    def __reduce__(self) -> tuple[type["ThreadWorkspace"], tuple[()]]:
+        return ThreadWorkspace, ()  # a copy starts empty

@@ -9,7 +9,7 @@ from distopt.core.arrays import F64, I64
 from distopt.core.errors import ConfigError, DataError
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
-from distopt.core.workspace import Workspace
+from distopt.core.workspace import ThreadWorkspace
 from distopt.fixedpoint.arithmetic import SIGMOID_BITS, encode, sigmoid_table
 from distopt.fixedpoint.format import Codes, Format
 from distopt.fixedpoint.problems import IntegerProblem, terms_of
@@ -129,7 +129,7 @@ class IntegerLogisticCost:
         self._signed = rows * FEATURES.unit * labels[:, None]
         self._lam = np.zeros(self.dimension)
         self._lam[terms[0] : terms[1]] = 2.0**-lam_bits
-        self._work = Workspace()
+        self._work = ThreadWorkspace()
         norm = float(np.linalg.norm(self._signed, 2)) if labels.size else 0.0
         self.smoothness = agents * (self._c * norm**2 / 4 + float(self._lam.max()))
 

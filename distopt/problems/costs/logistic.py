@@ -12,7 +12,7 @@ from distopt.core.errors import ConfigError, DataError
 from distopt.core.files import locate
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, nearest, parameters
-from distopt.core.workspace import Workspace
+from distopt.core.workspace import ThreadWorkspace
 from distopt.problems.costs.base import Family
 from distopt.problems.costs.data import Shipped, Split, Synthetic, deal
 from distopt.problems.costs.libsvm import Libsvm
@@ -158,7 +158,7 @@ class LogisticCost:
         self.dimension: int = self.rows.shape[1]
         self.lam = lam
         self.alpha = alpha
-        self._work = Workspace()
+        self._work = ThreadWorkspace()
 
     @cached_property
     def smoothness(self) -> float:

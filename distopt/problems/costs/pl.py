@@ -7,7 +7,7 @@ from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import make_key, uniform
 from distopt.core.streams import Stream
-from distopt.core.workspace import Workspace
+from distopt.core.workspace import ThreadWorkspace
 from distopt.problems.costs.base import Family
 from distopt.problems.costs.spectrum import Basis, orthogonal, require_dense, singular_values
 
@@ -107,7 +107,7 @@ class PLCost:
             # Each term at its lowest: a parabola, 3 (1 + b) sin^2, c sin.
             lowest = -(e**2) / (4 * (1 + a)) + np.minimum(3 * (1 + b), 0) - abs(c)
             self.lower_bound = float(lowest.sum())
-        self._work = Workspace()
+        self._work = ThreadWorkspace()
 
     def value(self, x: F64) -> float:
         return float(pl_value(self._forward(x), self.coefficients))

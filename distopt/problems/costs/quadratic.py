@@ -6,7 +6,7 @@ from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import make_key, normal
 from distopt.core.streams import Stream
-from distopt.core.workspace import Workspace
+from distopt.core.workspace import ThreadWorkspace
 from distopt.problems.costs.base import Family
 from distopt.problems.costs.spectrum import (
     Basis,
@@ -78,7 +78,7 @@ class QuadraticCost:
         self.A = A
         self.b = b
         self.dimension = b.size
-        self._work = Workspace()
+        self._work = ThreadWorkspace()
         if smoothness is None:
             smoothness = float(A.max() if A.ndim == 1 else np.linalg.norm(A, 2))
         self.smoothness = smoothness

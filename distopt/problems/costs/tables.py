@@ -7,7 +7,7 @@ import numpy as np
 
 from distopt.core.arrays import F64, I64
 from distopt.core.kernel import kernel
-from distopt.core.workspace import Workspace
+from distopt.core.workspace import ThreadWorkspace
 
 
 def make_table(rows: Any, signs: F64) -> "Dense | Sparse":
@@ -32,7 +32,7 @@ class Dense:
     def __init__(self, B: F64) -> None:
         self.B = B
         self.shape = B.shape
-        self._work = Workspace()
+        self._work = ThreadWorkspace()
 
     def take(self, index: I64) -> "Dense":
         """Return the table of the rows `index`; valid until the next call."""
