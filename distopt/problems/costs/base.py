@@ -2,13 +2,12 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self
 
 from distopt.core.arrays import F64
 from distopt.core.rank import this_rank
 
 
-@runtime_checkable
 class Cost(Protocol):
     """The private cost f_i of one agent, R^d -> R, differentiable, possibly nonconvex.
 
