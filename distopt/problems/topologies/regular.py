@@ -80,13 +80,11 @@ class Grid(GraphKind):
 
 
 @parameters("topology")
-class Torus(GraphKind):
+class Torus(Grid):
     """A grid whose opposite borders are linked; a side of two keeps its one edge.
 
     Without `rows` the most square rectangle is taken.
     """
-
-    rows: int | None = Field(default=None, ge=1)
 
     def graph(self, agents: int) -> networkx.Graph:
         return lattice("torus", agents, self.rows, one_row="ring")
