@@ -1,10 +1,13 @@
 """Find a configuration's files, write our own whole, say why one cannot be read or written."""
 
 import hashlib
+import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from distopt.core.errors import DistoptError
 
@@ -96,3 +99,20 @@ def synchronize(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def as_json(item: Any, indent: int | None = None) -> str:
+    """Write an item as JSON, which knows no infinity and no nan: null stands for both.
+
+    >>> as_json({"a": [1.0, float("nan")]})
+    '{"a": [1.0, null]}'
+    """
+    return json.dumps(_finite(item), indent=indent, allow_nan=False, default=str)
+
+
+def _finite(item: Any) -> Any:
+    if isinstance(item, Mapping):
+        return {key: _finite(value) for key, value in item.items()}
+    if isinstance(item, list | tuple):
+        return [_finite(value) for value in item]
+    return None if isinstance(item, float) and not math.isfinite(item) else item

@@ -1,14 +1,13 @@
 """A comparison as files: a page, its figures, and all numbers as JSON."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from distopt.core.files import write_files
+from distopt.core.files import as_json, write_files
 from distopt.show import page
 from distopt.show.console import parameters_line
 from distopt.show.figures import of_comparison, png
-from distopt.show.render import finite, to_html
+from distopt.show.render import to_html
 from distopt.studies.compare import Comparison
 from distopt.studies.results import Column, Results
 
@@ -30,7 +29,7 @@ def write_comparison(c: Comparison, tables: Sequence[Results], out: Path) -> lis
         If the folder cannot be written.
     """
     lead, parameters = first_line(c), parameters_table(c)
-    numbers = json.dumps(finite(c.to_json()), indent=1)
+    numbers = as_json(c.to_json(), indent=1)
     shown = [(table.title, to_html(table)) for table in (*tables, parameters)]
     images = {name: png(figure) for name, figure in of_comparison(c).items()}
     drawn = [

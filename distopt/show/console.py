@@ -1,6 +1,5 @@
 """What a user sees in the terminal: progress on standard error, results on standard output."""
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from distopt.core import units as q
+from distopt.core.files import as_json
 from distopt.core.rank import this_rank
 from distopt.engine.stopping import REASONS
-from distopt.show.render import finite
 
 if TYPE_CHECKING:
     from distopt.engine.loop import Progress
@@ -36,7 +35,7 @@ def say(sentence: str) -> None:
 
 def write_json(item: Mapping[str, Any]) -> None:
     """Print one JSON object as one line of standard output; numbers that are not finite are null."""
-    sys.stdout.write(json.dumps(finite(item), allow_nan=False, default=str) + "\n")
+    sys.stdout.write(as_json(item) + "\n")
     sys.stdout.flush()
 
 

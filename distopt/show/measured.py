@@ -1,6 +1,5 @@
 """The files of `distopt measure`: all numbers, and the figure of seconds against the links' rate."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,9 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, NullLocator
 
 from distopt.core import units as q
-from distopt.core.files import write_files
+from distopt.core.files import as_json, write_files
 from distopt.show.figures import canvas, legend_beside, line, png
-from distopt.show.render import finite
 from distopt.studies.measure.break_even import times
 from distopt.studies.measure.model import ExchangeModel
 from distopt.studies.measure.summary import Variant, machine
@@ -35,8 +33,7 @@ def write_measured(
         "network": asdict(network) if network else None,
         "variants": list(variants),
     }
-    text = json.dumps(finite(whole), indent=1, allow_nan=False, default=str) + "\n"
-    contents = {"measured.json": text.encode()}
+    contents = {"measured.json": (as_json(whole, indent=1) + "\n").encode()}
     if len({r for v in variants for r in times(v, accuracy)}) > 1:
         contents["measured.png"] = png(seconds_against_rate(variants, accuracy, suite.title))
     return write_files(out, contents)

@@ -7,19 +7,19 @@ quantity that is shown, its unit in the header.
 
 import csv
 import io
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from itertools import groupby, zip_longest
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from distopt.core import units
+from distopt.core.files import as_json
 from distopt.studies.results import MISSING, Column, Results, Row, write_count
 
 Cell: TypeAlias = list[Column]  # the columns that share one cell
@@ -153,17 +153,6 @@ def markdown_row(cells: Iterable[str]) -> str:
 # For programs
 
 
-def finite(item: Any) -> Any:
-    """Replace numbers that JSON does not know by None, at any depth."""
-    if isinstance(item, Mapping):
-        return {key: finite(value) for key, value in item.items()}
-    if isinstance(item, list | tuple):
-        return [finite(value) for value in item]
-    if isinstance(item, float) and not math.isfinite(item):
-        return None
-    return item
-
-
 def to_json(results: Results) -> str:
     """Write one JSON object in one line: title, columns, rows, notes."""
     whole = {
@@ -175,7 +164,7 @@ def to_json(results: Results) -> str:
         "rows": [{c.key: row.get(c.key) for c in results.columns} for row in results.rows],
         "notes": list(results.notes),
     }
-    return json.dumps(finite(whole), allow_nan=False, default=str)
+    return as_json(whole)
 
 
 def to_csv(results: Results) -> str:
