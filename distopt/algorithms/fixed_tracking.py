@@ -83,8 +83,9 @@ class FixedPointUpdates:
         self._step[2] = self.agent.iteration
         np.multiply(direction, eta, out=self._product)
         rounded = encode(
-            self._product, self.x, self.arithmetic.x.rounding, self._step, out=self._moves
-        )
+            self._product, self.x, self.arithmetic.x.rounding, self._step, out=self._moves,
+            work=self.agent.work,
+        )  # fmt: skip
         s.saturations[0] += rounded.saturated + self.hx.saturated
         s.saturations[0] += move(
             s.x_codes, self.hx.codes, self._moves, self.x.lowest_code, self.x.highest_code
@@ -98,7 +99,9 @@ class FixedPointUpdates:
     def _follow(self, gradient: F64, k: int) -> None:
         s, rounding = self.state, self.arithmetic.gradient.rounding
         self._gradient[2] = k
-        rounded = encode(gradient, self.g, rounding, self._gradient, out=self._next)
+        rounded = encode(
+            gradient, self.g, rounding, self._gradient, out=self._next, work=self.agent.work
+        )
         s.saturations[0] += rounded.saturated + self.hy.saturated
         s.saturations[0] += follow(
             s.y_codes, self.hy.codes, self._next, s.g_codes, self.lift, self.y.lowest_code,
