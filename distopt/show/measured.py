@@ -11,7 +11,7 @@ from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, NullLocato
 from distopt.core import units as q
 from distopt.core.files import as_json, write_files
 from distopt.show.figures import canvas, legend_beside, line, png
-from distopt.studies.measure.break_even import times
+from distopt.studies.measure.break_even import reached
 from distopt.studies.measure.model import ExchangeModel
 from distopt.studies.measure.summary import Variant, machine
 from distopt.studies.suite import Suite
@@ -34,7 +34,7 @@ def write_measured(
         "variants": list(variants),
     }
     contents = {"measured.json": (as_json(whole, indent=1) + "\n").encode()}
-    if len({r for v in variants for r in times(v, accuracy)}) > 1:
+    if len({r for v in variants for r in reached(v, accuracy)}) > 1:
         contents["measured.png"] = png(seconds_against_rate(variants, accuracy, suite.title))
     return write_files(out, contents)
 
@@ -46,23 +46,22 @@ def seconds_against_rate(variants: Sequence[Variant], accuracy: float, title: st
     bed without a limit.
     """
     with canvas(1, 8.2, 4.4) as (figure, (axis,)):
-        rates = sorted({r for v in variants for r in times(v, accuracy)})
+        rates = sorted({r for v in variants for r in reached(v, accuracy)})
         limited = [r for r in rates if np.isfinite(r)]
         place = {r: r for r in limited} | {np.inf: 10 * max(limited, default=1e8)}
         axis.set_xscale("log")
         axis.set_yscale("log")
         for number, v in enumerate(variants):
-            known = times(v, accuracy)
+            known = sorted(reached(v, accuracy).items())
             if not known:
                 continue
-            xs = sorted(known)
             style = line(number)
-            axis.plot([place[r] for r in xs], [known[r] for r in xs], label=v["variant"], **style)
-            open_marks = projected(v, accuracy)
-            for r in xs:
+            xs, ys = [place[r] for r, _ in known], [t["seconds"] for _, t in known]
+            axis.plot(xs, ys, label=v["variant"], **style)
+            for x, y, (_, t) in zip(xs, ys, known, strict=True):
                 axis.plot(
-                    place[r], known[r], "o", ms=4.5, color=style["color"], mew=1.2,
-                    mfc="white" if r in open_marks else style["color"],
+                    x, y, "o", ms=4.5, color=style["color"], mew=1.2,
+                    mfc="white" if t["projected"] else style["color"],
                 )  # fmt: skip
         axis.xaxis.set_major_locator(FixedLocator([place[r] for r in rates]))
         axis.xaxis.set_minor_locator(NullLocator())
@@ -77,13 +76,3 @@ def seconds_against_rate(variants: Sequence[Variant], accuracy: float, title: st
         axis.set_title(title)
         legend_beside(figure, axis)
     return figure
-
-
-def projected(variant: Variant, accuracy: float) -> set[float]:
-    """Return the rates at which the seconds are projected."""
-    return {
-        (e["rate"] or np.inf)
-        for e in variant["links"]
-        for t in e["accuracies"]
-        if t and t["accuracy"] == accuracy and t["projected"]
-    }

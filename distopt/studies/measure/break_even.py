@@ -1,6 +1,7 @@
 """When compression pays: the rate of the links below which a variant is faster, measured and modelled."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def judge(variants: Sequence[Variant], accuracy: float, baseline: str) -> Exchan
     network = fit(points) if len({p.rate for p in points}) > 1 else None
     base = next((v for v in variants if v["variant"] == baseline), None)
     for v in variants:
-        if base is None or v is base or len(times(v, accuracy)) < 2:
+        if base is None or v is base or len(reached(v, accuracy)) < 2:
             continue
         v["break_even"] = {
             "against": baseline,
@@ -39,10 +40,10 @@ def judge(variants: Sequence[Variant], accuracy: float, baseline: str) -> Exchan
     return network
 
 
-def times(variant: Variant, accuracy: float) -> dict[float, float]:
-    """Map the rates (bit/s; inf without a limit) to the seconds to an accuracy."""
+def reached(variant: Variant, accuracy: float) -> dict[float, dict[str, Any]]:
+    """Map the rates (bit/s; inf without a limit) to what an accuracy took there, if it was reached."""
     return {
-        (e["rate"] or np.inf): t["seconds"]
+        (e["rate"] or np.inf): t
         for e in variant["links"]
         for t in e["accuracies"]
         if t and t["accuracy"] == accuracy
@@ -51,16 +52,15 @@ def times(variant: Variant, accuracy: float) -> dict[float, float]:
 
 def measured(one: Variant, other: Variant, accuracy: float) -> float | str | None:
     """Return the rate at which the measured times cross, or which is faster at all of them."""
-    mine, theirs = times(one, accuracy), times(other, accuracy)
-    rates = sorted(set(mine) & set(theirs))
+    first, second = reached(one, accuracy), reached(other, accuracy)
+    rates = sorted(first.keys() & second.keys())
     if not rates:
         return None
-    faster = [mine[r] < theirs[r] for r in rates]
+    mine, theirs = ([found[r]["seconds"] for r in rates] for found in (first, second))
+    faster = [a < b for a, b in zip(mine, theirs, strict=True)]
     if all(faster):
         return "always"
-    if not any(faster):
-        return "never"
-    return crossing(rates, [mine[r] for r in rates], [theirs[r] for r in rates])
+    return crossing(rates, mine, theirs) if any(faster) else "never"
 
 
 def modelled(
@@ -70,10 +70,10 @@ def modelled(
     parts = []
     for v in (one, other):
         fastest = max(v["links"], key=lambda e: e["rate"] or np.inf)
-        reached = next((t for t in fastest["accuracies"] if t and t["accuracy"] == accuracy), None)
-        if reached is None or not fastest["bare"]:
+        there = reached(v, accuracy).get(fastest["rate"] or np.inf)
+        if there is None or not fastest["bare"]:
             return None
-        parts.append(iteration(v, fastest, reached["iterations"]))
+        parts.append(iteration(v, fastest, there["iterations"]))
     mine, theirs = parts
     rate = break_even_rate(mine, theirs, network)
     return "never" if rate == 0 else "always" if np.isinf(rate) else rate

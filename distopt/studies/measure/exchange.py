@@ -57,19 +57,19 @@ class RawExchange:
 
     def exchange(self, payload: U8, received: Sequence[U8]) -> None:
         """Send the payload to every neighbour; fill the buffers, of the same size, from them."""
-        left = [payload.data] * len(self.links)
-        room = [buffer.data for buffer in received]
-        while any(left) or any(room):
-            moved = 0
-            for i, link in enumerate(self.links):
-                sent, got = send_some(link, left[i]), receive_some(link, room[i])
-                left[i], room[i] = left[i][sent:], room[i][got:]
-                moved += sent + got
-            if not moved:
-                readers = [link for link, part in zip(self.links, room, strict=True) if part]
-                writers = [link for link, part in zip(self.links, left, strict=True) if part]
-                if not any(select.select(readers, writers, [], PATIENCE_SECONDS)):
-                    raise TransportError("A neighbour's raw socket was silent for too long.")
+        left = dict.fromkeys(self.links, payload.data)
+        room = {link: part.data for link, part in zip(self.links, received, strict=True)}
+        while left or room:
+            readable, writable, _ = select.select(room, left, [], PATIENCE_SECONDS)
+            if not readable and not writable:
+                raise TransportError("A neighbour's raw socket was silent for too long.")
+            for link in writable:
+                advance(left, link, link.send(left[link]))
+            for link in readable:
+                count = link.recv_into(room[link])
+                if count == 0:
+                    raise TransportError("A neighbour has closed its raw socket.")
+                advance(room, link, count)
 
     def close(self) -> None:
         """Close all sockets."""
@@ -77,25 +77,11 @@ class RawExchange:
             link.close()
 
 
-def send_some(link: socket.socket, data: memoryview) -> int:
-    """Send what the socket takes at once; return how many bytes."""
-    try:
-        return link.send(data) if data else 0
-    except BlockingIOError:
-        return 0
-
-
-def receive_some(link: socket.socket, room: memoryview) -> int:
-    """Receive what is there, as far as there is room; return how many bytes."""
-    if not room:
-        return 0
-    try:
-        count = link.recv_into(room)
-    except BlockingIOError:
-        return 0
-    if count == 0:
-        raise TransportError("A neighbour has closed its raw socket.")
-    return count
+def advance(parts: dict[socket.socket, memoryview], link: socket.socket, count: int) -> None:
+    """Take the bytes that have passed a link off its part; nothing stays of one that is through."""
+    parts[link] = parts[link][count:]
+    if not parts[link]:
+        del parts[link]
 
 
 @dataclass(frozen=True)

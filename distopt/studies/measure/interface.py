@@ -6,7 +6,6 @@ Packets may be larger there than on the wire, where the network card cuts them u
 
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import psutil
@@ -16,25 +15,8 @@ from distopt.core.errors import TransportError
 PROTOCOLS = Path("/proc/self/net/snmp")
 
 
-@dataclass(frozen=True)
-class Counters:
-    """What some interfaces have carried so far, or between two moments."""
-
-    tx_bytes: int = 0
-    tx_packets: int = 0
-    rx_bytes: int = 0
-    rx_packets: int = 0
-    retransmitted: int = 0  # TCP segments that were sent again, of the whole host
-
-    def __add__(self, other: "Counters") -> "Counters":
-        return Counters(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
-
-    def __sub__(self, other: "Counters") -> "Counters":
-        return Counters(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
-
-
-def read_counters(names: Iterable[str]) -> Counters:
-    """Add up the counters of the named interfaces of this host.
+def read_counters(names: Iterable[str]) -> dict[str, int]:
+    """Add up the counters of the named interfaces of this host; ``retransmitted`` is of the whole host.
 
     Raises
     ------
@@ -42,16 +24,20 @@ def read_counters(names: Iterable[str]) -> Counters:
         If the host does not have one of them.
     """
     found = psutil.net_io_counters(pernic=True, nowrap=False)
-    total = Counters(retransmitted=retransmissions())
+    names = list(names)
     for name in names:
         if name not in found:
             raise TransportError(
                 f'There is no network interface "{name}" on host {socket.gethostname()}; '
                 f"it has {', '.join(found)}."
             )
-        seen = found[name]
-        total += Counters(seen.bytes_sent, seen.packets_sent, seen.bytes_recv, seen.packets_recv)
-    return total
+    return {
+        "tx_bytes": sum(found[name].bytes_sent for name in names),
+        "tx_packets": sum(found[name].packets_sent for name in names),
+        "rx_bytes": sum(found[name].bytes_recv for name in names),
+        "rx_packets": sum(found[name].packets_recv for name in names),
+        "retransmitted": retransmissions(),
+    }
 
 
 def retransmissions() -> int:

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,9 +21,9 @@ from distopt.engine.diagnostics import Diagnostics
 from distopt.engine.team import Team, prepare
 from distopt.record.reader import History
 from distopt.studies.measure.exchange import RawExchange, meet, time_exchange
-from distopt.studies.measure.interface import Counters, addresses, read_counters, towards
+from distopt.studies.measure.interface import addresses, read_counters, towards
 from distopt.studies.measure.overhead import Accounting
-from distopt.transport.base import Traffic, Transport
+from distopt.transport.base import Transport
 from distopt.transport.opening import open_transport
 
 FIRST = 2  # iterations before the window of the counters: connections, caches, the speed to expect
@@ -40,7 +40,7 @@ class Site:
     interfaces: tuple[str, ...]
     address: str  # own, towards the neighbours; "" where all of them are on this host
     elsewhere: int  # neighbours on other hosts
-    first: bool  # the first rank of its host, which reads the counters
+    first: bool  # the first rank of its host, whose counters are taken
 
 
 def find_site(
@@ -120,6 +120,7 @@ def time_run(
         iterate_timed(team, clock, min(FIRST, wanted))
         pace = transport.collect(np.array([[np.diff(clock).min()]])).max()
         last = int(min(max(seconds / pace, FIRST + LEAST), wanted))
+        packed = agent.seconds.encodings
         before = reading(site, transport, agent.seconds)
         iterate_timed(team, clock, last)
         after = reading(site, transport, agent.seconds)
@@ -130,7 +131,7 @@ def time_run(
             for a, m in zip(accuracies, marks, strict=True)
         ]
         result |= {"iterations": last, "wanted": wanted}
-        calls = after.seconds.encodings - before.seconds.encodings
+        calls = agent.seconds.encodings - packed
         result["bare"] = bare(transport, site, agent.neighbours, result, calls)
         began = perf_counter()
         row = diagnostics.row()
@@ -154,13 +155,7 @@ def iterate_timed(team: Team, clock: list[float], last: int) -> None:
         clock.append(perf_counter() - offset)
 
 
-@dataclass(frozen=True)
-class Reading:
-    """Everything that counts, at one moment at which all ranks stand still."""
-
-    counters: Counters
-    traffic: Traffic
-    seconds: Seconds
+Reading: TypeAlias = tuple[dict[str, Any], dict[str, Any]]  # counters; traffic and seconds
 
 
 def reading(site: Site, transport: Transport, seconds: Seconds) -> Reading:
@@ -169,11 +164,7 @@ def reading(site: Site, transport: Transport, seconds: Seconds) -> Reading:
     After the first one every message has been received: nothing of the algorithm is under way.
     """
     meet(transport)
-    found = Reading(
-        read_counters(site.interfaces) if site.first else Counters(),
-        replace(transport.traffic),
-        replace(seconds),
-    )
+    found = read_counters(site.interfaces), vars(transport.traffic) | vars(seconds)
     meet(transport)
     return found
 
@@ -182,28 +173,23 @@ def measured(
     transport: Transport, site: Site, before: Reading, after: Reading, clock: Any
 ) -> dict[str, Any]:
     """Put together what happened between two readings, of all ranks."""
-    carried = after.counters - before.counters
-    sent = {
-        name: getattr(after.traffic, name) - getattr(before.traffic, name)
-        for name in ("nbytes", "nbytes_on_wire", "messages", "seconds")
-    }
-    spent = {
-        name: getattr(after.seconds, name) - getattr(before.seconds, name)
-        for name in vars(before.seconds)
-    }
-    mine = {"site": site, "carried": carried, "sent": sent, "spent": spent, "clock": clock}
+    carried, spent = (
+        {name: value - old[name] for name, value in new.items()}
+        for old, new in zip(before, after, strict=True)
+    )
+    mine = {"site": site, "carried": carried, "clock": clock} | spent
     told: list[dict[str, Any]] = transport.share(mine)
     slowest = np.max([t["clock"] for t in told], axis=0)
     first = min(FIRST, slowest.size - 1)
     window = slowest.size - 1 - first
     hosts = {
-        t["site"].host: {"interfaces": list(t["site"].interfaces)} | asdict(t["carried"])
+        t["site"].host: {"interfaces": list(t["site"].interfaces)} | t["carried"]
         for t in told
         if t["site"].first
     }
     accounting = Accounting(
-        counted=sum(t["sent"]["nbytes"] * t["site"].elsewhere for t in told),
-        messages=sum(exchanges(t) * t["site"].elsewhere for t in told),
+        counted=sum(t["nbytes"] * t["site"].elsewhere for t in told),
+        messages=sum(t["encodings"] * t["site"].elsewhere for t in told),
         seen=sum(h["tx_bytes"] for h in hosts.values()),
         packets=sum(h["tx_packets"] for h in hosts.values()),
     )
@@ -212,16 +198,11 @@ def measured(
         "window": window,
         "seconds_per_iteration": float((slowest[-1] - slowest[first]) / max(window, 1)),
         "phases": phases(told, slowest[-1] - slowest[first]),
-        "bytes_per_agent": sum(t["sent"]["nbytes"] for t in told) / len(told),
-        "bytes_on_wire": sum(t["sent"]["nbytes_on_wire"] for t in told),
+        "bytes_per_agent": sum(t["nbytes"] for t in told) / len(told),
+        "bytes_on_wire": sum(t["nbytes_on_wire"] for t in told),
         "hosts": hosts,
         "accounting": account(accounting),
     }
-
-
-def exchanges(told: dict[str, Any]) -> int:
-    """Return how many messages a rank packed."""
-    return int(told["spent"]["encodings"])
 
 
 def account(a: Accounting) -> dict[str, Any]:
@@ -238,27 +219,23 @@ def account(a: Accounting) -> dict[str, Any]:
     return asdict(a) | {name: getattr(a, name) for name in names}
 
 
-PHASES = {
+PHASES = {  # name: seconds and calls of a reading
     "gradient": ("gradient", "gradients"),
     "encoding": ("encoding", "encodings"),
     "decoding and mixing": ("mixing", "mixings"),
+    "exchange, waiting": ("seconds", "encodings"),
 }
 
 
 def phases(told: Sequence[dict[str, Any]], total: float) -> list[dict[str, Any]]:
     """Split the time of the window by phase: calls, mean, extremes over ranks, bytes sent."""
+    first, nbytes = told[0], float(np.mean([t["nbytes_on_wire"] for t in told]))
     table = [
-        phase(name, told[0]["spent"][calls], [t["spent"][key] for t in told], 0.0)
+        phase(name, first[calls], [t[key] for t in told], nbytes if key == "seconds" else 0.0)
         for name, (key, calls) in PHASES.items()
     ]
-    nbytes = float(np.mean([t["sent"]["nbytes_on_wire"] for t in told]))
-    waits = [t["sent"]["seconds"] for t in told]
-    table.append(phase("exchange, waiting", exchanges(told[0]), waits, nbytes))
-    rest = [
-        total - sum(t["spent"][k] for k, _ in PHASES.values()) - t["sent"]["seconds"] for t in told
-    ]
-    table.append(phase("updates, the rest", told[0]["spent"]["gradients"], rest, 0.0))
-    return table
+    rest = [total - sum(t[key] for key, _ in PHASES.values()) for t in told]
+    return [*table, phase("updates, the rest", first["gradients"], rest, 0.0)]
 
 
 def phase(name: str, calls: int, seconds: Sequence[float], nbytes: float) -> dict[str, Any]:

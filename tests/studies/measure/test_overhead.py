@@ -9,13 +9,7 @@ import pytest
 
 from distopt.core.errors import TransportError
 from distopt.studies.measure import interface
-from distopt.studies.measure.interface import (
-    Counters,
-    addresses,
-    read_counters,
-    retransmissions,
-    towards,
-)
+from distopt.studies.measure.interface import addresses, read_counters, retransmissions, towards
 from distopt.studies.measure.overhead import Accounting, on_ethernet
 from distopt.studies.measure.timing import account
 
@@ -41,9 +35,9 @@ def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("devices")
 def test_counters_of_several_interfaces_are_added() -> None:
-    found = read_counters(["eth0", "eth1.7"])
-    assert found == Counters(2300, 23, 1100, 11, 7)
-    assert found - Counters(300, 3, 100, 1, 7) == Counters(2000, 20, 1000, 10, 0)
+    assert read_counters(["eth0", "eth1.7"]) == {
+        "tx_bytes": 2300, "tx_packets": 23, "rx_bytes": 1100, "rx_packets": 11, "retransmitted": 7,
+    }  # fmt: skip
 
 
 @pytest.mark.usefixtures("devices")
@@ -61,9 +55,9 @@ def test_the_counters_of_this_machine_grow_by_what_is_sent() -> None:
     ):
         sender.sendall(bytes(10_000))
         link.recv(10_000, socket.MSG_WAITALL)
-    seen = read_counters(["lo"]) - before
-    assert seen.tx_bytes >= 10_000
-    assert seen.tx_packets >= 1
+    after = read_counters(["lo"])
+    assert after["tx_bytes"] - before["tx_bytes"] >= 10_000
+    assert after["tx_packets"] > before["tx_packets"]
 
 
 def test_a_system_that_does_not_count_retransmissions_has_none(
