@@ -3,26 +3,30 @@
     checkpoints/000500/rank-0000.h5 ... manifest.json
 
 A shard is written to a temporary name, flushed to disk and renamed; the manifest, with the SHA-256
-of every shard, comes last. A folder without a valid manifest is not a checkpoint. A shard holds one agent,
-regardless of its process, so a run may resume under another engine.
+of every shard and of itself, comes last. A folder without a valid manifest is not a checkpoint. A
+shard holds one agent, regardless of its process, so a run may resume under another engine.
 """
 
+import hashlib
 import json
-import shutil
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
 from distopt.algorithms.hosted import Hosted
 from distopt.core.errors import CheckpointError
-from distopt.core.files import sha256, write_whole
+from distopt.core.files import reason, sha256, write_whole
 from distopt.record.hdf5 import run_refused, write_arrays
 from distopt.transport.base import Transport
 
 FORMAT = 1
+OWN_FOLDER = re.compile("[0-9]{6,}")
+OWN_FILE = re.compile(r"(manifest\.json|rank-[0-9]{4,}\.h5)(\.tmp)?")
 
 
 class Saved(NamedTuple):
@@ -77,10 +81,7 @@ def save(
     if transport.root:
         manifest = {"format": FORMAT, "iteration": iteration, "shards": shards}
         write_whole(
-            place / "manifest.json",
-            json.dumps(manifest, indent=1).encode(),
-            durable=True,
-            refusal=run_refused,
+            place / "manifest.json", manifest_text(manifest), durable=True, refusal=run_refused
         )
         prune(folder, iteration, keep)
     return place
@@ -96,8 +97,19 @@ def prune(folder: Path, iteration: int, keep: int) -> None:
     kept = [p for p in complete if int(p.name) <= iteration][:keep]
     for old in newest(folder):
         if old not in kept:
-            (old / "manifest.json").unlink(missing_ok=True)  # invalid first, then gone
-            shutil.rmtree(old, ignore_errors=True)
+            remove(old)
+
+
+def remove(place: Path) -> None:
+    """Remove a checkpoint; files that are not of a checkpoint stay, and their folder with them."""
+    if place.is_symlink():
+        return
+    with suppress(OSError):
+        (place / "manifest.json").unlink(missing_ok=True)  # invalid first, then gone
+        for path in place.iterdir():
+            if OWN_FILE.fullmatch(path.name):
+                path.unlink()
+        place.rmdir()
 
 
 def load(place: Path, hosted: Sequence[Hosted]) -> dict[str, float]:
@@ -145,39 +157,58 @@ def latest(folder: Path, agents: int) -> Saved:
     """
     damaged: list[str] = []
     for place in newest(folder):
-        reason = invalid(place, agents)
-        if reason is None:
-            manifest = json.loads((place / "manifest.json").read_text())
-            return Saved(place, int(manifest["iteration"]), damaged)
-        damaged.append(f"Checkpoint {place} is not usable: {reason}.")
+        fault = invalid(place, agents)
+        if fault is None:
+            return Saved(place, int(place.name), damaged)
+        damaged.append(f"Checkpoint {place} is not usable: {fault}.")
     raise CheckpointError(" ".join([f"There is no valid checkpoint in {folder}.", *damaged]))
 
 
 def invalid(place: Path, agents: int) -> str | None:
     """Say why a checkpoint cannot be used, None if it can."""
     try:
-        manifest = json.loads((place / "manifest.json").read_text())
-        shards = manifest["shards"]
-        if manifest["format"] != FORMAT:
-            return f"it has format {manifest['format']}, this version reads {FORMAT}"
-    except (OSError, ValueError, KeyError, TypeError):
+        content = (place / "manifest.json").read_bytes()
+        manifest = json.loads(content)
+        found, iteration, shards = manifest["format"], manifest["iteration"], manifest["shards"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        iteration = shards = None
+    if not (isinstance(iteration, int) and isinstance(shards, dict)):
         return "its manifest.json is missing or damaged"
+    if found != FORMAT:
+        return f"it has format {found}, this version reads {FORMAT}"
+    # Manifests of the first version have no checksum of their own, and else the same keys.
+    checked = manifest.keys() != {"format", "iteration", "shards"}
+    if checked and content != manifest_text(manifest):
+        return "its manifest.json does not match its own checksum"
+    if place.name != f"{iteration:06}":
+        return f"its manifest.json is of iteration {iteration}"
     if set(shards) != {shard_name(i) for i in range(agents)}:
         return f"it holds {len(shards)} agents, the run has {agents}"
     for name, digest in shards.items():
         path = place / name
         if not path.is_file():
             return f"{name} is missing"
-        if sha256(path) != digest:
-            return f"{name} does not match its checksum"
+        try:
+            if sha256(path) != digest:
+                return f"{name} does not match its checksum"
+        except OSError as error:
+            return f"{name} cannot be read: {reason(error)}"
     return None
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> bytes:
+    """Write a manifest as text, with the SHA-256 of all the rest as its last key."""
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json.dumps(content | {"sha256": digest}, indent=1).encode()
 
 
 def newest(folder: Path) -> list[Path]:
     """List the checkpoint folders, newest first, valid or not."""
     if not folder.is_dir():
         return []
-    return sorted((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: -int(p.name))
+    own = (p for p in folder.iterdir() if OWN_FOLDER.fullmatch(p.name) and p.is_dir())
+    return sorted(own, key=lambda p: -int(p.name))
 
 
 def shard_name(agent: int) -> str:
