@@ -12,10 +12,11 @@ import numpy as np
 
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.compressors import REGISTRY as COMPRESSORS
-from distopt.core.errors import ConfigError
+from distopt.core.errors import CheckpointError, ConfigError
 from distopt.core.files import write_whole
 from distopt.engine.team import Team
 from distopt.record.hdf5 import run_refused
+from distopt.record.reader import Metrics, read_metrics
 from distopt.record.writer import Writer
 
 
@@ -40,14 +41,55 @@ def prepare_folder(out: Path, overwrite: bool) -> None:
 
 def open_record(team: Team, names: Sequence[str], out: Path, resumed: bool) -> Writer:
     """Write config.toml, and create metrics.h5 for the series of these names or continue it."""
-    parts, done, path = team.parts, team.clock.iteration, out / "metrics.h5"
+    parts, path = team.parts, out / "metrics.h5"
     text = parts.to_toml()
-    if resumed:
-        writer = Writer.reopen(path, lambda k: k <= done and parts.run.records(k), {"config": text})
-    else:
+    found = earlier_record(team, names, path) if resumed else None
+    if found is None:
         writer = Writer(path, names, describe(team, text), parts.problem.topology.matrix())
+    else:
+        done = team.clock.iteration
+        writer = Writer.reopen(
+            path, found, lambda k: k <= done and parts.run.records(k), {"config": text}
+        )
     write_whole(out / "config.toml", text.encode(), durable=True, refusal=run_refused)
     return writer
+
+
+def earlier_record(team: Team, names: Sequence[str], path: Path) -> Metrics | None:
+    """Read the record of a run that is resumed; set one aside that cannot be continued.
+
+    The state is in the checkpoints, so a lost record costs its rows and a warning, never the run.
+    """
+    done, warn = team.clock.iteration, team.known.warnings.append
+    try:
+        found, fault = read_metrics(path), ""
+        if "iteration" not in found.series or not set(found.series) <= set(names):
+            fault = f"{path} holds the series of another run."
+    except CheckpointError as error:
+        fault = str(error)
+    if fault:
+        kept = set_aside(path)
+        warn(f"{fault} A new record begins; rows up to iteration {done} are lost.{kept}")
+        return None
+    recorded = found.series["iteration"].tolist()
+    whole = range(0, done + 1, team.parts.run.record_every)
+    if not recorded or recorded[0] > 0 or recorded[-1] < whole[-1]:
+        there = f"{recorded[0]} to {recorded[-1]}" if recorded else "no iteration"
+        warn(f"{path} lacks rows up to iteration {done}: it holds those of {there}.")
+    return found
+
+
+def set_aside(path: Path) -> str:
+    """Rename a damaged file, if it is there at all; return a sentence that says so, else ""."""
+    if not path.exists():
+        return ""
+    names = [path.with_name(f"{path.name}.damaged{n or ''}") for n in range(1000)]
+    aside = next((name for name in names if not name.exists()), names[0])
+    try:
+        path.replace(aside)
+    except OSError as error:
+        raise run_refused(path, error) from None
+    return f" The old file is kept as {aside}."
 
 
 def describe(team: Team, config_text: str) -> dict[str, Any]:

@@ -55,6 +55,11 @@ class Journal:
         """Make the first record, or compute the row at which a resumed run continues."""
         if self.resumed:
             self.latest = self.diagnostics.row()
+            done = self.team.clock.iteration
+            lost = not self.rows or self.rows[-1]["iteration"] < done
+            if self.writer and lost and self.team.parts.run.records(done):
+                self.rows.append(self.latest)
+                self.writer.append(self.latest)
         else:
             self.record()
 

@@ -2,10 +2,12 @@
 
 The file is written in HDF5's single-writer mode: all datasets and attributes exist before the first
 row, rows are flushed before the counter ``/series.attrs["rows"]``, and a reader trusts the counter
-only. A file whose writer died opens with ``h5py.File(path, "r", swmr=True)``; `Writer.reopen`
-rewrites such a file to a clean one, by temporary name and rename.
+only. It gets its name once it is in that mode and holds all rows that a resumed run keeps, and is
+replaced by a copy with the final status at the end. So whenever its writer dies, there is a file
+that ``h5py.File(path, "r", swmr=True)`` opens; and nobody who reads it can stop its writer.
 """
 
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,9 +19,9 @@ import numpy as np
 
 from distopt.core.arrays import F64
 from distopt.core.errors import CheckpointError
-from distopt.core.files import replaced
+from distopt.core.files import replaced, write_whole
 from distopt.record.hdf5 import REFUSED, abandon, run_refused
-from distopt.record.reader import FORMAT, read_metrics
+from distopt.record.reader import FORMAT, Metrics
 from distopt.record.series import SERIES
 
 CHUNK = 512
@@ -55,30 +57,36 @@ class Writer:
         self.kept = [dict(row) for row in rows]
         self._pending: list[Mapping[str, Any]] = list(rows)
         self._rows = 0
-        repeats = int(meta.get("repeats", 1))
-        with (
-            replaced(path, refusal=run_refused) as temporary,
-            h5py.File(temporary, "w", libver="latest") as file,
-        ):
-            series = file.create_group("series")
-            series.attrs["rows"] = np.int64(0)
-            for name in names:
-                known = SERIES[name]
-                width = (repeats,) if known.by_run else ()
-                data = series.create_dataset(
-                    name, (0, *width), known.dtype, maxshape=(None, *width), chunks=(CHUNK, *width)
-                )
-                data.attrs["units"], data.attrs["description"] = known.units, known.description
-            group = file.create_group("meta")
-            group.attrs["format"] = FORMAT
-            for key, value in (dict(meta) | {"status": "running", "stop_reason": ""}).items():
-                plain = isinstance(value, str | bool | int | float | np.generic)
-                group.attrs[key] = value if plain else json.dumps(value)
-            group.create_dataset("W", data=matrix)
-        self._file = h5py.File(path, "r+", libver="latest")
-        self._file.swmr_mode = True
-        self._series = {name: self._file["series"][name] for name in names}
-        self.flush()
+        with replaced(path, durable=True, refusal=run_refused) as temporary:
+            self._file = h5py.File(temporary, "w", libver="latest")
+            try:
+                self._series = self._create(names, meta, matrix)
+                self.flush()
+                self._file.swmr_mode = True
+            except REFUSED as error:
+                abandon(self._file)
+                raise run_refused(path, error) from None
+
+    def _create(
+        self, names: Sequence[str], meta: Mapping[str, Any], matrix: F64
+    ) -> dict[str, h5py.Dataset]:
+        """Write everything but rows; return the data sets of the series."""
+        found, width = {}, int(meta.get("repeats", 1))
+        series, group = self._file.create_group("series"), self._file.create_group("meta")
+        series.attrs["rows"] = np.int64(0)
+        for name in names:
+            known = SERIES[name]
+            more = (width,) if known.by_run else ()
+            data = found[name] = series.create_dataset(
+                name, (0, *more), known.dtype, maxshape=(None, *more), chunks=(CHUNK, *more)
+            )
+            data.attrs["units"], data.attrs["description"] = known.units, known.description
+        group.attrs["format"] = FORMAT
+        for key, value in (dict(meta) | {"status": "running", "stop_reason": ""}).items():
+            plain = isinstance(value, str | bool | int | float | np.generic)
+            group.attrs[key] = value if plain else json.dumps(value)
+        group.create_dataset("W", data=matrix)
+        return found
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add one row; it is on disk after the next `flush`."""
@@ -107,9 +115,14 @@ class Writer:
         """Flush, close, and say how the run ended ("finished" or "stopped")."""
         self.flush()
         self._file.close()
-        with h5py.File(self.path, "r+", libver="latest") as file:
-            file["meta"].attrs["status"] = status
-            file["meta"].attrs["stop_reason"] = stop_reason
+        try:
+            content = io.BytesIO(self.path.read_bytes())
+            with h5py.File(content, "r+") as file:
+                file["meta"].attrs["status"] = status
+                file["meta"].attrs["stop_reason"] = stop_reason
+        except REFUSED as error:
+            raise run_refused(self.path, error) from None
+        write_whole(self.path, content.getvalue(), durable=True, refusal=run_refused)
 
     def close(self) -> None:
         """Save pending rows, as far as possible, after a failure; the status stays "running"."""
@@ -118,18 +131,21 @@ class Writer:
         self._file.close()
 
     @classmethod
-    def reopen(cls, path: Path, keep: Callable[[int], bool], changes: Mapping[str, Any]) -> Self:
+    def reopen(
+        cls, path: Path, found: Metrics, keep: Callable[[int], bool], changes: Mapping[str, Any]
+    ) -> Self:
         """Continue an earlier file, rewritten cleanly.
 
         Parameters
         ----------
         path : Path
+        found : Metrics
+            What the earlier file holds.
         keep : callable
             Whether the row of an iteration stays: those after the checkpoint will be made again.
         changes : Mapping[str, Any]
             New values of attributes of ``/meta``.
         """
-        found = read_metrics(path)
         meta = {k: v for k, v in found.meta.items() if k not in {"format", "status", "stop_reason"}}
         kept = [row for row in found.rows() if keep(int(row["iteration"]))]
         return cls(path, list(found.series), meta | dict(changes), found.matrix, kept)

@@ -137,7 +137,7 @@ def test_writer_killed_at_random_moments(tmp_path):
             flushed = [int(line) for line in lines.read().split()]
         rows = assert_rows_are_right(path)
         assert rows >= (flushed[-1] if flushed else 0)
-        again = Writer.reopen(path, lambda k: k < 10, {})
+        again = Writer.reopen(path, read_metrics(path), lambda k: k < 10, {})
         again.append(row(min(rows, 10)))
         again.finish("finished", "iterations")
         assert assert_rows_are_right(path) == min(rows, 10) + 1

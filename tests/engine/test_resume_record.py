@@ -1,0 +1,211 @@
+"""A run resumes from its checkpoints whatever became of its record, and whoever reads it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+
+import h5py
+import pytest
+from run_table import comparable, configure
+
+from distopt.core.errors import CheckpointError
+from distopt.engine.run import resume, run
+from distopt.record.reader import read_metrics
+from distopt.record.writer import Writer
+
+# Children that are forked here only write files and end; newer Pythons warn if pytest has threads.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+
+def iterations(out):
+    """Read the iterations of a record."""
+    return [row["iteration"] for row in read_metrics(out / "metrics.h5").rows()]
+
+
+def killed_at(call, crash):
+    """Call in a child that kills itself at its crash-th call of anything that touches a file.
+
+    Return whether it came so far.
+    """
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            count = 0
+
+            def die_in_time(frame, event, arg):
+                nonlocal count
+                name = getattr(arg, "__qualname__", "") if event == "c_call" else ""
+                where = frame.f_code.co_qualname if event == "call" else ""
+                if name in TOUCHING or where in TOUCHING:
+                    count += 1
+                    if count == crash:
+                        os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.setprofile(die_in_time)
+            call()
+            sys.setprofile(None)
+            os._exit(0)
+        os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+TOUCHING = {
+    "File.__init__", "File.close", "File.swmr_mode", "Path.replace", "Path.write_bytes", "Path.unlink",
+    "Writer.__init__", "Writer.flush", "Writer.finish", "synchronize", "fsync", "replace", "rename",
+    "unlink", "write_whole", "Dataset.resize", "Dataset.flush", "File.flush",
+}  # fmt: skip
+
+
+def test_a_record_killed_at_every_step_is_whole(tmp_path):
+    """Sweep the crash over a resume and an end: kept rows are there, the file opens."""
+    path = tmp_path / "metrics.h5"
+    first = Writer(path, ["iteration", "seconds"], {}, [[1.0]])
+    for k in range(1000):
+        first.append({"iteration": k, "seconds": k / 8})
+    first.finish("stopped", "signal")
+    whole = path.read_bytes()
+
+    def go_on():
+        writer = Writer.reopen(path, read_metrics(path), lambda k: k < 990, {})
+        writer.append({"iteration": 990, "seconds": 990 / 8})
+        writer.finish("finished", "iterations")
+
+    crash = 1
+    while killed_at(go_on, crash):
+        assert iterations(tmp_path)[:990] == list(range(990)), crash
+        path.write_bytes(whole)
+        crash += 1
+    assert crash > 20
+    assert iterations(tmp_path) == list(range(991))
+    assert read_metrics(path).meta["status"] == "finished"
+
+
+def test_a_writer_that_dies_at_once_loses_nothing(tmp_path):
+    """The rows of the earlier part are on the disk before the new file has its name."""
+    out = tmp_path / "run"
+    run(configure(iterations=21), engine="simulate", out=out)
+    before = iterations(out)
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            path = out / "metrics.h5"
+            Writer.reopen(path, read_metrics(path), lambda _: True, {})
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert iterations(out) == before == [0, 7, 14, 21]
+    result = resume(out, engine="simulate", iterations=28)
+    assert iterations(out) == [*before, 28]
+    assert not [w for w in result.warnings if "metrics" in w]
+
+
+def missing(path):
+    path.unlink()
+
+
+def not_hdf5(path):
+    path.write_bytes(b"no HDF5")
+
+
+def half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def opened(path):
+    """Leave the mark of a writer that died in the middle."""
+    pid = os.fork()
+    if pid == 0:
+        with h5py.File(path, "r+", libver="latest") as file:
+            file.flush()
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def other_series(path):
+    with h5py.File(path, "r+") as file:
+        file["series"].move("stationarity", "lyapunov_scale")
+
+
+@pytest.mark.parametrize("damage", [missing, not_hdf5, half, opened, other_series])
+def test_the_record_never_gates_the_state(damage, tmp_path):
+    out = tmp_path / "run"
+    run(configure(iterations=28), engine="simulate", out=out)
+    damage(out / "metrics.h5")
+    damaged = None if damage is missing else (out / "metrics.h5").read_bytes()
+    result = resume(out, engine="simulate", iterations=42)
+    [warning] = [w for w in result.warnings if "metrics.h5" in w]
+    assert "A new record begins; rows up to iteration 28 are lost." in warning
+    aside = out / "metrics.h5.damaged"
+    assert aside.exists() == (damaged is not None)
+    if damaged is not None:
+        assert f"The old file is kept as {aside}." in warning
+        assert aside.read_bytes() == damaged
+    whole = run(configure(iterations=42), engine="simulate")
+    exact = [{**row, "diagnostics_bytes": 0} for row in whole.rows if row["iteration"] >= 28]
+    found = [{**row, "diagnostics_bytes": 0} for row in read_metrics(out / "metrics.h5").rows()]
+    assert comparable(found) == comparable(exact)
+    assert result.summary["stationarity"] == whole.summary["stationarity"]
+    assert read_metrics(out / "metrics.h5").meta["status"] == "finished"
+    again = resume(out, engine="simulate", iterations=49)
+    assert any("it holds those of 28 to 42" in w for w in again.warnings)
+    if damaged is not None:
+        not_hdf5(out / "metrics.h5")
+        resume(out, engine="simulate", iterations=56)
+        assert aside.read_bytes() == damaged
+        assert (out / "metrics.h5.damaged1").read_bytes() == b"no HDF5"
+
+
+READER = """
+import sys, h5py
+with h5py.File(sys.argv[1], "r", swmr=True) as file:
+    print(int(file["series"].attrs["rows"]), flush=True)
+    sys.stdin.readline()
+    print(len(file["series"]["iteration"]), file["meta"].attrs["algorithm"])
+"""
+
+
+@contextlib.contextmanager
+def held_open(path):
+    """Hold a record open in another process, as docs/running.md shows."""
+    with subprocess.Popen(
+        [sys.executable, "-c", READER, path],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as reader:  # fmt: skip
+        reader.stdout.readline()
+        yield
+        told, _ = reader.communicate("\n", timeout=60)
+        assert told.endswith("cgt1\n")
+        assert reader.returncode == 0
+
+
+def test_a_reader_disturbs_neither_the_end_nor_a_resume(tmp_path):
+    out = tmp_path / "run"
+    with contextlib.ExitStack() as readers:
+
+        def look(_):
+            if not opened:
+                opened.append(readers.enter_context(held_open(out / "metrics.h5")))
+
+        opened = []
+        run(configure("cgt1", "quantize", iterations=21), engine="simulate", out=out, progress=look)
+        assert opened
+        assert read_metrics(out / "metrics.h5").meta["status"] == "finished"
+    with held_open(out / "metrics.h5"):
+        resume(out, engine="simulate", iterations=28)
+        with held_open(out / "metrics.h5"):
+            resume(out, engine="simulate", iterations=35)
+    assert iterations(out) == [0, 7, 14, 21, 28, 35]
+
+
+def test_without_checkpoints_the_record_is_left_alone(tmp_path):
+    out = tmp_path / "run"
+    run(configure(iterations=7), engine="simulate", out=out)
+    for path in (out / "checkpoints").glob("*/manifest.json"):
+        path.unlink()
+    before = (out / "metrics.h5").read_bytes()
+    with pytest.raises(CheckpointError, match="There is no valid checkpoint"):
+        resume(out, engine="simulate")
+    assert (out / "metrics.h5").read_bytes() == before
