@@ -268,8 +268,9 @@ def legend_beside(figure: Figure, axis: Axes) -> None:
         figure.legend(handles, labels, loc="outside right center")
 
 
-def legend_below(figure: Figure, axis: Axes) -> None:
+def legend_below(figure: Figure, axis: Axes, columns: int = 3) -> None:
     """Put the legend under all axes, where it can cover nothing."""
     handles, labels = axis.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 3))
+        columns = min(len(handles), columns)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)

@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 from distopt.core import units as q
 from distopt.core.arrays import F64
 from distopt.problems.costs.networks.data import dictionary
-from distopt.show.figures import COLOURS, INK, canvas, curve, dress, line
+from distopt.show.figures import COLOURS, INK, canvas, curve, dress, legend_below, line
 from distopt.studies.diagnosis import Diagnosis, network
 from distopt.studies.trials import Trials
 
@@ -49,7 +49,10 @@ def along_run(found: Diagnosis) -> Figure:
             curve(axes[0], iterations, found.bound(iterations), label=label, color=INK, ls="--")
         finish(axes[0], "NMSE")
         for axis, (words, names) in zip(axes[1:], ALONG.items(), strict=True):
-            several(axis, at, found, names)
+            for number, (name, label) in enumerate(names.items()):
+                values = found.series(name)
+                if np.isfinite(values).any():
+                    points(axis, at, values, label, number)
             finish(axis, words)
         figure.suptitle(found.title, x=0.01, ha="left", fontsize=10.5)
     return figure
@@ -72,25 +75,19 @@ def at_start(found: Diagnosis) -> Figure:
                 axes[0].axhline(row[name], label=f"{label} eigenvalue", color=COLOURS[0])
         axes[0].axhline(row["pl_ratio"], color=COLOURS[1], ls="--", label="PL ratio r'Kr / r'r")
         finish(axes[0], "Tangent kernel K = J J'", "number of the eigenvalue, largest first")
-        bars(
-            axes[1],
-            {
-                "of the loss": row["loss_curvature"],
-                "of single outputs": row["output_curvature"],
-                "of a sample's outputs": row["sample_curvature"],
-                "explicit bound": row["curvature_bound"],
-            },
-        )
-        axes[1].set_title("Norms of Hessians")
-        bars(
-            axes[2],
-            {
-                "norm of the weights": float(np.linalg.norm(found.start)),
-                "radius allowed": row["allowed_radius"],
-                "radius needed": row["needed_radius"],
-            },
-        )
-        axes[2].set_title("Sufficient condition")
+        norms = {
+            "of the loss": row["loss_curvature"],
+            "of single outputs": row["output_curvature"],
+            "of a sample's outputs": row["sample_curvature"],
+            "explicit bound": row["curvature_bound"],
+        }
+        bars(axes[1], "Norms of Hessians", norms)
+        condition = {
+            "norm of the weights": float(np.linalg.norm(found.start)),
+            "radius allowed": row["allowed_radius"],
+            "radius needed": row["needed_radius"],
+        }
+        bars(axes[2], "Sufficient condition", condition)
         figure.suptitle(f"{found.title}, at the start", x=0.01, ha="left", fontsize=10.5)
     return figure
 
@@ -117,8 +114,7 @@ def recovered(found: Diagnosis) -> Figure:
                 axes[2 * first * few].set_ylabel(f"{kind}:\ntarget", size=9)
                 axes[(2 * first + 1) * few].set_ylabel("network", size=9)
         if not patches:
-            handles, labels = axes[0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside lower center", ncols=2)
+            legend_below(figure, axes[0])
         figure.suptitle(
             f"{found.title}, iteration {row['iteration']}: NMSE {q.small(row['nmse'])} in training, "
             f"{q.small(row['nmse_held_out'])} on other samples", x=0.01, ha="left", fontsize=10.5,
@@ -165,7 +161,10 @@ def against_width(trials: Trials) -> Figure:
                     none, [s.samples[0] / 2] * len(none), ls="", marker="v", ms=12 - 2.5 * number,
                     color=look["color"], mfc="none",
                 )  # fmt: skip
-            nmse_of_samples(axes[1], trials, label, max(s.widths), look)
+            for seed in s.seeds:
+                climbed = [t for t in trials.of(label, max(s.widths)) if t.seed == seed]
+                nmse = [t.descent.nmse for t in climbed]
+                axes[1].plot([t.samples for t in climbed], nmse, **look)
             starts(axes[2], trials, label, "kernel_smallest", look)
             starts(axes[3], trials, label, "output_curvature", look)
         axes[1].axhline(s.target, color="#777777", lw=0.9, ls=":")
@@ -188,21 +187,13 @@ def against_width(trials: Trials) -> Figure:
         axes[0].set_yticks(s.samples, [str(T) for T in s.samples])
         axes[0].yaxis.set_minor_locator(NullLocator())
         axes[0].set_ylim(0.4 * s.samples[0], 1.3 * s.samples[-1])
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        legend_below(figure, axes[0], columns=len(sweep.networks))
         if any(trials.threshold(n, m) is None for n in sweep.networks for m in s.widths):
             axes[0].annotate(
                 "triangle: not even the smallest T", (0.03, 0.93), xycoords="axes fraction",
                 size=8, color="#777777",
             )  # fmt: skip
     return figure
-
-
-def nmse_of_samples(axis: Axes, trials: Trials, label: str, m: int, look: dict[str, Any]) -> None:
-    """Draw the NMSE that was reached against T, one line for each seed."""
-    for seed in trials.sweep.section.seeds:
-        climbed = [t for t in trials.of(label, m) if t.seed == seed]
-        axis.plot([t.samples for t in climbed], [t.descent.nmse for t in climbed], **look)
 
 
 def starts(axis: Axes, trials: Trials, label: str, name: str, look: dict[str, Any]) -> None:
@@ -222,20 +213,12 @@ def starts(axis: Axes, trials: Trials, label: str, name: str, look: dict[str, An
 # What they share
 
 
-def several(axis: Axes, x: F64, found: Diagnosis, names: dict[str, str]) -> None:
-    """Draw some quantities at all points."""
-    for number, (name, label) in enumerate(names.items()):
-        values = found.series(name)
-        if np.isfinite(values).any():
-            points(axis, x, values, label, number)
-
-
 def points(axis: Axes, x: F64, y: F64, label: str, number: int) -> None:
     """Draw a line with a dot at each point."""
     curve(axis, x, y, label=label, marker="o", ms=4, **line(number))
 
 
-def bars(axis: Axes, values: dict[str, float]) -> None:
+def bars(axis: Axes, title: str, values: dict[str, float]) -> None:
     """Draw numbers of very different size with their names, on a logarithmic axis."""
     known = {name: v for name, v in values.items() if math.isfinite(v) and v > 0}
     least, most = min(known.values()), max(known.values())
@@ -248,6 +231,7 @@ def bars(axis: Axes, values: dict[str, float]) -> None:
     axis.set_yticks([])
     axis.grid(axis="y", visible=False)
     axis.set_ylim(len(known) - 0.5, -0.85)
+    axis.set_title(title)
     axis.xaxis.set_minor_locator(NullLocator())
 
 

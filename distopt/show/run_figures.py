@@ -119,9 +119,7 @@ def lyapunov(history: History) -> Figure:
 def topology(history: History) -> Figure:
     """Draw the graph of the agents, edges as strong as their weights."""
     W, n = history.matrix, len(history.matrix)
-    graph = nx.Graph()
-    graph.add_nodes_from(range(n))
-    graph.add_edges_from((int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(W, 1)), strict=True))
+    graph = nx.from_numpy_array(np.triu(W, 1) != 0)
     name = history.config.get("topology", {}).get("graph", "file")
     with canvas(1, 4.2, 4.2) as (figure, (axis,)):
         places = positions(graph, name)
@@ -181,7 +179,7 @@ def regimes(history: History) -> Figure:
         axis.set_xlim(left=0)
         axis.set_xlabel("iterations")
         axis.set_title("Coordinates by the size of their step")
-        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        legend_below(figure, axis, columns=2)
     return figure
 
 

@@ -10,7 +10,6 @@ from typing import Any, Protocol, TypeVar
 from distopt.config.build import make_config
 from distopt.core import units as q
 from distopt.core.errors import CheckpointError, ConfigError, DistoptError, TransportError
-from distopt.engine.loop import Progress
 from distopt.engine.outcome import Result
 from distopt.engine.run import run
 from distopt.mpirun.jobfile import Case
@@ -169,55 +168,30 @@ def run_in_jobs(
         If a job ends before any case has begun.
     """
     failures: dict[str, str] = {}
-    remaining = list(cases)
+    remaining = {case.name: case for case in cases}
+    present = ""
+
+    def hear(event: Mapping[str, Any]) -> None:
+        nonlocal present
+        pass_on(event, view)
+        if event["event"] == "begin":
+            present = event["label"]
+        if event["event"] in {"done", "failed"}:
+            del remaining[event["label"]]
+        if event["event"] == "failed":
+            failures[event["label"]] = event["reason"]
+
     while remaining:
-        log = Log(view)
-        job = JobProcess(command(remaining), log.hear, view.pass_on)
+        job = JobProcess(command(list(remaining.values())), hear, view.pass_on)
         outcome = job.wait()
-        failures |= log.failures
-        remaining = remaining[log.ended :]
         if job.stopped:
-            return failures | {c.name: f"{NOT_RUN} by {job.stopped}" for c in remaining}
+            return failures | dict.fromkeys(remaining, f"{NOT_RUN} by {job.stopped}")
         if not remaining:
             break
         reason = " ".join(outcome.sentences) or f"the job ended with exit code {outcome.code}"
-        if log.present != remaining[0].name:
+        if present not in remaining:
             raise TransportError(reason)
-        failures[remaining[0].name] = reason
-        view.failed(remaining[0].name, reason)
-        remaining = remaining[1:]
+        failures[present] = reason
+        view.failed(present, reason)
+        del remaining[present]
     return failures
-
-
-class Log:
-    """The view of a job's cases, which run in the order given; keeps what became of each."""
-
-    def __init__(self, view: View) -> None:
-        self.view = view
-        self.present = ""
-        self.ended = 0
-        self.failures: dict[str, str] = {}
-
-    def hear(self, event: Mapping[str, Any]) -> None:
-        """Take an event of a rank."""
-        pass_on(event, self)
-
-    def begin(self, label: str) -> None:
-        """Note which case runs."""
-        self.present = label
-        self.view.begin(label)
-
-    def report(self, progress: Progress) -> None:
-        """Show how far it is."""
-        self.view.report(progress)
-
-    def done(self, label: str, line: str) -> None:
-        """Count a case that ended well."""
-        self.ended += 1
-        self.view.done(label, line)
-
-    def failed(self, label: str, reason: str) -> None:
-        """Keep why a case failed."""
-        self.ended += 1
-        self.failures[label] = reason
-        self.view.failed(label, reason)

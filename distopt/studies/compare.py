@@ -103,11 +103,6 @@ class Variant:
             return "diverged" if diverged else "failed"
         return "converged" if self.efforts[-1].reached == len(self.runs) else "not reached"
 
-    @property
-    def gaps(self) -> Gaps | None:
-        """The gaps f - f* of all its runs, where these are in fixed point."""
-        return gaps_of(self.label, self.histories)
-
     def to_json(self) -> dict[str, Any]:
         """Return all numbers of the variant."""
         first = self.histories[0] if self.histories else None
@@ -176,7 +171,7 @@ class Comparison:
     @cached_property
     def gaps(self) -> list[Gaps]:
         """The variants in fixed point, beside their theory."""
-        return [found for variant in self.variants if (found := variant.gaps)]
+        return [found for v in self.variants if (found := gaps_of(v.label, v.histories))]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as one object."""

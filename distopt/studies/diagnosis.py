@@ -119,11 +119,6 @@ class Diagnosis:
             f"{self.config.problem.agents} agents"
         )
 
-    @property
-    def samples(self) -> int:
-        """T, of all agents together."""
-        return int(self.config.problem.table()["samples"])
-
     def series(self, name: str) -> F64:
         """Return one quantity at all points."""
         return np.array([row[name] for row in self.rows])

@@ -39,33 +39,30 @@ def farm(
     """
     sweep = trials.sweep
     s = sweep.section
-    waiting: dict[Future[Trial | Start], tuple[str, int, int]] = {}
+    waiting: set[Future[Trial | Start]] = set()
 
-    def submit(key: tuple[str, int, int], samples: int | None) -> None:
-        waiting[pool.submit(work, sweep, *key, samples)] = key
+    def climb(label: str, m: int, seed: int) -> None:
+        samples = trials.next_samples(label, m, seed)
+        if samples is not None:
+            waiting.add(pool.submit(work, sweep, label, m, seed, samples))
 
     for seed in s.seeds:
         for label in sweep.networks:
             for m in sorted(s.widths, reverse=True):  # the long ones first
-                samples = trials.next_samples(label, m, seed)
-                if samples is not None:
-                    submit((label, m, seed), samples)
+                climb(label, m, seed)
             for m in sweep.measured:
                 if (label, m, seed) not in trials.starts:
-                    submit((label, m, seed), None)
+                    waiting.add(pool.submit(work, sweep, label, m, seed, None))
     try:
         while waiting:
-            finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in finished:
-                key = waiting.pop(future)
                 done = future.result()
                 trials.add(done)
                 trials.save()
                 tell(done)
                 if isinstance(done, Trial):
-                    samples = trials.next_samples(*key)
-                    if samples is not None:
-                        submit(key, samples)
+                    climb(done.network, done.m, done.seed)
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise

@@ -83,15 +83,11 @@ class Trials:
                         row["halvings"], done, self.sweep.section.target,
                     )
                 )  # fmt: skip
+        smallest = self.sweep.section.samples[0]
         for row in rows("starts", arrays):
-            if row["network"] in self.sweep.networks and row["samples"] == self.smallest:
+            if row["network"] in self.sweep.networks and row["samples"] == smallest:
                 start = (row.pop("network"), row.pop("m"), row.pop("seed"))
                 self.starts[start] = row
-
-    @property
-    def smallest(self) -> int:
-        """T of the start points."""
-        return self.sweep.section.samples[0]
 
     def save(self) -> None:
         """Write everything, under a temporary name that is then replaced."""

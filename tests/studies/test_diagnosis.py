@@ -64,7 +64,7 @@ def test_the_start_is_measured_on_all_samples(config):
     assert row["loss_curvature"] == expected.loss_curvature.value
     assert row["curvature_bound"] == expected.curvature_bound
     assert row["moved"] == 0.0
-    assert found.samples == cost.samples == 4
+    assert found.to_json()["problem"]["samples"] == cost.samples == 4
     np.testing.assert_array_equal(
         found.spectrum, np.linalg.eigvalsh(tangent_kernel(cost, cost.start))
     )

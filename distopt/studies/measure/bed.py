@@ -257,11 +257,12 @@ def set_rate(hosts: int, link: Link) -> None:
         limit_device(namespace, device, link)
 
 
-def limit_here(link: Link) -> None:
-    """Limit what the host of this process sends and receives."""
-    name = socket.gethostname()
-    limit_device(name, INTERFACE, link)
-    limit_device(SWITCH, name.replace("h", "port"), link)
+def limit_here(link: Link | None) -> None:
+    """Limit what the host of this process sends and receives; nothing outside a bed."""
+    if link and inside():
+        name = socket.gethostname()
+        limit_device(name, INTERFACE, link)
+        limit_device(SWITCH, name.replace("h", "port"), link)
 
 
 def limit_device(namespace: str, device: str, link: Link) -> None:

@@ -7,7 +7,6 @@ same job, so they see the same machine.
 import select
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
@@ -84,18 +83,9 @@ def advance(parts: dict[socket.socket, memoryview], link: socket.socket, count: 
         del parts[link]
 
 
-@dataclass(frozen=True)
-class ExchangeTime:
-    """How long one exchange takes: medians over rounds, each the slowest rank's."""
-
-    nbytes: int  # of one message
-    seconds: float  # by the transport
-    raw_seconds: float  # by raw sockets
-
-
 def time_exchange(
     transport: Transport, raw: RawExchange, nbytes: int, seconds: float
-) -> ExchangeTime:
+) -> dict[str, float]:
     """Time exchanges of messages of one size, by the transport and by raw sockets in turn.
 
     All ranks start a block of exchanges together. A block is so long that their unequal start does not
@@ -111,6 +101,12 @@ def time_exchange(
         Of one message.
     seconds : float
         Roughly how long to continue.
+
+    Returns
+    -------
+    dict
+        ``nbytes``, ``seconds`` by the transport and ``raw_seconds`` by raw sockets: medians over rounds,
+        each the slowest rank's.
     """
     payload = np.zeros(nbytes, np.uint8)
     buffers = [np.empty(nbytes, np.uint8) for _ in raw.links]
@@ -133,8 +129,8 @@ def time_exchange(
             whole = transport.collect(np.array([[(perf_counter() - began) / 2]])).max()
             block = int(min(max(2 * BLOCK_SECONDS / whole, 2), 1000))
             rounds = 2 + int(min(max(seconds / (block * whole), 3), 40))
-    kept = np.median(times[2:], axis=0)
-    return ExchangeTime(nbytes, float(kept[0]), float(kept[1]))
+    by_transport, by_sockets = np.median(times[2:], axis=0).tolist()
+    return {"nbytes": nbytes, "seconds": by_transport, "raw_seconds": by_sockets}
 
 
 def meet(transport: Transport) -> None:

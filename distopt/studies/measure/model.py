@@ -48,11 +48,6 @@ class MeasuredExchange:
     rate: float | None  # None: no limit
     seconds: float
 
-    @property
-    def sent(self) -> tuple[float, float, float | None]:
-        """Message, copies and rate."""
-        return self.message, self.copies, self.rate
-
 
 @dataclass(frozen=True)
 class CorrectedModel(ExchangeModel):
@@ -73,7 +68,8 @@ class CorrectedModel(ExchangeModel):
             return seconds
         sizes = sorted({p.message for p in there})
         off = [
-            np.mean([p.seconds / model(*p.sent) for p in there if p.message == m]) for m in sizes
+            np.mean([p.seconds / model(m, p.copies, rate) for p in there if p.message == m])
+            for m in sizes
         ]
         return seconds * float(np.interp(np.log(max(message, 1)), np.log(sizes), off))
 

@@ -1,8 +1,9 @@
 """Timed runs: every variant on every link in every round, one file each."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def time_in_turn(job: TimingJob, view: View) -> dict[str, str]:
                 run.case.config,
                 read_history(run.case.folder),
                 job.accuracies,
-                limit=limiter(run.link),
+                limit=partial(bed.limit_here, link),
                 seconds=job.seconds,
                 interfaces=job.interfaces or None,
             )
@@ -164,8 +165,3 @@ def time_in_turn(job: TimingJob, view: View) -> dict[str, str]:
         pace = q.seconds(result["seconds_per_iteration"])
         view.done(run.name, f"{result['iterations']} iterations, {pace} each")
     return failures
-
-
-def limiter(link: Link | None) -> Callable[[], None]:
-    """Return what sets the rate of this rank's link; nothing outside a test bed."""
-    return lambda: bed.limit_here(link) if link and bed.inside() else None

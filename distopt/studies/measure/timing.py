@@ -288,7 +288,7 @@ def bare(
         found = time_exchange(transport, raw, max(size, 1), BARE_SECONDS)
     finally:
         raw.close()
-    return asdict(found) | {"exchanges": calls / max(result["window"], 1)}
+    return found | {"exchanges": calls / max(result["window"], 1)}
 
 
 def require_same(history: History, iteration: int, stationarity: float) -> None:
