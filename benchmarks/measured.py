@@ -18,6 +18,7 @@ from shared import ROOT, markdown, options, write_section
 
 from distopt.core import units as q
 from distopt.studies.measure.break_even import network_sentence
+from distopt.studies.measure.model import ExchangeModel
 from distopt.studies.measure.overhead import SMALL
 from distopt.studies.results import Column
 
@@ -326,7 +327,7 @@ def main() -> None:
     ]
     sections += ["### Plans against measurement", ""]
     for suite, found in all_found.items():
-        sections += [f"{found['title']}. {network_sentence(found['network'])}", ""]
+        sections += [f"{found['title']}. {network_sentence(ExchangeModel(**found['network']))}", ""]
         sections += [*plan_table(found, predicted[suite]), ""]
     text = "\n".join(sections)
     write_section("measured.md", "benchmarks/measured.py", text.rstrip() + "\n")

@@ -116,7 +116,7 @@ def show_measured(
     from distopt.show import console, measured
     from distopt.studies.measure import break_even, summary, tables
 
-    variants = summary.collect(suite, runs, failures)
+    variants = summary.collect(runs, failures)
     accuracy = summary.common_accuracy(variants, suite)
     model = break_even.judge(variants, accuracy, summary.baseline(variants, suite))
     written = measured.write_measured(variants, suite, accuracy, model, out)

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
-import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from distopt.core.errors import ConfigError
-from distopt.core.parameters import explain, show
+from distopt.core.parameters import show, validated
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -74,7 +73,4 @@ def make_run(table: Mapping[str, Any]) -> RunConfig:
 def make_section(model: type[M], section: str, table: Mapping[str, Any]) -> M:
     """Validate a section that is a model, without converting values to other types."""
     numbers = {k: v.item() if isinstance(v, np.generic) else v for k, v in table.items()}
-    try:
-        return model.model_validate(numbers, strict=True)
-    except pydantic.ValidationError as error:
-        raise ConfigError(explain(error, section, model.model_fields)) from None
+    return validated(model, section, numbers, strict=True)

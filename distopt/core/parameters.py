@@ -20,6 +20,7 @@ from distopt.core.errors import ConfigError
 __all__ = ["Field", "accepted", "defaults", "explain", "nearest", "parameters"]
 
 T = TypeVar("T")
+M = TypeVar("M", bound=pydantic.BaseModel)
 
 _BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "a multiple of"}
 
@@ -108,6 +109,14 @@ def require_known(
                 f"{section}.{key} is not known{nearest(key, known) or '.'} "
                 f"Accepted{where}: {', '.join(known)}."
             )
+
+
+def validated(model: type[M], section: str, table: Any, *, strict: bool | None = None) -> M:
+    """Make a model of a section's table; `strict`: without converting values to other types."""
+    try:
+        return model.model_validate(table, strict=strict)
+    except pydantic.ValidationError as error:
+        raise ConfigError(explain(error, section, model.model_fields)) from None
 
 
 def explain(error: pydantic.ValidationError, section: str, known: Iterable[str]) -> str:

@@ -10,20 +10,18 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias
 
-import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from distopt.config.build import SECTIONS, make_config
 from distopt.config.tables import read_toml, require_sections
 from distopt.core.errors import ConfigError, DistoptError
-from distopt.core.parameters import explain, nearest
+from distopt.core.parameters import nearest, validated
 from distopt.mpirun.jobfile import Case
 
 ACCURACIES = (1e-4, 1e-6, 1e-10)
 Measure: TypeAlias = Literal["stationarity", "nmse"]
-Model = TypeVar("Model", bound=BaseModel)
 KEYS = {"algorithm": "name", "compressor": "name", "topology": "graph"}  # a new one replaces all
 
 
@@ -107,7 +105,7 @@ def load_suite(path: Path, settings: Sequence[str], out: Path) -> Suite:
     tables = read_toml(path)
     require_sections(tables, (*SECTIONS, "suite", "variant"))
     given, listed = tables.pop("suite", {}), tables.pop("variant", [])
-    suite, variants = validated(SuiteConfig, given, "suite"), read_variants(path, listed)
+    suite, variants = validated(SuiteConfig, "suite", given), read_variants(path, listed)
     require_baseline(suite.baseline, [variant.label for variant in variants])
     cases: list[Case] = []
     complaints: dict[str, str] = {}
@@ -128,14 +126,6 @@ def load_suite(path: Path, settings: Sequence[str], out: Path) -> Suite:
     return Suite(title, suite.accuracies, suite.baseline, cases, suite.measure)
 
 
-def validated(cls: type[Model], table: Any, section: str) -> Model:
-    """Validate a table; turn its errors into one sentence."""
-    try:
-        return cls.model_validate(table)
-    except pydantic.ValidationError as error:
-        raise ConfigError(explain(error, section, cls.model_fields)) from None
-
-
 def read_variants(path: Path, tables: Any) -> list[VariantConfig]:
     """Validate the variants; labels must differ, also as names of folders."""
     if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
@@ -145,7 +135,7 @@ def read_variants(path: Path, tables: Any) -> list[VariantConfig]:
     variants: dict[str, VariantConfig] = {}
     for number, table in enumerate(tables, 1):
         try:
-            variant = validated(VariantConfig, table, "")
+            variant = validated(VariantConfig, "", table)
         except ConfigError as error:
             raise ConfigError(f"Variant {table.get('label', number)}: {error}") from None
         other = variants.setdefault(slug(variant.label), variant)

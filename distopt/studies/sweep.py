@@ -10,18 +10,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import pydantic
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
 from distopt.config.tables import apply_settings, read_toml, require_sections
 from distopt.core.errors import ConfigError
-from distopt.core.parameters import explain, field_names, nearest, show
+from distopt.core.parameters import field_names, nearest, show, validated
 from distopt.problems.costs import REGISTRY
 from distopt.problems.costs.networks.family import Network
 
 SECTIONS = ("threshold", "problem", "network")
-SET_BY_SWEEP = {"m", "n", "samples"}  # of the keys of a network
+SET_BY_SWEEP = {
+    "m": "widths",
+    "n": "measurements",
+    "samples": "samples",
+    "seed": "seeds",
+}  # by which key
 Grid = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
 
@@ -106,10 +110,7 @@ def make_sweep(tables: dict[str, Any]) -> Sweep:
     shared = tables.get("problem", {})
     if not isinstance(networks, list) or not all(isinstance(t, dict) for t in networks):
         raise ConfigError("network must be written as [[network]] tables.")
-    try:
-        chosen = ThresholdConfig.model_validate(tables.get("threshold", {}))
-    except pydantic.ValidationError as error:
-        raise ConfigError(explain(error, "threshold", ThresholdConfig.model_fields)) from None
+    chosen = validated(ThresholdConfig, "threshold", tables.get("threshold", {}))
     known: dict[str, Network] = {}
     for number, given in enumerate(networks, 1):
         table = dict(given)
@@ -141,13 +142,13 @@ def make_network(label: str, table: dict[str, Any]) -> Network:
         )
     cls = REGISTRY.get(name)
     for key in table:
-        if key in {"m", "n", "samples", "seed", "agents"}:
-            instead = {"n": "measurements", "m": "widths", "seed": "seeds"}.get(key, key)
+        if key == "agents":
             raise ConfigError(
-                f"Network {label}: {key} is set by the sweep; see threshold.{instead}."
-                if key != "agents"
-                else f"Network {label}: agents has no meaning here, one process trains one network."
+                f"Network {label}: agents has no meaning here, one process trains one network."
             )
+        if key in SET_BY_SWEEP:
+            instead = f"threshold.{SET_BY_SWEEP[key]}"
+            raise ConfigError(f"Network {label}: {key} is set by the sweep; see {instead}.")
         if key not in field_names(cls):
             hint = nearest(key, field_names(cls)) or "."
             accepted = ", ".join(k for k in field_names(cls) if k not in SET_BY_SWEEP)

@@ -7,6 +7,7 @@ trials reach a given NMSE.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import numpy as np
 
@@ -97,9 +98,4 @@ def threshold(trials: Iterable[Trial]) -> int | None:
     passed: dict[int, bool] = {}
     for each in trials:
         passed[each.samples] = passed.get(each.samples, True) and each.passed
-    best = None
-    for samples in sorted(passed):
-        if not passed[samples]:
-            break
-        best = samples
-    return best
+    return max(takewhile(lambda samples: passed[samples], sorted(passed)), default=None)

@@ -1,11 +1,10 @@
 """When compression pays: the rate of the links below which a variant is faster, measured and modelled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from distopt.core import units as q
 from distopt.studies.measure.model import (
     ExchangeModel,
     break_even_rate,
@@ -79,10 +78,6 @@ def modelled(
     return "never" if rate == 0 else "always" if np.isinf(rate) else rate
 
 
-def network_sentence(network: ExchangeModel | Mapping[str, float]) -> str:
+def network_sentence(network: ExchangeModel) -> str:
     """Say what an exchange takes by the model."""
-    n = network if isinstance(network, ExchangeModel) else ExchangeModel(**network)
-    return (
-        f"An exchange takes {q.seconds(n.alpha)} + {n.beta * 1e9:.2g} ns a byte + {n.sigma:.2f} times "
-        "what its packets take at the link's rate (fitted)."
-    )
+    return f"An exchange takes {network} what its packets take at the link's rate (fitted)."

@@ -16,10 +16,6 @@ class Link:
     name: str
     rate: float | None  # bit/s; None: as fast as it goes
 
-    def seconds(self, nbytes: float) -> float:
-        """Return how long `nbytes` take at this rate; 0 without a limit."""
-        return 8 * nbytes / self.rate if self.rate else 0.0
-
 
 UNLIMITED = Link("unlimited", None)
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
+from distopt.core import units as q
 from distopt.studies.measure.overhead import on_link
 
 
@@ -27,6 +28,10 @@ class ExchangeModel:
     alpha: float  # s
     beta: float  # s per byte
     sigma: float  # 1
+
+    def __str__(self) -> str:
+        """Write the time of an exchange as a sum, up to the word for what sigma multiplies."""
+        return f"{q.seconds(self.alpha)} + {self.beta * 1e9:.2g} ns a byte + {self.sigma:.2f} times"
 
     def exchange(self, message: float, copies: float, rate: float | None) -> float:
         """Return the seconds of one exchange in which each host sends a message `copies` times."""

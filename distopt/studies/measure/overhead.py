@@ -52,14 +52,9 @@ class Accounting:
         return self.counted / self.messages if self.messages else 0.0
 
     @property
-    def limit(self) -> float:
-        """The error that is accepted: 3 %, and 10 % for small messages."""
-        return 0.03 if self.message > SMALL else 0.10
-
-    @property
     def balanced(self) -> bool:
-        """Whether the error is within the limit."""
-        return abs(self.error) <= self.limit
+        """Whether the error is within 3 %, or within 10 % for small messages."""
+        return abs(self.error) <= (0.03 if self.message > SMALL else 0.10)
 
     @property
     def ethernet(self) -> float:

@@ -200,10 +200,8 @@ def tabulate(
         | {f"seconds_{at['link']}": at["seconds"] for at in v["links"]}
         for v in variants
     ]
-    title = (
-        f"Predicted to P ≤ {q.power(goal.accuracy)}; an exchange takes {q.seconds(model.alpha)} + "
-        f"{model.beta * 1e9:.2g} ns a byte + {model.sigma:.2f} times its packets on the link"
-    )
+    goes = f"an exchange takes {model} its packets on the link"
+    title = f"Predicted to P ≤ {q.power(goal.accuracy)}; {goes}"
     return Results(title, columns, rows, [fastest(variants, link, goal) for link in links])
 
 

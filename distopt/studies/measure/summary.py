@@ -18,7 +18,7 @@ from distopt.studies.suite import Suite
 Variant: TypeAlias = dict[str, Any]
 
 
-def collect(suite: Suite, wanted: Sequence[TimedRun], failures: Mapping[str, str]) -> list[Variant]:
+def collect(wanted: Sequence[TimedRun], failures: Mapping[str, str]) -> list[Variant]:
     """Put together the timed runs, one object per variant."""
     groups: dict[str, dict[str, list[TimedRun]]] = {}
     for item in wanted:
@@ -131,7 +131,7 @@ def baseline(variants: Sequence[Variant], suite: Suite) -> str:
 
 
 def problems(variants: Sequence[Variant]) -> list[str]:
-    """List, once each, why the interfaces of a run show nothing."""
+    """Say why the interfaces showed nothing, once for all runs."""
     found = [
         f"the bytes at the interfaces could not be taken: {entry['accounting']['problem']}."
         for v in variants

@@ -15,11 +15,12 @@ import numpy as np
 
 from distopt.algorithms.agent import Seconds
 from distopt.config.build import Config
+from distopt.core.arrays import F64
 from distopt.core.blas import BLAS
 from distopt.core.errors import TransportError
 from distopt.engine.diagnostics import Diagnostics
 from distopt.engine.team import Team, prepare
-from distopt.record.reader import History
+from distopt.record.reader import History, Reach
 from distopt.studies.measure.exchange import RawExchange, meet, time_exchange
 from distopt.studies.measure.interface import addresses, read_counters, towards
 from distopt.studies.measure.overhead import Accounting
@@ -127,7 +128,7 @@ def time_run(
 
         result = measured(transport, site, before, after, np.array(clock))
         result["reached"] = [
-            reached(a, m, result["clock"], history) if m else None
+            reached(a, m, result["clock"]) if m else None
             for a, m in zip(accuracies, marks, strict=True)
         ]
         result |= {"iterations": last, "wanted": wanted}
@@ -250,7 +251,7 @@ def phase(name: str, calls: int, seconds: Sequence[float], nbytes: float) -> dic
     }
 
 
-def reached(accuracy: float, mark: Any, clock: Any, history: History) -> dict[str, Any]:
+def reached(accuracy: float, mark: Reach, clock: F64) -> dict[str, Any]:
     """Return what one accuracy took on this link.
 
     Where the timed iterations ended before, the rest is counted at their mean pace ("projected").

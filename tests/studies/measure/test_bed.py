@@ -87,11 +87,6 @@ def test_links_are_separated_by_commas_and_taken_once() -> None:
         parse_links(" , ")
 
 
-def test_time_on_a_link_is_bits_over_rate() -> None:
-    assert parse_link("100mbit").seconds(1_250_000) == pytest.approx(0.1)
-    assert parse_link("unlimited").seconds(1e9) == 0.0
-
-
 def test_missing_tools_are_named_with_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda tool, path=None: None if tool == "tc" else "/x")
     with pytest.raises(
