@@ -21,10 +21,11 @@ import numpy as np
 from distopt.algorithms.hosted import Hosted
 from distopt.core.errors import CheckpointError
 from distopt.core.files import reason, sha256, write_whole
-from distopt.record.hdf5 import run_refused, write_arrays
-from distopt.transport.base import Transport
+from distopt.record.hdf5 import UNREADABLE, attributes, run_refused, stored, write_arrays
+from distopt.transport.base import Traffic, Transport
 
 FORMAT = 1
+NUMBERS = {*vars(Traffic()), "run_seconds", "run_diagnostics_seconds"}
 OWN_FOLDER = re.compile("[0-9]{6,}")
 OWN_FILE = re.compile(r"(manifest\.json|rank-[0-9]{4,}\.h5)(\.tmp)?")
 
@@ -123,28 +124,39 @@ def load(place: Path, hosted: Sequence[Hosted]) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for h in hosted:
         path = place / shard_name(h.agent.index)
-        targets = h.arrays()
-        with h5py.File(path, "r") as file:
-            if set(file) != set(targets):
-                raise CheckpointError(
-                    f"{path} holds {sorted(file)}, but this run needs {sorted(targets)}; it belongs "
-                    "to another configuration."
-                )
-            for name, target in targets.items():
-                data = file[name]
-                if data.shape != target.shape or data.dtype != target.dtype:
-                    raise CheckpointError(
-                        f"{path}: {name} is {data.dtype}{list(data.shape)}, expected "
-                        f"{target.dtype}{list(target.shape)}; it belongs to another configuration."
-                    )
-                data.read_direct(target)
-            h.state.restored()
-            for name, value in file.attrs.items():
-                if name.startswith("agent_"):
-                    setattr(h.agent.seconds, name.removeprefix("agent_"), float(value))
-                else:
-                    numbers[name] = numbers.get(name, 0) + value.item()
+        try:
+            found = read_shard(path, h.arrays())
+        except UNREADABLE as error:
+            raise CheckpointError(f"{path} cannot be read: {error}.") from None
+        h.state.restored()
+        for name, value in found.items():
+            if name.removeprefix("agent_") in vars(h.agent.seconds):
+                setattr(h.agent.seconds, name.removeprefix("agent_"), float(value))
+            elif name in NUMBERS:
+                numbers[name] = numbers.get(name, 0) + value
     return numbers
+
+
+def read_shard(path: Path, targets: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Fill arrays from a shard that holds just these; return its attributes."""
+    with h5py.File(path, "r") as file:
+        if set(file) != set(targets):
+            raise CheckpointError(
+                f"{path} holds {sorted(file)}, but this run needs {sorted(targets)}; it belongs "
+                "to another configuration."
+            )
+        for name, target in targets.items():
+            data = stored(file, name)
+            if data.shape != target.shape or data.dtype != target.dtype:
+                raise CheckpointError(
+                    f"{path}: {name} is {data.dtype}{list(data.shape)}, expected "
+                    f"{target.dtype}{list(target.shape)}; it belongs to another configuration."
+                )
+            data.read_direct(target)
+        found = {name: value.item() for name, value in attributes(file).items()}
+    if not np.isfinite(list(found.values())).all():
+        raise ValueError("a counter or a clock is not finite")
+    return found
 
 
 def latest(folder: Path, agents: int) -> Saved:
@@ -224,8 +236,13 @@ def read_array(place: Path, agent: int, name: str) -> np.ndarray:
     CheckpointError
         If the checkpoint does not hold it.
     """
-    with h5py.File(place / shard_name(agent), "r") as file:
-        if name not in file:
-            raise CheckpointError(f"{place} holds no array {name}; it holds {', '.join(file)}.")
-        array: np.ndarray = file[name][()]
-        return array
+    path = place / shard_name(agent)
+    try:
+        with h5py.File(path, "r") as file:
+            names = list(file)
+            if name in names:
+                array: np.ndarray = stored(file, name)[()]
+                return array
+    except UNREADABLE as error:
+        raise CheckpointError(f"{path} cannot be read: {error}.") from None
+    raise CheckpointError(f"{place} holds no array {name}; it holds {', '.join(names)}.")

@@ -1,6 +1,7 @@
 """HDF5 on a disk that may be full or gone, and files of named arrays."""
 
 import io
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +18,10 @@ from distopt.record.series import Series
 
 # What h5py raises if the operating system refuses a write, depending on the call.
 REFUSED = (OSError, RuntimeError)
+# What it raises for a file that is damaged, or was made to do harm.
+UNREADABLE = (
+    *REFUSED, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError
+)  # fmt: skip
 
 
 def write_arrays(
@@ -73,16 +78,58 @@ def read_arrays(
 
     def take(name: str, item: h5py.HLObject) -> None:
         if isinstance(item, h5py.Dataset):
-            arrays[name] = item.asstr()[()] if item.dtype.kind == "O" else item[()]
+            data = stored(file, name)
+            arrays[name] = data.asstr()[()] if data.dtype.kind == "O" else data[()]
 
     try:
         with h5py.File(path, "r") as file:
-            attributes = dict(file.attrs)
-            require_format(path, attributes.get("format"), version)
-            file.visititems(take)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+            found = attributes(file)
+            require_format(path, found.get("format"), version)
+            file.visititems(take)  # never follows a link
+    except UNREADABLE as error:
         raise CheckpointError(f"{path} cannot be read as {what}: {error}.") from None
-    return arrays, attributes
+    return arrays, found
+
+
+def own(group: h5py.Group, name: str, kind: type[h5py.HLObject]) -> Any:
+    """Return a group or data set of a group; raise TypeError if it is not in this very file."""
+    here = isinstance(group.get(name, getlink=True), h5py.HardLink)
+    item = group[name] if here else None
+    if not isinstance(item, kind):
+        raise TypeError(f"it has no {kind.__name__.lower()} {name} of its own")
+    return item
+
+
+def stored(group: h5py.Group, name: str, rows: int | None = None) -> h5py.Dataset:
+    """Return a data set that is safe to read, or to read up to a row.
+
+    Raises
+    ------
+    TypeError or ValueError
+        If it is in another file, has fewer rows, or claims more bytes than the file has.
+    """
+    data: h5py.Dataset = own(group, name, h5py.Dataset)
+    if data.external or data.is_virtual:
+        raise ValueError(f"the numbers of {name} are in another file")
+    shape = data.shape
+    if rows is not None:
+        if not shape or not 0 <= rows <= shape[0]:
+            raise ValueError(f"{name} does not have {rows} rows")
+        shape = (rows, *shape[1:])
+    claimed = math.prod(shape) * data.dtype.itemsize
+    if claimed > os.fstat(group.file.id.get_vfd_handle()).st_size:
+        raise ValueError(f"{name} claims {claimed} bytes, more than the file has")
+    return data
+
+
+def attributes(group: h5py.Group) -> dict[str, Any]:
+    """Read attributes; raise ValueError unless each is a text or a number."""
+    found = dict(group.attrs)
+    for name, value in found.items():
+        number = isinstance(value, np.generic) and value.dtype.kind in "biuf"
+        if not (number or isinstance(value, str)):
+            raise ValueError(f"its attribute {name} is neither a text nor a number")
+    return found
 
 
 def require_format(path: Path, found: Any, version: int) -> None:

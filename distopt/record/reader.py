@@ -4,7 +4,9 @@ import json
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index
 from pathlib import Path
+from types import UnionType
 from typing import Any, NamedTuple
 
 import h5py
@@ -13,10 +15,17 @@ import numpy as np
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.core.arrays import F64
 from distopt.core.errors import CheckpointError, ConfigError
-from distopt.record.hdf5 import require_format
+from distopt.record.hdf5 import UNREADABLE, attributes, own, require_format, stored
 from distopt.record.series import SERIES
 
 FORMAT = 1
+# What readers rely on: texts, counts, numbers.
+META: dict[str, type | UnionType] = {
+    **dict.fromkeys(("algorithm", "compressor", "config", "status", "engine", "lyapunov"), str),
+    **dict.fromkeys(("agents", "dimension"), int),
+    **dict.fromkeys(("minimum", "spectral_gap", "certified"), int | float),
+    "minimum_kind": str,
+}
 
 
 @dataclass(frozen=True)
@@ -54,13 +63,23 @@ def read_metrics(path: Path) -> Metrics:
     try:
         # Single-writer mode also opens files that are being written, or whose writer died.
         with h5py.File(path, "r", libver="latest", swmr=True) as file:
-            meta = dict(file["meta"].attrs)
+            group = own(file, "meta", h5py.Group)
+            meta = attributes(group)
             require_format(path, meta.get("format"), FORMAT)
-            found = file["series"]
-            count = int(found.attrs["rows"])
-            series = {name: found[name][:count] for name in SERIES if name in found}
-            return Metrics(meta, file["meta"]["W"][:], series)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+            found = own(file, "series", h5py.Group)
+            count, width = int(found.attrs["rows"]), index(meta.get("repeats", 1))
+            series, there = {}, set(found)
+            for name in (name for name in SERIES if name in there):
+                data = stored(found, name, count)
+                wanted = (width,) if SERIES[name].by_run else ()
+                if data.shape[1:] != wanted or data.dtype.kind not in "iuf":
+                    raise ValueError(f"{name} does not hold one number a row and run")
+                series[name] = data[:count]
+            matrix = stored(group, "W")[()]
+            if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.dtype.kind != "f":
+                raise ValueError("W is not a square matrix")
+            return Metrics(meta, matrix, series)
+    except UNREADABLE as error:
         raise CheckpointError(f"{path} cannot be read as the record of a run: {error}.") from None
 
 
@@ -117,7 +136,10 @@ class History:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved configuration, as tables."""
-        return tomllib.loads(self.meta["config"])
+        try:
+            return tomllib.loads(self.meta["config"])
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"The record of {self.place} holds no TOML: {error}.") from None
 
     @cached_property
     def bits(self) -> float:
@@ -160,9 +182,16 @@ def read_history(place: Path) -> History:
         what = "has no metrics.h5" if place.is_dir() else "does not exist"
         raise CheckpointError(f"{place} is not a run directory: it {what}.")
     found = read_metrics(path)
-    if not len(found.series["iteration"]):
+    if not len(found.series.get("iteration", ())):
         raise CheckpointError(f"{path} holds no record yet.")
     meta = {key: parsed(value) for key, value in found.meta.items()}
+    for key, kind in META.items():
+        value: Any = meta.get(key)
+        right = isinstance(value, kind)
+        if not right or (kind is int and value < 1):
+            raise CheckpointError(
+                f"{path} cannot be read as the record of a run: {key} in /meta is {value!r}."
+            )
     series = {name: column.astype(np.float64) for name, column in found.series.items()}
     return History(place, meta, found.matrix, series)
 
@@ -174,6 +203,6 @@ def parsed(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in {"{", "["}:
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value  # a TOML text may begin with [
     return value

@@ -53,7 +53,7 @@ def test_nan_is_never_accurate(tmp_path):
 def test_a_running_file_can_be_read(tmp_path):
     place = write_run(tmp_path / "a")
     history = read_history(place)
-    writer = Writer(place / "metrics.h5", list(history.series), {"format": 1}, history.matrix)
+    writer = Writer(place / "metrics.h5", list(history.series), history.meta, history.matrix)
     writer.append(dict.fromkeys(history.series, 1.0))
     writer.flush()
     writer.append(dict.fromkeys(history.series, 2.0))  # not flushed: not seen
