@@ -18,6 +18,13 @@ def resume(
             metavar="K", help="New number of iterations, in total.", show_default="as configured"
         ),
     ] = None,
+    force: Annotated[
+        bool,
+        Option(
+            "--force",
+            help="Continue even if the configuration, a file, the graph or a cost has changed.",
+        ),
+    ] = False,
     ranks: options.Ranks = None,
     simulate: options.Simulate = False,
     settings: options.Settings = [],
@@ -35,8 +42,11 @@ def resume(
         engine = how.engine()
         from distopt.engine.run import resumed_config
         from distopt.mpirun.jobfile import Case, ResumeJob
+        from distopt.record.lock import refuse_held
 
-        case = Case(folder=run_dir, config=resumed_config(run_dir, iterations, settings))
-        job = ResumeJob(cases=(case,))
+        config = resumed_config(run_dir, iterations, settings, force)
+        job = ResumeJob(cases=(Case(folder=run_dir, config=config),), force=force)
         how.require_ranks(job.ranks)
+        if engine is None:
+            refuse_held(run_dir)  # before its job file is replaced
         carry_out(job, engine, how)

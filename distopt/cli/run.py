@@ -35,10 +35,13 @@ def run(
         from distopt.config.build import load_config
         from distopt.engine.folder import prepare_folder
         from distopt.mpirun.jobfile import Case, RunJob
+        from distopt.record.lock import refuse_held
 
         case = Case(folder=out, config=load_config(config, settings))
         job = RunJob(cases=(case,), overwrite=overwrite)
         how.require_ranks(job.ranks)
-        if engine is None and not overwrite:
-            prepare_folder(out, overwrite=False)  # refuse before mpirun is started
+        if engine is None:  # refuse before the job file is replaced and mpirun started
+            refuse_held(out)
+            if not overwrite:
+                prepare_folder(out, overwrite=False)
         carry_out(job, engine, how)

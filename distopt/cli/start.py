@@ -48,7 +48,7 @@ def run_here(job: "RunJob | ResumeJob", engine: "Engine", view: "View") -> "Resu
     how: dict[str, Any] = {"engine": engine, "progress": view.report, "signals": False}
     if job.kind == "run":
         return run(case.config, out=case.folder, overwrite=job.overwrite, **how)
-    return go_on(case.config, case.folder, **how)
+    return go_on(case.config, case.folder, force=job.force, **how)
 
 
 def start(job: "AnyJob", folder: Path, how: How) -> None:

@@ -16,14 +16,13 @@ from distopt.core.errors import CheckpointError, ConfigError
 from distopt.core.files import write_whole
 from distopt.engine.team import Team
 from distopt.record.hdf5 import run_refused
-from distopt.record.reader import Metrics, read_metrics
+from distopt.record.reader import Metrics, parsed, read_metrics
 from distopt.record.writer import Writer
 
 
 def prepare_folder(out: Path, overwrite: bool) -> None:
     """Create the run directory, or refuse one that holds a run."""
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file; a run needs a folder.")
+    make_folder(out)
     if (out / "metrics.h5").exists() or (out / "config.toml").exists():
         if not overwrite:
             raise ConfigError(
@@ -33,6 +32,12 @@ def prepare_folder(out: Path, overwrite: bool) -> None:
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
         for name in ("metrics.h5", "config.toml", "report.html"):
             (out / name).unlink(missing_ok=True)
+
+
+def make_folder(out: Path) -> None:
+    """Create the run directory if needed."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file; a run needs a folder.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -48,9 +53,13 @@ def open_record(team: Team, names: Sequence[str], out: Path, resumed: bool) -> W
         writer = Writer(path, names, describe(team, text), parts.problem.topology.matrix())
     else:
         done = team.clock.iteration
-        writer = Writer.reopen(
-            path, found, lambda k: k <= done and parts.run.records(k), {"config": text}
-        )
+        forced = [found.meta.get("forced", ""), *team.identity.forced]
+        changes = {
+            "config": text,
+            "identity": team.identity.table(),
+            "forced": " ".join(filter(None, forced)),
+        }
+        writer = Writer.reopen(path, found, lambda k: k <= done and parts.run.records(k), changes)
     write_whole(out / "config.toml", text.encode(), durable=True, refusal=run_refused)
     return writer
 
@@ -63,11 +72,13 @@ def earlier_record(team: Team, names: Sequence[str], path: Path) -> Metrics | No
     done, warn = team.clock.iteration, team.known.warnings.append
     try:
         found, fault = read_metrics(path), ""
-        if "iteration" not in found.series or not set(found.series) <= set(names):
-            fault = f"{path} holds the series of another run."
     except CheckpointError as error:
-        fault = str(error)
-    if fault:
+        found, fault = None, str(error)
+    if found and "identity" in found.meta:
+        team.identity.require(parsed(found.meta["identity"]), str(path))
+    if found and not {"iteration"} <= set(found.series) <= set(names):
+        fault = f"{path} holds the series of another run."
+    if not found or fault:
         kept = set_aside(path)
         warn(f"{fault} A new record begins; rows up to iteration {done} are lost.{kept}")
         return None
@@ -102,6 +113,8 @@ def describe(team: Team, config_text: str) -> dict[str, Any]:
         "compressor": COMPRESSORS.name_of(type(compressor)),
         "parameters": {"algorithm": ALGORITHMS.describe(algorithm)},
         "config": config_text,
+        "identity": team.identity.table(),
+        "forced": " ".join(team.identity.forced),
         "agents": facts.agents,
         "dimension": facts.dimension,
         "repeats": algorithm.repeats,

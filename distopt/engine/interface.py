@@ -28,6 +28,7 @@ def simulate(
     compressor: Compressor | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    force: bool = False,
     **run: Any,
 ) -> Result:
     """Minimise the average of the costs with one agent per cost, all in this process.
@@ -49,6 +50,8 @@ def simulate(
         Run directory to write; without it nothing is written.
     resume : bool
         Continue from the newest checkpoint in `out` instead of refusing it.
+    force : bool
+        Continue even a run of other costs, another graph or other parameters, and record what differs.
     **run
         The keys of the section [run]: iterations, seed, record_every, ``stop={"stationarity": ...}``.
 
@@ -81,7 +84,7 @@ def simulate(
     """
     graph = as_topology(topology, len(costs))
     problem = GivenProblem(dict(enumerate(costs)), x0, graph)
-    return _minimise("simulate", problem, algorithm, compressor, out, resume, run, None)
+    return _minimise("simulate", problem, algorithm, compressor, out, resume, force, run, None)
 
 
 def minimize(
@@ -94,6 +97,7 @@ def minimize(
     compressor: Compressor | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    force: bool = False,
     **run: Any,
 ) -> Result:
     """Minimise the average of all ranks' costs; every rank of the communicator calls this.
@@ -104,7 +108,7 @@ def minimize(
         This rank's private cost; all ranks need the same dimension.
     comm : mpi4py.MPI.Comm, optional
         COMM_WORLD by default; it is duplicated. Rank i is agent i.
-    x0, algorithm, topology, compressor, out, resume, **run
+    x0, algorithm, topology, compressor, out, resume, force, **run
         As in `simulate`, the same on all ranks.
 
     Returns
@@ -123,7 +127,7 @@ def minimize(
     world = MPI.COMM_WORLD if comm is None else comm
     graph = as_topology(topology, world.size)
     problem = GivenProblem({world.rank: cost}, x0, graph)
-    return _minimise("mpi", problem, algorithm, compressor, out, resume, run, world)
+    return _minimise("mpi", problem, algorithm, compressor, out, resume, force, run, world)
 
 
 def as_topology(topology: str | Topology, agents: int) -> Topology:
@@ -144,6 +148,7 @@ def _minimise(
     compressor: Compressor | None,
     out: str | Path | None,
     resume: bool,
+    force: bool,
     run: Mapping[str, Any],
     comm: Any,
 ) -> Result:
@@ -155,4 +160,4 @@ def _minimise(
         if folder is None:
             raise ConfigError("resume=True needs out, the run directory to continue.")
         saved = checkpoint.latest(folder / "checkpoints", problem.agents)
-    return execute(parts, engine, comm=comm, out=folder, saved=saved)
+    return execute(parts, engine, comm=comm, out=folder, saved=saved, force=force)

@@ -114,7 +114,8 @@ class Journal:
             "run_diagnostics_seconds": team.clock.diagnostics_seconds,
         }
         folder, keep = self.out / "checkpoints", team.parts.run.keep
-        checkpoint.save(folder, done, team.hosted, numbers, team.transport, keep)
+        identity = team.identity.table()
+        checkpoint.save(folder, done, team.hosted, numbers, team.transport, keep, identity)
         self.saved_at = done
         team.clock.diagnostics_seconds += perf_counter() - began
 

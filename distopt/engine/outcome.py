@@ -62,7 +62,7 @@ def conclude(team: Team, journal: Journal, reason: str, signal: Signals | None) 
         root=team.transport.root,
         rows=journal.rows,
         x=[view(h.state).model.copy() for h in team.hosted],
-        warnings=[*team.known.warnings, *warnings(team, journal)],
+        warnings=[*team.known.warnings, *team.identity.forced, *warnings(team, journal)],
         resume_hint=hint,
         signal=signal,
     )

@@ -5,6 +5,7 @@ All processes of an MPI job call the same function and take the same decisions.
 
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from distopt.config.build import Config, Parts, load_config, make_config
 from distopt.config.tables import read_toml
 from distopt.core.blas import BLAS
 from distopt.core.errors import CheckpointError
-from distopt.engine.folder import prepare_folder
+from distopt.engine.folder import make_folder, prepare_folder
+from distopt.engine.identity import differences, facts_of
 from distopt.engine.journal import Journal
 from distopt.engine.loop import Loop, Progress
 from distopt.engine.outcome import Result, conclude
@@ -22,6 +24,7 @@ from distopt.engine.stopping import StopRequest
 from distopt.engine.team import prepare
 from distopt.problems.given import GIVEN
 from distopt.record import checkpoint
+from distopt.record.lock import only_writer
 from distopt.transport.opening import Engine, open_transport
 
 
@@ -67,6 +70,7 @@ def resume(
     engine: Engine,
     iterations: int | None = None,
     settings: Sequence[str] = (),
+    force: bool = False,
     progress: Callable[[Progress], None] | None = None,
     signals: bool = True,
 ) -> Result:
@@ -81,6 +85,8 @@ def resume(
         New total number of iterations.
     settings : Sequence[str]
         ``run.*`` settings; any other key would change the run and is refused.
+    force : bool
+        Continue even if the configuration, files, graph or costs have changed, and record what differs.
     progress : callable, optional
     signals : bool
         As in `run`.
@@ -90,14 +96,20 @@ def resume(
     CheckpointError
         If there is nothing to continue or it belongs to another configuration.
     """
-    config = resumed_config(run_dir, iterations, settings)
-    return go_on(config, run_dir, engine=engine, progress=progress, signals=signals)
+    config = resumed_config(run_dir, iterations, settings, force)
+    return go_on(config, run_dir, engine=engine, force=force, progress=progress, signals=signals)
 
 
 def resumed_config(
-    run_dir: Path, iterations: int | None = None, settings: Sequence[str] = ()
+    run_dir: Path,
+    iterations: int | None = None,
+    settings: Sequence[str] = (),
+    force: bool = False,
 ) -> Config:
-    """Return the configuration to continue with; changes that would make it another run are refused."""
+    """Return the configuration to continue with.
+
+    Changes that would make it another run are refused, unless `force`.
+    """
     if not (run_dir / "config.toml").is_file():
         raise CheckpointError(f"{run_dir} is not a run directory: it has no config.toml.")
     if read_toml(run_dir / "config.toml").get("problem", {}).get("name") == GIVEN:
@@ -110,7 +122,8 @@ def resumed_config(
     if iterations is not None:
         changes.append(f"run.iterations={iterations}")
     config = make_config(stored.tables, stored.folder, changes)
-    refuse_changes(stored, config)
+    if not force:
+        refuse_changes(stored, config)
     return config
 
 
@@ -119,25 +132,20 @@ def go_on(
     run_dir: Path,
     *,
     engine: Engine,
+    force: bool = False,
     progress: Callable[[Progress], None] | None = None,
     signals: bool = True,
 ) -> Result:
     """Continue a run with its `resumed_config`."""
     saved = checkpoint.latest(run_dir / "checkpoints", config.problem.agents)
-    return execute(config, engine, out=run_dir, saved=saved, progress=progress, signals=signals)
+    return execute(
+        config, engine, out=run_dir, saved=saved, force=force, progress=progress, signals=signals
+    )
 
 
 def refuse_changes(stored: Config, wanted: Config) -> None:
     """Raise `CheckpointError` naming the keys that would change the run's mathematics."""
-    free = {"iterations", "timeout", "keep", "checkpoint_every", "threads", "stop"}
-    old, new = stored.resolved(), wanted.resolved()
-    different = [
-        f"{section}.{key} ({old[section].get(key)!r} in the run, {value!r} wanted)"
-        for section, table in new.items()
-        for key, value in table.items()
-        if not (section == "run" and key in free) and old[section].get(key) != value
-    ]
-    if different:
+    if different := differences(facts_of(stored), facts_of(wanted)):
         raise CheckpointError(
             f"This run cannot be continued with another configuration: {'; '.join(different)}. "
             "Start a new run instead."
@@ -152,12 +160,13 @@ def execute(
     out: Path | None = None,
     overwrite: bool = False,
     saved: checkpoint.Saved | None = None,
+    force: bool = False,
     progress: Callable[[Progress], None] | None = None,
     signals: bool = True,
 ) -> Result:
     """Run from iteration 0, or continue from the checkpoint `saved` in `out`: every run comes here.
 
-    `comm` is an mpi4py communicator, COMM_WORLD by default; the rest is as in `run`.
+    `comm` is an mpi4py communicator, COMM_WORLD by default; the rest is as in `run` and `resume`.
     """
     stop = StopRequest()
     # No warning of an overflow: a number that is not finite ends the run with a sentence. SIGUSR1 only
@@ -167,12 +176,16 @@ def execute(
         BLAS.held(parts.run.threads),
         np.errstate(over="ignore", invalid="ignore"),
         stop.listening(signal.SIGUSR1),
+        ExitStack() as held,
     ):
-        if out is not None and saved is None:
+        if out is not None:
             with transport.together():
                 if transport.root:
-                    prepare_folder(out, overwrite)
-        team = prepare(parts, transport, saved)
+                    make_folder(out)
+                    held.enter_context(only_writer(out))
+                    if saved is None:
+                        prepare_folder(out, overwrite)
+        team = prepare(parts, transport, saved, force)
         journal = Journal(team, out, saved is not None)
         reason = Loop(team, journal, stop, progress).run()
         result = conclude(team, journal, reason, stop.signal)

@@ -9,11 +9,17 @@ from distopt.algorithms.hosted import Hosted
 from distopt.config.build import Parts
 from distopt.core.workspace import Workspace
 from distopt.engine.driver import iterate, run_to_end
+from distopt.engine.identity import Identity, first_values
 from distopt.engine.survey import Start, Survey, find_start, survey
 from distopt.problems.topology import Topology
 from distopt.record import checkpoint
 from distopt.transport.base import Transport
 from distopt.transport.local import LocalTransport
+
+UNKNOWN = (
+    "The checkpoint does not say to which run it belongs (an earlier version wrote it), so nothing could "
+    "be compared."
+)
 
 
 @dataclass
@@ -38,6 +44,7 @@ class Team:
     hosted : list of Hosted
     clock : Clock
         Moves on with `iterate`, as the agents' states do.
+    identity : Identity
     """
 
     parts: Parts
@@ -45,6 +52,7 @@ class Team:
     transport: Transport
     hosted: list[Hosted]
     clock: Clock
+    identity: Identity
 
     def iterate(self) -> float:
         """Do the next iteration of all agents; return the seconds that it took."""
@@ -56,31 +64,44 @@ class Team:
         return spent
 
 
-def prepare(parts: Parts, transport: Transport, saved: checkpoint.Saved | None = None) -> Team:
+def prepare(
+    parts: Parts,
+    transport: Transport,
+    saved: checkpoint.Saved | None = None,
+    force: bool = False,
+) -> Team:
     """Make the agents of this process, at iteration 0 or where a checkpoint was saved.
 
-    All processes call this together, and end with the same algorithm, to the bit.
+    All processes call this together, and end with the same algorithm, to the bit. With `force` the
+    checkpoint may be one of another run.
     """
     with transport.together():
         starts = [find_start(parts, i) for i in transport.hosted]
     known = survey(parts, starts, transport)
     algorithm, topology, clock = known.algorithm, parts.problem.topology, Clock()
     parts = replace(parts, algorithm=algorithm)
+    measured = first_values(parts, starts, known.facts.smoothness, transport)
     transport.warm_up(lambda: warm_up(parts, known, starts[0]))
     with transport.together():
         hosted = make_agents(parts, topology, starts)
     if saved is None:
         run_to_end([algorithm.start(h.agent, h.state, known.facts) for h in hosted], transport)
         parts = replace(parts, algorithm=algorithm.started(hosted[0].state))
+        identity = Identity(parts, measured)
     else:
         with transport.together():
+            identity = Identity(parts, measured, force)
+            if saved.identity is None:
+                known.warnings.append(UNKNOWN)
+            else:
+                identity.require(saved.identity, f"Checkpoint {saved.place}")
             numbers = checkpoint.load(saved.place, hosted)
         clock.iteration = saved.iteration
         clock.seconds = numbers.pop("run_seconds", 0.0)
         clock.diagnostics_seconds = numbers.pop("run_diagnostics_seconds", 0.0)
         transport.traffic.restore(numbers)
         known.warnings[:0] = saved.damaged
-    return Team(parts, known, transport, hosted, clock)
+    return Team(parts, known, transport, hosted, clock, identity)
 
 
 def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> list[Hosted]:

@@ -5,18 +5,27 @@ the job and nothing else; a queue or a scheduler may do the same.
 """
 
 import json
+import socket
 from collections.abc import Sequence
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
 
 from distopt.config.build import Config, make_config
 from distopt.core.errors import ConfigError
 from distopt.core.files import reason, write_whole
 from distopt.core.parameters import show
+from distopt.engine.identity import Identity
 from distopt.mpirun.failing import debugging
 
 FORMAT: Final = 1
@@ -54,12 +63,23 @@ class Part(BaseModel):
 
 
 class Case(Part):
-    """One run: its configuration and its folder; in a suite also the variant's label and the seed."""
+    """One run: its configuration, folder and identity; in a suite also the variant's label and the seed."""
 
     label: str = ""
     seed: int | None = None
     folder: Path
     config: Resolved
+    identity: str = Field(default_factory=lambda case: Identity(case["config"], {}).hash)
+
+    @model_validator(mode="after")
+    def require_identity(self) -> Self:
+        """Refuse a job whose files have changed, or are others on this host."""
+        if self.identity != Identity(self.config, {}).hash:
+            raise ConfigError(
+                f"{self.folder}: the problem's files on host {socket.gethostname()} are not those "
+                "with which this job was written; start it again, or give all hosts the same files."
+            )
+        return self
 
     @property
     def name(self) -> str:
@@ -127,6 +147,7 @@ class ResumeJob(JobOfCases):
     """Continue one case from its newest checkpoint, to ``config.run.iterations`` in total."""
 
     kind: Literal["resume"] = "resume"
+    force: bool = False  # go on although it is another run
 
 
 class SuiteJob(JobOfCases):

@@ -36,6 +36,7 @@ class Saved(NamedTuple):
     place: Path
     iteration: int
     damaged: list[str]  # a sentence for every newer checkpoint that was skipped
+    identity: dict[str, Any] | None  # of the run; None before there were identities
 
 
 def save(
@@ -45,6 +46,7 @@ def save(
     numbers: Mapping[str, float],
     transport: Transport,
     keep: int,
+    identity: Mapping[str, Any],
 ) -> Path:
     """Write one checkpoint; all processes call this together.
 
@@ -61,6 +63,8 @@ def save(
     transport : Transport
     keep : int
         How many of the newest checkpoints stay.
+    identity : Mapping[str, Any]
+        Of the run, for the manifest.
     """
     place = folder / f"{iteration:06d}"
     written = {}
@@ -80,7 +84,12 @@ def save(
     for part in transport.share(written):
         shards |= part
     if transport.root:
-        manifest = {"format": FORMAT, "iteration": iteration, "shards": shards}
+        manifest = {
+            "format": FORMAT,
+            "iteration": iteration,
+            "shards": shards,
+            "identity": identity,
+        }
         write_whole(
             place / "manifest.json", manifest_text(manifest), durable=True, refusal=run_refused
         )
@@ -171,7 +180,8 @@ def latest(folder: Path, agents: int) -> Saved:
     for place in newest(folder):
         fault = invalid(place, agents)
         if fault is None:
-            return Saved(place, int(place.name), damaged)
+            manifest = json.loads((place / "manifest.json").read_text())
+            return Saved(place, int(place.name), damaged, manifest.get("identity"))
         damaged.append(f"Checkpoint {place} is not usable: {fault}.")
     raise CheckpointError(" ".join([f"There is no valid checkpoint in {folder}.", *damaged]))
 

@@ -1,0 +1,159 @@
+"""One writer: a lock file in the run folder says which process writes there.
+
+The file appears whole, by a hard link, with host, process and start time of its owner, who also holds a
+`flock` on it. The system frees a `flock` when its process ends, so on one host a lock that a killed
+run left behind is recognised and removed. Docs: running, one writer.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from distopt.core.errors import CheckpointError
+from distopt.record.hdf5 import run_refused
+
+NAME = "run.lock"
+TAKEOVER_SECONDS = 0.2
+CLOCK_SECONDS = 2.0  # start times of one process may differ by this much when the clock is adjusted
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run folder, which is created if needed.
+
+    Raises
+    ------
+    CheckpointError
+        If another process holds it.
+    """
+    path = folder / NAME
+    mine = path.with_name(f"{NAME}.{socket.gethostname()}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(mine, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    except OSError as error:
+        raise run_refused(path, error) from None
+    try:
+        try:
+            os.write(descriptor, json.dumps(this_process()).encode())
+            os.fsync(descriptor)
+            hold(descriptor)
+            while not linked(mine, path):
+                remove_stale(path)
+        except OSError as error:
+            raise run_refused(path, error) from None
+        finally:
+            mine.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            release(path, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refuse_held(folder: Path) -> None:
+    """Raise `CheckpointError` if a process holds the lock of a run folder; change nothing."""
+    with suppress(OSError):
+        remove_stale(folder / NAME, keep=True)
+
+
+def this_process() -> dict[str, Any]:
+    """Describe this process, as the lock file does its owner."""
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    started = psutil.Process().create_time()
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": started, "since": now}
+
+
+def linked(source: Path, path: Path) -> bool:
+    """Give a file a second name, where links exist, else another one; return False if it is taken."""
+    try:
+        os.link(source, path)
+    except FileExistsError:
+        return False
+    except OSError:
+        if path.exists():
+            return False
+        source.rename(
+            path
+        )  # not safe against another start in this instant; links are rarely missing
+    return True
+
+
+def hold(descriptor: int) -> bool:
+    """Take the `flock` of a file; return False if another process has it.
+
+    A file system without `flock` counts as success: there the content of the file decides alone.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def remove_stale(path: Path, keep: bool = False) -> None:
+    """Remove a lock whose owner is gone (only look if `keep`); raise if it is not, or may not be."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        owner = json.loads(os.read(descriptor, 4096))
+        gone = owner["host"] == socket.gethostname() and not alive(owner)
+        free = hold(descriptor)
+        if gone and not free:  # another process may be removing it right now
+            time.sleep(TAKEOVER_SECONDS)
+            free = hold(descriptor)
+        if not (gone and free):
+            raise refusal(path, owner)
+        if not keep:
+            release(path, descriptor)
+    except (ValueError, KeyError, TypeError):
+        raise CheckpointError(
+            f"{path} is not a lock of distopt. If no run writes there, remove it: rm {path}"
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def release(path: Path, descriptor: int) -> None:
+    """Remove the lock file, if it is still the one that is open."""
+    with suppress(OSError):
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            path.unlink()
+
+
+def alive(owner: dict[str, Any]) -> bool:
+    """Whether the process that a lock of this host names still exists."""
+    try:
+        process = psutil.Process(owner["pid"])
+        gone = process.status() == psutil.STATUS_ZOMBIE
+        return not gone and abs(process.create_time() - owner["started"]) < CLOCK_SECONDS
+    except psutil.Error:
+        return False
+
+
+def refusal(path: Path, owner: dict[str, Any]) -> CheckpointError:
+    """Make the sentence about a folder that another process writes to."""
+    here = owner["host"] == socket.gethostname()
+    advice = (
+        "Wait for it, or stop it."
+        if here
+        else f"If it is gone (this host cannot tell), remove the lock: rm {path}"
+    )
+    return CheckpointError(
+        f"{path.parent} belongs to process {owner['pid']} on host {owner['host']}, which has been "
+        f"writing there since {owner['since']}. {advice}"
+    )
