@@ -21,16 +21,8 @@ def deliver_tables(
 ) -> None:
     """Print tables, or with --json the objects instead; fail if anything has failed.
 
-    Parameters
-    ----------
-    tables : Sequence[Results]
-    objects : Iterable[Mapping]
-        The same and more, for programs.
-    written : Sequence[Path]
-        Files to be named.
-    how : How
-    failures : Sequence[str]
-        Sentences, for standard error.
+    The objects say the same and more, for programs. `written` are files to be named, `failures` are
+    sentences for standard error.
     """
     from distopt.show import console, render
 

@@ -39,13 +39,7 @@ def write_json(item: Mapping[str, Any]) -> None:
 
 
 class ProgressView:
-    """Shows how far runs are: a bar on a terminal, a line every ten seconds elsewhere.
-
-    Parameters
-    ----------
-    quiet : bool
-        Show nothing.
-    """
+    """Shows how far runs are, unless quiet: a bar on a terminal, a line every ten seconds elsewhere."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet

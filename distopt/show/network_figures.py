@@ -169,19 +169,17 @@ def against_width(trials: Trials) -> Figure:
             starts(axes[3], trials, label, "output_curvature", look)
         axes[1].axhline(s.target, color="#777777", lw=0.9, ls=":")
         goal = f"NMSE {q.power(s.target)}, {s.epochs:,} epochs"
-        for axis, words, label in (
-            (axes[0], f"Largest T to {goal}", "width m"),
-            (axes[1], f"NMSE at m = {max(s.widths)}, by seed", "samples T"),
-            (axes[2], f"Smallest eigenvalue of K, T = {s.samples[0]}", "width m"),
-            (axes[3], f"Hessian norm of an output, T = {s.samples[0]}", "width m"),
+        at = f"T = {s.samples[0]}"
+        for axis, words, label, ticks in (
+            (axes[0], f"Largest T to {goal}", "width m", s.widths),
+            (axes[1], f"NMSE at m = {max(s.widths)}, by seed", "samples T", s.samples),
+            (axes[2], f"Smallest eigenvalue of K, {at}", "width m", sweep.measured),
+            (axes[3], f"Hessian norm of an output, {at}", "width m", sweep.measured),
         ):
             axis.set_xscale("log")
             axis.set_yscale("log")
             axis.set_title(words, size=9.5)
             axis.set_xlabel(label)
-            ticks = (
-                s.samples if axis is axes[1] else s.widths if axis is axes[0] else sweep.measured
-            )
             axis.set_xticks(ticks, [str(tick) for tick in ticks])
             axis.xaxis.set_minor_locator(NullLocator())
         axes[0].set_yticks(s.samples, [str(T) for T in s.samples])

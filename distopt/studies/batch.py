@@ -150,17 +150,7 @@ def run_in_jobs(
 ) -> dict[str, str]:
     """Run cases in one MPI job; whenever one brings the job down, start another for the rest.
 
-    Parameters
-    ----------
-    cases : Sequence[Case], or of anything else that has a name
-    command : callable
-        Makes the mpirun command that runs the given cases.
-    view : Screen
-
-    Returns
-    -------
-    dict
-        The failures by name.
+    `command` makes the mpirun command that runs some cases. Returns the failures by name.
 
     Raises
     ------

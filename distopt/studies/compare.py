@@ -214,17 +214,10 @@ def compare(
     baseline: str | None = None,
     title: str = "Comparison",
 ) -> Comparison:
-    """Measure runs against each other.
+    """Measure runs against each other, at values of their measure.
 
-    Parameters
-    ----------
-    runs : Sequence[VariantRun]
-        Variants appear in the order of their first run.
-    accuracies : Sequence[float]
-        Values of the runs' measure.
-    baseline : str, optional
-        The variant that the others are compared with, by default the first uncompressed one.
-    title : str
+    Variants appear in the order of their first run. They are compared with the baseline, by default the
+    first uncompressed one.
     """
     groups: dict[str, list[VariantRun]] = {}
     for run in runs:

@@ -80,34 +80,19 @@ class Request:
 class Diagnosis:
     """What was found.
 
-    Attributes
-    ----------
-    config : Config
-    start : float64[d]
-        The mean of the agents' start points.
-    rows : list of dict
-        The quantities at each point, by iteration; the start is first.
-    told : list of str
-        How far to believe the smallest eigenvalues, by point.
-    curve : (float64[records], float64[records])
-        Iterations and NMSE of all records of the run; of the points alone where there is no run.
-    eta : float
-        Step size of the run; nan without one.
-    spectrum : float64[kernel size]
-        All eigenvalues at the start, ascending; empty where they were not computed.
-    pictures : dict of float64[samples, m]
-        Targets and the network's outputs for them at the last point: of each kind of samples a few
-        with the most energy.
+    The curve is that of all records of the run, that of the points alone where there is no run. The
+    pictures are targets and the network's outputs for them at the last point: of each kind of samples a
+    few with the most energy.
     """
 
     config: Config
-    start: F64
-    rows: list[dict[str, float]] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
-    curve: tuple[F64, F64] = (np.empty(0), np.empty(0))
-    eta: float = float("nan")
-    spectrum: F64 = field(default_factory=lambda: np.empty(0))
-    pictures: dict[str, F64] = field(default_factory=dict)
+    start: F64  # [d], the mean of the agents' start points
+    rows: list[dict[str, float]] = field(default_factory=list)  # at each point, the start first
+    told: list[str] = field(default_factory=list)  # how far to believe the smallest eigenvalues
+    curve: tuple[F64, F64] = (np.empty(0), np.empty(0))  # [records], iterations and NMSE
+    eta: float = float("nan")  # step size of the run; nan without one
+    spectrum: F64 = field(default_factory=lambda: np.empty(0))  # at the start, ascending, or empty
+    pictures: dict[str, F64] = field(default_factory=dict)  # [samples, m], by name
 
     @property
     def title(self) -> str:

@@ -46,41 +46,20 @@ WRITERS: Mapping[str, Callable[[Any], str]] = {
 class Column:
     """One quantity of a table.
 
-    Attributes
-    ----------
-    key : str
-        Of the rows, and the name in JSON and CSV.
-    header : str
-        What people read.
-    unit : str
-        Of the values as they stand in the rows. "%" means that they are shares of 1.
-    meaning : str
-        One sentence, for JSON and for readers who wonder.
-    write : callable, optional
-        Writes a value for people; the unit decides where it is missing.
-    under : str
-        Title above neighbouring columns that belong together, such as an accuracy.
-    join : str
-        Shares the cell of the column before, behind this separator, where cells may hold several values
-        (everywhere but in JSON, CSV and LaTeX).
-    marks : Mapping[str, str]
-        Patterns such as ``"{}*"`` for the written value, by the key of the row that must be true.
-    shown : bool
-        Whether people see it; JSON and CSV have every column.
-    words : bool
-        Whether the values are words, set to the left.
+    A column with `join` shares the cell of the one before, behind this separator, where cells may hold
+    several values: everywhere but in JSON, CSV and LaTeX.
     """
 
-    key: str
-    header: str
-    unit: str = ""
-    meaning: str = ""
-    write: Callable[[Any], str] | None = None
-    under: str = ""
+    key: str  # of the rows, and the name in JSON and CSV
+    header: str  # what people read
+    unit: str = ""  # of the values as they stand in the rows; "%": they are shares of 1
+    meaning: str = ""  # one sentence, for JSON and for readers who wonder
+    write: Callable[[Any], str] | None = None  # a value for people; None: as the unit has it
+    under: str = ""  # title above neighbours that belong together, such as an accuracy
     join: str = ""
-    marks: Mapping[str, str] | None = None
-    shown: bool = True
-    words: bool = False
+    marks: Mapping[str, str] | None = None  # patterns such as "{}*", by the key that must be true
+    shown: bool = True  # to people; JSON and CSV have every column
+    words: bool = False  # whether the values are words, set to the left
 
     def text(self, row: Row) -> str:
         """Write the value of a row for people."""
@@ -96,22 +75,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Results:
-    """A table.
-
-    Attributes
-    ----------
-    title : str
-    columns : Sequence[Column]
-    rows : Sequence[Mapping[str, Any]]
-        Values by key; one that is absent or None is unknown.
-    notes : Sequence[str]
-        Sentences that belong under it.
-    """
+    """A table."""
 
     title: str
     columns: Sequence[Column]
-    rows: Sequence[Row]
-    notes: Sequence[str] = ()
+    rows: Sequence[Row]  # values by key; one that is absent or None is unknown
+    notes: Sequence[str] = ()  # sentences that belong under it
 
     @classmethod
     def of_words(cls, title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Self:

@@ -28,21 +28,12 @@ FRACTIONS = (1e-1, 1e-2, 1e-3)  # of f - f* at the start
 
 @dataclass(frozen=True)
 class Gaps:
-    """f - f* of all repeats of one variant.
-
-    Attributes
-    ----------
-    label : str
-    iterations : float64[rows]
-    values : float64[rows, runs]
-    history : History
-        Of the first of its runs; its configuration is that of all.
-    """
+    """f - f* of all repeats of one variant."""
 
     label: str
-    iterations: F64
-    values: F64
-    history: History
+    iterations: F64  # [rows]
+    values: F64  # [rows, runs]
+    history: History  # of the first of its runs, whose configuration is that of all
 
     @property
     def mean(self) -> F64:

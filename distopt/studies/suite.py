@@ -87,15 +87,9 @@ class Suite:
 
 
 def load_suite(path: Path, settings: Sequence[str], out: Path) -> Suite:
-    """Read a suite and validate every variant.
+    """Read a suite and validate every variant; its run directories are in `out`.
 
-    Parameters
-    ----------
-    path : Path
-    settings : Sequence[str]
-        ``section.key=value``, applied to every variant last.
-    out : Path
-        Folder of the run directories.
+    The settings ``section.key=value`` are applied to every variant last.
 
     Raises
     ------

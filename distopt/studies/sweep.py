@@ -53,20 +53,11 @@ class ThresholdConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Sweep:
-    """A validated file.
-
-    Attributes
-    ----------
-    section : ThresholdConfig
-    networks : dict[str, Network]
-        By label; m, n and samples are set by the sweep.
-    text : str
-        Everything that decides the numbers, as TOML; a file of results belongs to it.
-    """
+    """A validated file."""
 
     section: ThresholdConfig
-    networks: dict[str, Network]
-    text: str
+    networks: dict[str, Network]  # by label; m, n and samples are set by the sweep
+    text: str  # all that decides the numbers, as TOML; a file of results belongs to it
 
     def family(self, label: str, m: int) -> Network:
         """Return the network of this width."""

@@ -22,13 +22,8 @@ BLOCK_SECONDS = 0.2  # of exchanges between two meetings of the ranks
 class RawExchange:
     """Sends and receives over plain TCP sockets, one per neighbour.
 
-    Parameters
-    ----------
-    transport : Transport
-        Tells the neighbours each other's ports.
-    neighbours : Sequence[int]
-    own : str
-        The address to listen on, of this rank's interface.
+    It listens on the address `own`, of this rank's interface; the transport tells the neighbours each
+    other's ports.
     """
 
     def __init__(self, transport: Transport, neighbours: Sequence[int], own: str) -> None:
@@ -90,17 +85,7 @@ def time_exchange(
 
     All ranks start a block of exchanges together. A block is so long that their unequal start does not
     matter, and has at least two exchanges: as in a run, the next may begin while a slower neighbour
-    still finishes the last.
-
-    Parameters
-    ----------
-    transport : Transport
-        With one agent in this process.
-    raw : RawExchange
-    nbytes : int
-        Of one message.
-    seconds : float
-        Roughly how long to continue.
+    still finishes the last. It all takes roughly `seconds`.
 
     Returns
     -------

@@ -42,14 +42,9 @@ class Goal:
 
 
 def known_model(path: Path | None, latency: float | None) -> ExchangeModel:
-    """Return the model of an exchange.
+    """Return the model of an exchange, fitted to a measured.json, or that of the test bed.
 
-    Parameters
-    ----------
-    path : Path, optional
-        measured.json of `distopt measure`, which it is fitted to; else it is that of the test bed.
-    latency : float, optional
-        Replaces alpha, in ms.
+    A latency in ms replaces its alpha.
     """
     model = TEST_BED
     if path is not None:
