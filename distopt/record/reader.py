@@ -61,8 +61,7 @@ def read_metrics(path: Path) -> Metrics:
         If it is missing, damaged, or of an unknown format.
     """
     try:
-        # Single-writer mode also opens files that are being written, or whose writer died.
-        with h5py.File(path, "r", libver="latest", swmr=True) as file:
+        with h5py.File(path, "r", libver="latest", swmr=unfinished(path)) as file:
             group = own(file, "meta", h5py.Group)
             meta = attributes(group)
             require_format(path, meta.get("format"), FORMAT)
@@ -81,6 +80,16 @@ def read_metrics(path: Path) -> Metrics:
             return Metrics(meta, matrix, series)
     except UNREADABLE as error:
         raise CheckpointError(f"{path} cannot be read as the record of a run: {error}.") from None
+
+
+def unfinished(path: Path) -> bool:
+    """Whether the mark of single-writer mode is set: the writer is at work, or died.
+
+    Only such files are opened in that mode, for there HDF5 waits for damaged metadata to become
+    whole, and doubles its waiting time a hundred times.
+    """
+    with path.open("rb") as file:
+        return file.read(12)[11:] == b"\x05"  # the flags of the superblock
 
 
 class Reach(NamedTuple):

@@ -207,3 +207,35 @@ def test_an_enormous_claim_needs_no_memory(tmp_path):
     told = subprocess.check_output([sys.executable, "-c", program, place], text=True)
     assert told.startswith("CheckpointError")
     assert "claims 80000000000 bytes, more than the file has" in told
+
+
+FLIPS = """
+import pathlib, random, sys
+from distopt.core.errors import CheckpointError
+from distopt.record.reader import read_history
+place = pathlib.Path(sys.argv[1])
+path = place / "metrics.h5"
+content, draw, refused = path.read_bytes(), random.Random(5), 0
+places = [9, 10, 11, *(draw.randrange(len(content)) for _ in range(400))]
+for position in places:
+    flipped = bytearray(content)
+    flipped[position] ^= 1 << draw.randrange(8)
+    path.write_bytes(flipped)
+    try:
+        read_history(place)
+    except CheckpointError:
+        refused += 1
+print(refused)
+"""
+
+
+def test_flipped_bits_of_a_finished_record_neither_hang_nor_crash(tmp_path):
+    place = write_run(tmp_path / "a")
+    told = subprocess.run(
+        [sys.executable, "-c", FLIPS, place],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert int(told.stdout) > 10
