@@ -45,7 +45,6 @@ class ProgressView:
         self.quiet = quiet
         self.label = ""
         self._bar: Any = None
-        self._task: Any = None
         self._printed: float | None = None
 
     def __enter__(self) -> Self:
@@ -80,9 +79,10 @@ class ProgressView:
             return
         if self._bar is None:
             self._bar = make_bar()
-            self._task = self._bar.add_task(self.label or "running", total=p.iterations, P="")
+            self._bar.add_task(self.label or "running", total=p.iterations, P="")
             self._bar.start()
-        self._bar.update(self._task, completed=p.iteration, P=f"P = {q.small(p.stationarity)}")
+        (task,) = self._bar.task_ids
+        self._bar.update(task, completed=p.iteration, P=f"P = {q.small(p.stationarity)}")
 
     def done(self, label: str, line: str) -> None:
         """Say how a run of several ended."""

@@ -24,7 +24,7 @@ from distopt.record.hdf5 import write_arrays
 from distopt.record.reader import read_history
 from distopt.record.series import Series
 from distopt.studies.results import Column, Results
-from distopt.theory.pl_star import DENSE, Report, curvature_bound, diagnose
+from distopt.theory.pl_star import DENSE, curvature_bound, diagnose
 
 FORMAT = 1
 
@@ -235,8 +235,12 @@ def measure(
             report = diagnose(cost, w, start, request.outputs, request.dense)
             if len(points) == 1:
                 found.spectrum = report.kernel.spectrum
-            limit = bound(cost, w, report, request)
-            found.rows.append(row(iteration, report, other.nmse(w), limit))
+            numbers = report.numbers() | {"nmse_held_out": other.nmse(w)}
+            if request.radius and report.curvature_bound is not None:
+                numbers["curvature_bound"] = curvature_bound(cost, w, request.radius)
+            for flag in ("kernel_reliable", "condition_holds"):
+                numbers[flag] = int(numbers[flag])
+            found.rows.append({"iteration": iteration} | numbers)
             found.told.append(str(report.kernel))
     found.curve = (found.series("iteration"), found.series("nmse"))
     found.pictures = pictures(cost, other, points[-1][1])
@@ -252,38 +256,6 @@ def pictures(cost: NetworkCost, other: NetworkCost, w: F64, most: int = 4) -> di
         found[f"{name}, target"] = some.X[strong]
         found[f"{name}, network"] = some.predict(w, some.Y[strong]).copy()
     return found
-
-
-def bound(cost: NetworkCost, w: F64, report: Report, request: Request) -> float:
-    """Return the explicit bound of the Hessian in the given ball; nan where none is derived."""
-    if report.curvature_bound is None:
-        return float("nan")
-    return curvature_bound(cost, w, request.radius) if request.radius else report.curvature_bound
-
-
-def row(iteration: int, r: Report, held_out: float, limit: float) -> dict[str, float]:
-    """Describe a point by the numbers of `QUANTITIES`."""
-    return {
-        "iteration": iteration,
-        "nmse": r.nmse,
-        "nmse_held_out": held_out,
-        "gradient_norm": r.gradient_norm,
-        "pl_ratio": r.pl_ratio,
-        "kernel_smallest": r.kernel.smallest,
-        "kernel_largest": r.kernel.largest,
-        "kernel_resolution": r.kernel.resolution,
-        "kernel_residual": r.kernel.residual,
-        "kernel_reliable": int(r.kernel.reliable),
-        "pl_constant": r.pl_constant,
-        "loss_curvature": r.loss_curvature.value,
-        "output_curvature": r.output_curvature,
-        "sample_curvature": r.sample_curvature,
-        "curvature_bound": limit,
-        "moved": r.moved,
-        "allowed_radius": r.condition.allowed_radius,
-        "needed_radius": r.condition.needed_radius,
-        "condition_holds": int(r.condition.holds),
-    }
 
 
 def tabulate(found: Diagnosis) -> Results:

@@ -20,6 +20,10 @@ from distopt.theory.pl_star import Report
 
 FORMAT = 1
 FILE = "threshold.h5"
+MEASURED = (
+    "kernel_smallest", "kernel_largest", "kernel_reliable", "loss_curvature", "output_curvature",
+    "sample_curvature", "curvature_bound", "allowed_radius", "needed_radius",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -172,19 +176,8 @@ def trial_row(t: Trial) -> dict[str, Any]:
 
 def start_row(start: Start) -> dict[str, float]:
     """Describe a start point by plain numbers."""
-    r = start.report
-    return {
-        "samples": start.samples,
-        "kernel_smallest": r.kernel.smallest,
-        "kernel_largest": r.kernel.largest,
-        "kernel_reliable": r.kernel.reliable,
-        "loss_curvature": r.loss_curvature.value,
-        "output_curvature": r.output_curvature,
-        "sample_curvature": r.sample_curvature,
-        "curvature_bound": np.nan if r.curvature_bound is None else r.curvature_bound,
-        "allowed_radius": r.condition.allowed_radius,
-        "needed_radius": r.condition.needed_radius,
-    }
+    found = start.report.numbers()
+    return {"samples": start.samples} | {name: found[name] for name in MEASURED}
 
 
 def columns(group: str, table: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -331,6 +331,28 @@ class Report:
     start_norm: float  # ||w0||
     condition: Condition  # with the quantities at w
 
+    def numbers(self) -> dict[str, float]:
+        """Return everything but the spectrum by plain numbers; nan for a bound that is not derived."""
+        return {
+            "nmse": self.nmse,
+            "gradient_norm": self.gradient_norm,
+            "pl_ratio": self.pl_ratio,
+            "kernel_smallest": self.kernel.smallest,
+            "kernel_largest": self.kernel.largest,
+            "kernel_resolution": self.kernel.resolution,
+            "kernel_residual": self.kernel.residual,
+            "kernel_reliable": self.kernel.reliable,
+            "pl_constant": self.pl_constant,
+            "loss_curvature": self.loss_curvature.value,
+            "output_curvature": self.output_curvature,
+            "sample_curvature": self.sample_curvature,
+            "curvature_bound": np.nan if self.curvature_bound is None else self.curvature_bound,
+            "moved": self.moved,
+            "allowed_radius": self.condition.allowed_radius,
+            "needed_radius": self.condition.needed_radius,
+            "condition_holds": self.condition.holds,
+        }
+
 
 def diagnose(
     cost: NetworkCost, w: F64, start: F64 | None = None, outputs: int = 6, dense: int = DENSE

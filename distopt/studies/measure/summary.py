@@ -39,12 +39,10 @@ def collect(wanted: Sequence[TimedRun], failures: Mapping[str, str]) -> list[Var
                 k: history.config.get(k, {}) for k in ("algorithm", "compressor")
             }
             variant["bits_per_coordinate"] = history.bits
-            every = int(history.config["run"]["record_every"])
         except CheckpointError as error:
             variant["failures"] = variant["failures"] or [str(error)]
-            every = 1
         variant["links"] = [
-            merged(items[0], found, every)
+            merged(items[0], found)
             for items in by_link.values()
             if (found := [r for i in items if (r := i.kept(None))])
         ]
@@ -52,10 +50,11 @@ def collect(wanted: Sequence[TimedRun], failures: Mapping[str, str]) -> list[Var
     return variants
 
 
-def merged(item: TimedRun, rounds: Sequence[Mapping[str, Any]], every: int) -> dict[str, Any]:
+def merged(item: TimedRun, rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Merge the rounds of one variant on one link: medians of times, sums of what was counted."""
     middle = sorted(rounds, key=lambda r: r["seconds_per_iteration"])[(len(rounds) - 1) // 2]
     totals = [r["seconds_per_iteration"] for r in rounds]
+    every = item.case.config.run.record_every
     split = {
         p["phase"]: median(r["phases"][i]["seconds"] / r["window"] for r in rounds)
         for i, p in enumerate(middle["phases"])
