@@ -22,7 +22,7 @@ __all__ = ["Field", "accepted", "defaults", "explain", "nearest", "parameters"]
 T = TypeVar("T")
 M = TypeVar("M", bound=pydantic.BaseModel)
 
-_BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "a multiple of"}
+BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "a multiple of"}
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
@@ -154,7 +154,7 @@ def show(value: Any) -> str:
 
 def accepted(kind: str, message: str, context: dict[str, Any]) -> str:
     """Describe what one pydantic complaint would have accepted."""
-    bounds = [f"{sign} {context[name]}" for name, sign in _BOUNDS.items() if name in context]
+    bounds = [f"{sign} {context[name]}" for name, sign in BOUNDS.items() if name in context]
     if bounds:
         return "a number " + " and ".join(bounds)
     if kind == "literal_error":

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import MISSING, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import annotated_types
 import numpy as np
 from pydantic.fields import FieldInfo
 from rich.markup import escape
@@ -20,19 +19,13 @@ from distopt.algorithms.base import Algorithm
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor, Guarantee
 from distopt.core.errors import ConfigError
-from distopt.core.parameters import defaults, field_names, show
+from distopt.core.parameters import BOUNDS, defaults, field_names, show
 from distopt.core.registry import Registry
 from distopt.problems.costs import REGISTRY as COSTS
 from distopt.problems.topologies import REGISTRY as TOPOLOGIES
 from distopt.show.console import output, write_json
 
 REGISTRIES = {r.kind: r for r in (COMPRESSORS, ALGORITHMS, COSTS, TOPOLOGIES)}
-SIGNS = {
-    annotated_types.Gt: ">",
-    annotated_types.Ge: ">=",
-    annotated_types.Lt: "<",
-    annotated_types.Le: "<=",
-}
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", dict: "table"}
 
 
@@ -129,10 +122,10 @@ def accepted(annotation: Any, metadata: Iterable[Any] = ()) -> list[str]:
     if origin is tuple:
         return ["list"]
     bounds = [
-        f"{sign} {getattr(m, kind.__name__.lower()):g}"
+        f"{sign} {getattr(m, name):g}"
         for m in metadata
-        for kind, sign in SIGNS.items()
-        if isinstance(m, kind)
+        for name, sign in BOUNDS.items()
+        if hasattr(m, name)
     ]
     word = WORDS.get(origin or annotation, "value")
     return [f"{word} {' and '.join(bounds)}".strip()]

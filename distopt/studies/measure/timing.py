@@ -128,7 +128,7 @@ def time_run(
 
         result = measured(transport, site, before, after, np.array(clock))
         result["reached"] = [
-            reached(a, m, result["clock"]) if m else None
+            reached(a, m, result["clock"], result["seconds_per_iteration"]) if m else None
             for a, m in zip(accuracies, marks, strict=True)
         ]
         result |= {"iterations": last, "wanted": wanted}
@@ -251,15 +251,13 @@ def phase(name: str, calls: int, seconds: Sequence[float], nbytes: float) -> dic
     }
 
 
-def reached(accuracy: float, mark: Reach, clock: F64) -> dict[str, Any]:
+def reached(accuracy: float, mark: Reach, clock: F64, pace: float) -> dict[str, Any]:
     """Return what one accuracy took on this link.
 
-    Where the timed iterations ended before, the rest is counted at their mean pace ("projected").
+    Where the timed iterations ended before, the rest is counted at their mean pace, in seconds
+    ("projected").
     """
-    last = clock.size - 1
-    k = int(mark.iterations)
-    first = min(FIRST, last)
-    pace = (clock[last] - clock[first]) / max(last - first, 1)
+    k, last = int(mark.iterations), clock.size - 1
     seconds = clock[k] if k <= last else clock[last] + (k - last) * pace
     return {
         "accuracy": accuracy,
