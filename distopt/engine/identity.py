@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from math import isclose
+from math import isclose, isnan
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from distopt.problems.given import GIVEN
 from distopt.transport.base import Transport
 
 FREE = {"iterations", "timeout", "keep", "checkpoint_every", "threads", "stop"}  # of [run]
-TOLERANCE = 1e-9  # relative; machines may round measured numbers differently
+TOLERANCE = 1e-9  # relative; machines may round what is measured or follows from "auto" differently
+NAMED = 5  # differences in a sentence
 
 
 class Identity:
@@ -27,7 +28,7 @@ class Identity:
     Parameters
     ----------
     parts : Parts
-    measured : dict[str, float]
+    measured : dict[str, float], optional
         As from `first_values`.
     force : bool
         Whether differences are noted in `forced` instead of refused.
@@ -35,31 +36,30 @@ class Identity:
     Attributes
     ----------
     facts : dict
-        By name: the keys of the configuration, ``"graph"`` and ``"dimension"``. A file is a table of its
-        path and its SHA-256.
+        By name: the keys of the configuration, ``"graph"``, ``"dimension"``, and what was measured. A file
+        is a table of its path and its SHA-256.
     forced : list of str
         The differences that were ignored, a sentence for each file compared.
     """
 
     def __init__(
-        self,
-        parts: Parts,
-        measured: Mapping[str, float],
-        force: bool = False,
+        self, parts: Parts, measured: dict[str, float] | None = None, force: bool = False
     ) -> None:
-        self.facts, self.measured = facts_of(parts), measured
+        self.measured = measured or {}
+        self.facts = facts_of(parts) | self.measured
         self.force = force
         self.forced: list[str] = []
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the facts, regardless of where files are."""
+        """SHA-256 of all facts that were not measured, regardless of where files are."""
         plain = {k: v["sha256"] if isinstance(v, dict) else v for k, v in self.facts.items()}
-        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+        exact = {k: v for k, v in plain.items() if k not in self.measured}
+        return hashlib.sha256(json.dumps(exact, sort_keys=True).encode()).hexdigest()
 
     def table(self) -> dict[str, Any]:
         """Return what checkpoints and records keep."""
-        return {"hash": self.hash, "facts": self.facts, "measured": self.measured}
+        return {"hash": self.hash, "facts": self.facts}
 
     def require(self, stored: Any, what: str) -> None:
         """Compare with the table of a checkpoint or record, called `what` in the sentence.
@@ -72,7 +72,6 @@ class Identity:
         try:
             facts = dict(stored["facts"])
             found = differences(facts, self.facts)
-            found += changed_costs(dict(stored["measured"]), self.measured)
         except (TypeError, KeyError, ValueError):
             facts, found = {}, ["its identity cannot be read"]
         for key, value in facts.items():
@@ -80,7 +79,8 @@ class Identity:
                 self.facts[key] = value
         if not found:
             return
-        sentence = f"{what} belongs to another configuration: {'; '.join(found)}."
+        more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        sentence = f"{what} belongs to another configuration: {'; '.join(found[:NAMED])}{more}."
         if not self.force:
             raise CheckpointError(f"{sentence} Start a new run, or continue this one with --force.")
         self.forced.append(sentence)
@@ -116,28 +116,19 @@ def facts_of(parts: Parts) -> dict[str, Any]:
     facts = flat(tables)
     facts.pop("topology.file", None)  # only its edges matter
     for key, value in facts.items():
-        if key.startswith("problem.") and isinstance(value, str) and is_file(value):
-            facts[key] = {"file": value, "sha256": digest(Path(value))}
+        if key.startswith("problem.") and str(value).startswith("/") and Path(value).is_file():
+            state = Path(value).stat()
+            digest = digest_of(Path(value), state.st_size, state.st_mtime_ns)
+            facts[key] = {"file": value, "sha256": digest}
     edges = json.dumps(parts.problem.topology.edges).encode()
     facts["graph"] = hashlib.sha256(edges).hexdigest()
     facts["dimension"] = int(parts.problem.dimension)
     return json.loads(json.dumps(facts))  # type: ignore[no-any-return]  # as it comes from a file
 
 
-def is_file(value: str) -> bool:
-    """Whether a value of the configuration is the absolute path of a file."""
-    return value.startswith("/") and Path(value).is_file()
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, computed once as long as the file stays as it is."""
-    state = path.stat()
-    return digest_of(path, state.st_size, state.st_mtime_ns)
-
-
 @lru_cache(maxsize=64)
 def digest_of(path: Path, size: int, changed: int) -> str:
-    """Return the SHA-256 of a file in a state."""
+    """Return the SHA-256 of a file, computed once as long as the file stays as it is."""
     return sha256(path)
 
 
@@ -156,27 +147,24 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     found = []
     for key in dict.fromkeys([*new, *old]):
         was, now = old.get(key), new.get(key)
-        files = [value for value in (was, now) if isinstance(value, dict) and "sha256" in value]
-        if len(files) == 2 and files[0]["sha256"] != files[1]["sha256"]:
-            found.append(f"the file {files[1]['file']} ({key}) has changed")
-        elif len(files) == 2 or was == now or now == "auto":
+        if now == "auto" or same(was, now):
             continue
+        if isinstance(was, dict) and isinstance(now, dict):
+            found.append(f"the file {now['file']} ({key}) has changed")
         elif key == "graph":
             found.append("the graph has changed")
         elif not (key.startswith("topology.") and old.get("graph") == new.get("graph")):
-            shown = [value["file"] if value in files else value for value in (was, now)]
-            found.append(f"{key} ({shown[0]!r} in the run, {shown[1]!r} wanted)")
+            agent = key.removeprefix("cost ")
+            what = key if agent == key else f"the cost of agent {agent} at its start"
+            shown = [v["file"] if isinstance(v, dict) else v for v in (was, now)]
+            found.append(f"{what} ({shown[0]!r} in the run, {shown[1]!r} wanted)")
     return found
 
 
-def changed_costs(old: Mapping[str, float], new: Mapping[str, float]) -> list[str]:
-    """Name the costs that have other values than before."""
-    found = []
-    for name in (name for name in new if name in old):
-        was, now = old[name], new[name]
-        if isclose(was, now, rel_tol=TOLERANCE) or np.isnan([was, now]).all():
-            continue
-        agent = name.removeprefix("cost ")
-        what = f"the cost of agent {agent} has changed" if agent != name else name
-        found.append(f"{what} ({was:.6g} in the run, {now:.6g} wanted)")
-    return found
+def same(was: Any, now: Any) -> bool:
+    """Whether two facts are equal; numbers up to rounding, files by content."""
+    if isinstance(was, float) and isinstance(now, float):
+        return isclose(was, now, rel_tol=TOLERANCE) or (isnan(was) and isnan(now))
+    if isinstance(was, dict) and isinstance(now, dict):
+        return bool(was["sha256"] == now["sha256"])
+    return bool(was == now)

@@ -69,12 +69,12 @@ class Case(Part):
     seed: int | None = None
     folder: Path
     config: Resolved
-    identity: str = Field(default_factory=lambda case: Identity(case["config"], {}).hash)
+    identity: str = Field(default_factory=lambda case: Identity(case["config"]).hash)
 
     @model_validator(mode="after")
     def require_identity(self) -> Self:
         """Refuse a job whose files have changed, or are others on this host."""
-        if self.identity != Identity(self.config, {}).hash:
+        if self.identity != Identity(self.config).hash:
             raise ConfigError(
                 f"{self.folder}: the problem's files on host {socket.gethostname()} are not those "
                 "with which this job was written; start it again, or give all hosts the same files."

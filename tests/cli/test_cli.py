@@ -19,6 +19,7 @@ from distopt.core.errors import TransportError
 from distopt.core.files import as_json
 from distopt.engine.loop import Loop, Progress
 from distopt.mpirun import launcher, relay
+from distopt.record.lock import only_writer
 from distopt.show import console
 
 try:
@@ -264,6 +265,27 @@ def test_resume_with_another_configuration():
     simulate("run", "c.toml", "-q")
     result = distopt("resume", "runs/c", "--simulate", "--set", "algorithm.eta=0.3")
     refused(result, r"cannot be continued with another configuration: algorithm\.eta")
+
+
+def test_resume_of_an_edited_run_must_be_forced():
+    simulate("run", "c.toml", "-q")
+    config = Path("runs/c/config.toml")
+    config.write_text(config.read_text().replace("eta = 0.2", "eta = 0.3"))
+    refused(
+        distopt("resume", "runs/c", "--simulate"),
+        r"another configuration: algorithm\.eta \(0\.2 in the run, 0\.3 wanted\).* --force",
+    )
+    result = simulate("resume", "runs/c", "--force", "--set", "algorithm.gamma=0.4")
+    assert "algorithm.gamma (0.5 in the run, 0.4 wanted)" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("command", [["run", "c.toml", "--overwrite"], ["resume", "runs/c"]])
+@pytest.mark.parametrize("engine", [["--simulate"], ["-n", "2"]])
+def test_a_folder_that_is_being_written_is_left_alone(command, engine):
+    simulate("run", "c.toml", "-q")
+    with only_writer(Path("runs/c")):
+        refused(distopt(*command, *engine), rf"runs/c belongs to process {os.getpid()} on host")
+    assert not Path("runs/c/job.json").exists()
 
 
 def test_divergence_names_agent_or_iteration_and_keeps_the_record():

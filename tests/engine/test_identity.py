@@ -115,7 +115,7 @@ def test_changed_cost_file(files):
     (files / "cost.py").write_text(COST.format(shift=1))
     assert_refused(
         files / "run",
-        rf"the file {files}/cost\.py \(problem\.file\) has changed; the cost of agent 0 has changed",
+        rf"the file {files}/cost\.py \(problem\.file\) has changed; the cost of agent 0 at its start",
     )
 
 
@@ -167,9 +167,12 @@ def simulate(out, targets=(0, 1, 2, 3), dimension=2, smoothness=1.0, **changes):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"targets": (0, 1, 5, 3)}, r"the cost of agent 2 has changed \(4 in the run, 25 wanted\)"),
+        (
+            {"targets": (0, 1, 5, 3)},
+            r"the cost of agent 2 at its start \(4\.0 in the run, 25\.0 wanted\)",
+        ),
         ({"dimension": 3}, r"dimension \(2 in the run, 3 wanted\)"),
-        ({"smoothness": 2.0}, r"smoothness \(1 in the run, 2 wanted\)"),
+        ({"smoothness": 2.0}, r"smoothness \(1\.0 in the run, 2\.0 wanted\)"),
         ({"topology": "complete"}, r"topology\.graph \('ring' in the run, 'complete' wanted\)"),
         (
             {"topology": distopt.Topology(4, [(0, 1), (1, 2), (2, 3)], "ring")},
@@ -181,7 +184,7 @@ def simulate(out, targets=(0, 1, 2, 3), dimension=2, smoothness=1.0, **changes):
         ),
         ({"compressor": distopt.Quantize(bits=3)}, r"compressor\.bits \(4 in the run, 3 wanted\)"),
         ({"seed": 8}, r"run\.seed \(0 in the run, 8 wanted\)"),
-        ({"x0": np.ones(2)}, r"the cost of agent 0 has changed"),
+        ({"x0": np.ones(2)}, r"the cost of agent 0 at its start"),
     ],
 )
 def test_other_python_objects(changes, sentence, tmp_path):
