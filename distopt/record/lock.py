@@ -62,7 +62,10 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 def refuse_held(folder: Path) -> None:
-    """Raise `CheckpointError` if a process holds the lock of a run folder; change nothing."""
+    """Raise `CheckpointError` if a process of this host holds the lock of a run folder; change nothing.
+
+    Of other hosts the ranks know more.
+    """
     with suppress(OSError):
         remove_stale(folder / NAME, keep=True)
 
@@ -111,7 +114,10 @@ def remove_stale(path: Path, keep: bool = False) -> None:
         return
     try:
         owner = json.loads(os.read(descriptor, 4096))
-        gone = owner["host"] == socket.gethostname() and not alive(owner)
+        here = owner["host"] == socket.gethostname()
+        if keep and not here:
+            return
+        gone = here and not alive(owner)
         free = hold(descriptor)
         if gone and not free:  # another process may be removing it right now
             time.sleep(TAKEOVER_SECONDS)

@@ -263,7 +263,9 @@ def test_first_start_runs_and_the_next_resumes(place: Path, script: str) -> None
     (place / "r" / "checkpoints" / "000003").mkdir(parents=True)  # no manifest: no checkpoint
     assert code_of(start(place, script, "c.toml", "r", SLURM_RESTART_COUNT="1")) == 0
     save(place)
+    (place / "r" / "run.lock").touch()  # of a rank 0 whose node failed
     assert code_of(start(place, script, "c.toml", "r", "--json", SLURM_RESTART_COUNT="2")) == 0
+    assert (place / "r" / "run.lock").exists() == (script == "k8s/run.sh")
     first, second, third = (place / "log").read_text().splitlines()
     assert first.split() == f"run c.toml --out r{own} --json{more}".split()
     assert second == f"run c.toml --out r --overwrite{more}"

@@ -91,6 +91,7 @@ def test_a_lock_of_another_host_is_removed_by_hand(tmp_path):
     sentence = rf"process 1 on host elsewhere.* remove the lock: rm {tmp_path}/run\.lock"
     with pytest.raises(CheckpointError, match=sentence), only_writer(tmp_path):
         pass
+    refuse_held(tmp_path)  # the ranks may be there, and will tell
     (tmp_path / NAME).unlink()
     assert_free(tmp_path)
 
