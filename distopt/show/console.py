@@ -177,7 +177,7 @@ def parameters_line(parameters: Mapping[str, Any]) -> str:
     )
 
 
-def show_warnings(warnings: Sequence[str], hint: str | None = None) -> None:
+def show_warnings(warnings: Sequence[str], hint: str | None) -> None:
     """Print what a user should know besides the result."""
     for sentence in warnings:
         say(f"warning: {sentence}")

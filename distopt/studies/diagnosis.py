@@ -195,9 +195,11 @@ def diagnose_run(place: Path, request: Request) -> Diagnosis:
     config = load_config(place / "config.toml")
     cost = whole(config)
     points = [(0, start_point(config, cost))]
-    for folder in reversed(checkpoint.newest(place / "checkpoints")):
-        if checkpoint.invalid(folder, config.problem.agents) is None and int(folder.name) > 0:
-            points.append((int(folder.name), mean_model(folder, config)))  # noqa: PERF401
+    points += [
+        (int(folder.name), mean_model(folder, config))
+        for folder in reversed(checkpoint.newest(place / "checkpoints"))
+        if checkpoint.invalid(folder, config.problem.agents) is None and int(folder.name) > 0
+    ]
     if len(points) == 1:
         raise CheckpointError(
             f"{place} holds no checkpoint to measure; run.checkpoint_every and run.keep say which are "

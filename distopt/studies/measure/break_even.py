@@ -19,10 +19,7 @@ from distopt.studies.measure.summary import Variant
 def judge(variants: Sequence[Variant], accuracy: float, baseline: str) -> ExchangeModel | None:
     """Add to every variant the rate below which it is faster than the baseline to an accuracy.
 
-    Returns
-    -------
-    ExchangeModel or None
-        The model fitted to the bare exchanges of all variants; None without several rates.
+    Returns the model fitted to the bare exchanges of all variants; None without several rates.
     """
     points = measured_exchanges(variants)
     network = fit(points) if len({p.rate for p in points}) > 1 else None

@@ -79,35 +79,20 @@ def time_run(
     limit: Callable[[], None],
     seconds: float,
     interfaces: Sequence[str] | None = None,
-    comm: Any = None,
 ) -> dict[str, Any]:
     """Time iterations of a configuration; all ranks call this together and get the same result.
 
-    Parameters
-    ----------
-    config : Config
-    history : History
-        Of the run of the same configuration with records.
-    accuracies : Sequence[float]
-    limit : callable
-        Called once set up, before the clock runs; sets the rate of the link.
-    seconds : float
-        Stop after about this time.
-    interfaces : Sequence[str], optional
-        To be read, instead of those that lead to the neighbours.
-    comm : mpi4py.MPI.Comm, optional
-
-    Returns
-    -------
-    dict
-        What ``distopt measure --json`` prints for one run (docs: measured).
+    The history is that of a run of the same configuration with records. `limit` is called once all is
+    set up, before the clock runs, and sets the rate of the link. The iterations stop after about
+    `seconds`. Given interfaces are read instead of those that lead to the neighbours. The result is what
+    ``distopt measure --json`` prints for one run (docs: measured).
     """
     marks = [history.reach(a) for a in accuracies]
     wanted = int(max((m.iterations for m in marks if m), default=history.last("iteration")))
     wanted = max(wanted, FIRST + 1)
     config = timed(config, wanted)
     with (
-        open_transport("mpi", config, comm) as transport,
+        open_transport("mpi", config) as transport,
         BLAS.held(config.run.threads),
         np.errstate(over="ignore", invalid="ignore"),
     ):
