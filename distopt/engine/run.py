@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from distopt.config.build import Config, Parts, load_config, make_config
+from distopt.config.build import Config, Parts, make_config
 from distopt.config.tables import read_toml
 from distopt.core.blas import BLAS
 from distopt.core.errors import CheckpointError
@@ -110,14 +110,16 @@ def resumed_config(
 
     Changes that would make it another run are refused, unless `force`.
     """
-    if not (run_dir / "config.toml").is_file():
+    path = run_dir / "config.toml"
+    if not path.is_file():
         raise CheckpointError(f"{run_dir} is not a run directory: it has no config.toml.")
-    if read_toml(run_dir / "config.toml").get("problem", {}).get("name") == GIVEN:
+    tables = read_toml(path)
+    if tables.get("problem", {}).get("name") == GIVEN:
         raise CheckpointError(
             f"{run_dir} was made from Python, so only the same Python call knows its costs; continue "
             "it there with resume=True."
         )
-    stored = load_config(run_dir / "config.toml")
+    stored = make_config(tables, run_dir)
     changes = list(settings)
     if iterations is not None:
         changes.append(f"run.iterations={iterations}")

@@ -86,9 +86,8 @@ def linked(source: Path, path: Path) -> bool:
     except OSError:
         if path.exists():
             return False
-        source.rename(
-            path
-        )  # not safe against another start in this instant; links are rarely missing
+        # Not safe against another start in this instant, but links are rarely missing.
+        source.rename(path)
     return True
 
 
