@@ -35,8 +35,8 @@ find_python() {
 }
 
 ready() {
-    [ -x "$venv/bin/python" ] && "$venv/bin/python" -c "
-import distopt, mpi4py
+    "$venv/bin/distopt" --version >/dev/null 2>&1 && "$venv/bin/python" -c "
+import distopt, mpi4py, psutil
 mpi4py.rc.initialize = False
 from mpi4py import MPI" >/dev/null 2>&1
 }
