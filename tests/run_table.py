@@ -11,7 +11,7 @@ from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Adaptive, Relative
 from distopt.config.build import Config, make_config, make_member
-from distopt.engine.folder import prepare_folder
+from distopt.engine.folder import make_folder
 from distopt.engine.journal import Journal
 from distopt.engine.loop import Loop
 from distopt.engine.outcome import Result, conclude
@@ -182,7 +182,7 @@ def play(config: Config, transport=None, out: Path | None = None) -> tuple[Team,
     if out is not None:
         with transport.together():
             if transport.root:
-                prepare_folder(out, overwrite=False)
+                make_folder(out)
     team = prepare(config, transport)
     return team, finish(team, out)
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.cgt2 import CompressedTracking2
+from distopt.algorithms.cgt3_zoom import ZoomingTracking3
 from distopt.algorithms.state import State, View
 from distopt.compressors.base import Guarantee, Local
 from distopt.core.arrays import F64
@@ -38,10 +39,8 @@ class CompressedTracking3(CompressedTracking2):
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
         """Make the form that `scale` names."""
-        from distopt.algorithms.cgt3_zoom import ZoomingTracking3
-
-        zooms = parameters.get("scale") == "zoom" and cls is CompressedTracking3
-        return object.__new__(ZoomingTracking3 if zooms else cls)  # type: ignore[return-value]
+        zooms = parameters.get("scale") == "zoom"
+        return ZoomingTracking3(*args, **parameters) if zooms else object.__new__(cls)  # type: ignore[return-value]
 
     def unknown(self, facts: Facts) -> float:
         phi = self.phi(facts)

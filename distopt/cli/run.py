@@ -33,7 +33,7 @@ def run(
     with failing_together():
         engine = how.engine()
         from distopt.config.build import load_config
-        from distopt.engine.folder import prepare_folder
+        from distopt.engine.folder import make_folder, prepare_folder
         from distopt.mpirun.jobfile import Case, RunJob
         from distopt.record.lock import refuse_held
 
@@ -41,6 +41,7 @@ def run(
         job = RunJob(cases=(case,), overwrite=overwrite)
         how.require_ranks(job.ranks)
         if engine is None:  # refuse before the job file is replaced and mpirun started
+            make_folder(out)
             refuse_held(out)
             if not overwrite:
                 prepare_folder(out, overwrite=False)

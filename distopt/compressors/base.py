@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike
 
 from distopt.core.arrays import F64, U8, U32
 from distopt.core.randomness import make_key
+from distopt.core.streams import Stream
 from distopt.core.workspace import Workspace
 
 # The adaptive state of one end of one stream, such as a coder's models; {} for most compressors.
@@ -178,7 +179,7 @@ def compress(compressor: Compressor, x: ArrayLike, key: U32 | None = None) -> tu
     compressor : Compressor
     x : float64[d], finite
     key : uint32[5], optional
-        Of the random bits; ``make_key(0, 0, 0)`` by default.
+        Of the random bits; of agent 0 and seed 0 by default.
 
     Returns
     -------
@@ -187,7 +188,7 @@ def compress(compressor: Compressor, x: ArrayLike, key: U32 | None = None) -> tu
     """
     x = np.array(x, dtype=np.float64)
     compressor.check(x.size)
-    key = make_key(0, 0, 0) if key is None else key
+    key = make_key(0, 0, Stream.MESSAGE) if key is None else key
     out = np.zeros(compressor.max_nbytes(x.size), np.uint8)
     work = Workspace()
     payload = out[: compressor.encode(x, out, key, compressor.new_state(x.size), work)]

@@ -71,9 +71,10 @@ class Registry:
     def name_of(self, cls: type) -> str:
         """Return the name under which a class is registered (its class name where it is not).
 
-        A class may be a form of a registered one, which makes it; it then names that as `form_of`.
+        A class may be a form of a registered one, which makes it; it then has that one's name as `form_of`.
         """
-        cls = vars(cls).get("form_of", cls)
+        if "form_of" in vars(cls):
+            return str(vars(cls)["form_of"])
         place = f"{cls.__module__}:{cls.__qualname__}"
         return next((n for n, value in self.members().items() if value == place), cls.__name__)
 

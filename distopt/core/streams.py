@@ -54,3 +54,11 @@ class Stream(IntEnum):
 
     ROUNDING = _ROUNDING, 1 << 16  # + s: site of rounding s
     BLOCKS = _BLOCKS, 1 << 31  # + 2^16 b: added to the number of a vector for its block b
+
+
+@unique
+class Probe(IntEnum):
+    """Streams of measurements outside of any run, whose numbers they may therefore share."""
+
+    KERNEL = 0  # where Lanczos's method starts
+    CURVATURE = 1  # where a power iteration starts

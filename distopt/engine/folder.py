@@ -21,8 +21,7 @@ from distopt.record.writer import Writer
 
 
 def prepare_folder(out: Path, overwrite: bool) -> None:
-    """Create the run directory, or refuse one that holds a run."""
-    make_folder(out)
+    """Empty the run directory, or refuse one that holds a run."""
     if (out / "metrics.h5").exists() or (out / "config.toml").exists():
         if not overwrite:
             raise ConfigError(

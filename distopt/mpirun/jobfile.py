@@ -18,7 +18,8 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
-    model_validator,
+    ValidationInfo,
+    field_validator,
 )
 
 from distopt.config.build import Config, make_config
@@ -69,17 +70,21 @@ class Case(Part):
     seed: int | None = None
     folder: Path
     config: Resolved
-    identity: str = Field(default_factory=lambda case: Identity(case["config"]).hash)
+    identity: str = Field(default="", validate_default=True)
 
-    @model_validator(mode="after")
-    def require_identity(self) -> Self:
+    @field_validator("identity")
+    @classmethod
+    def require_identity(cls, written: str, case: ValidationInfo) -> str:
         """Refuse a job whose files have changed, or are others on this host."""
-        if self.identity != Identity(self.config).hash:
+        if {"folder", "config"} - case.data.keys():
+            return written  # one of them is wrong, and pydantic says so
+        found = Identity(case.data["config"]).hash
+        if written not in {"", found}:
             raise ConfigError(
-                f"{self.folder}: the problem's files on host {socket.gethostname()} are not those "
+                f"{case.data['folder']}: the problem's files on host {socket.gethostname()} are not those "
                 "with which this job was written; start it again, or give all hosts the same files."
             )
-        return self
+        return found
 
     @property
     def name(self) -> str:

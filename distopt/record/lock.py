@@ -28,7 +28,7 @@ CLOCK_SECONDS = 2.0  # start times of one process may differ by this much when t
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run folder, which is created if needed.
+    """Hold the lock of a run folder.
 
     Raises
     ------
@@ -38,7 +38,6 @@ def only_writer(folder: Path) -> Iterator[None]:
     path = folder / NAME
     mine = path.with_name(f"{NAME}.{socket.gethostname()}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(mine, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     except OSError as error:
         raise run_refused(path, error) from None

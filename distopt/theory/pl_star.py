@@ -14,6 +14,7 @@ import numpy as np
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
 from distopt.core.randomness import make_key, normal
+from distopt.core.streams import Probe
 from distopt.problems.costs.networks.network import NetworkCost
 
 DENSE = 4096  # kernel size up to which it is formed: 128 MiB, and as much again for the work
@@ -125,7 +126,7 @@ def lanczos(
 
     def top(map: Callable[[F64], F64], steps: int, tolerance: float) -> tuple[float, F64]:
         operator = LinearOperator((size, size), matvec=map, dtype=np.float64)
-        start = normal(make_key(seed, 0, 0), size)
+        start = normal(make_key(seed, 0, Probe.KERNEL), size)
         values, vectors = eigsh(
             operator, k=1, which="LA", v0=start, ncv=min(steps, size), tol=tolerance
         )
@@ -155,7 +156,7 @@ def power_iteration(
     ||H v|| never falls from step to step, so the last one is the best; ten steps that gain less
     than `tolerance` together end it.
     """
-    v, out = normal(make_key(seed, 0, 1), size), np.empty(size)
+    v, out = normal(make_key(seed, 0, Probe.CURVATURE), size), np.empty(size)
     v /= np.linalg.norm(v)
     values: list[float] = []
     for _ in range(limit):

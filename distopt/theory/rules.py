@@ -86,7 +86,7 @@ def follow(compressor: Compressor, d: int, alpha: float) -> Following:
     for k in range(rounds):
         move = drift + normal(make_key(0, 1, Stream.TYPICAL, k), d)
         z += move
-        _, q = compress(compressor, z, make_key(0, 0, 0, k))
+        _, q = compress(compressor, z, make_key(0, 0, Stream.MESSAGE, k))
         if k >= rounds // 2:
             squares += float((q - z) @ (q - z))
             behind += float((z - q) @ drift)

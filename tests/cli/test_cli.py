@@ -231,6 +231,7 @@ REFUSED = {
     "ranks": (["run", "c.toml", "-n", "3"], r"-n 3 and problem\.agents = 2 differ"),
     "both": (["run", "c.toml", "-n", "2", "--simulate"], "give only one of them"),
     "file": (["run", "c.toml", "--simulate", "--out", "c.toml"], r"c\.toml is a file"),
+    "file, overwritten": (["run", "c.toml", "--overwrite", "--out", "c.toml"], r"c\.toml is a file"),
     "no run": (["resume", "nothing"], "nothing is not a run directory"),
     "report": (["report", "nothing"], "nothing is not a run directory: it does not exist"),
     "compare": (["compare", "c.toml", "c.toml"], "c.toml is not a run directory"),

@@ -1,9 +1,12 @@
 """The table of streams: whatever is drawn for one purpose is drawn for no other."""
 
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+import distopt
 from distopt.compressors.blockwise import MOST_BLOCKS
 from distopt.core.streams import Stream
 
@@ -25,3 +28,12 @@ def test_the_blocks_of_a_message_fit_theirs():
 def test_a_member_is_its_first_number(stream):
     assert stream.width >= 1
     assert int(stream) == stream.value
+
+
+def test_every_stream_of_the_package_has_a_name():
+    """A number in a key would be missing from the table; laws of plug-ins may take any."""
+    package = Path(distopt.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        if path.name != "laws.py":
+            found = re.findall(r"make_key\([^(),]*,[^(),]*, \d+[,)]", path.read_text())
+            assert found == [], path

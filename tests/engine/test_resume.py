@@ -10,7 +10,7 @@ import pytest
 from run_table import assert_equal_states, comparable, configure, mark_rest, play, states
 
 from distopt.core.errors import CheckpointError, ConfigError
-from distopt.engine.folder import prepare_folder
+from distopt.engine.folder import make_folder
 from distopt.engine.run import resume, run
 from distopt.record import checkpoint
 from distopt.record.reader import read_metrics
@@ -135,7 +135,7 @@ def test_folder_that_holds_a_run_is_refused_or_replaced(tmp_path):
     assert [p.name for p in (out / "checkpoints").iterdir()] == ["000005"]
     assert (out / "notes.txt").read_text() == "mine"
     with pytest.raises(ConfigError, match="is a file"):
-        prepare_folder(out / "notes.txt", overwrite=True)
+        make_folder(out / "notes.txt")
 
 
 def test_no_run_there(tmp_path):

@@ -9,6 +9,8 @@ from run_table import PAIRS, configure
 
 from distopt.config.build import make_config
 from distopt.core.errors import ConfigError
+from distopt.engine.identity import Identity
+from distopt.mpirun import jobfile
 from distopt.mpirun.jobfile import (
     Case,
     ResumeJob,
@@ -56,6 +58,14 @@ def test_every_configuration_survives(algorithm, compressor, tmp_path):
     (again,) = read_job(job.write(tmp_path)).cases
     assert again.config.resolved() == config.resolved()
     assert again.config.run.stop.seconds == inf
+
+
+def test_a_case_is_hashed_once(monkeypatch):
+    made = []
+    monkeypatch.setattr(jobfile, "Identity", lambda config: made.append(config) or Identity(config))
+    one = case()
+    assert len(made) == 1
+    assert one.identity == Identity(one.config).hash
 
 
 def test_relative_files_become_absolute(tmp_path, monkeypatch):
