@@ -39,7 +39,7 @@ class RobustRegression:
 
 
 def make_cost(agent, agents, samples=100, dimension=10, outliers=0.2, seed=0):
-    """Make the cost of one agent out of `agents`; the keywords come from [problem.options]."""
+    """Make the cost of one agent; seed is problem.seed, the keywords come from [problem.options]."""
     truth = np.random.default_rng(seed).standard_normal(dimension)  # the same at all agents
     random = np.random.default_rng([seed, 1 + agent])  # this agent's own
     A = random.standard_normal((samples, dimension))

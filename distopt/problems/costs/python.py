@@ -24,9 +24,10 @@ from distopt.problems.costs.base import Cost, Family
 class Python(Family):
     """Costs that `factory` in `file` makes, called as ``factory(agent, agents, **options)``.
 
+    A factory with a parameter named ``seed`` gets ``problem.seed`` in it, unless the options have one.
+
     What it returns needs ``dimension``, ``value(x)`` and ``gradient(x, out)``; see
     `distopt.problems.costs.base.Cost` for what else is used where it exists (docs: costs, python).
-    ``problem.seed`` is not passed; name a seed among the options if the cost wants one.
     """
 
     file: str
@@ -35,9 +36,9 @@ class Python(Family):
 
     def cost(self, agent: int, agents: int, seed: int) -> Cost:
         place = f"{self.factory} of {self.file}"
-        make = self._make()
+        make, options = self._make(seed)
         try:
-            cost = make(agent, agents, **self.options)
+            cost = make(agent, agents, **options)
         except Exception as error:
             blame(error, Path(self.file), f"{self.factory}({agent}, {agents}, ...)")
         check_shape(cost, place)
@@ -51,8 +52,8 @@ class Python(Family):
             raise ConfigError(f'problem.file = "{self.file}" is not a file; looked for {path}.')
         return replace(self, file=str(path))
 
-    def _make(self) -> Callable[..., Any]:
-        """Find the factory, and see that it takes the arguments it will get."""
+    def _make(self, seed: int) -> tuple[Callable[..., Any], dict[str, Any]]:
+        """Find the factory and its keywords, and see that it takes the arguments it will get."""
         path = Path(self.file).absolute()
         module = load(path, path.stat().st_mtime_ns if path.exists() else 0)
         make: Callable[..., Any] | None = getattr(module, self.factory, None)
@@ -62,8 +63,12 @@ class Python(Family):
                 f'problem.factory = "{self.factory}" is not a function in '
                 f"{self.file}{nearest(self.factory, known) or '.'}"
             )
+        options = self.options
         try:
-            inspect.signature(make).bind(0, 1, **self.options)
+            signature = inspect.signature(make)
+            if "seed" in signature.parameters:
+                options = {"seed": seed} | options
+            signature.bind(0, 1, **options)
         except TypeError as error:
             raise ConfigError(
                 f"{self.file}: {self.factory} must take (agent, agents) and the keys of "
@@ -71,7 +76,7 @@ class Python(Family):
             ) from None
         except ValueError:
             pass  # a compiled function without a signature; the call will show
-        return make
+        return make, options
 
 
 @lru_cache(maxsize=16)

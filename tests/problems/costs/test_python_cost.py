@@ -43,6 +43,13 @@ def test_a_users_cost_works(tmp_path):
     assert problem.table()["options"] == {"scale": 4.0}
 
 
+def test_the_problems_seed_reaches_a_factory_that_takes_one(tmp_path):
+    text = GOOD.replace("agents, scale=1.0", "agents, seed").replace("scale * agent", "seed * agent")
+    problem = build(tmp_path, text, seed=6)
+    assert problem.cost(1).value(np.zeros(2)) == 18.0
+    assert build(tmp_path, text, {"seed": 2}, seed=6).cost(1).value(np.zeros(2)) == 2.0
+
+
 def test_the_file_runs_once_and_again_when_it_changed(tmp_path):
     text = GOOD + "\nfrom pathlib import Path\nlog = Path(__file__).with_suffix('.log')\n"
     text += "log.write_text(log.read_text() + 'x' if log.exists() else 'x')\n"
