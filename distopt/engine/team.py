@@ -1,12 +1,16 @@
 """The team: the agents of this process, made from the parts of a run, ready to iterate."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import perf_counter
+
+import numpy as np
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.hosted import Hosted
 from distopt.config.build import Parts
+from distopt.core.errors import DistoptError
 from distopt.core.workspace import Workspace
 from distopt.engine.driver import iterate, run_to_end
 from distopt.engine.identity import Identity, first_values
@@ -126,12 +130,16 @@ def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> li
 
 
 def warm_up(parts: Parts, known: Survey, own: Start) -> None:
-    """Compile every kernel of the run (into the cache on disk) by one iteration of two agents.
+    """Compile or load every kernel of the run by two iterations of two agents, so none does it later.
 
-    Both have this process's own cost: no other agent's data is needed to compile.
+    Both have this process's own cost: no other agent's data is needed to compile. What fails here is
+    left to fail in the run itself, where the error names the right agent.
     """
     topology = Topology(2, [(0, 1)])
     transport = LocalTransport(topology)
-    hosted = make_agents(parts, topology, [own._replace(agent=i) for i in (0, 1)])
-    run_to_end([parts.algorithm.start(h.agent, h.state, known.facts) for h in hosted], transport)
-    iterate(parts.algorithm, hosted, transport, 0)
+    with suppress(DistoptError), np.errstate(all="ignore"):
+        hosted = make_agents(parts, topology, [own._replace(agent=i) for i in (0, 1)])
+        steps = [parts.algorithm.start(h.agent, h.state, known.facts) for h in hosted]
+        run_to_end(steps, transport)
+        for k in range(2):
+            iterate(parts.algorithm, hosted, transport, k)

@@ -101,7 +101,7 @@ class Transport(ABC):
 
     @abstractmethod
     def warm_up(self, compile_kernels: Callable[[], None]) -> None:
-        """Call `compile_kernels` on one process of each host first, so the others find its cache."""
+        """Call `compile_kernels` on every process, on one of each host first: the others find its cache."""
 
     @abstractmethod
     def abort(self, error: BaseException) -> None:

@@ -47,7 +47,7 @@ class LocalTransport(Transport):
         return [item]
 
     def warm_up(self, compile_kernels: Callable[[], None]) -> None:
-        pass  # one process compiles when needed
+        compile_kernels()
 
     def abort(self, error: BaseException) -> None:
         pass  # there are none

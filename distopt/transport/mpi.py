@@ -237,6 +237,8 @@ class MpiTransport(Transport):
         if node.rank == 0:
             compile_kernels()
         self._wait([node.Ibarrier()], timeout=self._patience)
+        if node.rank:
+            compile_kernels()  # which finds them in the cache
         node.Free()
 
     def abort(self, error: BaseException) -> None:

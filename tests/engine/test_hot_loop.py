@@ -1,5 +1,7 @@
 """From the second iteration on nothing is compiled and no vector is allocated, for every algorithm."""
 
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -95,3 +97,25 @@ def test_the_guards_notice():
 
     assert allocated(lambda: np.ones(DIMENSION))[1] >= VECTOR
     assert compiled(lambda: njit(lambda x: x + 1)(1)) > 0
+
+
+def test_the_first_iteration_finds_every_kernel_loaded():
+    """In a process of its own, where nothing has loaded them before."""
+    program = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from numba.core.dispatcher import Dispatcher
+from run_table import configure
+from distopt.engine.team import prepare
+from distopt.transport.local import LocalTransport
+
+config = configure("zed", "zoom")
+team = prepare(config, LocalTransport(config.problem.topology))
+late, load = [], Dispatcher.compile
+Dispatcher.compile = lambda self, types: late.append(self) or load(self, types)
+team.iterate()
+team.iterate()
+print(late)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
