@@ -40,5 +40,7 @@ from distopt.engine.run import run as run
 from distopt.problems.costs.base import Cost as Cost
 from distopt.problems.problem import Problem as Problem
 from distopt.problems.topology import Topology as Topology
+from distopt.record.reader import RunData as RunData
+from distopt.record.reader import load as load
 
 __version__: str

@@ -91,6 +91,7 @@ def write_run(
             "bytes_per_agent": nbytes * k,
             "bytes_on_wire": int(8 * nbytes * k),
             "messages_per_agent": 2.0 * k,
+            "gradients": k + 1.0,
             "diagnostics_bytes": 100 * record,
             "ball_violations": violations,
             "seconds_gradient": 0.001 * k,

@@ -4,6 +4,9 @@ A message is a full sentence: which key or agent, what value, what is accepted, 
 Anything else that escapes is a bug of ours and keeps its traceback.
 """
 
+from importlib import import_module
+from typing import Any
+
 
 class DistoptError(Exception):
     """Base of all errors that distopt raises on purpose; printed as a sentence, exit code 1."""
@@ -35,3 +38,13 @@ class DivergedError(DistoptError):
 
 class TransportError(DistoptError):
     """A neighbour stayed silent for longer than the timeout, or MPI cannot be used."""
+
+
+def optional(module: str, what: str) -> Any:
+    """Import a package that is not always there; `DistoptError` says how to get it."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise DistoptError(
+            f'{what} needs {module}; `pip install "distopt-mpi[tables]"` installs it.'
+        ) from None

@@ -17,7 +17,7 @@ from distopt.record.series import SERIES
 # Per-agent numbers, in the order in which they are collected.
 LOCAL = (
     "energy", "consensus", "tracking", "memory_x", "memory_y", "gradient", "scale",
-    "nbytes", "nbytes_on_wire", "messages", "diagnostics_nbytes",
+    "nbytes", "nbytes_on_wire", "messages", "diagnostics_nbytes", "gradients",
     "seconds_gradient", "seconds_compression", "seconds_communication", "seconds_diagnostics",
     "seconds",
 )  # fmt: skip
@@ -134,6 +134,7 @@ class Diagnostics:
             at["scale"][i] = view.squared_scales
             for name, number in view.series.items():
                 at[name][i] = number
+            at["gradients"][i] = h.agent.seconds.gradients
             at["seconds_gradient"][i] = h.agent.seconds.gradient
             at["seconds_compression"][i] = h.agent.seconds.compression
 
@@ -166,6 +167,7 @@ class Diagnostics:
             "bytes_per_agent": totals["nbytes"] / n,
             "bytes_on_wire": round(totals["nbytes_on_wire"]),
             "messages_per_agent": totals["messages"] / n,
+            "gradients": totals["gradients"] / n,
             "diagnostics_bytes": round(totals["diagnostics_nbytes"]),
         }
         for name in ("gradient", "compression", "communication", "diagnostics"):

@@ -7,18 +7,20 @@ from functools import cached_property
 from operator import index
 from pathlib import Path
 from types import UnionType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import h5py
 import numpy as np
 
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.core.arrays import F64
-from distopt.core.errors import CheckpointError, ConfigError
+from distopt.core.errors import CheckpointError, ConfigError, optional
+from distopt.core.parameters import nearest
 from distopt.record.hdf5 import UNREADABLE, attributes, own, require_format, stored
 from distopt.record.series import SERIES
 
 FORMAT = 1
+RECORD = "metrics.h5"  # its name in a run directory
 # What readers rely on: texts, counts, numbers.
 META: dict[str, type | UnionType] = {
     **dict.fromkeys(("algorithm", "compressor", "config", "status", "engine", "lyapunov"), str),
@@ -92,6 +94,22 @@ def unfinished(path: Path) -> bool:
         return file.read(12)[11:] == b"\x05"  # the flags of the superblock
 
 
+class Recorded(Protocol):
+    """What `load` takes of a result."""
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+
+    @property
+    def run_dir(self) -> Path | None:
+        """Where it was written."""
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The records, on the first rank."""
+
+
 class Reach(NamedTuple):
     """The first record at which a run reached an accuracy."""
 
@@ -103,38 +121,71 @@ class Reach(NamedTuple):
 
 
 @dataclass(frozen=True)
-class History:
-    """The records of one run.
+class RunData:
+    """The records of one run, as `load` reads them.
 
     Attributes
     ----------
-    place : Path
-        The run directory.
+    place : Path or None
+        The run directory; None for a result that was never written.
     meta : dict
         The attributes of /meta; those that hold JSON are parsed.
     matrix : float64[n, n]
-        W.
+        W; empty for a result that was never written.
     series : dict[str, float64[rows]]
         Those that exist for the run's algorithm, in the order of `SERIES`; those by run are
         float64[rows, repeats].
     """
 
-    place: Path
+    place: Path | None
     meta: dict[str, Any]
     matrix: F64
     series: dict[str, F64]
 
     def __getitem__(self, name: str) -> F64:
         """Return one series."""
-        return self.series[name]
+        try:
+            return self.series[name]
+        except KeyError:
+            hint = nearest(name, [*self.series]) or "."
+            raise ConfigError(
+                f'{self.name} has no series "{name}"{hint} It has {", ".join(self.series)}.'
+            ) from None
 
     def last(self, name: str, default: float = np.nan) -> float:
         """Return the last value of a series, `default` where it does not exist."""
         return float(self.series[name][-1]) if name in self.series else default
 
+    def dataframe(self) -> Any:
+        """Return the series as a `pandas.DataFrame`, a row for every record.
+
+        A series by run has a column for each run, such as ``objective_runs.0``. The units are in
+        ``frame.attrs["units"]``.
+
+        Raises
+        ------
+        DistoptError
+            If pandas is not installed.
+        """
+        pandas = optional("pandas", "A DataFrame")
+        columns: dict[str, F64] = {}
+        for name, values in self.series.items():
+            by_run = {f"{name}.{r}": column for r, column in enumerate(values.T)}
+            columns |= by_run if values.ndim == 2 else {name: values}
+        frame = pandas.DataFrame(columns)
+        frame.attrs["units"] = self.units
+        return frame
+
+    @property
+    def units(self) -> dict[str, str]:
+        """The unit of every series, "1" for plain numbers."""
+        return {name: SERIES[name].units for name in self.series}
+
     @property
     def name(self) -> str:
-        """Name of the run directory."""
+        """Name of the run directory; of a result that was never written, its method."""
+        if self.place is None:
+            return f"{self.meta['algorithm']} with {self.meta['compressor']}"
         return self.place.resolve().name
 
     @property
@@ -178,17 +229,39 @@ class History:
         )
 
 
-def read_history(place: Path) -> History:
-    """Read a run directory, of a finished, running or interrupted run.
+def load(run: "str | Path | RunData | Recorded") -> RunData:
+    """Read the records of a finished, running or interrupted run.
+
+    Parameters
+    ----------
+    run : path, Result or RunData
+        A run directory, or what `distopt.run`, `simulate` and `minimize` return.
+
+    Returns
+    -------
+    RunData
+        ``data["objective"]`` is a numpy array, ``data.config`` the resolved configuration,
+        ``data.units`` the units, ``data.dataframe()`` a pandas DataFrame.
 
     Raises
     ------
     CheckpointError
-        If it holds no record, a damaged one, or one of an unknown format.
+        If the directory holds no record, a damaged one, or one of an unknown format.
     """
-    path = place / "metrics.h5"
+    if isinstance(run, RunData):
+        return run
+    if not isinstance(run, str | Path):
+        if run.run_dir is None and not run.rows:
+            raise CheckpointError("This result holds no record; that of the first rank does.")
+        if run.run_dir is None:
+            names = [name for name in SERIES if name in run.rows[0]]
+            series = {name: np.array([row[name] for row in run.rows], float) for name in names}
+            return RunData(None, run.summary | {"config": ""}, np.empty((0, 0)), series)
+        run = run.run_dir
+    place = Path(run)
+    path = place / RECORD
     if not path.is_file():
-        what = "has no metrics.h5" if place.is_dir() else "does not exist"
+        what = f"has no {RECORD}" if place.is_dir() else "does not exist"
         raise CheckpointError(f"{place} is not a run directory: it {what}.")
     found = read_metrics(path)
     if not len(found.series.get("iteration", ())):
@@ -202,7 +275,7 @@ def read_history(place: Path) -> History:
                 f"{path} cannot be read as the record of a run: {key} in /meta is {value!r}."
             )
     series = {name: column.astype(np.float64) for name, column in found.series.items()}
-    return History(place, meta, found.matrix, series)
+    return RunData(place, meta, found.matrix, series)
 
 
 def parsed(value: Any) -> Any:

@@ -42,6 +42,9 @@ SERIES: dict[str, Series] = {
         "B", "sent by the algorithm, total over agents, every copy counted", "i8"
     ),
     "messages_per_agent": Series("1", "messages handed to the transport, mean over agents"),
+    "gradients": Series(
+        "1", "gradients that the algorithm took, mean over agents, that at the start included"
+    ),
     "diagnostics_bytes": Series("B", "sent for the records themselves, total over agents", "i8"),
     "ball_violations": Series(
         "1", "times that an argument left the unit ball, total over agents", "i8"

@@ -18,7 +18,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from distopt.core import units as q
 from distopt.core.arrays import F64
-from distopt.record.reader import History
+from distopt.record.reader import RunData
 from distopt.studies.compare import Comparison, Effort, Variant
 from distopt.studies.rounding import Gaps
 
@@ -120,7 +120,7 @@ def comparison_curves(comparison: Comparison) -> Figure:
     return figure
 
 
-def middle_run(variant: Variant) -> History:
+def middle_run(variant: Variant) -> RunData:
     """Return the run whose number of iterations to the finest accuracy is the median one."""
     accuracy = variant.efforts[-1].accuracy
     known = [(run.reach(accuracy), run.history) for run in variant.runs if run.history]

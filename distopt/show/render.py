@@ -24,6 +24,7 @@ from distopt.studies.results import MISSING, Column, Results, Row, write_count
 
 Cell: TypeAlias = list[Column]  # the columns that share one cell
 WORDS = ' class="words"'  # set to the left
+RANGE = " to "  # joins the two ends of a range
 
 
 def cells_of(results: Results) -> list[Cell]:
@@ -196,8 +197,14 @@ SCALES = {
 
 def to_latex(results: Results) -> str:
     """Write a `table` environment for the package booktabs."""
-    columns = results.shown
-    body = [latex_column(column, results.rows) for column in columns]
+    cells: list[Cell] = []
+    for column in results.shown:  # of joined columns, only the ends of a range share a cell
+        if column.join == RANGE and cells:
+            cells[-1].append(column)
+        else:
+            cells.append([column])
+    columns = [cell[0] for cell in cells]
+    body = [latex_column(cell, results.rows) for cell in cells]
     sides = "".join("l" if i == 0 or c.words else "r" for i, c in enumerate(columns))
     lines = [
         r"\begin{table}", r"\centering", rf"\caption{{{latex(results.title)}}}",
@@ -223,19 +230,19 @@ def latex_spans(columns: Sequence[Column]) -> list[str]:
     return [latex_row(spans), rules]
 
 
-def latex_column(column: Column, rows: Sequence[Row]) -> list[str]:
+def latex_column(cell: Cell, rows: Sequence[Row]) -> list[str]:
     """Write header and cells of a column; numbers with a unit are all written in the header's."""
-    numbers = [v for row in rows if isinstance(v := row.get(column.key), int | float)]
-    if column.unit not in SCALES or len(numbers) < sum(
-        row.get(column.key) is not None for row in rows
-    ):
-        return [latex(column.header.replace("\n", " ")), *(latex(column.text(row)) for row in rows)]
-    largest = max((abs(v) for v in numbers if math.isfinite(v)), default=0.0)
-    scales = SCALES[column.unit]
-    scale, unit = next((s for s in scales if largest >= s[0]), scales[-1])
-    write = write_count if unit == "B" else lambda value: units.three_digits(value / scale)
-    in_unit = replace(column, write=write)
-    return [f"{latex(column.header)} [{latex(unit)}]", *(latex(in_unit.text(row)) for row in rows)]
+    unit, header = cell[0].unit, joined(cell, [c.header.replace("\n", " ") for c in cell])
+    values = [v for c in cell for row in rows if (v := row.get(c.key)) is not None]
+    numbers = [abs(v) for v in values if isinstance(v, int | float) and math.isfinite(v)]
+    if unit in SCALES and all(isinstance(v, int | float) for v in values):
+        largest, scales = max(numbers, default=0.0), SCALES[unit]
+        scale, unit = next((s for s in scales if largest >= s[0]), scales[-1])
+        write = write_count if unit == "B" else lambda value: units.three_digits(value / scale)
+        cell = [replace(column, write=write) for column in cell]
+        header = f"{header} [{unit}]"
+    cell = [cell[0], *(replace(column, join="--") for column in cell[1:])]
+    return [latex(header), *(latex(content(cell, row)) for row in rows)]
 
 
 def latex_row(cells: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from distopt.core import units as q
 from distopt.core.files import write_files
 from distopt.engine.stopping import REASONS
-from distopt.record.reader import History, read_history
+from distopt.record.reader import RunData, load
 from distopt.show import page
 from distopt.show.figures import png
 from distopt.show.render import to_html
@@ -32,14 +32,14 @@ def write_report(run_dir: Path) -> Path:
     DistoptError
         If the directory cannot be written.
     """
-    history = read_history(run_dir)
+    history = load(run_dir)
     drawn = [(name, caption, png(figure)) for name, caption, figure in of_run(history)]
     contents = {f"{name}.png": image for name, _, image in drawn}
     contents["report.html"] = report_page(history, drawn).encode()
     return write_files(run_dir, contents)[-1]
 
 
-def report_page(history: History, drawn: list[tuple[str, str, bytes]]) -> str:
+def report_page(history: RunData, drawn: list[tuple[str, str, bytes]]) -> str:
     """Compose the page of one run; `drawn` are its figures, the topology first."""
     meta = history.meta
     (graph_name, graph_caption, graph_image), *rest = drawn
@@ -91,7 +91,7 @@ def report_page(history: History, drawn: list[tuple[str, str, bytes]]) -> str:
     return page.page(f"{title}: {history.name}", parts)
 
 
-def notes(history: History) -> list[str]:
+def notes(history: RunData) -> list[str]:
     """Say what must be known before the numbers are believed."""
     meta, found = history.meta, []
     if meta["lyapunov"]:
@@ -112,7 +112,7 @@ def notes(history: History) -> list[str]:
     return found
 
 
-def certificate(history: History) -> str:
+def certificate(history: RunData) -> str:
     """Say what the flag ``certified`` of this run means."""
     name = history.meta["lyapunov"]
     if history.meta["certified"]:
@@ -127,7 +127,7 @@ def certificate(history: History) -> str:
     )
 
 
-def bytes_table(history: History) -> str:
+def bytes_table(history: RunData) -> str:
     """Tabulate what was sent."""
     last, agents = history.last, int(history.meta["agents"])
     messages = last("messages_per_agent")
@@ -145,7 +145,7 @@ def bytes_table(history: History) -> str:
     return to_html(Results.of_words("Bytes by kind", ("kind", "amount", "exactly"), rows))
 
 
-def seconds_table(history: History) -> str:
+def seconds_table(history: RunData) -> str:
     """Tabulate where the time went."""
     total = history.last("seconds")
     # In one process the agents take turns, so the means over agents add up n times.
@@ -166,7 +166,7 @@ def seconds_table(history: History) -> str:
     return to_html(Results.of_words("Seconds by phase", ("phase", "time", "share"), rows))
 
 
-def constants_table(history: History) -> str:
+def constants_table(history: RunData) -> str:
     """Tabulate the constants that the theory knows."""
     meta = history.meta
     guarantee = meta["guarantee"] or {}

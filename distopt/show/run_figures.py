@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from distopt.core.arrays import F64
-from distopt.record.reader import History
+from distopt.record.reader import RunData
 from distopt.show.figures import (
     ABSCISSAE,
     AXIS_LABELS,
@@ -65,7 +65,7 @@ REGIMES = {
 }
 
 
-def convergence(history: History) -> Figure:
+def convergence(history: RunData) -> Figure:
     """Draw P against iterations, bytes and seconds."""
     with canvas(3, 10.5, 3.0, sharey=True) as (figure, axes):
         for axis, (name, label) in zip(axes, ABSCISSAE.items(), strict=True):
@@ -75,7 +75,7 @@ def convergence(history: History) -> Figure:
     return figure
 
 
-def objective(history: History) -> Figure:
+def objective(history: RunData) -> Figure:
     """Draw how far the objective is above f*, or above its smallest record where f* is unknown."""
     values, exact = history["objective"], history.meta["minimum_kind"] == "exact"
     below = history.meta["minimum"] if exact else np.nanmin(values)
@@ -87,7 +87,7 @@ def objective(history: History) -> Figure:
     return figure
 
 
-def errors(history: History, names: Mapping[str, str], title: str) -> Figure:
+def errors(history: RunData, names: Mapping[str, str], title: str) -> Figure:
     """Draw some of a run's series, by their legend texts."""
     with canvas(1, 5.2, 3.0) as (figure, (axis,)):
         for number, (name, label) in enumerate(names.items()):
@@ -99,7 +99,7 @@ def errors(history: History, names: Mapping[str, str], title: str) -> Figure:
     return figure
 
 
-def lyapunov(history: History) -> Figure:
+def lyapunov(history: RunData) -> Figure:
     """Draw the Lyapunov function and each of its terms."""
     with canvas(1, 10.5, 3.6) as (figure, (axis,)):
         function = history.meta["lyapunov"]
@@ -116,7 +116,7 @@ def lyapunov(history: History) -> Figure:
     return figure
 
 
-def topology(history: History) -> Figure:
+def topology(history: RunData) -> Figure:
     """Draw the graph of the agents, edges as strong as their weights."""
     W, n = history.matrix, len(history.matrix)
     graph = nx.from_numpy_array(np.triu(W, 1) != 0)
@@ -165,7 +165,7 @@ def upright(places: dict[int, F64]) -> dict[int, F64]:
     return {i: turn @ place for i, place in places.items()}
 
 
-def regimes(history: History) -> Figure:
+def regimes(history: RunData) -> Figure:
     """Draw the share of the coordinates in each regime."""
     with canvas(1, 5.2, 3.0) as (figure, (axis,)):
         names = [name for name in REGIMES if name in history.series]
@@ -183,7 +183,7 @@ def regimes(history: History) -> Figure:
     return figure
 
 
-def of_run(history: History) -> Iterator[tuple[str, str, Figure]]:
+def of_run(history: RunData) -> Iterator[tuple[str, str, Figure]]:
     """Draw all figures of a run: file name, caption and figure; the graph comes first."""
     known = set(history.series)
     yield "topology", CAPTIONS["topology"], topology(history)

@@ -15,10 +15,11 @@ from distopt.engine.run import run
 from distopt.mpirun.jobfile import Case
 from distopt.mpirun.process import JobProcess
 from distopt.mpirun.relay import View, pass_on
-from distopt.record.reader import History, read_history
+from distopt.record.reader import RunData, load
+from distopt.studies.suite import NOT_RUN
 from distopt.transport.opening import Engine
 
-NOT_RUN = "not run, because the suite was stopped"
+STOPPED = f"{NOT_RUN}, because the suite was stopped"
 
 
 class Named(Protocol):
@@ -55,13 +56,13 @@ def choose(cases: Sequence[Case], *, reuse: bool, overwrite: bool) -> list[Case]
 def is_finished(case: Case) -> bool:
     """Whether the case's directory holds a finished run of the same configuration."""
     try:
-        history = read_history(case.folder)
+        history = load(case.folder)
     except CheckpointError:
         return False
     return bool(history.meta["status"] == "finished") and same(history, case)
 
 
-def same(history: History, case: Case) -> bool:
+def same(history: RunData, case: Case) -> bool:
     """Whether a run has the case's configuration; ``"auto"`` stands for any number."""
     return all(
         history.config.get(section, {}).get(key) == value or value == "auto"
@@ -86,7 +87,7 @@ def run_in_turn(cases: Sequence[Case], engine: Engine, view: View) -> dict[str, 
             continue
         view.done(case.name, in_short(result))
         if result.summary["stop_reason"] == "signal":
-            return failures | {c.name: NOT_RUN for c in cases[number + 1 :]}
+            return failures | {c.name: STOPPED for c in cases[number + 1 :]}
     return failures
 
 
@@ -175,7 +176,7 @@ def run_in_jobs(
         job = JobProcess(command(list(remaining.values())), hear, view.pass_on)
         outcome = job.wait()
         if job.stopped:
-            return failures | dict.fromkeys(remaining, f"{NOT_RUN} by {job.stopped}")
+            return failures | dict.fromkeys(remaining, f"{STOPPED} by {job.stopped}")
         if not remaining:
             break
         reason = " ".join(outcome.sentences) or f"the job ended with exit code {outcome.code}"

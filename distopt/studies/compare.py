@@ -1,11 +1,14 @@
 """Compare runs: iterations, bytes and seconds to each accuracy, and their ratios.
 
 A variant may have several runs, one per seed. Its numbers are then medians over the runs that got
-there, and a ratio is the median of the ratios to the other variant's run with the same seed.
+there, beside them their spread, and a ratio is the median of the ratios to the other variant's run
+with the same seed.
 """
 
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -15,10 +18,13 @@ import numpy as np
 
 from distopt.core.errors import CheckpointError
 from distopt.core.units import power
-from distopt.record.reader import History, Reach, read_history
+from distopt.record.reader import RECORD, Reach, RunData, load
 from distopt.studies.rounding import Gaps, gaps_of
-from distopt.studies.suite import ACCURACIES, Measure, Suite
+from distopt.studies.suite import ACCURACIES, NOT_RUN, Measure, Suite, slug
 
+SEED = re.compile(r"seed-\d{1,20}")  # the folder of one seed of a variant
+
+QUANTILES = {"smallest": 0.0, "lower_quartile": 0.25, "upper_quartile": 0.75, "largest": 1.0}
 SYMBOLS = {"stationarity": "P", "nmse": "NMSE"}
 
 
@@ -28,7 +34,7 @@ class VariantRun:
 
     label: str
     seed: int | None
-    history: History | None
+    history: RunData | None
     failure: str | None = None
     measure: Measure = "stationarity"  # the series that accuracies are values of
 
@@ -51,6 +57,9 @@ class Effort:
     seconds: float | None = None
     to_baseline: float | None = None  # bytes per agent, as a share of the baseline's
     to_uncompressed: float | None = None  # and of the best uncompressed variant's
+    spread: Mapping[str, Mapping[str, float]] = field(
+        default_factory=dict
+    )  # over the runs, by quantity
 
 
 @dataclass(frozen=True)
@@ -67,11 +76,11 @@ class Variant:
         return [run.failure for run in self.runs if run.failure]
 
     @property
-    def histories(self) -> list[History]:
+    def histories(self) -> list[RunData]:
         """The records that exist."""
         return [run.history for run in self.runs if run.history]
 
-    def middle(self, number: Callable[[History], float]) -> float | None:
+    def middle(self, number: Callable[[RunData], float]) -> float | None:
         """Return the median of a number over the runs."""
         values = [v for v in map(number, self.histories) if np.isfinite(v)]
         return median(values) if values else None
@@ -79,6 +88,11 @@ class Variant:
     def last(self, series: str) -> float | None:
         """Return the median of the last values of a series."""
         return self.middle(lambda history: history.last(series))
+
+    def spread(self, series: str) -> dict[str, float]:
+        """Return the `QUANTILES` of the last values of a series."""
+        values = [h.last(series) for h in self.histories]
+        return spread([v for v in values if np.isfinite(v)])
 
     @property
     def converged(self) -> str:
@@ -98,9 +112,11 @@ class Variant:
     @property
     def status(self) -> str:
         """Say in a word how the variant ended."""
+        failed = [f for f in self.failures if not f.startswith(NOT_RUN)]
+        if any("diverged" in f or "finite" in f for f in failed):
+            return "diverged"
         if self.failures:
-            diverged = any("diverged" in f or "finite" in f for f in self.failures)
-            return "diverged" if diverged else "failed"
+            return "failed" if failed else NOT_RUN
         return "converged" if self.efforts[-1].reached == len(self.runs) else "not reached"
 
     def to_json(self) -> dict[str, Any]:
@@ -121,6 +137,7 @@ class Variant:
             "iterations": self.last("iteration"),
             "stationarity": self.last("stationarity"),
             **{name: self.last(name) for name in known},
+            "spread": {name: self.spread(name) for name in ("stationarity", *known)},
             "seconds": {
                 "algorithm": self.last("seconds"),
                 "communication": self.last("seconds_communication"),
@@ -133,7 +150,8 @@ class Variant:
                     "seed": run.seed,
                     "run_dir": str(run.history.place) if run.history else None,
                     "failure": run.failure,
-                    "stationarity": run.history.last("stationarity") if run.history else None,
+                    **{name: run.history.last(name) if run.history else None
+                       for name in ("stationarity", "objective")},
                     "reached": [r._asdict() if (r := run.reach(e.accuracy)) else None
                                 for e in self.efforts],
                 }
@@ -190,8 +208,10 @@ def compare_suite(suite: Suite, failures: Mapping[str, str]) -> Comparison:
     runs = []
     for case in suite.cases:
         reason = failures.get(case.name)
+        if reason is None and not case.folder.exists():
+            reason = f"{NOT_RUN}: there is no {case.folder}"
         try:
-            history = read_history(case.folder)
+            history = load(case.folder)
         except CheckpointError as error:
             history, reason = None, reason or str(error)
         runs.append(VariantRun(case.label, case.seed, history, reason, suite.measure))
@@ -199,13 +219,59 @@ def compare_suite(suite: Suite, failures: Mapping[str, str]) -> Comparison:
 
 
 def compare_folders(folders: Sequence[Path], accuracies: Sequence[float] | None) -> Comparison:
-    """Measure existing runs, named by their folders (by their paths where those clash)."""
-    histories = [read_history(folder) for folder in folders]
-    names = [h.name for h in histories]
-    runs = [
-        VariantRun(h.name if names.count(h.name) == 1 else str(h.place), None, h) for h in histories
+    """Measure existing runs; one folder of a suite is measured as the suite was."""
+    told = told_by_suite(folders[0]) if len(folders) == 1 else {}
+    runs = find_runs(folders)
+    labels = {slug(str(label)): str(label) for label in told.get("labels", ())}
+    order = [*labels.values()]
+    runs = [replace(run, label=labels.get(run.label, run.label)) for run in runs]
+    runs.sort(key=lambda run: order.index(run.label) if run.label in order else len(order))
+    measure: Measure = told.get("measure", "stationarity")
+    runs = [replace(run, measure=measure) for run in runs]
+    baseline = told.get("baseline") if told.get("baseline") in {r.label for r in runs} else None
+    accuracies = accuracies or told.get("accuracies") or ACCURACIES
+    return compare(runs, accuracies, baseline, told.get("title", "Comparison"))
+
+
+def told_by_suite(folder: Path) -> dict[str, Any]:
+    """Return what comparison.json of a suite's folder says of the suite; nothing if there is none."""
+    try:
+        found = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+        told = {key: found[key] for key in ("title", "measure", "accuracies", "baseline")}
+        told["labels"] = [variant["variant"] for variant in found["variants"]]
+        valid = all(isinstance(a, float) for a in told["accuracies"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+    return told if valid and told["measure"] in SYMBOLS else {}
+
+
+def find_runs(places: Sequence[Path | str]) -> list[VariantRun]:
+    """Read run directories, and those that lie in other folders, such as a suite's.
+
+    A variant is named by its folder (by its path where those clash); its folders ``seed-1``,
+    ``seed-2`` and so on are its runs.
+
+    Raises
+    ------
+    CheckpointError
+        For a folder without runs, or a run that cannot be read.
+    """
+    found: list[Path] = []
+    for place in map(Path, places):
+        own = (place / RECORD).is_file()
+        inner = [*place.glob(f"*/{RECORD}"), *place.glob(f"*/seed-*/{RECORD}")]
+        found += [place] if own or not inner else sorted(path.parent for path in inner)
+    folders = [f.parent if SEED.fullmatch(f.resolve().name) else f for f in found]
+    different = {f.resolve() for f in folders}
+    names = [f.name for f in different]
+    return [
+        VariantRun(
+            str(folder) if names.count(folder.resolve().name) > 1 else folder.resolve().name,
+            int(f.resolve().name.removeprefix("seed-")) if folder != f else None,
+            load(f),
+        )
+        for folder, f in zip(folders, found, strict=True)
     ]
-    return compare(runs, accuracies or ACCURACIES)
 
 
 def compare(
@@ -277,7 +343,13 @@ def effort(
         seconds=median(r.seconds for r in reached),
         to_baseline=ratio(group, baseline, accuracy),
         to_uncompressed=ratio(group, uncompressed, accuracy),
+        spread={name: spread([getattr(r, name) for r in reached]) for name in Reach._fields[:-1]},
     )
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return the `QUANTILES` of some numbers, linear between them; nothing for none."""
+    return {name: float(np.quantile(values, q)) for name, q in QUANTILES.items()} if values else {}
 
 
 def ratio(

@@ -1,26 +1,34 @@
 """The table of a comparison: for each variant a row with its cost to each accuracy and its end."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
 from distopt.core import units as q
 from distopt.studies import rounding
-from distopt.studies.compare import Comparison, Effort, Variant
+from distopt.studies.compare import QUANTILES, Comparison, Effort, Variant, VariantRun
 from distopt.studies.results import Column, Results, write_count
 
 LOST = "*"  # marks an accuracy that was not kept
+OTHER_END = 0.01  # of the way down: objectives that differ by more belong to different points
+SAME = ("iteration", "objective", "stationarity", "bytes_per_agent")  # what identical runs share
 
 
 def tabulate(c: Comparison) -> list[Results]:
     """Make the table, and that of f - f* where variants are in fixed point."""
+    several = any(len(v.histories) > 1 for v in c.variants)
     columns = [
         Column("variant", "variant", words=True),
         Column("converged", "converged", meaning="runs that reached the finest accuracy",
                join="\n"),
-        *(column for name in c.accuracies.values() for column in columns_to(c, name)),
+        *(column for name in c.accuracies.values() for column in columns_to(c, name, several)),
         Column("bits_per_coordinate", "bits per\ncoordinate", "",
                "bits per coordinate and message, over the whole run"),
         Column("end", f"final {c.symbol}", "", "at the last record", q.small),
+        *columns_spread("end", c.symbol, "", shown=False),
+        Column("objective", "objective", "", "at the last record, at the mean of the models",
+               "{:.6g}".format, join="\n"),
+        *columns_spread("objective", "objective", "\n", shown=several),
         Column("seconds", "seconds", "s", "of the algorithm, diagnostics excluded"),
         Column("seconds_diagnostics", "diagnostics", "s", "of records and checkpoints", join="\n"),
         Column("notes", "notes", words=True, shown=any(map(remarks_on, c.variants))),
@@ -31,6 +39,9 @@ def tabulate(c: Comparison) -> list[Results]:
             "converged": v.converged,
             "bits_per_coordinate": v.middle(lambda h: h.bits),
             "end": v.last(c.measure),
+            **spread_of(v, c.measure, "end"),
+            "objective": v.last("objective"),
+            **spread_of(v, "objective", "objective"),
             "seconds": v.last("seconds"),
             "seconds_diagnostics": v.last("seconds_diagnostics"),
             "notes": remarks_on(v),
@@ -42,7 +53,31 @@ def tabulate(c: Comparison) -> list[Results]:
     return [main, rounding.tabulate(c.gaps)] if c.gaps else [main]
 
 
-def columns_to(c: Comparison, accuracy: str) -> list[Column]:
+def columns_spread(
+    key: str,
+    what: str,
+    join: str,
+    unit: str = "",
+    shown: bool = True,
+    to: str = "",
+    under: str = "",
+) -> list[Column]:
+    """Make the columns of a spread over the runs; people see the smallest and the largest value."""
+    write = None if unit else "{:.6g}".format
+    titles = {"smallest": f"smallest {what}", "largest": "largest"}
+    return [
+        Column(f"{key}_{name}{to}", titles.get(name, name), unit, f"of {what}, over the runs", write,
+               under, join if name == "smallest" else " to ", shown=shown and name in titles)
+        for name in QUANTILES
+    ]  # fmt: skip
+
+
+def spread_of(v: Variant, series: str, key: str) -> dict[str, float | None]:
+    """Give the values of a spread, by the keys of `columns_spread`."""
+    return {f"{key}_{name}": v.spread(series).get(name) for name in QUANTILES}
+
+
+def columns_to(c: Comparison, accuracy: str, several: bool) -> list[Column]:
     """Make the columns of one accuracy."""
     to, title = f"_to_{accuracy}", f"{c.symbol} ≤ {accuracy}"
     return [
@@ -54,6 +89,9 @@ def columns_to(c: Comparison, accuracy: str) -> list[Column]:
                None, title, "\n", shown=bool(c.baseline)),
         Column(f"share_of_best{to}", "of best", "%", "of the best uncompressed variant's bytes",
                None, title, ", ", shown=not c.baseline_is_best),
+        *columns_spread("bytes_per_agent", "bytes", "\n", "B", several, to, title),
+        *columns_spread("iterations", "iterations", "", shown=False, to=to),
+        *columns_spread("seconds", "time", "", "s", shown=False, to=to),
         Column(f"bytes_on_wire{to}", "on wire", "B", "of all agents, every copy", shown=False),
         Column(f"seconds{to}", "time", "s", "of the algorithm", shown=False),
         Column(f"some{to}", "reached", "", "by some runs, of all, where not by all", shown=False),
@@ -72,6 +110,10 @@ def values_to(e: Effort, accuracy: str) -> Iterator[tuple[str, Any]]:
         "seconds": e.seconds,
         "some": f"{e.reached}/{e.runs}" if e.reached < e.runs else "",
         "lost": e.held < e.reached,
+    } | {
+        f"{quantity}_{name}": e.spread.get(quantity, {}).get(name)
+        for quantity in ("bytes_per_agent", "iterations", "seconds")
+        for name in QUANTILES
     }
     return ((f"{name}_to_{accuracy}", value) for name, value in values.items())
 
@@ -105,9 +147,55 @@ def notes_on(c: Comparison) -> list[str]:
     if any(e.held < e.reached for v in c.variants for e in v.efforts):
         found.append(f"{LOST} {c.symbol} rose above this accuracy again later in the run.")
     if any(len(v.runs) > 1 for v in c.variants):
-        found.append("Several seeds: medians over the runs that got there.")
+        found.append(
+            "Several seeds: medians over the runs that got there, and the smallest and largest value."
+        )
+    found += different_ends(c)
+    found += identical(c)
     if not any(v.certified for v in c.variants):
         found.append(
             "No variant is certified: the steps are larger than those with a proven Lyapunov function."
         )
     return found
+
+
+def different_ends(c: Comparison) -> list[str]:
+    """Say so if variants that converged ended at different objectives, as they may where f is nonconvex."""
+    for seed in dict.fromkeys(run.seed for v in c.variants for run in v.runs):
+        ends = {
+            v.label: run.history
+            for v in c.variants
+            for run in v.runs
+            if run.seed == seed and run.history and run.reach(min(c.accuracies))
+        }
+        values = {label: h.last("objective") for label, h in ends.items()}
+        down = max((h["objective"][0] - h.last("objective") for h in ends.values()), default=0.0)
+        if not values or max(values.values()) - min(values.values()) <= OTHER_END * down:
+            continue
+        best, worst = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
+        where = "" if seed is None else f" (seed {seed})"
+        return [
+            f"Variants that converged ended at different points{where}: the objective of {best} is "
+            f"{values[best]:.6g}, that of {worst} {values[worst]:.6g}."
+        ]
+    return []
+
+
+def identical(c: Comparison) -> list[str]:
+    """Say which runs are equal to the last digit, such as those of seeds that change nothing."""
+    groups: dict[str, list[VariantRun]] = {}
+    for run in (run for v in c.variants for run in v.runs):
+        if run.history:
+            columns = [run.history[name].tobytes() for name in SAME]
+            groups.setdefault(hashlib.sha256(b"".join(columns)).hexdigest(), []).append(run)
+    told = []
+    for runs in groups.values():
+        labels: dict[str, list[str]] = {}
+        for run in runs:
+            labels.setdefault(run.label, []).append(str(run.seed))
+        if len(runs) > 1:
+            told.append(q.list_words([
+                label if seeds == ["None"] else f"{label} (seeds {', '.join(seeds)})"
+                for label, seeds in labels.items()
+            ]))  # fmt: skip
+    return [f"Identical to the last digit: {'; '.join(told)}."] if told else []

@@ -21,7 +21,7 @@ from distopt.problems.costs.networks.family import Network
 from distopt.problems.costs.networks.network import NetworkCost
 from distopt.record import checkpoint
 from distopt.record.hdf5 import write_arrays
-from distopt.record.reader import read_history
+from distopt.record.reader import load
 from distopt.record.series import Series
 from distopt.studies.results import Column, Results
 from distopt.theory.pl_star import DENSE, curvature_bound, diagnose
@@ -218,7 +218,7 @@ def mean_model(folder: Path, config: Config) -> F64:
 
 def with_curve(found: Diagnosis, place: Path, cost: NetworkCost) -> Diagnosis:
     """Add the numbers from the run's record."""
-    history = read_history(place)
+    history = load(place)
     found.curve = (history["iteration"], history["objective"] / cost.energy)
     found.eta = float(history.config.get("algorithm", {}).get("eta", np.nan))
     return found

@@ -20,7 +20,7 @@ from distopt.fixedpoint.format import Format
 from distopt.fixedpoint.problems import IntegerProblem
 from distopt.problems.costs.fixed_terms import DiagonalCost
 from distopt.problems.problem import Problem
-from distopt.record.reader import History
+from distopt.record.reader import RunData
 from distopt.studies.results import Column, Results, write_count
 
 FRACTIONS = (1e-1, 1e-2, 1e-3)  # of f - f* at the start
@@ -33,7 +33,7 @@ class Gaps:
     label: str
     iterations: F64  # [rows]
     values: F64  # [rows, runs]
-    history: History  # of the first of its runs, whose configuration is that of all
+    history: RunData  # of the first of its runs, whose configuration is that of all
 
     @property
     def mean(self) -> F64:
@@ -55,7 +55,7 @@ class Gaps:
         return int(self.iterations[good[0]]) if good.size else None
 
 
-def gaps_of(label: str, histories: Sequence[History]) -> Gaps | None:
+def gaps_of(label: str, histories: Sequence[RunData]) -> Gaps | None:
     """Put the repeats of all runs (seeds) of a variant together; None for other algorithms."""
     if not histories or any(h.meta["algorithm"] != "fixed_point_gd" for h in histories):
         return None

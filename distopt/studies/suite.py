@@ -21,6 +21,7 @@ from distopt.core.parameters import nearest, validated
 from distopt.mpirun.jobfile import Case
 
 ACCURACIES = (1e-4, 1e-6, 1e-10)
+NOT_RUN = "not run"  # how the reason begins why a run is missing that never began
 Measure: TypeAlias = Literal["stationarity", "nmse"]
 KEYS = {"algorithm": "name", "compressor": "name", "topology": "graph"}  # a new one replaces all
 

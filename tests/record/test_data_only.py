@@ -12,7 +12,7 @@ from distopt.algorithms.agent import Seconds
 from distopt.core.errors import CheckpointError
 from distopt.record.checkpoint import load, read_array
 from distopt.record.hdf5 import read_arrays, write_arrays
-from distopt.record.reader import read_history
+from distopt.record.reader import load as load_run
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_record_with_a_trick_ends_in_a_sentence(trick, where, secret, tmp_path
         del file[where]
         trick(file[group], name, secret)
     with pytest.raises(CheckpointError, match=r"metrics\.h5 cannot be read as the record"):
-        read_history(place)
+        load_run(place)
 
 
 @pytest.mark.parametrize("group", ["meta", "series"])
@@ -95,7 +95,7 @@ def test_a_group_elsewhere_is_refused(group, tmp_path):
         del file[group]
         file[group] = h5py.ExternalLink(other / "metrics.h5", group)
     with pytest.raises(CheckpointError, match=f"has no group {group} of its own"):
-        read_history(place)
+        load_run(place)
 
 
 @pytest.mark.parametrize("rows", [-1, 5, 10**18, 2.5e300, np.nan, "many", [4, 4], h5py.Empty("i8")])
@@ -104,7 +104,7 @@ def test_odd_numbers_of_rows(rows, tmp_path):
     with h5py.File(place / "metrics.h5", "r+", libver="latest") as file:
         file["series"].attrs["rows"] = rows
     with pytest.raises(CheckpointError, match=r"metrics\.h5 cannot be read as the record"):
-        read_history(place)
+        load_run(place)
 
 
 ODD = [
@@ -123,11 +123,11 @@ def test_odd_meta_ends_in_a_sentence(key, value, tmp_path):
         if value is not None:
             file["meta"].attrs[key] = value
     with pytest.raises(CheckpointError, match=r"metrics\.h5 cannot be read as the record"):
-        read_history(place)
+        load_run(place)
 
 
 def test_a_config_that_is_no_toml(tmp_path):
-    history = read_history(write_run(tmp_path / "a", config="= 1"))
+    history = load_run(write_run(tmp_path / "a", config="= 1"))
     with pytest.raises(CheckpointError, match="holds no TOML"):
         _ = history.config
 
@@ -199,9 +199,9 @@ def test_an_enormous_claim_needs_no_memory(tmp_path):
         file["series"].attrs["rows"] = 10**10
     program = (
         "import resource, sys, pathlib\n"
-        "from distopt.record.reader import read_history\n"
+        "from distopt.record.reader import load as load_run\n"
         "resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))\n"
-        "try:\n    read_history(pathlib.Path(sys.argv[1]))\n"
+        "try:\n    load_run(pathlib.Path(sys.argv[1]))\n"
         "except Exception as error:\n    print(type(error).__name__, error)\n"
     )
     told = subprocess.check_output([sys.executable, "-c", program, place], text=True)
@@ -212,7 +212,7 @@ def test_an_enormous_claim_needs_no_memory(tmp_path):
 FLIPS = """
 import pathlib, random, sys
 from distopt.core.errors import CheckpointError
-from distopt.record.reader import read_history
+from distopt.record.reader import load as load_run
 place = pathlib.Path(sys.argv[1])
 path = place / "metrics.h5"
 content, draw, refused = path.read_bytes(), random.Random(5), 0
@@ -222,7 +222,7 @@ for position in places:
     flipped[position] ^= 1 << draw.randrange(8)
     path.write_bytes(flipped)
     try:
-        read_history(place)
+        load_run(place)
     except CheckpointError:
         refused += 1
 print(refused)

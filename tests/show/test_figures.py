@@ -10,7 +10,7 @@ from handmade import write_run
 
 from distopt.problems.topologies import REGISTRY
 from distopt.problems.topology import build_topology
-from distopt.record.reader import History, read_history
+from distopt.record.reader import RunData, load
 from distopt.show.figures import (
     COLOURS,
     DASHES,
@@ -39,7 +39,7 @@ def test_topology_tells_its_gap():
     made = build_topology({"graph": "ring"}, 5, Path())
     config = tomli_w.dumps({"topology": {"graph": "ring"}})
     meta = {"config": config, "spectral_gap": made.gap}
-    (axis,) = topology(History(Path("x"), meta, made.matrix(), {})).axes
+    (axis,) = topology(RunData(Path("x"), meta, made.matrix(), {})).axes
     title = axis.get_title(loc="left")
     assert title == f"ring: 5 agents, 5 edges\nspectral gap {made.gap:.4g}"
 
@@ -55,7 +55,7 @@ def comparison(tmp_path):
     for label, tail in (("a", 1e-6), ("b", 1e-3)):
         for seed in (1, 2, 3):
             place = write_run(tmp_path / f"{label}{seed}", [1.0, 1e-1 * seed, tail])
-            entries.append(VariantRun(label, seed, read_history(place)))
+            entries.append(VariantRun(label, seed, load(place)))
     return compare([*entries, VariantRun("c", 1, None, "It broke.")], [0.15, 1e-5])
 
 
@@ -72,7 +72,7 @@ def test_one_labelled_line_per_variant_and_thin_ones_for_seeds(comparison):
 def test_the_middle_run_is_the_median_one(tmp_path):
     runs = [[1.0, 1e-9], [1.0, 1.0, 1.0, 1e-9], [1.0, 1.0, 1e-9]]
     entries = [
-        VariantRun("a", seed, read_history(write_run(tmp_path / str(seed), values)))
+        VariantRun("a", seed, load(write_run(tmp_path / str(seed), values)))
         for seed, values in enumerate(runs)
     ]
     assert middle_run(compare(entries, [1e-8]).variants[0]).name == "2"

@@ -10,15 +10,16 @@ from handmade import write_run
 from typer.testing import CliRunner
 
 from distopt.cli.app import app
-from distopt.record.reader import read_history
+from distopt.record.reader import load
 from distopt.show import render
 from distopt.show.comparison import write_comparison
 from distopt.studies import comparison_table
 from distopt.studies.compare import VariantRun, compare, compare_folders
+from distopt.studies.suite import slug
 
 
 def entry(folder: Path, label: str, seed=None, failure=None, **options) -> VariantRun:
-    history = read_history(write_run(folder / f"{label}-{seed}", **options))
+    history = load(write_run(folder / f"{label}-{seed}", **options))
     return VariantRun(label, seed, history, failure)
 
 
@@ -121,6 +122,59 @@ def test_seeds_that_do_not_get_there_are_counted(tmp_path):
     assert cells(tabulate(comparison), 0)[0] == "a\n2/3"
     assert "(2/3)" in cells(tabulate(comparison), 0)[1]
     assert row.status == "not reached"
+
+
+def test_tables_tell_the_spread_over_the_seeds(tmp_path):
+    runs = [entry(tmp_path, "a", seed, nbytes=nbytes) for seed, nbytes in enumerate((10, 20, 60))]
+    (effort,) = compare(runs, [1e-2]).variants[0].efforts
+    assert effort.spread["bytes_per_agent"] == {
+        "smallest": 100, "lower_quartile": 150, "upper_quartile": 400, "largest": 600,
+    }  # fmt: skip
+    table = tabulate(compare(runs, [1e-2]))
+    assert cells(table, 0)[1] == "10, 200 B\n100 B to 600 B"
+    assert table.rows[0]["bytes_per_agent_upper_quartile_to_1e-2"] == 400
+    assert "100--600" in render.to_latex(table)
+    assert "to 600" not in cells(tabulate(compare(runs[:1], [1e-2])), 0)[1]
+
+
+def test_identical_runs_are_said_to_be_so(tmp_path):
+    runs = [entry(tmp_path, "a", 1), entry(tmp_path, "a", 2), entry(tmp_path, "b", 1, nbytes=1)]
+    found = "Identical to the last digit: a (seeds 1, 2)."
+    assert found in tabulate(compare(runs)).notes
+    assert not any("Identical" in note for note in tabulate(compare(runs[1:])).notes)
+
+
+def test_the_objective_stands_in_the_table_and_other_ends_are_named(tmp_path):
+    runs = [entry(tmp_path, "a"), entry(tmp_path, "b")]
+    table = tabulate(compare(runs, [1e-5]))
+    assert table.rows[0]["objective"] == 1 + 1e-8
+    assert not any("different points" in note for note in table.notes)
+    runs[1].history.series["objective"][:] += 0.5
+    (note,) = [n for n in tabulate(compare(runs, [1e-5])).notes if "different points" in n]
+    assert note.endswith("the objective of a is 1, that of b 1.5.")
+
+
+def test_a_suites_folder_is_compared_with_its_labels_and_seeds(tmp_path):
+    for seed in (1, 2):
+        for label in ("gt, float64", "a b"):
+            write_run(tmp_path / slug(label) / f"seed-{seed}", compressor="identity")
+    labels = [v.label for v in compare_folders([tmp_path], None).variants]
+    assert labels == ["a-b", "gt-float64"]
+    told = {"title": "T", "measure": "stationarity", "accuracies": [1e-3], "baseline": "a b"}
+    told["variants"] = [{"variant": "gt, float64"}, {"variant": "a b"}]
+    (tmp_path / "comparison.json").write_text(json.dumps(told))
+    found = compare_folders([tmp_path], None)
+    assert [(v.label, [r.seed for r in v.runs]) for v in found.variants] == [
+        ("gt, float64", [1, 2]), ("a b", [1, 2]),
+    ]  # fmt: skip
+    assert (found.title, found.baseline, list(found.accuracies)) == ("T", "a b", [1e-3])
+
+
+def test_variants_that_were_not_run_have_not_failed(tmp_path):
+    runs = [VariantRun("a", None, None, "not run, because the suite was stopped by SIGINT")]
+    assert compare(runs).variants[0].status == "not run"
+    runs.append(VariantRun("a", None, None, "Agent 0 diverged at iteration 3"))
+    assert compare(runs).variants[0].status == "diverged"
 
 
 def test_failures_keep_what_was_recorded(tmp_path):

@@ -11,7 +11,7 @@ from distopt.cli.app import app
 from distopt.config.build import load_config
 from distopt.core.errors import CheckpointError, ConfigError
 from distopt.engine.run import run
-from distopt.record.reader import read_history
+from distopt.record.reader import load
 from distopt.studies.diagnosis import (
     QUANTITIES,
     Request,
@@ -88,7 +88,7 @@ def test_along_a_run_and_from_its_checkpoints(config, tmp_path):
     later = diagnose_run(tmp_path / "run", FEW)
     assert later.series("iteration").tolist() == [0, 10, 20, 30]
     assert [later.rows[k] for k in (0, 1, 3)] == along.rows
-    history = read_history(tmp_path / "run")
+    history = load(tmp_path / "run")
     np.testing.assert_allclose(along.curve[1], history["nmse"], rtol=1e-12)  # parts of equal size
     assert along.rows[-1]["nmse"] == pytest.approx(history.last("nmse"), rel=1e-12)
     for row in later.rows:

@@ -7,7 +7,7 @@ import pytest
 
 from distopt.config.build import make_config
 from distopt.engine.run import run
-from distopt.record.reader import read_history
+from distopt.record.reader import load
 from distopt.show.figures import bounded, runs
 from distopt.show.run_figures import regimes
 from distopt.studies.compare import VariantRun, compare
@@ -41,7 +41,7 @@ def play(out, step, gradient, seed=0, problem=None, format="Q3.5", **settings):
         Path(),
     )  # fmt: skip
     run(config, engine="simulate", out=out)
-    return read_history(out)
+    return load(out)
 
 
 def gaps(history, label="x"):
@@ -109,4 +109,4 @@ def test_other_algorithms_have_no_part_in_it(tmp_path):
         Path(),
     )
     run(config, engine="simulate", out=tmp_path / "run")
-    assert compare([VariantRun("gt", None, read_history(tmp_path / "run"))]).gaps == []
+    assert compare([VariantRun("gt", None, load(tmp_path / "run"))]).gaps == []

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from distopt.core.errors import ConfigError
-from distopt.record.reader import read_history
+from distopt.record.reader import load as load_run
 from distopt.studies.batch import run_in_turn
 from distopt.studies.suite import load_suite, slug
 
@@ -144,7 +144,7 @@ def test_a_time_limit_ends_a_variant_not_the_suite(tmp_path):
     limited = SUITE + BASE + PLAIN + FINE.replace("seconds = 60", "seconds = 1e-9")
     suite = load(tmp_path, limited + PLAIN.replace("plain", "again"))
     assert not run_in_turn(suite.cases, "simulate", SilentView())
-    reasons = [read_history(case.folder).meta["stop_reason"] for case in suite.cases]
+    reasons = [load_run(case.folder).meta["stop_reason"] for case in suite.cases]
     assert reasons == ["iterations", "stop.seconds", "iterations"]
 
 

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, TypeAlias
 
 from distopt.core.errors import CheckpointError
-from distopt.record.reader import read_history
+from distopt.record.reader import load
 from distopt.studies.measure.overhead import Accounting
 from distopt.studies.measure.timed import TimedRun
 from distopt.studies.measure.timing import account
@@ -30,7 +30,7 @@ def collect(wanted: Sequence[TimedRun], failures: Mapping[str, str]) -> list[Var
         told = [failures[name] for name in names if name in failures]
         variant: Variant = {"variant": label, "failures": list(dict.fromkeys(told))}
         try:
-            history = read_history(case.folder)
+            history = load(case.folder)
             meta = history.meta
             variant |= {
                 name: meta[name] for name in ("algorithm", "compressor", "agents", "dimension")

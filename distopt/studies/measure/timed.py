@@ -13,7 +13,7 @@ from distopt.core.files import write_whole
 from distopt.core.rank import this_rank
 from distopt.mpirun.jobfile import Case, Timing, TimingJob
 from distopt.mpirun.relay import View
-from distopt.record.reader import read_history
+from distopt.record.reader import load
 from distopt.studies.measure import bed
 from distopt.studies.measure.link import Link, parse_link
 from distopt.studies.measure.timing import time_run
@@ -150,7 +150,7 @@ def time_in_turn(job: TimingJob, view: View) -> dict[str, str]:
         try:
             result = time_run(
                 run.case.config,
-                read_history(run.case.folder),
+                load(run.case.folder),
                 job.accuracies,
                 limit=partial(bed.limit_here, link),
                 seconds=job.seconds,

@@ -20,7 +20,7 @@ from distopt.core.blas import BLAS
 from distopt.core.errors import TransportError
 from distopt.engine.diagnostics import Diagnostics
 from distopt.engine.team import Team, prepare
-from distopt.record.reader import History, Reach
+from distopt.record.reader import Reach, RunData
 from distopt.studies.measure.exchange import RawExchange, meet, time_exchange
 from distopt.studies.measure.interface import addresses, read_counters, towards
 from distopt.studies.measure.overhead import Accounting
@@ -73,7 +73,7 @@ def find_site(
 
 def time_run(
     config: Config,
-    history: History,
+    history: RunData,
     accuracies: Sequence[float],
     *,
     limit: Callable[[], None],
@@ -275,7 +275,7 @@ def bare(
     return found | {"exchanges": calls / max(result["window"], 1)}
 
 
-def require_same(history: History, iteration: int, stationarity: float) -> None:
+def require_same(history: RunData, iteration: int, stationarity: float) -> None:
     """Raise `TransportError` unless P is to the bit what the run with records had."""
     at = np.flatnonzero(history["iteration"] == iteration)
     if at.size and history["stationarity"][at[0]] != stationarity:

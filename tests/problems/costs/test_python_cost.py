@@ -44,7 +44,9 @@ def test_a_users_cost_works(tmp_path):
 
 
 def test_the_problems_seed_reaches_a_factory_that_takes_one(tmp_path):
-    text = GOOD.replace("agents, scale=1.0", "agents, seed").replace("scale * agent", "seed * agent")
+    text = GOOD.replace("agents, scale=1.0", "agents, seed").replace(
+        "scale * agent", "seed * agent"
+    )
     problem = build(tmp_path, text, seed=6)
     assert problem.cost(1).value(np.zeros(2)) == 18.0
     assert build(tmp_path, text, {"seed": 2}, seed=6).cost(1).value(np.zeros(2)) == 2.0

@@ -98,7 +98,7 @@ def test_bad_options_are_sentences(suite_file: Path) -> None:
 
 
 def test_a_run_with_another_p_than_the_recorded_one_is_refused() -> None:
-    class History:
+    class RunData:
         place = Path("runs/x")
 
         def __getitem__(self, name: str) -> Any:
@@ -106,10 +106,10 @@ def test_a_run_with_another_p_than_the_recorded_one_is_refused() -> None:
 
             return {"iteration": np.array([0.0, 10.0]), "stationarity": np.array([1.0, 0.5])}[name]
 
-    require_same(History(), 10, 0.5)  # type: ignore[arg-type]
-    require_same(History(), 7, 0.3)  # type: ignore[arg-type]  # not recorded: nothing to compare
+    require_same(RunData(), 10, 0.5)  # type: ignore[arg-type]
+    require_same(RunData(), 7, 0.3)  # type: ignore[arg-type]  # not recorded: nothing to compare
     with pytest.raises(TransportError, match="another run"):
-        require_same(History(), 10, 0.25)  # type: ignore[arg-type]
+        require_same(RunData(), 10, 0.25)  # type: ignore[arg-type]
 
 
 def test_rounds_are_merged_to_medians_and_sums(suite_file: Path, tmp_path: Path) -> None:
