@@ -22,22 +22,14 @@ from distopt.core.streams import Stream
 from distopt.core.workspace import Workspace
 
 
-def from_table(table: dict[str, Any]) -> Compressor:
-    """Make a compressor of a table such as ``{name = "quantize", bits = 4}``."""
-    from distopt.compressors import REGISTRY
-
-    options = dict(table)
-    name = options.pop("name", None)
-    if not isinstance(name, str):
-        raise ConfigError(f"compressor.name is missing. Known: {', '.join(REGISTRY)}.")
-    return REGISTRY.get(name)(**options)  # type: ignore[no-any-return]
-
-
 def make_compressor(given: Any) -> Compressor:
     """Return the compressor that a field `values` was given, as such or as a table."""
     if isinstance(given, dict):
+        from distopt.compressors import REGISTRY
+
         try:
-            given = from_table(given)
+            cls, arguments = REGISTRY.select(given)
+            given = cls(**arguments)
         except ConfigError as error:
             nested = str(error).replace("compressor.", "compressor.values.", 1)
             raise ConfigError(nested) from None

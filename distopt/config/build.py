@@ -17,9 +17,12 @@ from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor
 from distopt.config.run import RunConfig, make_run
 from distopt.config.tables import apply_settings, read_toml, require_sections
+from distopt.core.arrays import require_room
 from distopt.core.errors import ConfigError
-from distopt.core.parameters import field_names, require_known, show
-from distopt.core.registry import Registry
+from distopt.core.files import locate
+from distopt.core.parameters import field_names, require_known
+from distopt.core.registry import OWN, Registry
+from distopt.core.usercode import blaming
 from distopt.problems.given import GivenProblem
 from distopt.problems.problem import Problem, build_problem
 
@@ -104,18 +107,30 @@ def make_config(tables: dict[str, Any], folder: Path, settings: Sequence[str] = 
             raise ConfigError(f"{section} must be a table of keys, not {table!r}.")
     tables = {section: dict(tables.get(section, {})) for section in SECTIONS}
     run = make_run(tables["run"])
-    algorithm = make_algorithm(tables["algorithm"], tables["arithmetic"])
-    own = COMPRESSORS.name_of(type(algorithm.own_compressor()))
-    compressor = make_member(COMPRESSORS, {"name": own} | tables["compressor"])
-    problem = build_problem(tables["problem"], tables["topology"], folder)
-    compressor = fit(compressor, problem, algorithm)
+    with blaming():
+        algorithm = make_algorithm(located(tables["algorithm"], folder), tables["arithmetic"])
+        own = COMPRESSORS.name_of(type(algorithm.own_compressor()))
+        given = {"name": own} | located(tables["compressor"], folder)
+        compressor = make_member(COMPRESSORS, given)
+        problem = build_problem(tables["problem"], tables["topology"], folder)
+        compressor = fit(compressor, problem, algorithm)
     return Config(problem, algorithm, compressor, run, tables, folder)
+
+
+def located(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Copy a section with the files of the user's own classes as absolute paths, nested ones too."""
+    found = {k: located(v, folder) if isinstance(v, dict) else v for k, v in table.items()}
+    file = found.get("file")
+    if found.get("name") == OWN and isinstance(file, str):
+        found["file"] = str(locate(file, folder))
+    return found
 
 
 def fit(
     compressor: Compressor, problem: Problem | GivenProblem, algorithm: Algorithm
 ) -> Compressor:
     """Fit a compressor to the blocks of a problem; the algorithm must accept the result."""
+    require_room(problem.dimension)
     fitted = compressor.fitted(lambda: problem.blocks)
     algorithm.accept(fitted, problem.dimension)
     return fitted
@@ -142,12 +157,9 @@ def make_member(registry: Registry, table: dict[str, Any], **others: Any) -> Any
 
     So are `others`, which come from other sections.
     """
-    arguments = dict(table)
-    section, name = registry.section, arguments.pop("name", None)
-    if not isinstance(name, str):
-        given = "is missing" if name is None else f"= {show(name)} is not a string in quotes"
-        raise ConfigError(f"{section}.name {given}. Known: {', '.join(registry)}.")
-    cls = registry.get(name)
-    known = sorted({"name", *field_names(cls)} - set(SECTIONS))
-    require_known(section, arguments, known, f' with {section}.name = "{name}"')
+    cls, arguments = registry.select(table)
+    keys = {"file", "class"} if registry.takes_file(table[registry.key]) else set()
+    known = sorted({registry.key, *keys, *field_names(cls)} - set(SECTIONS))
+    where = f' with {registry.section}.{registry.key} = "{table[registry.key]}"'
+    require_known(registry.section, arguments, known, where)
     return cls(**arguments, **others)

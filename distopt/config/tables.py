@@ -8,6 +8,7 @@ from typing import Any
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.core.errors import ConfigError
+from distopt.core.files import not_utf8, reason
 from distopt.core.parameters import field_names, nearest
 from distopt.core.registry import Registry
 from distopt.problems.costs import REGISTRY as COSTS
@@ -18,14 +19,20 @@ REGISTRIES = {r.section: r for r in (ALGORITHMS, COMPRESSORS, COSTS, TOPOLOGIES)
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file; errors are sentences that name it."""
+    content = b""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        # A text editor's byte order mark and line ends are as good as none.
+        return tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n"))
     except FileNotFoundError:
         raise ConfigError(f"There is no configuration file {path}.") from None
-    except (IsADirectoryError, PermissionError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as a configuration: {error}.") from None
+    except OSError as error:
+        why = reason(error)
+    except UnicodeDecodeError as error:
+        why = not_utf8(content, error)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from None
+    raise ConfigError(f"{path} cannot be read as a configuration: {why}.")
 
 
 def require_sections(tables: Mapping[str, Any], known: Sequence[str]) -> None:
@@ -78,6 +85,8 @@ def outdated(path: tuple[str, ...], table: Mapping[str, Any], value: Any) -> lis
     if registry is None or not (path[1:] == (registry.key,) or nested):
         return []
     old, new = known_keys(registry, table.get(path[-1])), known_keys(registry, value)
+    if registry.takes_file(table.get(path[-1])):  # its keys are not known before its file is read
+        old = {key for key in table if key != path[-1]}
     if registry is TOPOLOGIES:
         old = {*old, "file"}
     return [key for key in table if key in old and key not in new]

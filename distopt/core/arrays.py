@@ -1,9 +1,13 @@
-"""The array types that the package passes around, and how they are allocated."""
+"""The array types that the package passes around, and whether they fit into memory."""
 
+import os
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from distopt.core.errors import ConfigError
+from distopt.core.units import nbytes
 
 F64: TypeAlias = NDArray[np.float64]  # vectors of the algorithms
 U8: TypeAlias = NDArray[np.uint8]  # bytes of a message
@@ -12,3 +16,17 @@ U32: TypeAlias = NDArray[np.uint32]  # random words, and the key of a stream
 U64: TypeAlias = NDArray[np.uint64]
 I64: TypeAlias = NDArray[np.int64]  # integer codes, counters
 Codes: TypeAlias = NDArray[Any]  # integer codes: int8, int16, int32 or int64
+
+FEWEST = 3  # vectors of an agent: the model, a gradient, what was sent last
+
+
+def require_room(d: int, agents: int = 1) -> None:
+    """Raise `ConfigError` for a dimension whose vectors, for some agents, exceed this machine's memory."""
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    need = 8 * FEWEST * d * agents
+    if need > have:
+        whose = "an agent" if agents == 1 else f"the {agents} agents of this process"
+        raise ConfigError(
+            f"The dimension {d} is too large for this machine: the vectors of {whose} take at least "
+            f"{nbytes(need)}, and it has {nbytes(have)}; accepted: at most {have // (need // d)}."
+        )

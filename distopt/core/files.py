@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from distopt.core.errors import DistoptError
+from distopt.core.errors import DataError, DistoptError
 
 
 def locate(file: str, folder: Path) -> Path:
@@ -25,6 +25,25 @@ def locate(file: str, folder: Path) -> Path:
 def reason(error: Exception) -> str:
     """Say why a file cannot be read or written, without repeating its name."""
     return (getattr(error, "strerror", None) or str(error)).rstrip(".")
+
+
+def read_text(path: Path, key: str) -> str:
+    """Read a text in UTF-8, with or without a byte order mark; `key` names the file in sentences."""
+    try:
+        content = path.read_bytes()
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f'{key} = "{path}" cannot be read: {reason(error)}.') from None
+    except UnicodeDecodeError as error:
+        raise DataError(f'{key} = "{path}" cannot be read: {not_utf8(content, error)}.') from None
+
+
+def not_utf8(content: bytes, error: UnicodeDecodeError) -> str:
+    """Say why bytes are no text in UTF-8."""
+    if content[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        return "it is text in UTF-16; save it as UTF-8"
+    what = "binary data" if b"\0" in content[:4096] else "text in another encoding"
+    return f"it is {what}, not text in UTF-8 (byte {error.start} is 0x{content[error.start]:02x})"
 
 
 def unwritable(path: Path, error: Exception) -> DistoptError:

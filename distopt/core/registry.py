@@ -2,10 +2,11 @@
 
 A package lists its members in one table, ``REGISTRY = Registry(kind, {...})``, whose values are
 ``"module:Name"``. Other distributions add theirs through the entry-point group
-``distopt.<kind>`` (``distopt.compressors``, ...); they cannot replace a name of ours.
+``distopt.<kind>`` (``distopt.compressors``, ...); they cannot replace a name of ours. The name
+``"python"`` stands for a class of the user's own file (docs: python, own parts).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -13,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from distopt.core.errors import ConfigError
-from distopt.core.parameters import nearest
+from distopt.core.parameters import nearest, show
+from distopt.core.usercode import file_of, own_class
+
+OWN = "python"  # the name of a class in a file of the user
 
 
 class Registry:
@@ -68,6 +72,26 @@ class Registry:
         module, _, attribute = members[name].partition(":")
         return getattr(import_module(module), attribute)
 
+    def select(self, table: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return the class that a section's table names, and the keys that are its arguments.
+
+        With the name ``"python"`` it is one of the file `file`, an absolute path; `class` says which.
+        """
+        arguments = dict(table)
+        name = arguments.pop(self.key, None)
+        if not isinstance(name, str):
+            given = "is missing" if name is None else f"= {show(name)} is not a string in quotes"
+            known = ", ".join(self)
+            raise ConfigError(f"{self.section}.{self.key} {given}. Known: {known}.")
+        if self.takes_file(name):
+            file, cls = arguments.pop("file", None), arguments.pop("class", None)
+            return own_class(self.section, file, cls), arguments
+        return self.get(name), arguments
+
+    def takes_file(self, name: object) -> bool:
+        """Whether a name stands for a class of the user's file."""
+        return name == OWN and OWN not in self._members
+
     def name_of(self, cls: type) -> str:
         """Return the name under which a class is registered (its class name where it is not).
 
@@ -80,7 +104,10 @@ class Registry:
 
     def describe(self, member: object) -> dict[str, Any]:
         """Return the table of the configuration that would make a member again."""
-        return {self.key: self.name_of(type(member))} | as_table(member, self)
+        cls = type(member)
+        file = file_of(cls)
+        named = {self.key: OWN, "file": file, "class": cls.__name__} if file else {}
+        return {self.key: self.name_of(cls)} | named | as_table(member, self)
 
 
 def as_table(item: object, registry: Registry | None = None) -> dict[str, Any]:

@@ -117,6 +117,7 @@ def describe(team: Team, config_text: str) -> dict[str, Any]:
         "agents": facts.agents,
         "dimension": facts.dimension,
         "repeats": algorithm.repeats,
+        "vectors": algorithm.vectors,
         "seed": np.uint64(team.parts.run.seed),
         "spectral_gap": facts.gap,
         "kappa": facts.kappa,

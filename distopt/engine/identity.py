@@ -15,6 +15,7 @@ from distopt.core.errors import CheckpointError
 from distopt.core.files import sha256
 from distopt.engine.survey import Start
 from distopt.problems.given import GIVEN
+from distopt.problems.topology import METROPOLIS
 from distopt.transport.base import Transport
 
 FREE = {"iterations", "timeout", "keep", "checkpoint_every", "threads", "stop"}  # of [run]
@@ -114,14 +115,18 @@ def facts_of(parts: Parts) -> dict[str, Any]:
     tables = parts.resolved()
     tables["run"] = {key: value for key, value in tables["run"].items() if key not in FREE}
     facts = flat(tables)
-    facts.pop("topology.file", None)  # only its edges matter
+    facts.pop("topology.file", None)  # only its edges and their weights matter
     for key, value in facts.items():
-        if key.startswith("problem.") and str(value).startswith("/") and Path(value).is_file():
+        # Files of data and of the user's own code: their content counts, not their place.
+        if str(value).startswith("/") and Path(value).is_file():
             state = Path(value).stat()
             digest = digest_of(Path(value), state.st_size, state.st_mtime_ns)
             facts[key] = {"file": value, "sha256": digest}
-    edges = json.dumps(parts.problem.topology.edges).encode()
-    facts["graph"] = hashlib.sha256(edges).hexdigest()
+    topology = parts.problem.topology
+    edges = json.dumps(topology.edges)
+    if topology.rule != METROPOLIS:  # to the digits in which hosts agree
+        edges += json.dumps([float(f"{topology.weight(*edge):.6g}") for edge in topology.edges])
+    facts["graph"] = hashlib.sha256(edges.encode()).hexdigest()
     facts["dimension"] = int(parts.problem.dimension)
     return json.loads(json.dumps(facts))  # type: ignore[no-any-return]  # as it comes from a file
 

@@ -132,8 +132,9 @@ def minimize(
 
 def as_topology(topology: str | Topology, agents: int) -> Topology:
     """Make a named graph, or check the size of a given one."""
-    if isinstance(topology, str):
-        return build_topology({"graph": topology}, agents, Path())
+    if not isinstance(topology, Topology):
+        table = {"graph": topology} if isinstance(topology, str) else dict(topology)
+        return build_topology(table, agents, Path())
     if topology.agents != agents:
         raise ConfigError(
             f"The topology has {topology.agents} agents, but there are {agents} costs."

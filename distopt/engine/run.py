@@ -15,6 +15,7 @@ from distopt.config.build import Config, Parts, make_config
 from distopt.config.tables import read_toml
 from distopt.core.blas import BLAS
 from distopt.core.errors import CheckpointError
+from distopt.core.usercode import blaming
 from distopt.engine.folder import make_folder, prepare_folder
 from distopt.engine.identity import differences, facts_of
 from distopt.engine.journal import Journal
@@ -177,6 +178,7 @@ def execute(
         open_transport(engine, parts, comm) as transport,
         BLAS.held(parts.run.threads),
         np.errstate(over="ignore", invalid="ignore"),
+        blaming(),
         stop.listening(signal.SIGUSR1),
         ExitStack() as held,
     ):

@@ -14,6 +14,7 @@ from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError, DataError, DistoptError
 from distopt.problems.batches import require_batches
 from distopt.problems.costs.base import Cost
+from distopt.problems.topology import FASTEST, Topology
 from distopt.theory.facts import Facts
 from distopt.theory.lyapunov import Lyapunov, lyapunov
 from distopt.theory.rules import estimate_flattest, estimate_smoothness
@@ -63,6 +64,8 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
     algorithm, problem, topology = parts.algorithm, parts.problem, parts.problem.topology
     pilot = algorithm.pilot and AUTO in vars(algorithm).values()
     told = [constants(s, pilot, algorithm.memory_start == "x0") for s in starts]
+    if topology.rule == FASTEST:
+        require_same_weights(topology, transport)
     L, lower, flattest, estimated, dimension, *points = transport.collect(np.array(told)).T
     require_equal(
         dimension,
@@ -102,6 +105,20 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
         function = replace(function, certified=False)
     bound = float(sum(lower) / transport.agents)
     return Survey(resolved, facts, least(problem.minimum, bound), function, warnings)
+
+
+def require_same_weights(topology: Topology, transport: Transport) -> None:
+    """Raise, on all processes, unless all have found the same weights, to the bit."""
+    mark = float(crc32(topology.matrix().tobytes()))
+    marks = transport.collect(np.full((len(transport.hosted), 1), mark))[:, 0]
+    require_equal(
+        marks,
+        lambda i: ConfigError(
+            f'topology.weights = "fastest" gave agents 0 and {i} weights that differ in their last bits, '
+            "since their hosts compute differently; save W once with numpy.save and give it as "
+            'topology.file = "W.npy".'
+        ),
+    )
 
 
 def least(known: float | None, bound: float) -> Minimum:

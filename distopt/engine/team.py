@@ -10,6 +10,7 @@ import numpy as np
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.hosted import Hosted
 from distopt.config.build import Parts
+from distopt.core.arrays import require_room
 from distopt.core.errors import DistoptError
 from distopt.core.workspace import Workspace
 from distopt.engine.driver import iterate, run_to_end
@@ -80,6 +81,7 @@ def prepare(
     checkpoint may be one of another run.
     """
     with transport.together():
+        require_room(parts.problem.dimension, len(transport.hosted))
         starts = [find_start(parts, i) for i in transport.hosted]
     known = survey(parts, starts, transport)
     algorithm, topology, clock = known.algorithm, parts.problem.topology, Clock()

@@ -8,6 +8,7 @@ import numpy as np
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
 from distopt.problems.costs.base import Cost
+from distopt.problems.costs.guarded import check_shape, guard, ours
 from distopt.problems.topology import Topology
 
 GIVEN = "given"  # its problem.name
@@ -19,7 +20,7 @@ class GivenProblem:
     Parameters
     ----------
     costs : Mapping[int, Cost]
-        By agent.
+        By agent; those of the user's own classes are guarded (`distopt.problems.costs.guarded`).
     x0 : float64[d] or float64[n, d], optional
         Start of all agents, or one row each; 0 by default.
     topology : Topology
@@ -28,10 +29,12 @@ class GivenProblem:
     minimum = None
 
     def __init__(self, costs: Mapping[int, Cost], x0: F64 | None, topology: Topology) -> None:
-        self.costs = costs
         self.topology = topology
         self.topology_table = {"graph": topology.name}  # as far as a file can say it
         self.agents = topology.agents
+        for i, cost in costs.items():
+            if not ours(cost):
+                check_shape(cost, f"The cost of agent {i}")
         some = next(iter(costs.values()))
         self.dimension: int = some.dimension
         self.blocks: list[int] | None = getattr(some, "blocks", None)
@@ -45,6 +48,10 @@ class GivenProblem:
         self.x0 = np.zeros(d) if x0 is None else np.array(x0, dtype=np.float64)
         if self.x0.shape not in {(d,), (n, d)}:
             raise ConfigError(f"x0 has shape {self.x0.shape}; accepted: ({d},) or ({n}, {d}).")
+        self.costs = {
+            i: guard(cost, f"The cost of agent {i}", x=self.start_point(i, cost))
+            for i, cost in costs.items()
+        }
 
     def cost(self, i: int) -> Cost:
         """Return the given cost of agent i."""

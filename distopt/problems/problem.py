@@ -20,8 +20,7 @@ from distopt.core.registry import as_table
 from distopt.core.streams import Stream
 from distopt.problems.costs import REGISTRY
 from distopt.problems.costs.base import Cost, Family
-from distopt.problems.topologies.edge_file import EdgeFile
-from distopt.problems.topology import Topology, graph_kind
+from distopt.problems.topology import Topology, describe_topology
 
 
 class ProblemConfig(BaseModel):
@@ -150,9 +149,7 @@ def build_problem(problem: dict[str, Any], topology: dict[str, Any], folder: Pat
         raise ConfigError(explain(error, "problem", common)) from None
     family = cls(**{key: value for key, value in problem.items() if key in own}).located(folder)
     start = check_start(config.start, folder)
-    graph, kind = graph_kind(topology, folder)
-    shape = as_table(kind) if isinstance(kind, EdgeFile) else {"graph": graph} | as_table(kind)
-    made = Topology.from_graph(kind.graph(config.agents), graph)
+    made, shape = describe_topology(topology, config.agents, folder)
     return Problem(family, made, shape, config.seed, start)
 
 

@@ -1,26 +1,29 @@
 """The graph of the agents and its mixing weights (docs: topologies).
 
 Metropolis weights: W_ij = 1 / (1 + max(deg_i, deg_j)) on an edge, W_ii = 1 - sum_j W_ij. Each is
-computed from two integers by one formula, so both ends of an edge hold the same bits.
+computed from two integers by one formula, so both ends of an edge hold the same bits. Others are given
+by a rule, or by the graph itself: a file's third column, a matrix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from distopt.core.arrays import F64
-from distopt.core.errors import ConfigError
+from distopt.core.errors import ConfigError, DataError
 from distopt.core.files import locate
-from distopt.core.parameters import field_names, require_known, show
+from distopt.core.parameters import field_names, nearest, require_known, show
+from distopt.core.registry import OWN
 from distopt.problems.topologies import REGISTRY
 from distopt.problems.topologies.base import GraphKind, require_connected
-from distopt.problems.topologies.edge_file import EdgeFile
+from distopt.problems.topologies.edge_file import EdgeFile, MatrixFile
+from distopt.problems.topologies.fastest import fastest_weights
 
 if TYPE_CHECKING:
     import networkx
@@ -40,8 +43,14 @@ class Links:
     tells: tuple[int, ...]  # ascending
 
 
+METROPOLIS: Final = "metropolis"
+FASTEST: Final = "fastest"
+OWN_WEIGHTS: Final = "own"  # of the graph
+WEIGHTS: Final = (METROPOLIS, "max_degree", FASTEST, OWN_WEIGHTS)
+
+
 class Topology:
-    """A connected undirected graph of agents with Metropolis weights.
+    """A connected undirected graph of agents with mixing weights.
 
     Parameters
     ----------
@@ -51,6 +60,14 @@ class Topology:
         Pairs of different agents; order and repetitions do not matter.
     name : str
         As in reports.
+    weights : str, or Mapping[tuple[int, int], float]
+        ``"metropolis"``; ``"max_degree"``: 1 / (1 + the largest degree); ``"fastest"``: those that average
+        fastest; or W_ij of every edge (i, j), i < j. W is symmetric and W_ii = 1 - sum_j W_ij.
+
+    Attributes
+    ----------
+    rule : str
+        One of `WEIGHTS`.
 
     Examples
     --------
@@ -61,7 +78,13 @@ class Topology:
     0.333
     """
 
-    def __init__(self, agents: int, edges: Iterable[tuple[int, int]], name: str = "custom") -> None:
+    def __init__(
+        self,
+        agents: int,
+        edges: Iterable[tuple[int, int]],
+        name: str = "custom",
+        weights: str | Mapping[tuple[int, int], float] = METROPOLIS,
+    ) -> None:
         if agents < 1:
             raise ConfigError(f"A topology needs at least one agent, not {agents}.")
         self.agents = agents
@@ -78,11 +101,70 @@ class Topology:
         self._graph = networkx.empty_graph(agents)
         self._graph.add_edges_from(self.edges)
         require_connected(self._graph, f"The {name} graph")
+        self.rule = weights if isinstance(weights, str) else OWN_WEIGHTS
+        if self.rule not in WEIGHTS[:3] and isinstance(weights, str):
+            raise ConfigError(
+                f"The weights {show(weights)} are not known; accepted: {', '.join(WEIGHTS[:3])}, or a "
+                "number for every edge."
+            )
+        self._weights = self._find_weights(weights)
+        if self.rule == OWN_WEIGHTS:
+            self._require_mixing()
 
     @classmethod
-    def from_graph(cls, graph: networkx.Graph, name: str = "custom") -> Topology:
-        """Take a networkx graph with nodes 0 .. n - 1."""
-        return cls(len(graph), graph.edges, name)
+    def from_graph(
+        cls, graph: networkx.Graph, name: str = "custom", weights: str | None = None
+    ) -> Topology:
+        """Take a networkx graph with nodes 0 .. n - 1.
+
+        `weights` names a rule; ``"own"`` is the edges' attribute ``weight``, the default where all edges
+        have it.
+        """
+        own = {(min(i, j), max(i, j)): w for i, j, w in graph.edges.data("weight")}
+        there = bool(own) and None not in own.values()
+        if weights == OWN_WEIGHTS and not there:
+            raise ConfigError(
+                f'topology.weights = "own" needs a graph with weights, and {name} has none; accepted: '
+                f"{', '.join(WEIGHTS[:3])}."
+            )
+        if there and weights in {None, OWN_WEIGHTS}:
+            return cls(len(graph), graph.edges, name, own)
+        return cls(len(graph), graph.edges, name, weights or METROPOLIS)
+
+    def _find_weights(
+        self, given: str | Mapping[tuple[int, int], float]
+    ) -> dict[tuple[int, int], float]:
+        """Return W_ij by edge."""
+        degree = self.degree
+        if not isinstance(given, str):
+            if missing := [edge for edge in self.edges if edge not in given]:
+                raise ConfigError(
+                    f"The edge {missing[0]} has no weight; accepted: one for every edge."
+                )
+            return {edge: float(given[edge]) for edge in self.edges}
+        if given == "max_degree":
+            most = max(map(degree, range(self.agents)))
+            return dict.fromkeys(self.edges, 1.0 / (1 + most))
+        found = {(i, j): 1.0 / (1 + max(degree(i), degree(j))) for i, j in self.edges}
+        if given == FASTEST:
+            start = np.array(list(found.values()))
+            best = fastest_weights(self.agents, self.edges, start)
+            return dict(zip(self.edges, best.tolist(), strict=True))
+        return found
+
+    def _require_mixing(self) -> None:
+        """Refuse weights that do not average: a W with an eigenvalue outside (-1, 1) besides the 1."""
+        lowest, second = self._eigenvalues
+        if lowest > -1 and second < 1 - 1e-12:
+            return
+        sums = [sum(links.weights) for links in self._links]
+        most = int(np.argmax(sums))
+        wrong = lowest if lowest <= -1 else second
+        raise ConfigError(
+            f"The weights of the {self.name} graph do not average: W has the eigenvalue {wrong:.6g}, and "
+            f"all but one must be between -1 and 1 (agent {most}'s weights to others sum to "
+            f"{sums[most]:.6g}). Positive weights whose sum is below 1 at every agent do."
+        )
 
     def at(self, k: int) -> Topology:
         """Return the graph of iteration k: this one, as it does not change."""
@@ -107,7 +189,7 @@ class Topology:
 
     def weight(self, i: int, j: int) -> float:
         """Return W_ij of an edge."""
-        return 1.0 / (1 + max(self.degree(i), self.degree(j)))
+        return self._weights[min(i, j), max(i, j)]
 
     def matrix(self) -> F64:
         """Return the mixing matrix W, float64[n, n]: symmetric, rows sum to one."""
@@ -165,26 +247,67 @@ class Topology:
 
 def build_topology(section: dict[str, Any], agents: int, folder: Path) -> Topology:
     """Make the topology that ``[topology]`` describes; a relative file is looked for in `folder` first."""
-    name, kind = graph_kind(section, folder)
-    return Topology.from_graph(kind.graph(agents), name)
+    return describe_topology(section, agents, folder)[0]
+
+
+def describe_topology(
+    section: dict[str, Any], agents: int, folder: Path
+) -> tuple[Topology, dict[str, Any]]:
+    """Make the topology that ``[topology]`` describes, and the section with all defaults written out."""
+    rest = dict(section)
+    weights = rest.pop("weights", None)
+    if weights is not None and weights not in WEIGHTS:
+        raise ConfigError(
+            f"topology.weights = {show(weights)} is not acceptable"
+            f"{nearest(str(weights), WEIGHTS) or ';'} accepted: {', '.join(map(show, WEIGHTS))}."
+        )
+    name, kind = graph_kind(rest, folder)
+    made = Topology.from_graph(require_graph(kind.graph(agents), agents, name), name, weights)
+    shape = REGISTRY.describe(kind)
+    if isinstance(kind, EdgeFile | MatrixFile):
+        del shape[REGISTRY.key]
+    usual = OWN_WEIGHTS if isinstance(kind, MatrixFile) else METROPOLIS
+    return made, shape | ({} if made.rule == usual else {"weights": made.rule})
+
+
+def require_graph(graph: Any, agents: int, name: str) -> networkx.Graph:
+    """Refuse what is not an undirected graph with nodes 0 .. agents - 1, as an own class may return it."""
+    import networkx
+
+    if not isinstance(graph, networkx.Graph) or graph.is_directed():
+        raise DataError(
+            f"{name}: graph() returned {type(graph).__name__}; accepted: an undirected networkx.Graph."
+        )
+    if set(graph) != set(range(agents)):
+        raise DataError(
+            f"{name}: graph() returned {len(graph)} nodes ({', '.join(map(str, [*graph][:4]))}, ...), but "
+            f"problem.agents = {agents}; accepted: the nodes 0 to {agents - 1}."
+        )
+    return graph
 
 
 def graph_kind(section: dict[str, Any], folder: Path) -> tuple[str, GraphKind]:
-    """Read ``[topology]``: the name of the graph and the object that makes it."""
+    """Read ``[topology]`` without its weights: the name of the graph and the object that makes it."""
     rest = dict(section)
-    name = rest.pop("graph", "ring")
-    if "file" in rest:
+    file = rest.get("file")
+    if isinstance(file, str):
+        rest["file"] = str(locate(file, folder))
+        if file.endswith(".py"):
+            rest.setdefault(REGISTRY.key, OWN)
+    name = rest.setdefault(REGISTRY.key, "file" if "file" in rest else "ring")
+    if "file" in rest and not REGISTRY.takes_file(name):
         if "graph" in section:
             raise ConfigError(
-                f"topology.graph = {show(name)} and topology.file = {show(rest['file'])} exclude "
+                f"topology.graph = {show(name)} and topology.file = {show(file)} exclude "
                 "each other; keep one of them."
             )
-        return "file", EdgeFile(file=str(locate(EdgeFile(**rest).file, folder)))
-    if not isinstance(name, str):
-        raise ConfigError(
-            f"topology.graph = {show(name)} is not acceptable; accepted: a string in quotes."
-        )
-    cls = REGISTRY.get(name)
-    known = sorted(["file", "graph", *field_names(cls)])
-    require_known("topology", rest, known, f' with topology.graph = "{name}"')
-    return name, cls(**rest)
+        del rest[REGISTRY.key]
+        require_known("topology", rest, ["file", "weights"], " with topology.file")
+        suffix = file.rpartition(".")[2] if isinstance(file, str) else ""
+        return "file", (MatrixFile if suffix == "npy" else EdgeFile)(**rest)
+    cls, arguments = REGISTRY.select(rest)
+    keys = {"file", "class"} if REGISTRY.takes_file(name) else {"file"}
+    known = sorted([*keys, "graph", "weights", *field_names(cls)])
+    require_known("topology", arguments, known, f' with topology.graph = "{name}"')
+    own = REGISTRY.takes_file(name)
+    return cls.__name__ if own else name, cls(**arguments)

@@ -204,10 +204,12 @@ class RunData:
     @cached_property
     def bits(self) -> float:
         """Bits per coordinate and message, over the whole run; nan for an unknown algorithm."""
-        try:
-            vectors = ALGORITHMS.get(self.meta["algorithm"]).vectors
-        except ConfigError:
-            return np.nan
+        vectors = self.meta.get("vectors")
+        if not isinstance(vectors, int):  # an earlier version wrote it
+            try:
+                vectors = int(ALGORITHMS.get(self.meta["algorithm"]).vectors)
+            except ConfigError:
+                return np.nan
         vectors *= int(self.meta.get("repeats", 1))
         coordinates = self.last("iteration") * vectors * int(self.meta["dimension"])
         return 8 * self.last("bytes_per_agent") / coordinates if coordinates else np.nan

@@ -173,7 +173,7 @@ def parameters_line(parameters: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{key} = {value:.4g}" if isinstance(value, float) else f"{key} = {value}"
         for key, value in parameters.items()
-        if key != "name"
+        if key not in {"name", "file", "class"}
     )
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distopt.core.errors import ConfigError, DataError
+from distopt.core.errors import ConfigError, DataError, DistoptError
 from distopt.problems import topology as topology_module
 from distopt.problems.topologies import REGISTRY
 from distopt.problems.topologies.random import numbers
-from distopt.problems.topology import Topology, build_topology
+from distopt.problems.topology import Topology, build_topology, describe_topology
 
 GRAPHS = {  # a new graph adds one line: sizes that it has
     "ring": [1, 2, 3, 8, 9],
@@ -135,7 +135,7 @@ def test_geometric_links_exactly_the_near_ones():
         ({"graph": "erdos_renyi", "p": 0.01}, 30, r"no connected graph of 30 .* raise topology.p"),
         ({"graph": "geometric", "radius": 0.01}, 30, r"no connected .* raise topology.radius"),
         ({"graph": "ring", "file": "e.txt"}, 4, r"exclude each other; keep one"),
-        ({"graph": 3}, 4, r"topology.graph = 3 is not acceptable; accepted: a string in quotes"),
+        ({"graph": 3}, 4, r"topology.graph = 3 is not a string in quotes. Known: complete"),
     ],
 )
 def test_impossible_sections_are_refused_in_a_sentence(section, agents, sentence):
@@ -167,7 +167,7 @@ def test_edge_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "error", "sentence"),
     [
-        ("0 1\n1 2 3\n", DataError, r'edges.txt, line 2: "1 2 3" is not an edge; accepted'),
+        ("0 1\n1 2 3 4\n", DataError, r'edges.txt, line 2: "1 2 3 4" is not an edge; accepted'),
         ("0 one\n", DataError, r"edges.txt, line 1: .* is not an edge"),
         ("0 -1\n", DataError, r"line 1: .* is not an edge"),
         ("0 1\n2 2\n", DataError, r"line 2: .* links agent 2 with itself"),
@@ -222,3 +222,112 @@ def test_table_of_gaps_in_the_docs_is_what_the_code_gives():
         topology = build(graph, 16)
         assert int(degree) == max(map(topology.degree, range(16)))
         assert int(diameter) == topology.diameter
+
+
+@pytest.mark.parametrize(
+    ("rule", "graph", "n", "gap"),
+    [
+        ("max_degree", "star", 5, 1 - 4 / 5),
+        ("fastest", "path", 6, 1 - np.cos(np.pi / 6)),  # every weight is 1/2
+        ("fastest", "ring", 8, 1 - (1 - (2 - np.sqrt(2)) * 2 / (6 - np.sqrt(2)))),
+        ("fastest", "complete", 4, 1.0),
+        ("fastest", "ring", 1, 1.0),
+        ("fastest", "star", 9, 2 / 10),  # w = 2 / (1 + n), between the eigenvalues 1 and n
+    ],
+)
+def test_rules_of_weights(rule, graph, n, gap):
+    topology = build(graph, n, weights=rule)
+    assert topology.gap == pytest.approx(gap, abs=2e-4)
+    assert np.array_equal(topology.matrix(), topology.matrix().T)
+    assert topology.rule == rule
+    table = describe_topology({"graph": graph, "weights": rule}, n, HERE)[1]
+    assert build_topology(table, n, HERE).gap == topology.gap
+
+
+def test_fastest_weights_are_never_slower_than_metropolis():
+    for graph in ("grid", "erdos_renyi", "geometric"):
+        usual, fastest = build(graph, 12), build(graph, 12, weights="fastest")
+        assert fastest.gap > 1.05 * usual.gap
+
+
+def test_weights_of_an_edge_file(tmp_path):
+    text = "0 1 0.25\n2 1 0.5 # heavy\n1 0 0.25\n0 0 0.75\n"
+    (tmp_path / "edges.txt").write_text("\ufeff" + text, encoding="utf-8")
+    topology, table = describe_topology({"file": "edges.txt"}, 3, tmp_path)
+    W = [[0.75, 0.25, 0], [0.25, 0.25, 0.5], [0, 0.5, 0.5]]
+    np.testing.assert_array_equal(topology.matrix(), W)
+    assert table == {"file": str(tmp_path / "edges.txt"), "weights": "own"}
+    assert build_topology(table, 3, HERE).weight(2, 1) == 0.5
+    plain = build_topology(table | {"weights": "metropolis"}, 3, HERE)
+    assert plain.weight(0, 1) == 1 / 3
+
+
+def test_weights_of_a_matrix(tmp_path):
+    W = np.array([[0.6, 0.4 + 1e-12, 0], [0.4, 0.3, 0.3], [0, 0.3, 0.7]])
+    np.save(tmp_path / "W.npy", W)
+    topology = build_topology({"file": "W.npy"}, 3, tmp_path)
+    np.testing.assert_allclose(topology.matrix(), W, atol=1e-11)
+    np.testing.assert_array_equal(topology.matrix(), topology.matrix().T)
+    assert topology.edges == ((0, 1), (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("0 1 0.3\n1 2\n", r'line 2: "1 2" has no weight, unlike the lines before'),
+        ("0 1\n1 2 0.3\n", r'line 2: "1 2 0.3" has a weight, unlike'),
+        ("0 1 0.3\n1 0 0.2\n", r'line 2: .* an earlier line gives W_0,1 = 0.3; .* symmetric'),
+        ("0 1 half\n", r'line 1: "0 1 half": half is not a weight; accepted: a finite number'),
+        ("0 1 nan\n", r"line 1: .* nan is not a weight"),
+        ("0 1 0\n", r"line 1: .* the weight 0 links nobody"),
+        ("0 1 0.3\n1 2 0.3\n1 1 0.5\n", r"weights of agent 1 sum to 1.1 \(0.5 of itself\); acc"),
+        ("0 1 0.7\n1 2 0.9\n", r"do not average: W has the eigenvalue -1\..*agent 1's .* 1\.6"),
+        ("0 1 1\n1 2 -1\n", r"do not average: W has the eigenvalue"),
+    ],
+)  # fmt: skip
+def test_wrong_weights_are_named_with_their_line(tmp_path, text, sentence):
+    (tmp_path / "edges.txt").write_text(text)
+    with pytest.raises(DistoptError, match=sentence):
+        build_topology({"file": "edges.txt"}, 3, tmp_path)
+
+
+ROWS = [[0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("W", "sentence"),
+    [
+        (np.eye(2), r"has shape \(2, 2\), but problem.agents = 3; accepted: \(3, 3\)"),
+        (np.array(["a"]), r"cannot be read as a matrix"),
+        (np.array(ROWS) + np.eye(3)[[1, 0, 2]] * [[0.1], [0], [0]],
+         r"W\[0, 1\] = 0.6 is not W\[1, 0\] = 0.5; a mixing matrix is symmetric"),
+        (np.array(ROWS) * 1.01, r"row 0 sums to 1.01; accepted: 1"),
+        (np.diag([np.nan] * 3), r"W\[0, 0\] = nan is not finite"),
+        (np.eye(3), r"has 3 components for 3 agents"),
+        (b"\x93NUM", r"cannot be read as a matrix"),
+        (b"", r"cannot be read as a matrix: No data left|cannot be read as a matrix"),
+    ],
+)  # fmt: skip
+def test_wrong_matrices_are_named(tmp_path, W, sentence):
+    path = tmp_path / "W.npy"
+    path.write_bytes(W) if isinstance(W, bytes) else np.save(path, W)
+    with pytest.raises(DistoptError, match=sentence):
+        build_topology({"file": "W.npy"}, 3, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        ({"weights": "metropolitan"}, r'"metropolitan" is not acceptable; did you mean "metropolis"'),
+        ({"weights": "own"}, r'topology.weights = "own" needs a graph with weights, and ring has none'),
+        ({"weights": 3}, r"topology.weights = 3 is not acceptable; accepted"),
+    ],
+)  # fmt: skip
+def test_unknown_weights_are_refused(section, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        build_topology(section, 4, HERE)
+
+
+def test_fastest_weights_have_a_limit():
+    with pytest.raises(ConfigError, match='"fastest" takes at most 400 agents, not 401'):
+        build("ring", 401, weights="fastest")

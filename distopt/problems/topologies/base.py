@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class GraphKind(ABC):
     """A rule that makes a connected graph for a number of agents.
 
+    Where every edge of it has networkx's attribute ``weight``, those are the mixing weights W_ij.
+
     The fields are keys of ``[topology]``. A rule is deterministic: every rank calls it for
     itself and must get the same graph, so random kinds draw from `distopt.core.randomness`.
     """

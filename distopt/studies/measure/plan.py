@@ -94,7 +94,7 @@ def describe(compressor: dict[str, Any]) -> str:
     parts = [
         k if v is True else str(v) if k == "dtype" else f"{k} {v}" for k, v in shown.items() if v
     ]
-    return ", ".join([compressor["name"], *parts])
+    return ", ".join([compressor.get("class", compressor["name"]), *parts])
 
 
 def predict(

@@ -1,3 +1,5 @@
+import signal
+
 import numpy as np
 import pytest
 
@@ -107,7 +109,32 @@ def replaced(old, new):
         ),
         (replaced("out[:] = 2", "out = 2"), DataError, r"left out\[0\] unwritten or made it nan"),
         (replaced("out[:]", "out[:1]"), DataError, r"own.py, line 13: gradient failed with Value"),
-        (replaced("out[:] =", "x += 1; out[:] ="), DataError, r"value or gradient changed x"),
+        (
+            replaced("out[:] =", "x += 1; out[:] ="),
+            DataError,
+            r"line 13: gradient failed with ValueError.*x belongs to the run and cannot be changed",
+        ),
+        (
+            replaced("return ((x", "x -= 1; return ((x"),
+            DataError,
+            r"line 10: value failed with .* x belongs to the run",
+        ),
+        (
+            replaced("out[:] =", "import sys; sys.exit(3); out[:] ="),
+            DataError,
+            r"line 13: gradient called sys.exit\(3\), which would end one agent",
+        ),
+        ("import sys\nsys.exit()\n", DataError, r"line 2: the import called sys.exit\(\), which"),
+        (
+            "def make_cost(i, n): exit(1)\n",
+            DataError,
+            r"line 1: make_cost\(0, 2, ...\) called sys.e",
+        ),
+        (
+            replaced("= 2, centre", "= 10**13, centre"),
+            ConfigError,
+            r"10000000000000 is too large for",
+        ),
         (replaced(".sum()", ""), DataError, r"value\(x\) returned ndarray, not a number"),
         (replaced("((x", "self.y * ((x"), DataError, r"line 10: value failed with AttributeError"),
         (
@@ -134,6 +161,33 @@ def test_exceptions_during_the_run_are_sentences_too(tmp_path):
         DataError, match=r"own.py, line 10: value failed with AssertionError: too far"
     ):
         cost.value(np.full(2, 9.0))
+
+
+def test_x_is_read_only_for_every_method_and_no_copy(tmp_path):
+    text = GOOD.replace("self.smoothness = 2.0", "self.smoothness, self.samples = 2.0, 3")
+    text += "\ndef batch_gradient(self, x, index, out):\n    self.seen = x\n    index[0] = 1\n"
+    cost = build(tmp_path, text + "Cost.batch_gradient = batch_gradient\n").cost(0)
+    x = np.zeros(2)
+    with pytest.raises(DataError, match=r"batch_gradient failed with ValueError: assignment"):
+        cost.batch_gradient(x, np.array([0]), np.empty(2))
+    assert np.shares_memory(cost._cost.seen, x)
+    assert x.flags.writeable
+
+
+def test_a_keyboard_interrupt_of_the_cost_is_a_sentence_and_ctrl_c_is_not(tmp_path):
+    text = replaced("return ((x", "raise KeyboardInterrupt if x[0] else 0\n        return ((x")
+    text = text.replace(
+        "raise KeyboardInterrupt if x[0] else 0", "if x[0]: raise KeyboardInterrupt"
+    )
+    cost = build(tmp_path, text).cost(0)
+    with pytest.raises(KeyboardInterrupt):
+        cost.value(np.ones(2))
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with pytest.raises(DataError, match="line 10: value failed with KeyboardInterrupt"):
+            cost.value(np.ones(2))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_options_must_fit_the_factory(tmp_path):
