@@ -8,8 +8,9 @@ A package lists its members in one table, ``REGISTRY = Registry(kind, {...})``, 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,7 @@ class Registry:
 
     def members(self) -> dict[str, str]:
         """Map every name to its ``module:Name``, plugins included."""
-        plugins = {p.name: p.value for p in entry_points(group=f"distopt.{self.kind}")}
-        return plugins | self._members
+        return {p.name: p.value for p in plugins(self.kind)} | self._members
 
     def names(self) -> list[str]:
         """List the known names, sorted."""
@@ -62,14 +62,14 @@ class Registry:
         ConfigError
             If the name is not known; the message suggests the nearest one.
         """
-        members = self.members()
-        if name not in members:
-            hint = nearest(name, members) or "."
-            known = ", ".join(sorted(members))
+        value = self._members.get(name) or self.members().get(name)
+        if value is None:
+            hint = nearest(name, self) or "."
+            known = ", ".join(self)
             raise ConfigError(
                 f'{self.section}.{self.key} = "{name}" is not known{hint} Known: {known}.'
             )
-        module, _, attribute = members[name].partition(":")
+        module, _, attribute = value.partition(":")
         return getattr(import_module(module), attribute)
 
     def select(self, table: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -100,7 +100,10 @@ class Registry:
         if "form_of" in vars(cls):
             return str(vars(cls)["form_of"])
         place = f"{cls.__module__}:{cls.__qualname__}"
-        return next((n for n, value in self.members().items() if value == place), cls.__name__)
+        ours = [name for name, value in self._members.items() if value == place]
+        return (ours or [p.name for p in plugins(self.kind) if p.value == place] or [cls.__name__])[
+            0
+        ]
 
     def describe(self, member: object) -> dict[str, Any]:
         """Return the table of the configuration that would make a member again."""
@@ -108,6 +111,12 @@ class Registry:
         file = file_of(cls)
         named = {self.key: OWN, "file": file, "class": cls.__name__} if file else {}
         return {self.key: self.name_of(cls)} | named | as_table(member, self)
+
+
+@cache
+def plugins(kind: str) -> EntryPoints:
+    """Return what other distributions have registered; looked for once, as it takes 15 ms."""
+    return entry_points(group=f"distopt.{kind}")
 
 
 def as_table(item: object, registry: Registry | None = None) -> dict[str, Any]:

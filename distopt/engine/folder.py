@@ -3,7 +3,8 @@
 import platform
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,8 @@ def describe(team: Team, config_text: str) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """List the versions of what a result depends on."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for package in ("distopt-mpi", "numpy", "numba", "scipy", "h5py", "mpi4py"):

@@ -43,8 +43,11 @@ def test_an_unknown_name_gives_a_sentence(name, sentence):
 
 
 def test_plugins_are_found_and_cannot_take_a_name_of_ours(monkeypatch):
+    asked = []
+
     def points(group):
-        assert group == "distopt.things"
+        assert group == "distopt.others"
+        asked.append(group)
         return [EntryPoint("mine", "fractions:Fraction", group),
                 EntryPoint("counter", "fractions:Fraction", group)]  # fmt: skip
 
@@ -52,6 +55,11 @@ def test_plugins_are_found_and_cannot_take_a_name_of_ours(monkeypatch):
     from collections import Counter
     from fractions import Fraction
 
-    assert TABLE.get("mine") is Fraction
-    assert TABLE.get("counter") is Counter
-    assert "mine" in TABLE.names()
+    table = Registry("others", "thing", {"counter": "collections:Counter"})
+    assert table.get("counter") is Counter
+    assert table.name_of(Counter) == "counter"
+    assert asked == [], "looking takes its time, so it is left out where it is not needed"
+    assert table.get("mine") is Fraction
+    assert table.name_of(Fraction) == "mine"
+    assert table.names() == ["counter", "mine"]
+    assert len(asked) == 1
