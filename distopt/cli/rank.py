@@ -1,4 +1,7 @@
-"""One rank of a job that another process has started: ``python -m distopt.cli.rank RUN_DIR/job.json``."""
+"""One rank of a job that another process has started.
+
+``python -m distopt.cli.rank RUN_DIR/job.json [SHA-256 of that file]``
+"""
 
 import os
 import sys
@@ -21,7 +24,7 @@ def main() -> None:
         tell("started")
         from distopt.mpirun.jobfile import read_job
 
-        job = read_job(Path(sys.argv[1]))
+        job = read_job(Path(sys.argv[1]), *sys.argv[2:3])
         if job.debug:
             os.environ["DISTOPT_DEBUG"] = "1"
         work(job)

@@ -88,7 +88,8 @@ def starter(how: How, place: "Callable[[Mpirun], Mpirun] | None" = None) -> Star
 
     def command(job: "AnyJob", folder: Path) -> list[str]:
         threads = [f"{name}={job.threads}" for name in THREADS]
-        rank = [sys.executable, "-m", "distopt.cli.rank", str(job.write(folder))]
+        path = job.write(folder)
+        rank = [sys.executable, "-m", "distopt.cli.rank", str(path), job.digest]
         line = mpirun.start(job.ranks, ["env", *threads, *rank], extra)
         if debugging():
             sys.stderr.write(f"distopt: {shlex.join(line)}\n")

@@ -4,6 +4,7 @@ The command reads the user's files and options once and writes them out with eve
 the job and nothing else; a queue or a scheduler may do the same.
 """
 
+import hashlib
 import json
 import socket
 from collections.abc import Sequence
@@ -109,8 +110,18 @@ class Job(Part):
 
     def write(self, folder: Path) -> Path:
         """Write the job into a folder; return the path of the file."""
-        write_whole(folder / NAME, self.model_dump_json(indent=1).encode() + b"\n")
+        write_whole(folder / NAME, self.content)
         return folder / NAME
+
+    @property
+    def content(self) -> bytes:
+        """The content of the file."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the file."""
+        return hashlib.sha256(self.content).hexdigest()
 
 
 class JobOfCases(Job):
@@ -192,16 +203,28 @@ AnyJob: TypeAlias = Annotated[
 ]
 
 
-def read_job(path: Path) -> AnyJob:
+def read_job(path: Path, wanted: str | None = None) -> AnyJob:
     """Read a job.
+
+    Parameters
+    ----------
+    path : Path
+    wanted : str, optional
+        The SHA-256 of the file when these ranks were started.
 
     Raises
     ------
     ConfigError
-        If it cannot be read, or was written by another version.
+        If it cannot be read, was written by another version, or has been replaced.
     """
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        if wanted not in (None, hashlib.sha256(content).hexdigest()):
+            raise ConfigError(
+                f"{path} is not the job that this command wrote: another command has replaced it. "
+                "Wait for that one, or give this one another folder."
+            )
+        table = json.loads(content)
     except OSError as error:
         raise ConfigError(
             f"The job file {path} cannot be read: {reason(error)}. All hosts of a job must see its folder."

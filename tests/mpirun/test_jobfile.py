@@ -1,5 +1,6 @@
 """Job files: what is written is what ranks read, and what cannot be read is refused with a sentence."""
 
+import hashlib
 import json
 from math import inf
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 from run_table import PAIRS, configure
 
+from distopt.cli.options import How
+from distopt.cli.start import starter
 from distopt.config.build import make_config
 from distopt.core.errors import ConfigError
 from distopt.engine.identity import Identity
@@ -49,6 +52,17 @@ def test_what_is_written_is_read(job, tmp_path):
     assert again.model_dump_json() == job.model_dump_json()
     assert again.ranks == job.ranks
     json.loads(path.read_text(), parse_constant=pytest.fail)  # strict JSON: no infinity
+
+
+def test_ranks_refuse_a_job_that_another_command_has_replaced(tmp_path):
+    ours, other = RunJob(cases=(case(),), overwrite=False), ResumeJob(cases=(case(),))
+    command = starter(How([]))(ours, tmp_path)
+    path = tmp_path / "job.json"
+    assert command[-2:] == [str(path), hashlib.sha256(path.read_bytes()).hexdigest()]
+    assert read_job(path, command[-1]).kind == "run"
+    other.write(tmp_path)
+    with pytest.raises(ConfigError, match=r"job\.json is not the job that this command wrote"):
+        read_job(path, command[-1])
 
 
 @pytest.mark.parametrize(("algorithm", "compressor"), PAIRS)
