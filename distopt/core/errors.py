@@ -48,3 +48,15 @@ def optional(module: str, what: str) -> Any:
         raise DistoptError(
             f'{what} needs {module}; `pip install "distopt-mpi[tables]"` installs it.'
         ) from None
+
+
+def name_of(error: DistoptError) -> str:
+    """Return the name of the nearest class of this module that an error belongs to."""
+    return next(c.__name__ for c in type(error).__mro__ if c.__module__ == __name__)
+
+
+def named(name: str, sentence: str) -> DistoptError:
+    """Make an error that another process has named; an unknown name stands for the base class."""
+    found = globals().get(name)
+    known = isinstance(found, type) and issubclass(found, DistoptError)
+    return found(sentence) if known else DistoptError(sentence)  # type: ignore[misc]

@@ -161,5 +161,5 @@ def resolve(algorithm: Algorithm, facts: Facts, transport: Transport) -> Algorit
         resolved = algorithm.resolve(facts)
     # Eigenvalues and sums may differ in their last bits between hosts, and agents whose gamma or
     # alpha differ drift apart: all take the first process's numbers.
-    first: Algorithm = transport.share(resolved)[0]
-    return first
+    numbers = {key: vars(resolved)[key] for key, value in vars(algorithm).items() if value == AUTO}
+    return algorithm.with_numbers(**transport.share(numbers)[0])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from distopt.core import errors
 from distopt.core.arrays import F64, U8
 from distopt.core.errors import DistoptError
 
@@ -97,7 +98,10 @@ class Transport(ABC):
 
     @abstractmethod
     def share(self, item: Any) -> list[Any]:
-        """Gather one small object from every process, on all of them; for set-up and checkpoints."""
+        """Gather one item from every process, on all of them; for set-up and checkpoints.
+
+        It travels as JSON: texts, numbers, lists (tuples become lists), tables with texts as keys.
+        """
 
     @abstractmethod
     def warm_up(self, compile_kernels: Callable[[], None]) -> None:
@@ -124,9 +128,11 @@ class Transport(ABC):
             yield
         except DistoptError as error:
             failure = error
-        failures = [f for f in self.share(failure) if f is not None]
+        told = None if failure is None else [errors.name_of(failure), str(failure)]
+        failures = [f for f in self.share(told) if f is not None]
         if failures:
-            raise SharedError(failures[0])
+            own = failure is not None and failures[0] == told
+            raise SharedError(failure if own else errors.named(*failures[0]))  # type: ignore[arg-type]
 
     def __enter__(self) -> Self:
         """Hold the transport's resources for a ``with`` block; what escapes from it ends the job."""

@@ -1,12 +1,13 @@
 """One rank, one agent: packed bytes in preallocated buffers, upper-case calls only."""
 
+import json
 import os
-import pickle
 import socket
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from time import perf_counter
 from typing import Any
@@ -40,6 +41,11 @@ def require_ranks(comm: MPI.Comm | None, agents: int) -> MPI.Comm:
             f"agent: start {agents} ranks or set problem.agents = {comm.size}."
         )
     return comm
+
+
+def packed(item: Any) -> U8:
+    """Write an item as JSON, uint8[:]: what another rank sends is data, never code."""
+    return np.frombuffer(json.dumps(item).encode(), np.uint8)
 
 
 class RemoteError(DistoptError):
@@ -90,8 +96,9 @@ class MpiTransport(Transport):
         links = topology.links(comm.rank)
         self._neighbours = links.hears
         self._order = send_order(comm.rank, links.tells, comm.size)
-        self._hosts = self._diagnostics.allgather(socket.gethostname())
         self._spin_seconds = 0.0 if self._crowded() else SPIN_SECONDS
+        self._hosts = ["?"] * comm.size
+        self._hosts = self.share(socket.gethostname())
         self._statuses = [MPI.Status() for _ in range(len(self._neighbours) + len(self._order))]
         self._buffers = [
             [np.zeros(max_nbytes, np.uint8) for _ in self._neighbours] for _ in range(2)
@@ -219,7 +226,7 @@ class MpiTransport(Transport):
         return out
 
     def share(self, item: Any) -> list[Any]:
-        content = np.frombuffer(pickle.dumps(item), np.uint8)
+        content = packed(item)
         sizes = np.empty(self.agents, np.int64)
         ask = self._diagnostics.Iallgather(np.array([content.size]), sizes)
         self._wait([ask], timeout=self._patience)
@@ -230,7 +237,7 @@ class MpiTransport(Transport):
         )
         self._wait([gather], timeout=self._patience)
         self.traffic.diagnostics_nbytes += content.size * (self.agents - 1)
-        return [pickle.loads(parts[a:b].tobytes()) for a, b in pairwise(starts)]
+        return [json.loads(parts[a:b].tobytes()) for a, b in pairwise(starts)]
 
     def warm_up(self, compile_kernels: Callable[[], None]) -> None:
         node = self._diagnostics.Split_type(MPI.COMM_TYPE_SHARED)
@@ -251,7 +258,7 @@ class MpiTransport(Transport):
         # hear nothing was the nearest.
         own = (isinstance(error, TransportError), self.exchanges, self._alarms.rank, text)
         causes = [] if isinstance(error, RemoteError) else [own]
-        message = np.frombuffer(pickle.dumps(own), np.uint8)
+        message = packed(own)
         began = time.monotonic()
         if self.root:
             while time.monotonic() - began < GRACE_SECONDS:
@@ -270,12 +277,14 @@ class MpiTransport(Transport):
         self._comm.Abort(1)
 
     def _heard(self) -> list[tuple[bool, int, int, str]]:
-        """Take the alarms that have come."""
+        """Take the alarms that have come: as in `abort`."""
         heard, status = [], MPI.Status()
         while self._alarms.Iprobe(tag=ALARM_TAG, status=status):
             content = np.empty(status.Get_count(MPI.BYTE), np.uint8)
             self._alarms.Recv(content, source=status.Get_source(), tag=ALARM_TAG)
-            heard.append(pickle.loads(content.tobytes()))
+            with suppress(ValueError, TypeError):  # a damaged alarm is one that did not come
+                late, exchanges, rank, text = json.loads(content.tobytes())
+                heard.append((bool(late), int(exchanges), int(rank), str(text)))
         return heard
 
     def close(self) -> None:

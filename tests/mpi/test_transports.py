@@ -5,8 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from distopt.core.errors import ConfigError
+from distopt.core.errors import ConfigError, DataError
 from distopt.problems.topology import Topology, build_topology
+from distopt.transport.base import SharedError
 from distopt.transport.local import LocalTransport
 from distopt.transport.mpi import MpiTransport, require_ranks
 
@@ -128,6 +129,17 @@ def test_collect_and_share(make):
     np.testing.assert_array_equal(transport.collect(table[list(transport.hosted)]), table)
     items = transport.share({"hosted": transport.hosted})
     assert sorted(i for item in items for i in item["hosted"]) == [0, 1, 2, 3]
+
+
+def test_what_a_process_says_is_data(make):
+    transport = make(Topology(AGENTS, GRAPHS["ring"]))
+    if len(transport.hosted) < AGENTS:
+        with pytest.raises(TypeError, match="JSON"):
+            transport.share(Topology)  # on all ranks, before anything is sent
+    with pytest.raises(SharedError, match="of agent 2") as caught, transport.together():
+        if 2 in transport.hosted:
+            raise DataError("The data of agent 2.")
+    assert type(caught.value.cause) is DataError
 
 
 def test_warm_up_compiles_before_anyone_goes_on(comm):

@@ -30,7 +30,7 @@ class RawExchange:
         (me,) = transport.hosted
         with socket.create_server((own, 0)) as server:
             server.settimeout(PATIENCE_SECONDS)
-            ports: list[tuple[str, int]] = transport.share(server.getsockname())
+            ports = [(host, port) for host, port in transport.share(server.getsockname())]
             links: dict[int, socket.socket] = {}
             try:
                 for j in (j for j in neighbours if j < me):

@@ -56,7 +56,7 @@ def find_site(
     """
     (me,) = transport.hosted
     own, host = addresses(), socket.gethostname()
-    told: list[tuple[str, list[str]]] = transport.share((host, list(own)))
+    told: list[list[Any]] = transport.share([host, list(own)])
     far = [j for j in neighbours if told[j][0] != host]
     ways = towards([a for j in far for a in told[j][1]], own)
     names = tuple(chosen or dict.fromkeys(own[a] for a in ways.values()))
@@ -163,19 +163,19 @@ def measured(
         {name: value - old[name] for name, value in new.items()}
         for old, new in zip(before, after, strict=True)
     )
-    mine = {"site": site, "carried": carried, "clock": clock} | spent
+    mine = {"site": asdict(site), "carried": carried, "clock": clock.tolist()} | spent
     told: list[dict[str, Any]] = transport.share(mine)
     slowest = np.max([t["clock"] for t in told], axis=0)
     first = min(FIRST, slowest.size - 1)
     window = slowest.size - 1 - first
     hosts = {
-        t["site"].host: {"interfaces": list(t["site"].interfaces)} | t["carried"]
+        t["site"]["host"]: {"interfaces": t["site"]["interfaces"]} | t["carried"]
         for t in told
-        if t["site"].first
+        if t["site"]["first"]
     }
     accounting = Accounting(
-        counted=sum(t["nbytes"] * t["site"].elsewhere for t in told),
-        messages=sum(t["encodings"] * t["site"].elsewhere for t in told),
+        counted=sum(t["nbytes"] * t["site"]["elsewhere"] for t in told),
+        messages=sum(t["encodings"] * t["site"]["elsewhere"] for t in told),
         seen=sum(h["tx_bytes"] for h in hosts.values()),
         packets=sum(h["tx_packets"] for h in hosts.values()),
     )
@@ -263,7 +263,7 @@ def bare(
 ) -> dict[str, Any] | None:
     """Time the bare exchange of a message of the mean size of `calls`, by MPI and by raw sockets."""
     size = round(result["bytes_per_agent"] / max(calls, 1))
-    told: list[tuple[int, bool]] = transport.share((size, site.elsewhere == len(neighbours)))
+    told: list[list[int]] = transport.share([size, site.elsewhere == len(neighbours)])
     if not all(alone for _, alone in told):
         return None  # raw sockets compare with networks only
     size = max(nbytes for nbytes, _ in told)
