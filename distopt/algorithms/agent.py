@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from struct import pack_into
 from time import perf_counter
 from typing import TypeVar
 
 import numpy as np
+from crc32c import crc32c
 
 from distopt.algorithms.memory import Memory, MemoryKind, MemoryStart, Replicas, RunningSum
 from distopt.compressors.base import CodecState, Compressor
@@ -22,6 +24,9 @@ from distopt.problems.costs.base import Cost
 from distopt.problems.topology import Links, Topology
 
 M = TypeVar("M", bound=Memory)
+
+CHECKSUM = 4  # bytes behind a checked message
+RIGHT = 0x48674BC7  # the CRC-32C of any message together with its own CRC-32C
 
 STREAMS = 2  # a checkpoint holds the compressor states of at least this many vectors, used or not
 
@@ -61,6 +66,8 @@ class Agent:
         Number of vectors that it sends in an iteration.
     remedy : str
         Advice for a run that diverges.
+    checked : bool
+        Whether messages carry a checksum.
     batch : int
         Samples of a gradient, drawn anew for each; 0: all, the exact gradient.
     workspace : Workspace, optional
@@ -77,6 +84,7 @@ class Agent:
         vectors: int = 1,
         batch: int = 0,
         remedy: str = "a smaller algorithm.eta may help",
+        checked: bool = False,
         workspace: Workspace | None = None,
     ) -> None:
         self.index = index
@@ -91,6 +99,9 @@ class Agent:
         self.remedy = remedy
         self.work = workspace or Workspace()
         self.iteration = 0
+        self.checked = checked
+        self._exchange = 0  # of this iteration
+        self._tags = [j << 16 & 0xFFFFFFFF for j in (index, *self.neighbours)]
         self.batches = Batches(cost.samples, batch, seed, index) if batch else None  # type: ignore[attr-defined]
         self.seconds = Seconds()
         members = (index, *self.neighbours)
@@ -101,7 +112,8 @@ class Agent:
         self.max_nbytes = vectors * max(compressor.max_nbytes(self.dimension), 8)
         # Two send buffers in turn: in one process a neighbour may read the previous message while
         # this agent packs the next one of the same iteration.
-        self._buffers = [np.zeros(self.max_nbytes, np.uint8) for _ in range(2)]
+        self._buffers = [np.zeros(self.max_nbytes + CHECKSUM, np.uint8) for _ in range(2)]
+        self._sealed = np.zeros(CHECKSUM, np.uint8)  # messages that an algorithm made by itself
         self._turn = 0
         self._packed: U8 = self._buffers[0][:0]
         # Adaptive compressors: the sender's state per vector, and one per vector and member for decoding.
@@ -127,7 +139,7 @@ class Agent:
 
     def begin(self, k: int) -> None:
         """Go to iteration k; the driver calls it before the step."""
-        self.iteration = k
+        self.iteration, self._exchange = k, 0
         links = self.topology.at(k).links(self.index)
         if links is not self.links:
             self._take_links(links)
@@ -242,6 +254,44 @@ class Agent:
         self.seconds.encoding += perf_counter() - began
         self.seconds.encodings += 1
         return self._packed
+
+    def seal(self, payload: U8) -> U8:
+        """Return a message as it is sent: with `checked`, followed by its CRC-32C.
+
+        The checksum starts from sender, iteration and exchange, so a message of another one of these is
+        wrong as well.
+        """
+        if not self.checked:
+            return payload
+        size = payload.size
+        if payload is self._packed:
+            buffer = self._buffers[self._turn]
+        else:
+            if self._sealed.size < size + CHECKSUM:
+                self._sealed = np.zeros(size + CHECKSUM, np.uint8)
+            buffer = self._sealed
+            buffer[:size] = payload
+        crc = crc32c(payload, self._turn_tag() ^ self._tags[0])  # type: ignore[arg-type]  # an array is a buffer
+        pack_into("<I", buffer, size, crc)  # type: ignore[arg-type]
+        return buffer[: size + CHECKSUM]
+
+    def open(self, received: Sequence[U8]) -> Sequence[U8]:
+        """Return received messages as they were packed; `MessageError` if one has a wrong checksum."""
+        if not self.checked:
+            return received
+        turn = self._turn_tag()
+        for member, message in enumerate(received, start=1):
+            crc = crc32c(message, turn ^ self._tags[member])  # type: ignore[arg-type]
+            if crc != RIGHT and member not in self._silent:
+                raise self._message_error(
+                    member, "its checksum is wrong, so it was changed on its way"
+                )
+        self._exchange += 1
+        return [message[:-CHECKSUM] for message in received]
+
+    def _turn_tag(self) -> int:
+        """Return what the checksums of an exchange begin with, besides their senders."""
+        return (self.iteration ^ self._exchange << 28) & 0xFFFFFFFF
 
     def mix(
         self,

@@ -50,6 +50,9 @@ class RunConfig(BaseModel):
     batch: Annotated[
         int, Field(ge=0, description="samples of a gradient, drawn anew for each; 0: all of them")
     ] = 0
+    checked: Annotated[
+        bool, Field(description="send 4 more bytes with every message, its checksum, and verify it")
+    ] = False
     stop: Annotated[StopConfig, Field(description="when to stop earlier")] = StopConfig()
 
     def records(self, iteration: int) -> bool:

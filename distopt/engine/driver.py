@@ -16,15 +16,17 @@ def iterate(algorithm: Algorithm, hosted: Sequence[Hosted], transport: Transport
     """Do iteration k of all hosted agents."""
     for h in hosted:
         h.agent.begin(k)
-    run_to_end([algorithm.step(h.agent, h.state, k) for h in hosted], transport)
+    run_to_end(hosted, [algorithm.step(h.agent, h.state, k) for h in hosted], transport)
 
 
-def run_to_end(steps: Sequence[Step], transport: Transport) -> None:
-    """Resume all generators together, exchange by exchange, until they end."""
+def run_to_end(hosted: Sequence[Hosted], steps: Sequence[Step], transport: Transport) -> None:
+    """Resume all generators, one of each agent, together, exchange by exchange, until they end."""
+    agents = [h.agent for h in hosted]
     payloads = [next(step, None) for step in steps]
     while (sent := all_or_none(payloads)) is not None:
-        received = transport.exchange(sent)
-        payloads = [resume(step, messages) for step, messages in zip(steps, received, strict=True)]
+        received = transport.exchange([a.seal(p) for a, p in zip(agents, sent, strict=True)])
+        opened = [a.open(messages) for a, messages in zip(agents, received, strict=True)]
+        payloads = [resume(step, messages) for step, messages in zip(steps, opened, strict=True)]
 
 
 def resume(step: Step, messages: Sequence[U8]) -> U8 | None:

@@ -91,7 +91,8 @@ def prepare(
     with transport.together():
         hosted = make_agents(parts, topology, starts)
     if saved is None:
-        run_to_end([algorithm.start(h.agent, h.state, known.facts) for h in hosted], transport)
+        steps = [algorithm.start(h.agent, h.state, known.facts) for h in hosted]
+        run_to_end(hosted, steps, transport)
         parts = replace(parts, algorithm=algorithm.started(hosted[0].state))
         identity = Identity(parts, measured)
     else:
@@ -125,6 +126,7 @@ def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> li
             vectors=algorithm.vectors,
             batch=run.batch,
             remedy=algorithm.remedy(),
+            checked=run.checked,
             workspace=workspace,
         )
         hosted.append(Hosted(agent, algorithm.init(agent, x0)))
@@ -142,6 +144,6 @@ def warm_up(parts: Parts, known: Survey, own: Start) -> None:
     with suppress(DistoptError), np.errstate(all="ignore"):
         hosted = make_agents(parts, topology, [own._replace(agent=i) for i in (0, 1)])
         steps = [parts.algorithm.start(h.agent, h.state, known.facts) for h in hosted]
-        run_to_end(steps, transport)
+        run_to_end(hosted, steps, transport)
         for k in range(2):
             iterate(parts.algorithm, hosted, transport, k)

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal, TypeAlias
 
+from distopt.algorithms.agent import CHECKSUM
 from distopt.config.build import Parts
 from distopt.transport.base import Transport
 from distopt.transport.local import LocalTransport
@@ -20,5 +21,6 @@ def open_transport(engine: Engine, parts: Parts, comm: Any = None) -> Transport:
     from distopt.transport.mpi import MpiTransport, require_ranks
 
     largest = parts.algorithm.max_nbytes(parts.compressor, parts.problem.dimension)
+    largest += CHECKSUM * parts.run.checked
     comm = require_ranks(comm, topology.agents)
     return MpiTransport(comm, topology, largest, parts.run.timeout)

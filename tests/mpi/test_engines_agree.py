@@ -91,6 +91,10 @@ def test_order_of_arrival_does_not_matter(algorithm, comm):
     compare(configure(algorithm, message, iterations=300, record_every=50), comm, jitter)
 
 
+def test_with_checked_messages(comm):
+    compare(configure("cgt2", "uniform-fast", iterations=60, checked=True), comm)
+
+
 @pytest.mark.parametrize("graph", ["star", *once("path", "complete")])
 def test_graphs(graph, comm):
     compare(configure("cgt1", "rand_k", graph=graph, iterations=200), comm)

@@ -136,9 +136,14 @@ def test_what_a_process_says_is_data(make):
     if len(transport.hosted) < AGENTS:
         with pytest.raises(TypeError, match="JSON"):
             transport.share(Topology)  # on all ranks, before anything is sent
-    with pytest.raises(SharedError, match="of agent 2") as caught, transport.together():
-        if 2 in transport.hosted:
-            raise DataError("The data of agent 2.")
+
+    def fail():
+        with transport.together():
+            if 2 in transport.hosted:
+                raise DataError("The data of agent 2.")
+
+    with pytest.raises(SharedError, match="of agent 2") as caught:
+        fail()
     assert type(caught.value.cause) is DataError
 
 
