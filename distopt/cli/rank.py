@@ -4,13 +4,17 @@
 """
 
 import os
+import signal
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distopt.cli.start import run_here, told, work_in_turn
+from distopt.core.rank import this_rank
 from distopt.mpirun.environment import prepare
 from distopt.mpirun.failing import failing_together
+from distopt.mpirun.process import end_with_parent
 from distopt.mpirun.relay import Relay, tell
 
 if TYPE_CHECKING:
@@ -20,8 +24,12 @@ if TYPE_CHECKING:
 def main() -> None:
     """Read the job, do this rank's share, and report to the parent."""
     prepare()
+    if follow := end_with_parent(signal.SIGKILL):
+        follow()  # ranks that outlive their mpirun would keep the run's folder from the next
     with failing_together():
-        tell("started")
+        tell(
+            "started", all_ranks=True, rank=this_rank(), host=socket.gethostname(), pid=os.getpid()
+        )
         from distopt.mpirun.jobfile import read_job
 
         job = read_job(Path(sys.argv[1]), *sys.argv[2:3])

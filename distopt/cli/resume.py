@@ -45,7 +45,7 @@ def resume(
         from distopt.record.lock import refuse_held
 
         config = resumed_config(run_dir, iterations, settings, force)
-        job = ResumeJob(cases=(Case(folder=run_dir, config=config),), force=force)
+        job = ResumeJob(cases=(Case(folder=run_dir, config=config, resume=True),), force=force)
         how.require_ranks(job.ranks)
         if engine is None:
             refuse_held(run_dir)  # before its job file is replaced

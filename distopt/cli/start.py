@@ -35,6 +35,12 @@ def carry_out(job: "RunJob | ResumeJob", engine: "Engine | None", how: How) -> N
         start(job, job.cases[0].folder, how)
         return
     with make_view(how.quiet) as view:
+        mode = job.cases[0].config.run.on_failure
+        if mode != "stop" and this_rank() in {None, 0}:
+            view.say(
+                f'warning: run.on_failure = "{mode}" needs `distopt {job.kind}` outside of mpirun and '
+                "without --simulate; nobody restarts this run, but `distopt resume` continues it."
+            )
         result = run_here(job, engine, view)
     if result.root:
         present(told(result), how)
@@ -42,31 +48,47 @@ def carry_out(job: "RunJob | ResumeJob", engine: "Engine | None", how: How) -> N
 
 def run_here(job: "RunJob | ResumeJob", engine: "Engine", view: "View") -> "Result":
     """Run one case in this process, which may be one rank of many."""
-    from distopt.engine.run import go_on, run
+    from distopt.engine.run import go_on, resumed_config, run
 
     (case,) = job.cases
     how: dict[str, Any] = {"engine": engine, "progress": view.report, "signals": False}
-    if job.kind == "run":
-        return run(case.config, out=case.folder, overwrite=job.overwrite, **how)
-    return go_on(case.config, case.folder, force=job.force, **how)
+    how["failures"] = case.failures
+    if job.kind == "resume":
+        return go_on(case.config, case.folder, force=job.force, **how)
+    if case.resume:
+        return go_on(resumed_config(case.folder), case.folder, **how)
+    return run(case.config, out=case.folder, overwrite=job.overwrite, **how)
 
 
 def start(job: "AnyJob", folder: Path, how: How) -> None:
-    """Start the ranks of a job, show their progress and their result; fail as they fail."""
+    """Start the ranks of a job, show their progress and their result; fail as they fail.
+
+    A run whose job dies is restarted as ``run.on_failure`` says.
+    """
     from distopt.mpirun.process import JobProcess
+    from distopt.mpirun.supervisor import Supervisor
     from distopt.show import console
 
     results: list[dict[str, Any]] = []
-    command = starter(how)(job, folder)
+    command = starter(how)
     with console.ProgressView(how.quiet) as view:
+        watch = None if job.kind == "threshold" else Supervisor(job.cases[0], view.say)
 
         def hear(event: dict[str, Any]) -> None:
             if event["event"] == "result":
                 results.append(event)
-            else:
-                pass_on(event, view)
+                return
+            if watch and event["event"] == "report":
+                watch.report(event["iteration"])
+            pass_on(event, view)
 
-        outcome = JobProcess(command, hear, view.pass_on).wait()
+        while True:
+            outcome = JobProcess(command(job, folder), hear, view.pass_on).wait()
+            case = watch.after(outcome) if watch else None
+            if case is None:
+                break
+            anew = {"overwrite": True} if job.kind == "run" else {}
+            job = job.model_copy(update={"cases": (case,), **anew})
     for sentence in outcome.sentences:
         console.say(sentence)
     if results and not outcome.code:

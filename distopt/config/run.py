@@ -1,7 +1,7 @@
 """The section [run]: how long to run, what to record, when to save and when to stop."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,6 +10,9 @@ from distopt.core.errors import ConfigError
 from distopt.core.parameters import show, validated
 
 M = TypeVar("M", bound=BaseModel)
+OnFailure: TypeAlias = Literal["stop", "restart"]
+
+CHECKPOINT_SECONDS = 1.0  # between two checkpoints of a run that is restarted after a failure
 
 
 class StopConfig(BaseModel):
@@ -42,10 +45,27 @@ class RunConfig(BaseModel):
     checkpoint_every: Annotated[
         int, Field(ge=0, description="iterations between two checkpoints, 0: only when stopped")
     ] = 0
+    checkpoint_seconds: Annotated[
+        Annotated[float, Field(ge=0)] | Literal["auto"],
+        Field(
+            description='about so many seconds between two checkpoints as well, 0: none, "auto": 1 with '
+            "run.on_failure, else 0; at most a fiftieth of the time goes into them",
+        ),
+    ] = "auto"
     keep: Annotated[int, Field(ge=1, description="how many of the newest checkpoints to keep")] = 2
     timeout: Annotated[
         float, Field(gt=0, description="seconds that a neighbour may stay silent")
     ] = 120.0
+    on_failure: Annotated[
+        OnFailure,
+        Field(
+            description="when a rank dies or falls silent: end with an error, or restart from the newest "
+            'checkpoint; a suite restarts unless it says "stop"'
+        ),
+    ] = "stop"
+    tries: Annotated[
+        int, Field(ge=1, description="restarts in a row without a newer checkpoint, at most")
+    ] = 3
     threads: Annotated[int, Field(ge=1, description="BLAS threads of a rank")] = 1
     batch: Annotated[
         int, Field(ge=0, description="samples of a gradient, drawn anew for each; 0: all of them")
@@ -54,6 +74,14 @@ class RunConfig(BaseModel):
         bool, Field(description="send 4 more bytes with every message, its checksum, and verify it")
     ] = False
     stop: Annotated[StopConfig, Field(description="when to stop earlier")] = StopConfig()
+
+    @property
+    def saving_seconds(self) -> float:
+        """Seconds between two checkpoints, infinite if the clock demands none."""
+        seconds = self.checkpoint_seconds
+        if seconds == "auto":
+            seconds = 0.0 if self.on_failure == "stop" else CHECKPOINT_SECONDS
+        return seconds or float("inf")
 
     def records(self, iteration: int) -> bool:
         """Whether a record is made after this iteration."""

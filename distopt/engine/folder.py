@@ -15,6 +15,7 @@ from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.core.errors import CheckpointError, ConfigError
 from distopt.core.files import write_whole
+from distopt.engine.failures import Failure, failures_in, tabulate
 from distopt.engine.team import Team
 from distopt.record.hdf5 import run_refused
 from distopt.record.reader import Metrics, parsed, read_metrics
@@ -44,17 +45,26 @@ def make_folder(out: Path) -> None:
         raise ConfigError(f"The run directory {out} cannot be created: {error}.") from None
 
 
-def open_record(team: Team, names: Sequence[str], out: Path, resumed: bool) -> Writer:
-    """Write config.toml, and create metrics.h5 for the series of these names or continue it."""
+def open_record(
+    team: Team, names: Sequence[str], out: Path, resumed: bool, failures: list[Failure]
+) -> Writer:
+    """Write config.toml, and create metrics.h5 for the series of these names or continue it.
+
+    `failures` are those since this command started; those of the earlier record are put before them.
+    """
     parts, path = team.parts, out / "metrics.h5"
     text = parts.to_toml()
     found = earlier_record(team, names, path) if resumed else None
     if found is None:
-        writer = Writer(path, names, describe(team, text), parts.problem.topology.matrix())
+        meta = describe(team, text) | {"failures": tabulate(failures)}
+        writer = Writer(path, names, meta, parts.problem.topology.matrix())
     else:
         done = team.clock.iteration
         forced = [found.meta.get("forced", ""), *team.identity.forced]
+        known = {f.since for f in failures}
+        failures[:0] = [f for f in failures_in(found.meta) if f.since not in known]
         changes = {
+            "failures": tabulate(failures),
             "config": text,
             "identity": team.identity.table(),
             "forced": " ".join(filter(None, forced)),

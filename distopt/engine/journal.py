@@ -1,5 +1,6 @@
 """The journal of a run: the rows of its record, and its checkpoints."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -10,6 +11,7 @@ import numpy as np
 from distopt.core.errors import DivergedError
 from distopt.engine.audit import audit
 from distopt.engine.diagnostics import Diagnostics
+from distopt.engine.failures import Failure
 from distopt.engine.folder import open_record
 from distopt.engine.stopping import EARLY
 from distopt.engine.team import Team
@@ -17,6 +19,8 @@ from distopt.record import checkpoint
 from distopt.record.writer import Writer
 from distopt.transport.base import SharedError
 
+SAVING_SHARE = 0.02  # of the time, at most, goes into checkpoints that the clock demands
+ASK_SECONDS = 0.25  # between two questions whether to
 FLUSH_SECONDS = 0.5  # records wait at most about this long for the disk
 
 
@@ -30,6 +34,8 @@ class Journal:
         Run directory; without it nothing is written.
     resumed : bool
         Whether `out` holds the beginning of this run.
+    failures : Sequence[Failure]
+        Those from which this run was restarted since the command began.
 
     Attributes
     ----------
@@ -37,19 +43,32 @@ class Journal:
         The newest row, on all processes.
     rows : list of dict
         All rows, on the root only.
+    failures : list of Failure
+        All of this run, on the root only.
     """
 
-    def __init__(self, team: Team, out: Path | None = None, resumed: bool = False) -> None:
+    def __init__(
+        self,
+        team: Team,
+        out: Path | None = None,
+        resumed: bool = False,
+        failures: Sequence[Failure] = (),
+    ) -> None:
         self.team, self.out, self.resumed = team, out, resumed
         self.diagnostics = Diagnostics(team)
         self.writer: Writer | None = None
+        self.failures = [failure.over() for failure in failures]
         with team.transport.together():
             if out is not None and team.transport.root:
-                self.writer = open_record(team, self.diagnostics.recorded, out, resumed)
+                recorded = self.diagnostics.recorded
+                self.writer = open_record(team, recorded, out, resumed, self.failures)
         self.rows: list[dict[str, Any]] = self.writer.kept if self.writer else []
         self.latest: dict[str, Any] = {}
         self.saved_at = team.clock.iteration if resumed else -1
-        self.flushed = perf_counter()
+        self.flushed = self.saved = self.asked = perf_counter()
+        self.costs = 0.0, 0.0  # seconds that the last two checkpoints took
+        self.gap = 1  # iterations between two questions whether the clock demands a checkpoint
+        self.ask_at = team.clock.iteration + self.gap
 
     def begin(self) -> None:
         """Make the first record, or compute the row at which a resumed run continues."""
@@ -100,6 +119,25 @@ class Journal:
                 self.flushed = perf_counter()
         team.clock.diagnostics_seconds += perf_counter() - began
 
+    def save_by_clock(self) -> None:
+        """Save if ``run.checkpoint_seconds`` have passed for any process; they ask each other at times.
+
+        All save at the same iteration, and the last two checkpoints say how much time they take.
+        """
+        team, done = self.team, self.team.clock.iteration
+        pause = max(team.parts.run.saving_seconds, min(self.costs) / SAVING_SHARE)
+        if self.out is None or pause == np.inf or done < self.ask_at:
+            return
+        began = perf_counter()
+        pace = (began - self.asked) / self.gap
+        row = [float(began - self.saved > pause), pace]
+        due, slowest = team.transport.collect(np.tile(row, (len(team.hosted), 1))).max(axis=0)
+        team.clock.diagnostics_seconds += perf_counter() - began
+        if due:
+            self.save()
+        self.gap = min(max(int(ASK_SECONDS / max(slowest, 1e-9)), 1), 2 * self.gap)
+        self.asked, self.ask_at = perf_counter(), done + self.gap
+
     def save(self) -> None:
         """Write a checkpoint of all agents, unless there is one of this iteration."""
         team, done = self.team, self.team.clock.iteration
@@ -116,8 +154,9 @@ class Journal:
         folder, keep = self.out / "checkpoints", team.parts.run.keep
         identity = team.identity.table()
         checkpoint.save(folder, done, team.hosted, numbers, team.transport, keep, identity)
-        self.saved_at = done
-        team.clock.diagnostics_seconds += perf_counter() - began
+        self.saved_at, self.saved = done, perf_counter()
+        self.costs = self.costs[1], self.saved - began
+        team.clock.diagnostics_seconds += self.costs[1]
 
     def end(self, reason: str) -> None:
         """Save the last iteration and close the record."""

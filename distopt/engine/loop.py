@@ -71,6 +71,7 @@ class Loop:
                     return reason
             if settings.checkpoint_every and clock.iteration % settings.checkpoint_every == 0:
                 journal.save()
+            journal.save_by_clock()
             if clock.iteration == self.agree_at and (reason := self.agree(spent)):
                 return reason
             self.show()

@@ -8,6 +8,7 @@ from typing import Any
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.core.arrays import F64
+from distopt.engine.failures import totals
 from distopt.engine.journal import Journal
 from distopt.engine.stopping import EARLY
 from distopt.engine.team import Team
@@ -123,6 +124,7 @@ def summarize(team: Team, journal: Journal, reason: str) -> dict[str, Any]:
             "communication": row["seconds_communication"],
             "diagnostics": clock.diagnostics_seconds,
         },
+        **totals(journal.failures),
         "parameters": ALGORITHMS.describe(algorithm),
         "run_dir": None if journal.out is None else str(journal.out),
     }

@@ -16,6 +16,7 @@ from distopt.config.tables import read_toml
 from distopt.core.blas import BLAS
 from distopt.core.errors import CheckpointError
 from distopt.core.usercode import blaming
+from distopt.engine.failures import Failure
 from distopt.engine.folder import make_folder, prepare_folder
 from distopt.engine.identity import differences, facts_of
 from distopt.engine.journal import Journal
@@ -37,6 +38,7 @@ def run(
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
     signals: bool = True,
+    failures: Sequence[Failure] = (),
 ) -> Result:
     """Run a configuration from iteration 0.
 
@@ -54,6 +56,8 @@ def run(
     signals : bool
         Whether SIGINT or SIGTERM, once the run has stopped and is saved, take their usual course and
         end the program. False leaves this to the caller, who finds the signal in ``result.signal``.
+    failures : Sequence[Failure]
+        Of earlier attempts at this run, for its record.
 
     Raises
     ------
@@ -62,7 +66,10 @@ def run(
     KeyboardInterrupt
         After SIGINT, if `signals`.
     """
-    return execute(config, engine, out=out, overwrite=overwrite, progress=progress, signals=signals)
+    return execute(
+        config, engine, out=out, overwrite=overwrite, progress=progress, signals=signals,
+        failures=failures,
+    )  # fmt: skip
 
 
 def resume(
@@ -138,12 +145,14 @@ def go_on(
     force: bool = False,
     progress: Callable[[Progress], None] | None = None,
     signals: bool = True,
+    failures: Sequence[Failure] = (),
 ) -> Result:
     """Continue a run with its `resumed_config`."""
     saved = checkpoint.latest(run_dir / "checkpoints", config.problem.agents)
     return execute(
-        config, engine, out=run_dir, saved=saved, force=force, progress=progress, signals=signals
-    )
+        config, engine, out=run_dir, saved=saved, force=force, progress=progress, signals=signals,
+        failures=failures,
+    )  # fmt: skip
 
 
 def refuse_changes(stored: Config, wanted: Config) -> None:
@@ -166,6 +175,7 @@ def execute(
     force: bool = False,
     progress: Callable[[Progress], None] | None = None,
     signals: bool = True,
+    failures: Sequence[Failure] = (),
 ) -> Result:
     """Run from iteration 0, or continue from the checkpoint `saved` in `out`: every run comes here.
 
@@ -190,7 +200,7 @@ def execute(
                     if saved is None:
                         prepare_folder(out, overwrite)
         team = prepare(parts, transport, saved, force)
-        journal = Journal(team, out, saved is not None)
+        journal = Journal(team, out, saved is not None, failures)
         reason = Loop(team, journal, stop, progress).run()
         result = conclude(team, journal, reason, stop.signal)
     if signals and result.signal in {signal.SIGINT, signal.SIGTERM}:

@@ -27,6 +27,7 @@ from distopt.config.build import Config, make_config
 from distopt.core.errors import ConfigError
 from distopt.core.files import reason, write_whole
 from distopt.core.parameters import show
+from distopt.engine.failures import Failure
 from distopt.engine.identity import Identity
 from distopt.mpirun.failing import debugging
 
@@ -71,6 +72,8 @@ class Case(Part):
     seed: int | None = None
     folder: Path
     config: Resolved
+    resume: bool = False  # in a job of kind "run" or "compare": go on from the newest checkpoint
+    failures: tuple[Failure, ...] = ()  # from which the run was restarted since its command began
     identity: str = Field(default="", validate_default=True)
 
     @field_validator("identity")

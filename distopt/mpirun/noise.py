@@ -2,6 +2,9 @@
 
 import re
 import sys
+from collections.abc import Mapping
+
+NONE: Mapping[tuple[str, int], int] = {}
 
 
 class Noise:
@@ -46,8 +49,11 @@ class Noise:
             return []
         return block
 
-    def reason(self) -> str:
-        """Say why the job ended, if mpirun did: a rank killed, too few slots, a host out of reach."""
+    def reason(self, ranks: Mapping[tuple[str, int], int] = NONE) -> str:
+        """Say why the job ended, if mpirun did: a rank killed, too few slots, a host out of reach.
+
+        `ranks` gives those that have told where they are by host and pid.
+        """
         text = "\n".join(self.withheld)
         found = re.search(
             r"rank (\d+) .*?on node (\S+) exited on\s+signal (\d+ \([^)]*\))", text, re.DOTALL
@@ -57,7 +63,10 @@ class Noise:
             return f"Rank {rank} (host {host}) was ended by signal {name}, and the job with it."
         found = re.search(r"EXIT STRING: (.*)", text)
         if found:
-            return f"A rank was ended ({found[1].strip()}), and the job with it."
+            at = re.search(r"PID (\d+) RUNNING AT (\S+)", text)
+            rank = ranks.get((at[2], int(at[1]))) if at else None
+            who = "A rank" if rank is None or at is None else f"Rank {rank} (host {at[2]})"
+            return f"{who} was ended ({found[1].strip()}), and the job with it."
         found = re.search(r"not enough slots available in the system to satisfy the (\d+)", text)
         if found:
             return (

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import IO, Any
 
@@ -17,6 +17,7 @@ from distopt.core.errors import TransportError
 from distopt.mpirun.failing import debugging
 from distopt.mpirun.noise import Noise
 from distopt.mpirun.relay import MARK
+from distopt.transport.base import LOST
 
 START_SECONDS = 300.0  # a job none of whose ranks has spoken by then has failed to start
 ASK_SECONDS = 10.0  # ranks that continue after a request to stop are asked again
@@ -25,10 +26,14 @@ END_SECONDS = 15.0  # mpirun may take this long to end after its ranks
 
 @dataclass
 class Outcome:
-    """How a job ended."""
+    """How a job ended; two are equal for the user if code and sentences are."""
 
     code: int
     sentences: list[str]  # the errors of the ranks, without "distopt: "
+    # A rank or mpirun died, or a rank fell silent: another try may succeed.
+    lost: bool = field(default=False, compare=False)
+    started: bool = field(default=True, compare=False)  # a rank has spoken
+    root: tuple[str, int] | None = field(default=None, compare=False)  # host and pid of rank 0
 
 
 class JobProcess:
@@ -57,6 +62,9 @@ class JobProcess:
         self.stopped = ""  # by which signal
         self.asked = 0.0  # when the ranks were last asked to stop
         self.heard = False  # anything but our own messages
+        self.crashed = False  # a rank has printed a traceback
+        self.lost = False
+        self.ranks: dict[int, tuple[str, int]] = {}  # host and pid of each
         # A separate session: Ctrl-C in the terminal must reach only this process, which asks the ranks
         # to stop in an orderly way; mpirun itself would kill them.
         self.process = subprocess.Popen(
@@ -83,7 +91,7 @@ class JobProcess:
                 self.kill()
             for stream in (self.process.stdout, self.process.stderr):
                 stream.close()  # type: ignore[union-attr]
-        return Outcome(code, self.sentences)
+        return Outcome(code, self.sentences, self.lost, self.spoken, self.ranks.get(0))
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Forward a signal: first as a request to save and stop, then as an order."""
@@ -152,6 +160,8 @@ class JobProcess:
             event = json.loads(message)
             if event["event"] == "over":
                 self.over = time.monotonic()
+            elif event["event"] == "started" and "rank" in event:
+                self.ranks[event["rank"]] = event["host"], event["pid"]
             else:
                 if event["event"] == "report":
                     self.ask_again()
@@ -161,6 +171,7 @@ class JobProcess:
             self.over = time.monotonic()  # a rank that complains ends the job
             self.sentences.append(line.removeprefix("distopt: "))
         elif line or not mark:
+            self.crashed |= line.startswith("Traceback (most recent call last)")
             for kept in [line] if debugging() else self.noise.filter(line):
                 self.pass_on(kept)
 
@@ -178,6 +189,11 @@ class JobProcess:
             self.kill()
             code = 1 if self.sentences else 0
         self.sentences = list(dict.fromkeys(self.sentences))
+        silent = code == LOST and bool(self.sentences)
+        died = bool(code) and not self.sentences and not self.crashed
+        self.lost = (silent or died) and not self.stopped
+        if silent:
+            code = 1
         if code and not self.sentences:
             self.sentences += self.explain(code)
         return 1 if code < 0 else code
@@ -186,9 +202,12 @@ class JobProcess:
         """Say why a job failed if none of its ranks did."""
         if self.stopped:
             return [f"Stopped by {self.stopped} before there was anything to save."]
-        reason = self.noise.reason() or self.output_noise.reason()
+        ranks = {place: rank for rank, place in self.ranks.items()}
+        reason = self.noise.reason(ranks) or self.output_noise.reason(ranks)
         if reason:
             return [reason]
+        if code < 0:
+            return [f"mpirun was ended by signal {-code} ({signal.Signals(-code).name})."]
         return [] if self.heard else [f"The MPI job ended with exit code {code} and no message."]
 
     def kill(self) -> None:

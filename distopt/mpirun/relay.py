@@ -49,9 +49,9 @@ class Relay:
         tell("failed", label=label, reason=reason)
 
 
-def tell(event: str, **details: Any) -> None:
-    """Tell the parent, if this is rank 0."""
-    if this_rank() == 0:
+def tell(event: str, all_ranks: bool = False, **details: Any) -> None:
+    """Tell the parent, if this is rank 0 (or any, if `all_ranks`)."""
+    if this_rank() == 0 or all_ranks:
         line = json.dumps({"event": event} | details, default=str)
         sys.stderr.write(f"{MARK}{line}\n")
         sys.stderr.flush()

@@ -23,6 +23,7 @@ from distopt.record.hdf5 import run_refused
 
 NAME = "run.lock"
 TAKEOVER_SECONDS = 0.2
+LEAVE_SECONDS = 10.0  # a process of a job that has ended is gone within this time
 CLOCK_SECONDS = 2.0  # start times of one process may differ by this much when the clock is adjusted
 
 
@@ -67,6 +68,25 @@ def refuse_held(folder: Path) -> None:
     """
     with suppress(OSError):
         remove_stale(folder / NAME, keep=True)
+
+
+def free_lock(folder: Path, owner: tuple[str, int] | None) -> None:
+    """Clear the way to a run folder after its job has ended.
+
+    The process at `owner`, a host and a pid, held the lock. On this host wait until it is gone; that of
+    another host is removed, because mpirun has ended it there.
+    """
+    path, began = folder / NAME, time.monotonic()
+    while time.monotonic() - began < LEAVE_SECONDS:
+        try:
+            refuse_held(folder)
+            break
+        except CheckpointError:
+            time.sleep(0.05)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(path.read_text())
+        if found["host"] != socket.gethostname() and (found["host"], found["pid"]) == owner:
+            path.unlink()
 
 
 def this_process() -> dict[str, Any]:

@@ -102,6 +102,10 @@ class ProgressView:
         else:
             self._bar.console.print(line, highlight=False, markup=False)
 
+    def say(self, sentence: str) -> None:
+        """Print a sentence, marked as ours."""
+        self.pass_on(f"distopt: {sentence}")
+
     def clear(self) -> None:
         """Take the bar away."""
         if self._bar is not None:
@@ -156,6 +160,11 @@ def show_summary(summary: Mapping[str, Any], warnings: Sequence[str], hint: str 
     if s.get("lyapunov") is not None:
         certified = "certified" if s["certified"] else "practical weights, not certified"
         lines["Lyapunov"] = f"{q.small(s['lyapunov'], 3)} ({certified})"
+    if s["failures"]:
+        lines["restarted"] = (
+            f"after {s['failures']} failure(s): {s['iterations_repeated']} iterations repeated, "
+            f"{q.seconds(s['seconds_lost'])} lost"
+        )
     if s.get("ball_violations"):
         lines["outside ball"] = f"{s['ball_violations']:.0f} arguments"
     if s.get("run_dir"):

@@ -6,6 +6,7 @@ import numpy as np
 
 from distopt.core import units as q
 from distopt.core.files import write_files
+from distopt.engine.failures import Failure, failures_in, totals
 from distopt.engine.stopping import REASONS
 from distopt.record.reader import RunData, load
 from distopt.show import page
@@ -14,6 +15,7 @@ from distopt.show.render import to_html
 from distopt.show.run_figures import of_run
 from distopt.studies.results import Results
 
+SHOWN = 3  # failures on the page
 WIDE = {"convergence", "lyapunov"}
 STATUS = {
     "running": "still running or interrupted",
@@ -96,6 +98,8 @@ def notes(history: RunData) -> list[str]:
     meta, found = history.meta, []
     if meta["lyapunov"]:
         found.append(page.note(certificate(history)))
+    if failures := failures_in(meta):
+        found.append(page.note(survived(failures), warning=True))
     violations = history.last("ball_violations", 0)
     if violations:
         found.append(
@@ -110,6 +114,19 @@ def notes(history: RunData) -> list[str]:
             page.note("The run has not ended: these are its records so far.", warning=True)
         )
     return found
+
+
+def survived(failures: list[Failure]) -> str:
+    """Say from which failures a run was restarted, and what this cost."""
+    cost = totals(failures)
+    listed = [f"At about iteration {f.iteration}: {f.reason}" for f in failures[:SHOWN]]
+    if len(failures) > SHOWN:
+        listed.append(f"And {len(failures) - SHOWN} more.")
+    return (
+        f"Restarted after {cost['failures']} failure(s); {cost['iterations_repeated']} iterations were "
+        f"done twice and {q.seconds(cost['seconds_lost'])} lost. The numbers are those of an undisturbed "
+        f"run. {' '.join(listed)}"
+    )
 
 
 def certificate(history: RunData) -> str:

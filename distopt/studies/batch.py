@@ -10,11 +10,13 @@ from typing import Any, Protocol, TypeVar
 from distopt.config.build import make_config
 from distopt.core import units as q
 from distopt.core.errors import CheckpointError, ConfigError, DistoptError, TransportError
+from distopt.engine.identity import FREE
 from distopt.engine.outcome import Result
-from distopt.engine.run import run
+from distopt.engine.run import go_on, resumed_config, run
 from distopt.mpirun.jobfile import Case
 from distopt.mpirun.process import JobProcess
 from distopt.mpirun.relay import View, pass_on
+from distopt.mpirun.supervisor import Supervisor
 from distopt.record.reader import RunData, load
 from distopt.studies.suite import NOT_RUN
 from distopt.transport.opening import Engine
@@ -63,11 +65,16 @@ def is_finished(case: Case) -> bool:
 
 
 def same(history: RunData, case: Case) -> bool:
-    """Whether a run has the case's configuration; ``"auto"`` stands for any number."""
+    """Whether a run has the case's configuration; ``"auto"`` stands for any number.
+
+    Keys that say how a run is kept and supervised do not count.
+    """
+    free = {("run", key) for key in FREE - {"iterations", "stop"}}
     return all(
         history.config.get(section, {}).get(key) == value or value == "auto"
         for section, table in case.config.resolved().items()
         for key, value in table.items()
+        if (section, key) not in free
     )
 
 
@@ -77,10 +84,7 @@ def run_in_turn(cases: Sequence[Case], engine: Engine, view: View) -> dict[str, 
     for number, case in enumerate(cases):
         view.begin(case.name)
         try:
-            result = run(
-                case.config, engine=engine, out=case.folder, overwrite=True, progress=view.report,
-                signals=False,
-            )  # fmt: skip
+            result = run_or_go_on(case, engine, progress=view.report, signals=False)
         except DistoptError as error:
             failures[case.name] = str(error)
             view.failed(case.name, str(error))
@@ -91,11 +95,20 @@ def run_in_turn(cases: Sequence[Case], engine: Engine, view: View) -> dict[str, 
     return failures
 
 
+def run_or_go_on(case: Case, engine: Engine, **how: Any) -> Result:
+    """Run a case, or continue one whose job died."""
+    how |= {"engine": engine, "failures": case.failures}
+    if case.resume:
+        return go_on(resumed_config(case.folder), case.folder, **how)
+    return run(case.config, out=case.folder, overwrite=True, **how)
+
+
 def in_short(result: Result) -> str:
     """Describe a run in one line."""
     s = result.summary
+    again = f"restarted after {s['failures']} failure(s), " if s["failures"] else ""
     return (
-        f"{s['iterations']} iterations, P = {q.small(s['stationarity'])}, "
+        f"{again}{s['iterations']} iterations, P = {q.small(s['stationarity'])}, "
         f"{q.nbytes(s['bytes_per_agent'])} per agent, {q.seconds(s['seconds']['algorithm'])}"
     )
 
@@ -143,6 +156,9 @@ class Screen(View, Protocol):
     def pass_on(self, line: str) -> None:
         """Print a line of a rank, or of mpirun."""
 
+    def say(self, sentence: str) -> None:
+        """Print a sentence, marked as ours."""
+
 
 def run_in_jobs(
     cases: Sequence[Part],
@@ -151,7 +167,8 @@ def run_in_jobs(
 ) -> dict[str, str]:
     """Run cases in one MPI job; whenever one brings the job down, start another for the rest.
 
-    `command` makes the mpirun command that runs some cases. Returns the failures by name.
+    A `Case` whose job died goes on in the next one, as ``run.on_failure`` says. `command` makes
+    the mpirun command that runs some cases. Returns the failures by name.
 
     Raises
     ------
@@ -161,12 +178,18 @@ def run_in_jobs(
     failures: dict[str, str] = {}
     remaining = {case.name: case for case in cases}
     present = ""
+    watch: Supervisor | None = None
 
     def hear(event: Mapping[str, Any]) -> None:
-        nonlocal present
+        nonlocal present, watch
         pass_on(event, view)
         if event["event"] == "begin":
+            if present != event["label"]:
+                case = remaining[event["label"]]
+                watch = Supervisor(case, view.say) if isinstance(case, Case) else None
             present = event["label"]
+        if event["event"] == "report" and watch:
+            watch.report(event["iteration"])
         if event["event"] in {"done", "failed"}:
             del remaining[event["label"]]
         if event["event"] == "failed":
@@ -179,6 +202,10 @@ def run_in_jobs(
             return failures | dict.fromkeys(remaining, f"{STOPPED} by {job.stopped}")
         if not remaining:
             break
+        again = watch.after(outcome) if watch and present in remaining else None
+        if again:
+            remaining[present] = again  # type: ignore[assignment]
+            continue
         reason = " ".join(outcome.sentences) or f"the job ended with exit code {outcome.code}"
         if present not in remaining:
             raise TransportError(reason)

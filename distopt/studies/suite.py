@@ -98,6 +98,8 @@ def load_suite(path: Path, settings: Sequence[str], out: Path) -> Suite:
         With everything that is wrong in any variant.
     """
     tables = read_toml(path)
+    if isinstance(run := tables.setdefault("run", {}), dict):
+        run.setdefault("on_failure", "restart")  # nobody watches a long suite
     require_sections(tables, (*SECTIONS, "suite", "variant"))
     given, listed = tables.pop("suite", {}), tables.pop("variant", [])
     suite, variants = validated(SuiteConfig, "suite", given), read_variants(path, listed)

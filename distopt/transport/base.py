@@ -16,6 +16,8 @@ from distopt.core import errors
 from distopt.core.arrays import F64, U8
 from distopt.core.errors import DistoptError
 
+LOST = 75  # exit code of a job that lost a rank, whose run may go on from its checkpoint
+
 
 @dataclass
 class Traffic:

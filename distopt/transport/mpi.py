@@ -18,7 +18,7 @@ from mpi4py import MPI
 from distopt.core.arrays import F64, U8
 from distopt.core.errors import ConfigError, DistoptError, TransportError
 from distopt.problems.topology import Topology
-from distopt.transport.base import Traffic, Transport, send_order
+from distopt.transport.base import LOST, Traffic, Transport, send_order
 
 TAG = 1
 SPIN_SECONDS = 2e-3  # poll this long before sleeping between polls, where every rank has a core
@@ -250,6 +250,11 @@ class MpiTransport(Transport):
 
     def abort(self, error: BaseException) -> None:
         """End the whole job with exit code 1; one rank prints the cause, once."""
+        if isinstance(error, MPI.Exception):  # what a library says whose peer has died
+            me = self.hosted[0]
+            error = TransportError(
+                f"Agent {me} (host {self._hosts[me]}) lost a connection: {error}."
+            )
         if isinstance(error, DistoptError) and not os.environ.get("DISTOPT_DEBUG"):
             text = f"distopt: {error}\n"
         else:
@@ -272,9 +277,10 @@ class MpiTransport(Transport):
                 MPI.Request.Testall(sent)
                 causes += self._heard()
                 time.sleep(LISTEN_SECONDS)
-        sys.stderr.write(min(causes)[-1])
+        lost, *_, text = min(causes)
+        sys.stderr.write(text)
         sys.stderr.flush()
-        self._comm.Abort(1)
+        self._comm.Abort(LOST if lost else 1)
 
     def _heard(self) -> list[tuple[bool, int, int, str]]:
         """Take the alarms that have come: as in `abort`."""

@@ -528,7 +528,8 @@ def test_ranks_need_the_job_file_only():
     assert done.returncode == 0, done.stderr
     lines = [line.partition(relay.MARK)[2] for line in done.stderr.split("\n")]
     events = [json.loads(line) for line in lines if line]
-    assert [e["event"] for e in events if e["event"] != "report"] == ["started", "result", "over"]
+    kinds = [e["event"] for e in events if e["event"] != "report"]
+    assert kinds == ["started", "started", "result", "over"]
     (told,) = [e["summary"] for e in events if e["event"] == "result"]
     before = json.loads(simulate("resume", "before", "--json").stdout)
     assert told["stationarity"] == before["stationarity"]

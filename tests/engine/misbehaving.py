@@ -1,6 +1,7 @@
 """A cost that does something bad on one agent at one iteration, for tests of failures from outside.
 
-``problem.options`` say what: act, agent, at. Everything else about it is a plain quadratic.
+``problem.options`` say what: act, agent, at; an act that ends in -once happens in the first job only.
+Everything else about it is a plain quadratic.
 """
 
 import os
@@ -21,6 +22,9 @@ class Quadratic:
     def __init__(self, agent, act, who, at, place):
         self.agent, self.act, self.who, self.at, self.place = agent, act, who, at, Path(place)
         self.now = -1  # iteration that is under way
+        done = self.place / "done"
+        if act.endswith("-once") and done.exists():
+            self.act = "none"
         (self.place / f"pid-{agent}").write_text(str(os.getpid()))
 
     def value(self, x):
@@ -53,6 +57,13 @@ class Quadratic:
             changed = message.copy()
             changed[:4] = 0xFF
             return changed
+        if self.act.endswith("-once"):
+            (self.place / "done").touch()
+            self.act = self.act.removesuffix("-once")
+        if self.act == "exit":
+            os._exit(3)
+        if self.act == "kill-parent":
+            os.kill(os.getppid(), signal.SIGKILL)
         signals = {"stop": signal.SIGSTOP, "kill": signal.SIGKILL, "term": signal.SIGTERM,
                    "int": signal.SIGINT, "usr1": signal.SIGUSR1}  # fmt: skip
         if self.act in signals:

@@ -1,0 +1,82 @@
+"""What follows the death of a job: its run goes on from the newest checkpoint (docs: running)."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from distopt.core.errors import CheckpointError
+from distopt.engine.failures import Failure
+from distopt.mpirun.jobfile import Case
+from distopt.mpirun.process import Outcome
+from distopt.record import checkpoint
+from distopt.record.lock import free_lock
+
+FIRST_PAUSE, GROWTH = 0.5, 4.0  # seconds before the first try of several, and how they grow
+
+
+class Supervisor:
+    """Restarts one run whenever its job dies, as ``run.on_failure`` says.
+
+    Parameters
+    ----------
+    case : Case
+        The run; one with ``resume`` goes on from what its folder holds already.
+    say : callable
+        Called with a sentence for the user.
+    """
+
+    def __init__(self, case: Case, say: Callable[[str], None]) -> None:
+        self.case, self.say = case, say
+        self.began = time.time()
+        self.iteration: int | None = None  # latest that was reported since the job started
+        self.reached = -1  # newest checkpoint when the job died last
+        self.tries = 0  # since then
+
+    def report(self, iteration: int) -> None:
+        """Note how far the run is."""
+        if self.iteration is None:
+            over = tuple(failure.over() for failure in self.case.failures)
+            self.case = self.case.model_copy(update={"failures": over})
+        self.iteration = iteration
+
+    def after(self, outcome: Outcome) -> Case | None:
+        """Return the case that continues the run, after a pause; None if the run has ended.
+
+        `outcome.sentences` are those that the user must read then.
+        """
+        run = self.case.config.run
+        if run.on_failure == "stop" or not outcome.lost or not (outcome.started or self.tries):
+            return None
+        under_way = self.iteration is not None
+        saved = self.newest() if under_way or self.case.resume else None
+        origin = saved.iteration if saved else 0
+        if origin > self.reached:
+            self.reached, self.tries = origin, 0
+        reason = " ".join(outcome.sentences)
+        if self.tries == run.tries:
+            outcome.sentences.append(
+                f"This was try {self.tries} of {run.tries} without a newer checkpoint (run.tries), so the "
+                f"run ends. To go on: distopt resume {self.case.folder}"
+            )
+            return None
+        self.tries += 1
+        done = max(self.iteration or 0, origin)
+        self.say(
+            f"{reason} This was at about iteration {done}; restarting from iteration {origin}, "
+            f"try {self.tries} of {run.tries}."
+        )
+        time.sleep(FIRST_PAUSE * GROWTH ** (self.tries - 1))
+        free_lock(self.case.folder, outcome.root)
+        since = (saved.place / "manifest.json").stat().st_mtime if saved else self.began
+        failure = Failure(reason, done, origin, since)
+        known = {"resume": saved is not None, "failures": (*self.case.failures, failure)}
+        self.case, self.iteration = self.case.model_copy(update=known), None
+        return self.case
+
+    def newest(self) -> checkpoint.Saved | None:
+        """Return the newest valid checkpoint of the run."""
+        agents = self.case.config.problem.agents
+        try:
+            return checkpoint.latest(Path(self.case.folder) / "checkpoints", agents)
+        except CheckpointError:
+            return None

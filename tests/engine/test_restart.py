@@ -1,0 +1,141 @@
+"""A job that loses a rank, its mpirun, or a rank's voice, and is started again by its parent.
+
+The end must be that of a run in which nothing happened, to the bit.
+"""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from run_table import assert_equal_states, comparable, configure
+from test_failures import Run, slow
+from test_resume import shards
+
+from distopt.engine import journal
+from distopt.engine.failures import Failure, failures_in
+from distopt.engine.run import go_on, run
+from distopt.record.reader import read_metrics
+from distopt.show.report import write_report
+
+ITERATIONS = 60
+
+
+def whole(folder):
+    """Run the same configuration in one process, and undisturbed."""
+    again = Run(folder, "none", iterations=ITERATIONS)
+    again.start("run", again.config, "--out", folder / "whole", "--simulate")
+    code, _ = again.end()
+    assert code == 0, again.stderr
+    return folder / "whole"
+
+
+def assert_same_end(found, wanted):
+    """Compare states, byte counts and records of two runs; clocks and diagnostics' traffic may differ."""
+    one, other = shards(found), shards(wanted)
+    assert one[0] == other[0]
+    assert_equal_states(one[1], other[1])
+    for name in ("nbytes", "nbytes_on_wire", "messages"):
+        totals = [sum(numbers.get(name, 0) for numbers in s[2].values()) for s in (one, other)]
+        assert totals[0] == totals[1] > 0
+    rows = [
+        comparable(read_metrics(p / "metrics.h5").rows(), "diagnostics_bytes")
+        for p in (found, wanted)
+    ]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize("act", ["kill", slow("stop"), slow("exit"), slow("kill-parent")])
+def test_a_lost_rank_costs_time_only(act, tmp_path):
+    settings = {"timeout": 20.0} if act == "stop" else {}
+    job = Run(tmp_path, f"{act}-once", 2, 37, iterations=ITERATIONS, checkpoint_every=10,
+              on_failure="restart", **settings)  # fmt: skip
+    out = job.out
+    job.start("run", job.config, "--out", out, "--json")
+    stdout, job.stderr = job.process.communicate(timeout=900)
+    assert job.process.returncode == 0, job.stderr
+    (line,) = [line for line in job.stderr.splitlines() if "restarting from iteration" in line]
+    assert "from iteration 30, try 1 of 3" in line or "from iteration 0, try 1 of 3" in line
+    if act == "kill":
+        assert line.startswith("distopt: Rank 2 (host ")
+    summary = json.loads(stdout.splitlines()[-1])
+    assert summary["failures"] == 1
+    assert summary["seconds_lost"] > 0
+    (failure,) = failures_in(read_metrics(out / "metrics.h5").meta)
+    assert failure.reason in line
+    assert job.gone()
+    assert_same_end(out, whole(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_suite_goes_on_with_its_variant(tmp_path):
+    job = Run(tmp_path, "kill-once", 1, 37, iterations=ITERATIONS, checkpoint_every=10)
+    text = job.config.read_text()
+    variants = '\n[[variant]]\nlabel = "one"\n[[variant]]\nlabel = "two"\nrun = { seed = 3 }\n'
+    job.config.write_text(text + variants)
+    command = [sys.executable, "-m", "distopt", "compare", str(job.config), "--out", str(job.out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("restarting from iteration") == 1
+    assert "one: restarted after 1 failure(s), 60 iterations" in done.stderr
+    assert_same_end(job.out / "one", whole(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_rank_that_dies_again_and_again_ends_the_run(tmp_path):
+    job = Run(tmp_path, "kill", 2, 37, iterations=ITERATIONS, checkpoint_every=10, tries=2,
+              on_failure="restart").start()  # fmt: skip
+    code, lines = job.end()
+    assert code > 0
+    assert "try 2 of 2 without a newer checkpoint" in lines[-1]
+    assert sum("restarting from" in line for line in lines) in {2, 3}
+    assert job.gone()
+
+
+def test_the_clock_demands_checkpoints(tmp_path, monkeypatch):
+    """At a fiftieth of the time at most, so a dear checkpoint makes the next one wait."""
+    monkeypatch.setattr(journal, "ASK_SECONDS", 0.0)
+    saved = {}
+    for name, dear in (("often", 0.0), ("seldom", 1e9)):
+        monkeypatch.setattr(journal, "SAVING_SHARE", 1 / dear if dear else 1e9)
+        config = configure("gt", "identity", iterations=20, keep=99, checkpoint_seconds=1e-9)
+        run(config, engine="simulate", out=tmp_path / name)
+        saved[name] = sorted(int(p.name) for p in (tmp_path / name / "checkpoints").iterdir())
+    assert saved["often"] == list(range(1, 21))
+    assert saved["seldom"] == [1, 2, 20]  # the last two tell
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [
+        ({}, np.inf),
+        ({"on_failure": "restart"}, 1.0),
+        ({"on_failure": "restart", "checkpoint_seconds": 0.0}, np.inf),
+        ({"checkpoint_seconds": 5.0}, 5.0),
+    ],
+)
+def test_which_runs_save_by_the_clock(settings, seconds):
+    assert configure("gt", "identity", **settings).run.saving_seconds == seconds
+
+
+def test_the_record_keeps_all_failures(tmp_path):
+    """Those of this command come with its job; earlier ones are in the record; none counts twice."""
+    first, second = Failure("It died.", 9, 5, 1.0), Failure("And again.", 19, 10, 2.0, 0.5)
+    out = tmp_path / "run"
+    config = configure("gt", "identity", iterations=10)
+    result = run(config, engine="simulate", out=out, failures=[first])
+    assert result.summary["failures"] == 1
+    for failures in ([first], [first, second], [second]):
+        go_on(config, out, engine="simulate", failures=failures)
+    found = failures_in(read_metrics(out / "metrics.h5").meta)
+    assert [f.reason for f in found] == ["It died.", "And again."]
+    assert found[1] == second
+    assert found[0].seconds > 0
+    page = write_report(out).read_text()
+    assert "It died." in page
+    assert "13 iterations were done twice" in page
+
+
+def test_failures_that_cannot_be_read_are_none():
+    assert failures_in({}) == failures_in({"failures": "[1]"}) == failures_in({"failures": 3}) == []
