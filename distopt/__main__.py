@@ -1,6 +1,17 @@
 """``python -m distopt`` is the command ``distopt``."""
 
-from distopt.cli.app import main
+import sys
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C before it is there ends in a sentence, too."""
+    try:
+        from distopt.cli.app import main as run
+    except KeyboardInterrupt:
+        sys.stderr.write("distopt: stopped by Ctrl-C before anything had begun.\n")
+        raise SystemExit(130) from None
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -17,7 +17,7 @@ from distopt.cli.resume import resume
 from distopt.cli.run import run
 from distopt.cli.threshold import threshold
 from distopt.core.errors import DistoptError
-from distopt.mpirun.environment import prepare
+from distopt.mpirun.environment import ending_threads, prepare
 from distopt.mpirun.failing import complain
 
 
@@ -71,4 +71,5 @@ def options(
 def main() -> None:
     """Run the command line."""
     prepare()
-    app(prog_name="distopt")
+    with ending_threads():
+        app(prog_name="distopt")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from distopt.cli.start import run_here, told, work_in_turn
 from distopt.core.rank import this_rank
-from distopt.mpirun.environment import prepare
+from distopt.mpirun.environment import ending_threads, prepare
 from distopt.mpirun.failing import failing_together
 from distopt.mpirun.process import end_with_parent
 from distopt.mpirun.relay import Relay, tell
@@ -26,7 +26,7 @@ def main() -> None:
     prepare()
     if follow := end_with_parent(signal.SIGKILL):
         follow()  # ranks that outlive their mpirun would keep the run's folder from the next
-    with failing_together():
+    with ending_threads(), failing_together():
         tell(
             "started", all_ranks=True, rank=this_rank(), host=socket.gethostname(), pid=os.getpid()
         )

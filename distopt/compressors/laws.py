@@ -7,6 +7,7 @@ import numpy as np
 from distopt.compressors.base import Absolute, Adaptive, CodecState, Compressor, Local, Relative
 from distopt.core.arrays import F64, U8, U32
 from distopt.core.errors import DivergedError, MessageError
+from distopt.core.laws import law
 from distopt.core.randomness import make_key, normal, words
 from distopt.core.workspace import Workspace
 
@@ -127,6 +128,7 @@ def decoded(
     return acc[GUARD : GUARD + d].copy(), nbytes
 
 
+@law("constants")
 def check_constants(compressor: Compressor, d: int) -> None:
     """The constants of every guarantee are in their ranges, and there is one at least."""
     guarantees = compressor.guarantees(d)
@@ -143,6 +145,7 @@ def check_constants(compressor: Compressor, d: int) -> None:
         assert fine, f"{compressor!r}: {g} is out of range for d = {d}"
 
 
+@law("encoding")
 def check_encoding(compressor: Compressor, x: F64, key: U32) -> None:
     """The bytes depend on x, key and state only, never on what buffers held before."""
     work = Workspace()
@@ -153,6 +156,7 @@ def check_encoding(compressor: Compressor, x: F64, key: U32) -> None:
     assert np.array_equal(first, again), "encode gave other bytes the second time"
 
 
+@law("decoding")
 def check_decoding(compressor: Compressor, x: F64, key: U32) -> None:
     """Decoding takes the bytes of this vector, no matter what follows, and adds weight C(x)."""
     d, work = x.size, Workspace()
@@ -174,6 +178,7 @@ def check_decoding(compressor: Compressor, x: F64, key: U32) -> None:
         assert error <= 4 * EPS * size * (1 + abs(weight)), "decode_add does not add weight C(x)"
 
 
+@law("hardening")
 def check_hardening(compressor: Compressor, x: F64, key: U32) -> None:
     """Cut payloads raise, damaged ones raise or give finite values; nothing else is written."""
     d, work = x.size, Workspace()
@@ -213,6 +218,7 @@ def damaged(payload: U8, key: U32) -> Iterator[U8]:
     yield np.zeros(payload.size, np.uint8)
 
 
+@law("equal states")
 def check_states(compressor: Compressor, d: int, seed: int) -> None:
     """Over several messages the states of both ends advance identically."""
     sender, receiver = compressor.new_state(d), compressor.new_state(d)
@@ -227,6 +233,7 @@ def check_states(compressor: Compressor, d: int, seed: int) -> None:
             )
 
 
+@law("extremes")
 def check_extremes(compressor: Compressor, d: int) -> None:
     """Beyond the range of the guarantees: `DivergedError`, or finite values."""
     key, work = make_key(0, 0, 0), Workspace()
@@ -239,6 +246,7 @@ def check_extremes(compressor: Compressor, d: int) -> None:
         assert np.isfinite(values).all(), f"{compressor!r}: C(x) is not finite for x = {x[0]}"
 
 
+@law("guarantees")
 def check_guarantees(compressor: Compressor, x: F64, samples: int, seed: int) -> None:
     """Every guarantee holds for x; expectations are averaged over the keys."""
     for guarantee in compressor.guarantees(x.size):

@@ -19,17 +19,14 @@ REGISTRIES = {r.section: r for r in (ALGORITHMS, COMPRESSORS, COSTS, TOPOLOGIES)
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file; errors are sentences that name it."""
-    content = b""
     try:
-        content = path.read_bytes()
-        # A text editor's byte order mark and line ends are as good as none.
-        return tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"There is no configuration file {path}.") from None
     except OSError as error:
         why = reason(error)
     except UnicodeDecodeError as error:
-        why = not_utf8(content, error)
+        why = not_utf8(error)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from None
     raise ConfigError(f"{path} cannot be read as a configuration: {why}.")

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from distopt.core.errors import DataError, DistoptError
 
 
@@ -30,16 +33,26 @@ def reason(error: Exception) -> str:
 def read_text(path: Path, key: str) -> str:
     """Read a text in UTF-8, with or without a byte order mark; `key` names the file in sentences."""
     try:
-        content = path.read_bytes()
-        return content.decode("utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DataError(f'{key} = "{path}" cannot be read: {reason(error)}.') from None
+        why = reason(error)
     except UnicodeDecodeError as error:
-        raise DataError(f'{key} = "{path}" cannot be read: {not_utf8(content, error)}.') from None
+        why = not_utf8(error)
+    raise DataError(f'{key} = "{path}" cannot be read: {why}.')
 
 
-def not_utf8(content: bytes, error: UnicodeDecodeError) -> str:
+def read_npy(path: Path, key: str) -> NDArray[np.float64]:
+    """Read the numbers of a .npy file; `key` names the file in sentences."""
+    try:
+        with path.open("rb") as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False), np.float64)
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise DataError(f'{key} = "{path}" cannot be read: {reason(error)}.') from None
+
+
+def not_utf8(error: UnicodeDecodeError) -> str:
     """Say why bytes are no text in UTF-8."""
+    content = error.object
     if content[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         return "it is text in UTF-16; save it as UTF-8"
     what = "binary data" if b"\0" in content[:4096] else "text in another encoding"

@@ -3,6 +3,7 @@
 import inspect
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,10 +109,12 @@ def file_of(cls: type) -> str | None:
 def blaming() -> Iterator[None]:
     """Turn what a user's part lets escape from the block into a sentence with file and line.
 
-    A lack of memory becomes a sentence, too.
+    So does the exception of a thread that it started, which nobody else would notice, once the block is
+    over; and a lack of memory.
     """
     try:
-        yield
+        with noticing_threads():
+            yield
     except DistoptError:
         raise
     except MemoryError as error:
@@ -120,12 +123,42 @@ def blaming() -> Iterator[None]:
             "smaller dimension or fewer agents need less."
         ) from error
     except BaseException as error:
-        files = {m.__file__ for n, m in list(sys.modules.items()) if n.startswith(PREFIX)}
-        frames = traceback.extract_tb(error.__traceback__)
-        last = next((f for f in reversed(frames) if f.filename in files), None)
-        if last is None:
+        if (last := own_frame(error)) is None:
             raise
         blame(error, Path(last.filename), last.name)
+
+
+def own_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """Return the innermost frame of an error that is code of the user's files."""
+    files = {m.__file__ for n, m in list(sys.modules.items()) if n.startswith(PREFIX)}
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f for f in reversed(frames) if f.filename in files), None)
+
+
+@contextmanager
+def noticing_threads() -> Iterator[None]:
+    """Raise at the end of the block what threads of the user's files have not caught.
+
+    Only in the main thread: the hook belongs to the process, and runs in other threads share it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before, failures = threading.excepthook, list[BaseException]()
+
+    def note(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is None or own_frame(args.exc_value) is None:
+            before(args)
+        else:
+            failures.append(args.exc_value)
+
+    threading.excepthook = note
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+    if failures and (last := own_frame(failures[0])):
+        blame(failures[0], Path(last.filename), f"a thread in {last.name}")
 
 
 def blame(error: BaseException, path: Path, during: str) -> NoReturn:

@@ -9,6 +9,7 @@ from distopt.algorithms.base import Algorithm
 from distopt.compressors.base import Compressor
 from distopt.config.build import Parts, fit
 from distopt.config.run import RunConfig
+from distopt.core.laws import law
 from distopt.core.randomness import make_key, normal
 from distopt.engine.survey import find_start
 from distopt.engine.team import Team, make_agents, prepare
@@ -65,7 +66,14 @@ def check_algorithm(
         for name, array in old.arrays().items():
             new.arrays()[name][...] = array
         new.state.restored()
-    copied = replace(running, hosted=made, clock=replace(running.clock))
+    check_continuation(
+        running, replace(running, hosted=made, clock=replace(running.clock)), iterations
+    )
+
+
+@law("continuation")
+def check_continuation(running: Team, copied: Team, iterations: int) -> None:
+    """An iteration needs only the arrays that `State.keep` names."""
     for k in range(iterations, 2 * iterations):
         running.iterate()
         copied.iterate()
@@ -82,6 +90,7 @@ def quadratic(i: int) -> QuadraticCost:
     return QuadraticCost(np.linspace(1.0 + i, 4.0, 9), normal(make_key(3, i, 0), 9))
 
 
+@law("frozen parameters")
 def check_frozen(algorithm: Algorithm) -> None:
     """The parameters must not be assignable: state belongs to `State`."""
     for field in fields(algorithm):  # type: ignore[arg-type]
@@ -92,6 +101,7 @@ def check_frozen(algorithm: Algorithm) -> None:
         raise AssertionError(f"{field.name} can be assigned; decorate the class with `parameters`")
 
 
+@law("observation")
 def check_observation(team: Team) -> None:
     """Looking at a state must leave every kept array as it is."""
     for h in team.hosted:
@@ -101,6 +111,7 @@ def check_observation(team: Team) -> None:
             assert np.array_equal(array, before[name]), f"observing the state changes {name}"
 
 
+@law("tracker")
 def check_tracker(team: Team) -> None:
     """Where there is a tracker and a gradient, their means must agree."""
     views = [team.parts.algorithm.view(h.state) for h in team.hosted]

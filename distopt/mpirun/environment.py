@@ -1,7 +1,14 @@
-"""Prepare a process before numpy and numba are imported: threads, and a cache for compiled kernels."""
+"""Prepare a process before numpy and numba are imported: threads, a cache, its terminal; and its end."""
 
+import codecs
+import io
 import os
+import sys
 import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # of BLAS
@@ -12,6 +19,95 @@ def prepare() -> None:
     for name in THREADS:  # the engine raises them to run.threads, which is not known yet
         os.environ.setdefault(name, "1")
     prepare_numba_cache()
+    for stream in (sys.stdout, sys.stderr):
+        spell_out(stream)
+    warnings.showwarning = Warned().show
+
+
+SPELLED = {
+    "≤": "<=", "≥": ">=", "≈": "~", "·": "*", "\u00d7": "x", "\u2212": "-", "\u2013": "-", "…": "...",
+    "‖": "||", "µ": "u", "²": "^2",
+}  # fmt: skip
+
+
+def spell_out(stream: object) -> None:
+    """Let a stream that cannot write every character, such as one in ASCII, write words or ? instead."""
+    if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
+        codecs.register_error("distopt.spelled", spelled)
+        stream.reconfigure(errors="distopt.spelled")
+
+
+def spelled(error: UnicodeError) -> tuple[str, int]:
+    """Replace what an encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(SPELLED.get(letter, "?") for letter in lacking), error.end
+
+
+class Warned:
+    """Prints warnings of Python, such as those of a cost, as sentences, each once.
+
+    Python itself forgets which it has shown whenever a library changes its filters.
+    """
+
+    def __init__(self) -> None:
+        self.lines: set[str] = set()
+
+    def show(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: object = None,
+        line: str | None = None,
+    ) -> None:
+        """Print one, in place of ``warnings.showwarning``."""
+        text = " ".join(str(message).split()).rstrip(".")
+        told = f"warning: {filename}, line {lineno}: {text} ({category.__name__}).\n"
+        if told not in self.lines:
+            self.lines.add(told)
+            sys.stderr.write(told)
+
+
+THREAD_SECONDS = 5.0  # that threads of a cost may go on after the end of the program
+
+
+@contextmanager
+def ending_threads() -> Iterator[None]:
+    """End the process after the block even if a thread that a cost has left never ends."""
+    code = 0
+    try:
+        yield
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        raise
+    finally:
+        main = threading.main_thread()
+        left = [t.name for t in threading.enumerate() if t is not main and not t.daemon]
+        if left:
+            finalize()
+            timer = threading.Timer(THREAD_SECONDS, leave, (left, code))
+            timer.daemon = True
+            timer.start()
+
+
+def finalize() -> None:
+    """Leave MPI, if this process is in it, which else happens after all threads have ended."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
+        mpi.Finalize()
+
+
+def leave(threads: list[str], code: int) -> None:
+    """End the process at once."""
+    sys.stdout.flush()
+    sys.stderr.write(
+        f"warning: the threads {', '.join(threads)} do not end; the program ends without them.\n"
+    )
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def usable_cores() -> int:

@@ -27,6 +27,7 @@ class Noise:
     def __init__(self) -> None:
         self.block: list[str] | None = None
         self.withheld: list[str] = []
+        self.warnings: set[str] = set()  # of the ranks, which mostly have the same
 
     def filter(self, line: str) -> list[str]:
         """Return the lines that may be shown now that this one has come."""
@@ -39,6 +40,10 @@ class Noise:
         if self.LINE.match(line) or not line.strip():
             self.withheld.append(line)
             return []
+        if line.startswith("warning: "):
+            again = line in self.warnings
+            self.warnings.add(line)
+            return [] if again else [line]
         return [line]
 
     def end(self) -> list[str]:

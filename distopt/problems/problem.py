@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError, DataError
-from distopt.core.files import locate, reason
+from distopt.core.files import locate, read_npy, read_text, reason
 from distopt.core.parameters import explain, field_names, nearest, require_known, show
 from distopt.core.randomness import make_key, normal
 from distopt.core.registry import as_table
@@ -169,11 +170,16 @@ def check_start(start: str, folder: Path) -> str:
 
 def read_start(path: Path) -> F64:
     """Read a start file: .npy, or .txt with one vector or one row per agent."""
-    try:
-        rows = np.load(path) if path.suffix == ".npy" else np.loadtxt(path)
-        rows = np.asarray(rows, dtype=np.float64)
-    except (OSError, ValueError) as error:
-        raise DataError(f'problem.start = "{path}" cannot be read: {reason(error)}.') from None
+    if path.suffix == ".npy":
+        rows = read_npy(path, "problem.start")
+    else:
+        text = read_text(path, "problem.start")
+        try:
+            rows = np.loadtxt(io.StringIO(text)) if text.strip() else np.empty(0)
+        except ValueError as error:
+            raise DataError(f'problem.start = "{path}" cannot be read: {reason(error)}.') from None
+    if not rows.size:
+        raise DataError(f'problem.start = "{path}" holds no numbers.')
     if not np.isfinite(rows).all():
         raise DataError(f'problem.start = "{path}" holds numbers that are not finite.')
     return np.atleast_1d(rows)

@@ -97,7 +97,7 @@ def test_start_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("none.txt", None, r'problem.start = ".*none.txt" cannot be read: .*not found'),
+        ("none.txt", None, r'problem.start = ".*none.txt" cannot be read: No such file'),
         ("none.npy", None, r'problem.start = ".*none.npy" cannot be read: No such file'),
         ("a.txt", "1\nx\n", r"cannot be read: could not convert string 'x'"),
         ("a.txt", "1\nnan\n", r"holds numbers that are not finite"),

@@ -6,6 +6,7 @@ comment. Files may be compressed (.gz, .bz2).
 
 import bz2
 import gzip
+import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
@@ -16,7 +17,7 @@ import numpy as np
 
 from distopt.core.arrays import F64, I64
 from distopt.core.errors import DataError
-from distopt.core.files import reason
+from distopt.core.files import not_utf8, reason
 
 SPARSE = 0.1  # share of stored entries below which rows stay sparse
 
@@ -113,13 +114,14 @@ def samples(path: Path) -> Iterator[tuple[int, str]]:
     """Iterate over the lines that hold a sample: (line number, text with single spaces)."""
     opener: Any = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix, open)
     try:
-        with opener(path, "rt", encoding="utf-8") as file:
+        with opener(path, "rt", encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 text = " ".join(line.partition("#")[0].split())
                 if text:
                     yield number, text
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a LIBSVM file: {reason(error)}.") from None
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        why = not_utf8(error) if isinstance(error, UnicodeDecodeError) else reason(error)
+        raise DataError(f"{path} cannot be read as a LIBSVM file: {why}.") from None
 
 
 def parse_features(path: Path, number: int, text: str) -> tuple[list[int], list[float]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distopt.core.errors import DataError
-from distopt.core.files import read_text, reason
+from distopt.core.files import read_npy, read_text
 from distopt.core.parameters import parameters
 from distopt.problems.topologies.base import GraphKind, require_connected
 
@@ -131,7 +131,8 @@ class MatrixFile(GraphKind):
     def graph(self, agents: int) -> networkx.Graph:
         import networkx
 
-        W, key = self.read(), f'topology.file = "{self.file}"'
+        key = f'topology.file = "{self.file}"'
+        W = read_npy(Path(self.file), "topology.file")
         if W.shape != (agents, agents):
             raise DataError(
                 f"{key} has shape {W.shape}, but problem.agents = {agents}; accepted: "
@@ -151,13 +152,3 @@ class MatrixFile(GraphKind):
         graph.add_weighted_edges_from((int(i), int(j), float(W[i, j])) for i, j in above)
         require_connected(graph, self.file)
         return graph
-
-    def read(self) -> np.ndarray:
-        """Read the array."""
-        try:
-            W = np.load(self.file)
-            return np.asarray(W, dtype=np.float64)
-        except (OSError, ValueError, TypeError, EOFError) as error:
-            raise DataError(
-                f'topology.file = "{self.file}" cannot be read as a matrix: {reason(error)}.'
-            ) from None
