@@ -14,7 +14,7 @@ def report(
     debug: options.Debug = False,
 ) -> None:
     """Write a self-contained report.html and PNG figures into run directories."""
-    from distopt.show.report import write_report
+    from distopt.show.report import write_reports
 
-    for run_dir in runs:
-        typer.echo(write_report(run_dir))
+    for page in write_reports(runs):
+        typer.echo(page)

@@ -11,12 +11,14 @@ from distopt.problems.costs.base import Cost
 from distopt.problems.problem import Problem
 
 
-def reference_minimum(problem: Problem, starts: int = 4) -> tuple[float, F64]:
+def reference_minimum(
+    problem: Problem, starts: int = 4, calls: int | None = None
+) -> tuple[float, F64]:
     """Search the smallest value of the average cost, with all agents' data in this process.
 
     L-BFGS from the agents' mean start and from seeded normal points, then a Newton-CG polish of
     the best end where the costs have `hvp`. For a nonconvex cost it is the best point found, not
-    a proof.
+    a proof. With `calls`, at most about so many calls of value and gradient in all, and no polish.
 
     Returns
     -------
@@ -32,11 +34,12 @@ def reference_minimum(problem: Problem, starts: int = 4) -> tuple[float, F64]:
     # No agent has a number from n on, so these points do not repeat any agent's start.
     keys = [make_key(problem.seed, problem.agents + j, Stream.START) for j in range(1, starts)]
     points += [normal(key, problem.dimension) for key in keys]
+    limits = _LBFGS | ({} if calls is None else {"maxfun": calls // starts})
     found = [
-        minimize(mean.value, x, jac=mean.slope, method="L-BFGS-B", options=_LBFGS) for x in points
+        minimize(mean.value, x, jac=mean.slope, method="L-BFGS-B", options=limits) for x in points
     ]
     best = min(found, key=lambda end: float(end.fun)).x
-    if all(hasattr(cost, "hvp") for cost in costs):
+    if calls is None and all(hasattr(cost, "hvp") for cost in costs):
         end = minimize(
             mean.value, best, jac=mean.slope, hessp=mean.hvp, method="Newton-CG", options=_NEWTON
         )

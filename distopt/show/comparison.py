@@ -5,19 +5,12 @@ from pathlib import Path
 
 from distopt.core.files import as_json, write_files
 from distopt.show import page
+from distopt.show.comparison_figures import of_comparison
 from distopt.show.console import parameters_line
-from distopt.show.figures import of_comparison, png
+from distopt.show.figures import png
 from distopt.show.render import to_html
 from distopt.studies.compare import Comparison
 from distopt.studies.results import Column, Results
-
-CAPTIONS = {
-    "runs": "f - f* of all repeats: mean, and the band that holds 80 % of them.",
-    "bounds": "The mean with the bounds that apply (docs: fixed-point, bounds).",
-    "curves": "{} against iterations, bytes per agent (logarithmic) and seconds; dotted lines are the "
-    "accuracies of the table.",
-    "bytes": "Bytes per agent to each accuracy and share of the baseline.",
-}
 
 
 def write_comparison(c: Comparison, tables: Sequence[Results], out: Path) -> list[Path]:
@@ -31,11 +24,7 @@ def write_comparison(c: Comparison, tables: Sequence[Results], out: Path) -> lis
     lead, parameters = first_line(c), parameters_table(c)
     numbers = as_json(c.to_json(), indent=1)
     shown = [(table.title, to_html(table)) for table in (*tables, parameters)]
-    images = {name: png(figure) for name, figure in of_comparison(c).items()}
-    drawn = [
-        page.figure(name, image, CAPTIONS[name].format(c.symbol), wide=True)
-        for name, image in images.items()
-    ]
+    sheets = of_comparison(c)
     (_, main), *others = shown
     *between, last = [page.section(*other) for other in others]
     text = page.page(
@@ -45,12 +34,13 @@ def write_comparison(c: Comparison, tables: Sequence[Results], out: Path) -> lis
             main,
             *[page.note(sentence, warning=True) for sentence in c.failures],
             *between,
-            page.section("Figures", page.figures(drawn)),
+            page.section("Figures", page.figures(map(page.sheet, sheets))),
             last,
         ],
     )
     contents = {"comparison.html": text.encode(), "comparison.json": numbers.encode()}
-    return write_files(out, contents | {f"{name}.png": image for name, image in images.items()})
+    images = {f"{sheet.name}.png": png(sheet.whole()) for sheet in sheets}
+    return write_files(out, contents | images)
 
 
 def first_line(c: Comparison) -> str:

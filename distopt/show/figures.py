@@ -1,13 +1,16 @@
-"""Figures of comparisons, and what all figures share; drawn with matplotlib's Agg canvas.
+"""What all figures share: colours, dashes and marks, axes, files and the parts of pages.
 
-Every function returns a `Figure`. Colours are those of Okabe and Ito, which colour-blind readers can
-tell apart; from the ninth line on the dashes differ as well. Legends are beside the axes.
+Nothing here needs pyplot. The colours are those of Okabe and Ito, which colour-blind readers can tell
+apart; dashes and marks differ as well, so lines stay apart in print without colours.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -18,15 +21,13 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from distopt.core import units as q
 from distopt.core.arrays import F64
-from distopt.record.reader import RunData
-from distopt.studies.compare import Comparison, Effort, Variant
-from distopt.studies.rounding import Gaps
 
 COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A8A",
 )  # fmt: skip
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
-INK, PALE = "#222222", "#DDDDDD"
+MARKS = "os^DvPX*"
+INK, GREY, PALE = "#222222", "#777777", "#DDDDDD"
 DPI = 144
 STYLE: Any = {
     "font.size": 9.5,
@@ -34,7 +35,7 @@ STYLE: Any = {
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.edgecolor": "#777777",
+    "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -42,38 +43,46 @@ STYLE: Any = {
     "axes.axisbelow": True,
     "grid.color": PALE,
     "grid.linewidth": 0.6,
+    "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
     "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
     "legend.frameon": False,
-    "legend.handlelength": 2.4,
+    "legend.handlelength": 3.2,
+}
+SVG: Any = {"svg.hashsalt": "distopt", "pdf.fonttype": 42}  # the same bytes each time; no Type 3
+UNDATED = {
+    "png": {"Software": "distopt"},
+    "svg": dict.fromkeys(("Creator", "Date", "Format", "Type")),
+    "pdf": {"CreationDate": None},
 }
 
-AXIS_LABELS = {
-    "stationarity": "P = ‖∇f(x̄)‖² + consensus error",
-    "nmse": "NMSE of the mean model, training samples",
-}
-UNITS = {"bytes_per_agent": "B", "seconds": "s"}
-ABSCISSAE = {
-    "iteration": "iterations",
-    "bytes_per_agent": "sent per agent",
-    "seconds": "seconds, without diagnostics",
-}
-BAND: tuple[float, float] = (0.1, 0.9)
-BOUNDS = {  # fixed colours and dashes, in every panel
-    "RN_STALL": (INK, (0, (5, 1.5))),
-    "SR": (COLOURS[1], (0, (5, 1.5))), "SR-ref": (COLOURS[2], (0, (5, 1.5, 1.2, 1.5))),
-    "SR-unb": (COLOURS[3], (0, (1.2, 1.2))), "Q": (COLOURS[4], (0, (5, 1.5))),
-    "A": (COLOURS[7], (0, (5, 1.5))), "C": (COLOURS[6], (0, (5, 1.5, 1.2, 1.5))),
-    "D, heuristic": (COLOURS[5], (0, (1.2, 1.2))),
-}  # fmt: skip
 
-
-def png(figure: Figure) -> bytes:
-    """Render a figure."""
+def saved(figure: Figure, format: str) -> bytes:
+    """Render a figure as png, svg or pdf."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": "distopt"})
+    with mpl.rc_context(SVG):
+        figure.savefig(buffer, format=format, dpi=DPI, metadata=UNDATED[format])
     return buffer.getvalue()
+
+
+png = partial(saved, format="png")
+
+
+def svg(figure: Figure) -> str:
+    """Render a figure as an element of a page, whose style sheet names the colours and the size."""
+    figure.patch.set_alpha(0)
+    for axis in figure.axes:
+        axis.patch.set_alpha(0)
+    text = saved(figure, "svg").decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r' (?:xmlns(?::\w+)?|width|height|version)="[^"]*"', "", text, count=5)
+    for number, colour in enumerate(COLOURS):
+        text = text.replace(colour.lower(), f"var(--c{number})")
+    for name, colour in (("ink", INK), ("grey", GREY), ("grid", PALE)):
+        text = text.replace(colour.lower(), f"var(--{name})")
+    return text.strip()
 
 
 @contextmanager
@@ -87,147 +96,65 @@ def canvas(
         yield figure, list(figure.subplots(rows, columns, squeeze=False, **options).flat)
 
 
-# Several runs
+@dataclass(frozen=True)
+class Sheet:
+    """A figure of one or several panels: whole for a file, panel by panel for a page."""
+
+    name: str  # of the file, without its ending
+    caption: str
+    panels: Sequence[Callable[[Axes], None]]  # each draws on its axes
+    size: tuple[float, float] = (5.2, 3.0)  # of a panel, in inches
+    legend: Literal["beside", "below", ""] = ""
+    columns: int = 3  # at most
+    share: bool = False  # whether the panels have the same vertical axis
+
+    def whole(self) -> Figure:
+        """Draw all panels into one figure."""
+        columns = min(len(self.panels), self.columns)
+        rows, (width, height) = -(-len(self.panels) // columns), self.size
+        width = columns * width + 1.6 * (self.legend == "beside")
+        with canvas(columns, width, rows * height, rows, sharey=self.share) as (figure, axes):
+            for panel, axis in zip(self.panels, axes, strict=False):
+                panel(axis)
+            for axis in axes[len(self.panels) :]:
+                axis.set_axis_off()
+            for number, axis in enumerate(axes):
+                if self.share and number % columns:
+                    axis.set_ylabel("")
+            if self.legend:
+                (legend_beside if self.legend == "beside" else legend_below)(figure, axes[0])
+        return figure
+
+    def parts(self) -> list[str]:
+        """Draw each panel, then the legend, as parts of a page."""
+        if len(self.panels) == 1:
+            return [svg(self.whole())]
+        drawn = []
+        for panel in self.panels:
+            with canvas(1, *self.size) as (figure, (axis,)):
+                panel(axis)
+                drawn.append(svg(figure))
+        handles, labels = axis.get_legend_handles_labels()
+        if self.legend and handles:
+            with mpl.rc_context(STYLE):
+                figure = Figure(figsize=(self.size[0], 0.3 + 0.21 * len(labels)))
+                figure.legend(handles, labels, loc="center left")
+                drawn.append(svg(figure))
+        return drawn
 
 
-def of_comparison(c: Comparison) -> dict[str, Figure]:
-    """Draw all figures of a comparison, by name; first those of variants in fixed point, if any are."""
-    drawn = {"runs": runs(c.gaps), "bounds": bounded(c.gaps)} if c.gaps else {}
-    drawn |= {"curves": comparison_curves(c), "bytes": comparison_bars(c)}
-    return {name: figure for name, figure in drawn.items() if figure}
-
-
-def comparison_curves(comparison: Comparison) -> Figure:
-    """Draw the measure against iterations, bytes and seconds; thin lines are further seeds."""
-    with canvas(3, 12.5, 3.9, sharey=True) as (figure, axes):
-        for axis, (name, label) in zip(axes, ABSCISSAE.items(), strict=True):
-            if name == "bytes_per_agent":  # savings are factors: equal ones are equally far apart
-                axis.set_xscale("log")
-            for number, variant in enumerate(comparison.variants):  # coloured as its bar
-                chosen = middle_run(variant) if variant.histories else None
-                for history in variant.histories:
-                    main = history is chosen
-                    curve(
-                        axis, history[name], history[comparison.measure],
-                        label=variant.label if main else None,
-                        **line(number) | ({} if main else {"lw": 0.7, "alpha": 0.35}),
-                    )  # fmt: skip
-            for accuracy in comparison.accuracies:
-                axis.axhline(accuracy, color="#777777", lw=0.8, ls=(0, (1, 2)), zorder=1)
-            dress(axis, name, label)
-        axes[0].set_ylabel(AXIS_LABELS[comparison.measure])
-        legend_beside(figure, axes[0])
-    return figure
-
-
-def middle_run(variant: Variant) -> RunData:
-    """Return the run whose number of iterations to the finest accuracy is the median one."""
-    accuracy = variant.efforts[-1].accuracy
-    known = [(run.reach(accuracy), run.history) for run in variant.runs if run.history]
-    known.sort(key=lambda pair: pair[0].iterations if pair[0] else np.inf)
-    return known[(len(known) - 1) // 2][1]
-
-
-def comparison_bars(comparison: Comparison) -> Figure:
-    """Draw the bytes that each variant needed for each accuracy."""
-    variants, goals = comparison.variants, list(comparison.accuracies.values())
-    count = len(goals)
-    height = 1.0 + 0.34 * len(variants)
-    with canvas(count, 3.2 + 3.1 * count, height, sharey=True) as (figure, axes):
-        for panel, axis in enumerate(axes):
-            bars(axis, [variant.efforts[panel] for variant in variants])
-            axis.set_title(f"bytes per agent to {comparison.symbol} ≤ {goals[panel]}")
-        axes[0].set_yticks(range(len(variants)), [variant.label for variant in variants])
-        axes[0].invert_yaxis()
-    return figure
-
-
-def bars(axis: Axes, efforts: Sequence[Effort]) -> None:
-    """Draw one panel of bars with their numbers beside them."""
-    largest = max((e.bytes_per_agent or 0.0 for e in efforts), default=0.0)
-    for place, e in enumerate(efforts):
-        if e.bytes_per_agent is None:
-            axis.text(0.01 * largest, place, "not reached", va="center", color="#777777", size=8.5)
-            continue
-        axis.barh(place, e.bytes_per_agent, height=0.66, color=COLOURS[place % len(COLOURS)])
-        text = q.nbytes(e.bytes_per_agent)
-        if e.to_baseline is not None:
-            text += f" ({q.share(e.to_baseline)})"
-        axis.text(e.bytes_per_agent + 0.015 * largest, place, text, va="center", size=8.5)
-    axis.grid(axis="y", visible=False)
-    axis.tick_params(axis="y", length=0)
-    axis.set_xlim(0, 1.42 * largest or 1.0)  # room for the numbers
-    axis.xaxis.set_major_locator(MaxNLocator(4) if largest else NullLocator())
-    axis.xaxis.set_major_formatter(EngFormatter("B", places=None))
-
-
-def runs(found: list[Gaps]) -> Figure:
-    """Draw the mean of f - f* over the runs of every variant, and the band of 80 % of them."""
-    with canvas(1, 10.5, 4.4) as (figure, (axis,)):
-        for number, gaps in enumerate(found):
-            draw(axis, gaps, label=gaps.label, **line(number))
-        finish(axis)
-        known = all(gaps.history.meta["minimum_kind"] == "exact" for gaps in found)
-        axis.set_ylabel(f"{'f - f*' if known else 'f'}, mean and 10 % to 90 % of the runs")
-        legend_beside(figure, axis)
-    return figure
-
-
-def bounded(found: list[Gaps]) -> Figure | None:
-    """Draw every variant that bounds apply to with them, a panel each; None if there is none."""
-    panels = [(gaps, gaps.bounds) for gaps in found if gaps.bounds]
-    if not panels:
-        return None
-    columns = min(len(panels), 3)
-    rows = -(-len(panels) // columns)
-    with canvas(columns, 4.0 * columns + 1.4, 3.4 * rows, rows=rows, sharey=True) as (figure, axes):
-        for axis in axes[len(panels) :]:
-            axis.set_axis_off()
-        seen: dict[str, Any] = {}
-        limits = []
-        for axis, (gaps, bounds) in zip(axes, panels, strict=False):
-            draw(axis, gaps, color=COLOURS[0])
-            for name, values in bounds.items():
-                colour, dashes = BOUNDS[name]
-                curve(axis, gaps.iterations, values, color=colour, ls=dashes)
-                seen[name] = axis.lines[-1]
-            finish(axis)
-            limits.append(axis.get_ylim())
-            axis.set_title(gaps.label)
-        lows, highs = zip(*limits, strict=True)
-        axes[0].set_ylim(min(lows), max(highs))
-        for axis in axes[::columns]:
-            axis.set_ylabel("f - f*")
-        handles = [axes[0].lines[0], *seen.values()]
-        figure.legend(handles, ["mean of the runs", *seen], loc="outside right center")
-    return figure
-
-
-def draw(axis: Axes, gaps: Gaps, **options: Any) -> None:
-    """Draw the mean, and the band where there are several runs."""
-    curve(axis, gaps.iterations, gaps.mean, **options)
-    if gaps.values.shape[1] > 1:
-        low, high = (np.maximum(gaps.quantile(q), 1e-300) for q in BAND)
-        colour = options.get("color", INK)
-        axis.fill_between(gaps.iterations, low, high, color=colour, alpha=0.15, lw=0)
-
-
-def finish(axis: Axes) -> None:
-    """Give the axes scales; cut off what is more than seven powers of ten below the start."""
-    dress(axis, "iteration", "iterations")
-    low, high = axis.get_ylim()
-    axis.set_ylim(max(low, high * 1e-7), high)
-
-
-# What they share
-
-
-def line(number: int) -> dict[str, Any]:
-    """Return colour and dashes of the line with this number."""
-    return {
-        "color": COLOURS[number % len(COLOURS)],
-        "ls": DASHES[number // len(COLOURS) % len(DASHES)],
+def line(number: int, marked: bool = False) -> dict[str, Any]:
+    """Return the look of the line with this number: colour and dashes, with marks if there are many."""
+    n = len(COLOURS)
+    look: dict[str, Any] = {
+        "color": COLOURS[number % n],
+        "ls": DASHES[(number + number // n) % len(DASHES)],
     }
+    if marked:  # a pair of dashes and mark does not come again before line 32
+        look["marker"] = MARKS[(number + 2 * (number // n)) % len(MARKS)]
+        look["markevery"] = (0.015 + 0.016 * (number % 7), 0.14)
+        look |= {"mfc": "none", "mew": 1.0}
+    return look
 
 
 def curve(axis: Axes, x: F64, y: F64, **options: Any) -> None:
@@ -238,9 +165,12 @@ def curve(axis: Axes, x: F64, y: F64, **options: Any) -> None:
     axis.plot(x, np.where(seen, y, np.nan), **options)
 
 
-def dress(axis: Axes, name: str, label: str) -> None:
-    """Give an axis pair its scales, ticks and label."""
-    values = np.concatenate([np.asarray(one.get_ydata(), float) for one in axis.lines])
+def dress(axis: Axes, label: str, unit: str = "", whole: bool = False) -> None:
+    """Give an axis pair its scales, ticks and the label of x; `whole`: x are whole numbers."""
+    drawn = [np.asarray(one.get_ydata(), float) for one in axis.lines]
+    bands = [path for band in axis.collections for path in band.get_paths()]
+    drawn += [np.asarray(path.vertices)[:, 1] for path in bands]
+    values = np.concatenate([*drawn, np.empty(0)])
     positive = values[np.isfinite(values) & (values > 0)]
     if positive.size:
         low, high = np.log10(positive.min()), np.log10(positive.max())
@@ -256,9 +186,9 @@ def dress(axis: Axes, name: str, label: str) -> None:
     axis.set_xlabel(label)
     if axis.get_xscale() == "linear":
         axis.set_xlim(left=0)
-        axis.xaxis.set_major_locator(MaxNLocator(5, integer=name == "iteration"))
-    if name in UNITS:
-        axis.xaxis.set_major_formatter(EngFormatter(UNITS[name], places=None))
+        axis.xaxis.set_major_locator(MaxNLocator(5, integer=whole))
+    if unit:
+        axis.xaxis.set_major_formatter(EngFormatter(unit, places=None))
 
 
 def legend_beside(figure: Figure, axis: Axes) -> None:

@@ -235,6 +235,6 @@ def bars(axis: Axes, title: str, values: dict[str, float]) -> None:
 
 def finish(axis: Axes, words: str, label: str = "iterations") -> None:
     """Give an axis its title, scales and a legend under it."""
-    dress(axis, "iteration", label)
+    dress(axis, label, whole=True)
     axis.set_title(words)
     axis.legend(loc="upper left", bbox_to_anchor=(0.0, -0.2), fontsize=8.5)

@@ -1,15 +1,21 @@
 """Self-contained HTML pages: one file, no script, no link to anything outside."""
 
-import base64
 from collections.abc import Iterable, Mapping
 from html import escape
 
+from distopt.show.figures import Sheet
+
+WIDE = 6.0  # inches; a wider panel has a row of its own
 CSS = """
 :root { --ink: #1f2933; --pale: #5f6b76; --line: #dfe3e8; --accent: #0072B2; --ground: #f6f7f9;
-        --sheet: #fff; color-scheme: light dark; }
+        --sheet: #fff; --grey: #777; --grid: #ddd; color-scheme: light dark;
+        --c0: #0072B2; --c1: #D55E00; --c2: #009E73; --c3: #CC79A7; --c4: #E69F00; --c5: #56B4E9;
+        --c6: #000; --c7: #8A8A8A; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e4e8ec; --pale: #9ba7b3; --line: #343c45; --accent: #56B4E9; --ground: #14181c;
-          --sheet: #1d2329; } }
+          --sheet: #1d2329; --grey: #8b949e; --grid: #39424c;
+          --c0: #4C9FE6; --c1: #F27D33; --c2: #2EC795; --c3: #E09BC3; --c4: #F0B429; --c5: #9ADAFF;
+          --c6: #fff; --c7: #9A9A9A; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink);
        font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
@@ -27,10 +33,20 @@ h2 { font-size: 18px; margin: 40px 0 12px; }
 .remark { color: var(--pale); font-size: 14px; margin: 6px 2px; }
 .figures { display: flex; flex-wrap: wrap; gap: 16px; }
 figure { margin: 0; background: var(--sheet); border: 1px solid var(--line); border-radius: 8px;
-         padding: 14px; flex: 1 1 420px; }
-figure.wide { flex-basis: 100%; overflow-x: auto; }
-figure.wide img { min-width: 640px; }
-figure img { max-width: 100%; height: auto; display: block; margin: 0 auto; }
+         padding: 14px; flex: 1 1 420px; min-width: 0; }
+figure.wide { flex-basis: 100%; }
+.panels { display: grid; gap: 8px 20px; align-items: center;
+          grid-template-columns: repeat(auto-fit, minmax(min(280px, 100%), 1fr)); }
+.panels.square { grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); }
+.panel { min-width: 0; }
+.zoom { display: block; cursor: zoom-in; }
+.zoom svg { display: block; width: 100%; height: auto; max-height: 560px; }
+.close { display: none; }
+.panel:target { position: fixed; inset: 0; z-index: 1; overflow: auto; padding: 48px 16px 16px;
+                background: var(--sheet); }
+.panel:target .zoom { cursor: default; }
+.panel:target svg { min-width: 720px; max-height: calc(100vh - 70px); }
+.panel:target .close { display: block; position: fixed; top: 12px; right: 20px; color: var(--accent); }
 figcaption { color: var(--pale); font-size: 13.5px; margin-top: 8px; }
 .scroll { overflow-x: auto; background: var(--sheet); border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
@@ -40,7 +56,8 @@ tr:last-child td { border-bottom: 0; }
 th { color: var(--pale); font-weight: 600; }
 th:first-child, td:first-child, .words { text-align: left; }
 td small { color: var(--pale); }
-td.words small { white-space: normal; }
+td.words { white-space: normal; overflow-wrap: break-word; min-width: 7.5em; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 pre { background: var(--sheet); border: 1px solid var(--line); border-radius: 8px; padding: 14px;
       overflow-x: auto; font: 13px/1.5 ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace; }
 .columns { display: grid; gap: 0 24px;
@@ -85,13 +102,21 @@ def note(text: str, warning: bool = False) -> str:
     return f'<p class="note{" warn" if warning else ""}">{escape(text)}</p>'
 
 
-def figure(name: str, content: bytes, caption: str, wide: bool = False) -> str:
-    """Show a PNG, which becomes part of the page."""
-    data = base64.b64encode(content).decode()
-    shape = ' class="wide"' if wide else ""
+def sheet(sheet: Sheet) -> str:
+    """Show a figure panel by panel; each panel can be enlarged, without a script."""
+    parts = []
+    drawn = sheet.parts()
+    for number, image in enumerate(drawn, 1):
+        at = f"{sheet.name}-{number}"
+        parts.append(
+            f'<div class="panel" id="{at}"><a class="zoom" href="#{at}" title="enlarge">{image}</a>'
+            f'<a class="close" href="#{sheet.name}">close</a></div>'
+        )
+    shape = "wide" if len(drawn) > 1 or sheet.size[0] > WIDE else "half"
+    square = " square" * (len(drawn) == 4)
     return (
-        f'<figure{shape}><img alt="{escape(name)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        f'<figure class="{shape}" id="{sheet.name}"><div class="panels{square}">{"".join(parts)}</div>'
+        f"<figcaption>{escape(sheet.caption)}</figcaption></figure>"
     )
 
 

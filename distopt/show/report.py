@@ -1,5 +1,6 @@
 """``distopt report``: one run as a self-contained page and PNG figures."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,13 @@ from distopt.engine.failures import Failure, failures_in, totals
 from distopt.engine.stopping import REASONS
 from distopt.record.reader import RunData, load
 from distopt.show import page
-from distopt.show.figures import png
+from distopt.show.figures import Sheet, png
 from distopt.show.render import to_html
 from distopt.show.run_figures import of_run
+from distopt.studies.best import best_minima
 from distopt.studies.results import Results
 
 SHOWN = 3  # failures on the page
-WIDE = {"convergence", "lyapunov"}
 STATUS = {
     "running": "still running or interrupted",
     "stopped": "can be resumed",
@@ -24,34 +25,37 @@ STATUS = {
 }
 
 
-def write_report(run_dir: Path) -> Path:
-    """Write report.html and its figures into a run directory; return the page's path.
+def write_reports(run_dirs: Sequence[Path]) -> Iterator[Path]:
+    """Write report.html and its figures into run directories; yield the paths of the pages.
+
+    Objectives are drawn above the best minimum that any of the runs knows of its problem.
 
     Raises
     ------
     CheckpointError
         If there is no readable record.
     DistoptError
-        If the directory cannot be written.
+        If a directory cannot be written.
     """
-    history = load(run_dir)
-    drawn = [(name, caption, png(figure)) for name, caption, figure in of_run(history)]
-    contents = {f"{name}.png": image for name, _, image in drawn}
-    contents["report.html"] = report_page(history, drawn).encode()
-    return write_files(run_dir, contents)[-1]
+    runs = [load(run_dir) for run_dir in run_dirs]
+    for run_dir, run, best in zip(run_dirs, runs, best_minima(runs), strict=True):
+        sheets = of_run(run, best)
+        contents = {f"{sheet.name}.png": png(sheet.whole()) for sheet in sheets}
+        contents["report.html"] = report_page(run, sheets).encode()
+        yield write_files(run_dir, contents)[-1]
 
 
-def report_page(history: RunData, drawn: list[tuple[str, str, bytes]]) -> str:
-    """Compose the page of one run; `drawn` are its figures, the topology first."""
+def report_page(history: RunData, sheets: Sequence[Sheet]) -> str:
+    """Compose the page of one run; `sheets` are its figures, the topology first."""
     meta = history.meta
-    (graph_name, graph_caption, graph_image), *rest = drawn
+    graph, *rest = sheets
     title = f"{meta['algorithm']} with {meta['compressor']}"
-    problem, graph = history.config.get("problem", {}), history.config.get("topology", {})
+    problem, links = history.config.get("problem", {}), history.config.get("topology", {})
     lead = ", ".join(
         [
             str(problem.get("name", "")),
             str(problem.get("dataset", "")),
-            f"{meta['agents']} agents on a {graph.get('graph', 'given')} graph",
+            f"{meta['agents']} agents on a {links.get('graph', 'given')} graph",
             f"{meta['dimension']} unknowns",
             f"{'simulated' if meta['engine'] == 'simulate' else 'MPI'} on {meta['host']}",
         ]
@@ -73,14 +77,9 @@ def report_page(history: RunData, drawn: list[tuple[str, str, bytes]]) -> str:
             }
         ),
         *notes(history),
-        page.section(
-            "Figures",
-            page.figures(
-                page.figure(name, content, caption, name in WIDE) for name, caption, content in rest
-            ),
-        ),
+        page.section("Figures", page.figures(map(page.sheet, rest))),
         page.columns(
-            page.section("Topology", page.figure(graph_name, graph_image, graph_caption)),
+            page.section("Topology", page.sheet(graph)),
             page.section("Constants", constants_table(history)),
         ),
         page.section("Bytes by kind", bytes_table(history)),

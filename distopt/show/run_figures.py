@@ -1,37 +1,26 @@
 """Figures of one run: convergence, errors, Lyapunov terms, the graph of its agents."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import networkx as nx
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from distopt.core.arrays import F64
 from distopt.record.reader import RunData
-from distopt.show.figures import (
-    ABSCISSAE,
-    AXIS_LABELS,
-    COLOURS,
-    INK,
-    canvas,
-    curve,
-    dress,
-    legend_below,
-    legend_beside,
-    line,
-)
+from distopt.show.figures import COLOURS, INK, Sheet, curve, dress, line
+from distopt.show.plot import LABELS, draw_runs
+from distopt.studies.best import Best
 
 LYAPUNOV_TERMS = {
-    "lyapunov_gap": "f(x̄) - f*",
     "lyapunov_memory_x": "memory of x",
     "lyapunov_memory_y": "memory of y",
     "lyapunov_consensus": "consensus",
     "lyapunov_tracking": "tracking",
     "lyapunov_scale": "scales",
 }
-
-
 ERRORS = {  # title, and the legend of each series
     "errors": (
         "Consensus and tracking error",
@@ -45,15 +34,13 @@ ERRORS = {  # title, and the legend of each series
 }
 CAPTIONS = {
     "topology": "Who talks with whom; edges are as wide as their weights.",
-    "convergence": "Stationarity P against iterations, bytes that an agent has sent (a broadcast counted "
-    "once) and seconds.",
-    "objective": "The average cost at the mean of the agents' models, above its minimum.",
+    "convergence": "Stationarity P against iterations, bytes sent per agent (a broadcast counted once; "
+    "logarithmic) and seconds of the algorithm.",
     "errors": "How far the agents are from each other: of the models (consensus error), and of the "
     "trackers (tracking error), mean over agents.",
     "compression": "What the neighbours do not know yet: squared distance of x and y to their memories.",
     "invariant": "The mean of the trackers minus the mean gradient, relative to the largest gradient: "
     "zero but for rounding as long as all ends of all edges hold the same numbers.",
-    "lyapunov": "The Lyapunov function that belongs to the algorithm, and its terms.",
     "regimes": "Shares of the coordinates of all repeats with a step eta |g_i| of at least the gap u, "
     "between u/2 and u, up to u/2, and zero.",
 }
@@ -65,63 +52,93 @@ REGIMES = {
 }
 
 
-def convergence(history: RunData) -> Figure:
+def of_run(run: RunData, best: Best) -> list[Sheet]:
+    """Return all figures of a run, the graph first; objectives are drawn above the best minimum known."""
+    known = set(run.series)
+    found = [topology(run), convergence(run), objective(run, best)]
+    for name, (title, lines) in ERRORS.items():
+        if name == "invariant" and "invariant" in known and not (run["invariant"] > 0).any():
+            continue
+        if known & set(lines):
+            found.append(errors(run, name, lines, title))
+    if "lyapunov" in known:
+        found.append(lyapunov(run, best))
+    if "regime_large" in known:
+        found.append(regimes(run))
+    return found
+
+
+def convergence(run: RunData) -> Sheet:
     """Draw P against iterations, bytes and seconds."""
-    with canvas(3, 10.5, 3.0, sharey=True) as (figure, axes):
-        for axis, (name, label) in zip(axes, ABSCISSAE.items(), strict=True):
-            curve(axis, history[name], history["stationarity"], color=COLOURS[0])
-            dress(axis, name, label)
-        axes[0].set_ylabel(AXIS_LABELS["stationarity"])
-    return figure
+
+    def panel(axis: Axes, x: str) -> None:
+        draw_runs(axis, {"": [run]}, x, "stationarity")
+        axis.set_ylabel(LABELS["stationarity"])
+
+    panels = [partial(panel, x=x) for x in ("iterations", "bytes", "seconds")]
+    return Sheet("convergence", CAPTIONS["convergence"], panels, (3.6, 3.0), share=True)
 
 
-def objective(history: RunData) -> Figure:
-    """Draw how far the objective is above f*, or above its smallest record where f* is unknown."""
-    values, exact = history["objective"], history.meta["minimum_kind"] == "exact"
-    below = history.meta["minimum"] if exact else np.nanmin(values)
-    with canvas(1, 5.2, 3.0) as (figure, (axis,)):
-        curve(axis, history["iteration"], values - below, color=COLOURS[0])
-        dress(axis, "iteration", "iterations")
-        axis.set_ylabel("f(x̄) - f*" if exact else "f(x̄) - smallest record")
-        axis.set_title(f"Objective at the mean, {values[-1]:.6g} at the end")
-    return figure
+def objective(run: RunData, best: Best) -> Sheet:
+    """Draw how far the objective is above the best minimum known."""
+
+    def panel(axis: Axes) -> None:
+        curve(axis, run["iteration"], run["objective"] - best.value, color=COLOURS[0])
+        dress(axis, "iterations", whole=True)
+        axis.set_ylabel(LABELS["gap"])
+        axis.set_title(f"Objective at the mean, {run.last('objective'):.6g} at the end")
+
+    caption = f"The average cost at the mean of the agents' models, above {told(best)}."
+    return Sheet("objective", caption, [panel])
 
 
-def errors(history: RunData, names: Mapping[str, str], title: str) -> Figure:
+def told(best: Best) -> str:
+    """Say what objectives are drawn above."""
+    return f"f_best = {best.value:.10g}, {best.source}"
+
+
+def errors(run: RunData, name: str, lines: Mapping[str, str], title: str) -> Sheet:
     """Draw some of a run's series, by their legend texts."""
-    with canvas(1, 5.2, 3.0) as (figure, (axis,)):
-        for number, (name, label) in enumerate(names.items()):
-            if name in history.series:
-                curve(axis, history["iteration"], history[name], label=label, **line(number))
-        dress(axis, "iteration", "iterations")
+
+    def panel(axis: Axes) -> None:
+        for number, (series, label) in enumerate(lines.items()):
+            if series in run.series:
+                curve(axis, run["iteration"], run[series], label=label, **line(number))
+        dress(axis, "iterations", whole=True)
         axis.set_title(title)
-        legend_below(figure, axis)
-    return figure
+
+    return Sheet(name, CAPTIONS[name], [panel], legend="below")
 
 
-def lyapunov(history: RunData) -> Figure:
-    """Draw the Lyapunov function and each of its terms."""
-    with canvas(1, 10.5, 3.6) as (figure, (axis,)):
-        function = history.meta["lyapunov"]
-        curve(axis, history["iteration"], history["lyapunov"], label=function, color=INK, lw=2.6)
-        for number, (name, label) in enumerate(LYAPUNOV_TERMS.items()):
-            if name == "lyapunov_gap" and history.meta["minimum_kind"] != "exact":
-                label = "f(x̄) - lower bound"
-            if name in history.series:
-                curve(axis, history["iteration"], history[name], label=label, **line(number))
-        dress(axis, "iteration", "iterations")
-        certified = str(bool(history.meta["certified"])).lower()
+def lyapunov(run: RunData, best: Best) -> Sheet:
+    """Draw the Lyapunov function above the best minimum known, and each of its terms."""
+    function, k = run.meta["lyapunov"], run["iteration"]
+    gap = run["objective"] - best.value
+    terms = {label: run[name] for name, label in LYAPUNOV_TERMS.items() if name in run.series}
+    certified = str(bool(run.meta["certified"])).lower()
+
+    def panel(axis: Axes) -> None:
+        curve(axis, k, gap + sum(terms.values()), label=function, color=INK, lw=2.6)
+        curve(axis, k, gap, label=LABELS["gap"], **line(0))
+        for number, (label, values) in enumerate(terms.items(), 1):
+            curve(axis, k, values, label=label, **line(number))
+        dress(axis, "iterations", whole=True)
         axis.set_title(f"{function} and its terms, certified = {certified}")
-        legend_beside(figure, axis)
-    return figure
+
+    caption = (
+        f"The Lyapunov function {function} of the algorithm, and its terms, with f* replaced by "
+        f"{told(best)}."
+    )
+    return Sheet("lyapunov", caption, [panel], (8.9, 3.6), "beside")
 
 
-def topology(history: RunData) -> Figure:
+def topology(run: RunData) -> Sheet:
     """Draw the graph of the agents, edges as strong as their weights."""
-    W, n = history.matrix, len(history.matrix)
+    W, n = run.matrix, len(run.matrix)
     graph = nx.from_numpy_array(np.triu(W, 1) != 0)
-    name = history.config.get("topology", {}).get("graph", "file")
-    with canvas(1, 4.2, 4.2) as (figure, (axis,)):
+    name = run.config.get("topology", {}).get("graph", "file")
+
+    def panel(axis: Axes) -> None:
         places = positions(graph, name)
         size = float(np.clip(5000 / n, 12, 340))
         widths = [0.6 + 2.4 * W[i, j] for i, j in graph.edges]
@@ -133,10 +150,9 @@ def topology(history: RunData) -> Figure:
         axis.set_aspect("equal")
         axis.margins(0.12)
         links = "1 edge" if len(graph.edges) == 1 else f"{len(graph.edges)} edges"
-        axis.set_title(
-            f"{name}: {n} agents, {links}\nspectral gap {history.meta['spectral_gap']:.4g}"
-        )
-    return figure
+        axis.set_title(f"{name}: {n} agents, {links}\nspectral gap {run.meta['spectral_gap']:.4g}")
+
+    return Sheet("topology", CAPTIONS["topology"], [panel], (4.2, 4.2))
 
 
 def positions(graph: nx.Graph, name: str) -> Any:
@@ -165,37 +181,20 @@ def upright(places: dict[int, F64]) -> dict[int, F64]:
     return {i: turn @ place for i, place in places.items()}
 
 
-def regimes(history: RunData) -> Figure:
+def regimes(run: RunData) -> Sheet:
     """Draw the share of the coordinates in each regime."""
-    with canvas(1, 5.2, 3.0) as (figure, (axis,)):
-        names = [name for name in REGIMES if name in history.series]
-        counts = np.array([history[name][1:] for name in names])
+
+    def panel(axis: Axes) -> None:
+        names = [name for name in REGIMES if name in run.series]
+        counts = np.array([run[name][1:] for name in names])
         shares = counts / np.maximum(counts.sum(axis=0), 1)
         colours = [COLOURS[0], COLOURS[5], COLOURS[1], "#DDDDDD"]
         axis.stackplot(
-            history["iteration"][1:], shares, colors=colours, labels=[REGIMES[n] for n in names]
+            run["iteration"][1:], shares, colors=colours, labels=[REGIMES[n] for n in names]
         )
         axis.set_ylim(0, 1)
         axis.set_xlim(left=0)
         axis.set_xlabel("iterations")
         axis.set_title("Coordinates by the size of their step")
-        legend_below(figure, axis, columns=2)
-    return figure
 
-
-def of_run(history: RunData) -> Iterator[tuple[str, str, Figure]]:
-    """Draw all figures of a run: file name, caption and figure; the graph comes first."""
-    known = set(history.series)
-    yield "topology", CAPTIONS["topology"], topology(history)
-    yield "convergence", CAPTIONS["convergence"], convergence(history)
-    yield "objective", CAPTIONS["objective"], objective(history)
-    for name, (title, lines) in ERRORS.items():
-        drawn = known & set(lines)
-        if name == "invariant" and drawn and not (history["invariant"] > 0).any():
-            continue
-        if drawn:
-            yield name, CAPTIONS[name], errors(history, lines, title)
-    if "lyapunov" in known:
-        yield "lyapunov", CAPTIONS["lyapunov"], lyapunov(history)
-    if "regime_large" in known:
-        yield "regimes", CAPTIONS["regimes"], regimes(history)
+    return Sheet("regimes", CAPTIONS["regimes"], [panel], legend="below")

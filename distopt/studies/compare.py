@@ -7,7 +7,7 @@ with the same seed.
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +18,11 @@ import numpy as np
 
 from distopt.core.errors import CheckpointError
 from distopt.core.units import power
-from distopt.record.reader import RECORD, Reach, RunData, load
+from distopt.record.reader import RECORD, Reach, Recorded, RunData, load
 from distopt.studies.rounding import Gaps, gaps_of
 from distopt.studies.suite import ACCURACIES, NOT_RUN, Measure, Suite, slug
 
-SEED = re.compile(r"seed-\d{1,20}")  # the folder of one seed of a variant
+SEED = re.compile(r"seed-(\d{1,20})")  # the folder of one seed of a variant
 
 QUANTILES = {"smallest": 0.0, "lower_quartile": 0.25, "upper_quartile": 0.75, "largest": 1.0}
 SYMBOLS = {"stationarity": "P", "nmse": "NMSE"}
@@ -221,57 +221,77 @@ def compare_suite(suite: Suite, failures: Mapping[str, str]) -> Comparison:
 def compare_folders(folders: Sequence[Path], accuracies: Sequence[float] | None) -> Comparison:
     """Measure existing runs; one folder of a suite is measured as the suite was."""
     told = told_by_suite(folders[0]) if len(folders) == 1 else {}
-    runs = find_runs(folders)
-    labels = {slug(str(label)): str(label) for label in told.get("labels", ())}
-    order = [*labels.values()]
-    runs = [replace(run, label=labels.get(run.label, run.label)) for run in runs]
-    runs.sort(key=lambda run: order.index(run.label) if run.label in order else len(order))
     measure: Measure = told.get("measure", "stationarity")
-    runs = [replace(run, measure=measure) for run in runs]
+    runs = [replace(run, measure=measure) for run in find_runs(folders)]
     baseline = told.get("baseline") if told.get("baseline") in {r.label for r in runs} else None
     accuracies = accuracies or told.get("accuracies") or ACCURACIES
     return compare(runs, accuracies, baseline, told.get("title", "Comparison"))
 
 
 def told_by_suite(folder: Path) -> dict[str, Any]:
-    """Return what comparison.json of a suite's folder says of the suite; nothing if there is none."""
+    """Return what comparison.json of a suite's folder says of the suite; no labels if there is none."""
     try:
         found = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
         told = {key: found[key] for key in ("title", "measure", "accuracies", "baseline")}
         told["labels"] = [variant["variant"] for variant in found["variants"]]
         valid = all(isinstance(a, float) for a in told["accuracies"])
     except (OSError, ValueError, LookupError, TypeError):
-        return {}
-    return told if valid and told["measure"] in SYMBOLS else {}
+        return {"labels": []}
+    return told if valid and told["measure"] in SYMBOLS else {"labels": []}
 
 
-def find_runs(places: Sequence[Path | str]) -> list[VariantRun]:
-    """Read run directories, and those that lie in other folders, such as a suite's.
+def find_runs(given: Iterable[Path | str | RunData | Recorded]) -> list[VariantRun]:
+    """Read run directories, those that lie in other folders, such as a suite's, and results.
 
-    A variant is named by its folder (by its path where those clash); its folders ``seed-1``,
-    ``seed-2`` and so on are its runs.
+    A variant is named as its suite says, else by its folder (by its path where those clash); its
+    folders ``seed-1``, ``seed-2`` and so on are its runs.
 
     Raises
     ------
     CheckpointError
         For a folder without runs, or a run that cannot be read.
     """
-    found: list[Path] = []
-    for place in map(Path, places):
-        own = (place / RECORD).is_file()
-        inner = [*place.glob(f"*/{RECORD}"), *place.glob(f"*/seed-*/{RECORD}")]
-        found += [place] if own or not inner else sorted(path.parent for path in inner)
-    folders = [f.parent if SEED.fullmatch(f.resolve().name) else f for f in found]
-    different = {f.resolve() for f in folders}
-    names = [f.name for f in different]
-    return [
-        VariantRun(
-            str(folder) if names.count(folder.resolve().name) > 1 else folder.resolve().name,
-            int(f.resolve().name.removeprefix("seed-")) if folder != f else None,
-            load(f),
-        )
-        for folder, f in zip(folders, found, strict=True)
+    found: list[RunData] = []
+    labels: dict[str, str] = {}
+    for item in given:
+        if isinstance(item, str | Path):
+            own = {slug(str(label)): str(label) for label in told_by_suite(Path(item))["labels"]}
+            found += map(load, run_folders(Path(item), [*own]))
+            labels |= own
+        else:
+            found.append(load(item))
+    seeds = [SEED.fullmatch(run.name) if run.place else None for run in found]
+    folders = [
+        None if run.place is None else run.place.resolve().parent if seed else run.place.resolve()
+        for run, seed in zip(found, seeds, strict=True)
     ]
+    names = [folder.name for folder in set(folders) if folder]
+
+    def label(run: RunData, folder: Path | None) -> str:
+        if folder is None or run.place is None:
+            return run.name
+        plain = str(run.place.parent if folder != run.place.resolve() else run.place)
+        return labels.get(folder.name, folder.name) if names.count(folder.name) == 1 else plain
+
+    return [
+        VariantRun(label(run, folder), int(seed[1]) if seed else None, run)
+        for run, folder, seed in zip(found, folders, seeds, strict=True)
+    ]
+
+
+def run_folders(place: Path, order: Sequence[str]) -> list[Path]:
+    """List the run directories in a folder, variants in a suite's order; itself if it is one."""
+    inner = [*place.glob(f"*/{RECORD}"), *place.glob(f"*/seed-*/{RECORD}")]
+    if (place / RECORD).is_file() or not inner:
+        return [place]
+
+    def rank(folder: Path) -> tuple[int, str, int, str]:
+        seed = SEED.fullmatch(folder.name)
+        variant = (folder.parent if seed else folder).name
+        at = order.index(variant) if variant in order else len(order)
+        return at, variant, int(seed[1]) if seed else 0, folder.name
+
+    return sorted((path.parent for path in inner), key=rank)
 
 
 def compare(

@@ -8,18 +8,15 @@ import pytest
 import tomli_w
 from handmade import write_run
 
+from distopt.config.build import make_config
+from distopt.problems.minimum import reference_minimum
 from distopt.problems.topologies import REGISTRY
 from distopt.problems.topology import build_topology
 from distopt.record.reader import RunData, load
-from distopt.show.figures import (
-    COLOURS,
-    DASHES,
-    comparison_bars,
-    comparison_curves,
-    line,
-    middle_run,
-)
-from distopt.show.run_figures import positions, topology
+from distopt.show.comparison_figures import bars, curves
+from distopt.show.figures import COLOURS, DASHES, Sheet, line
+from distopt.show.run_figures import lyapunov, positions, topology
+from distopt.studies.best import Best, best_minima
 from distopt.studies.compare import VariantRun, compare
 
 
@@ -39,14 +36,16 @@ def test_topology_tells_its_gap():
     made = build_topology({"graph": "ring"}, 5, Path())
     config = tomli_w.dumps({"topology": {"graph": "ring"}})
     meta = {"config": config, "spectral_gap": made.gap}
-    (axis,) = topology(RunData(Path("x"), meta, made.matrix(), {})).axes
+    (axis,) = topology(RunData(Path("x"), meta, made.matrix(), {})).whole().axes
     title = axis.get_title(loc="left")
     assert title == f"ring: 5 agents, 5 edges\nspectral gap {made.gap:.4g}"
 
 
-def test_thirty_two_lines_look_different():
-    looks = [str(line(number)) for number in range(len(COLOURS) * len(DASHES))]
-    assert len(set(looks)) == len(looks)
+def test_thirty_two_lines_look_different_also_without_colours():
+    numbers = range(len(COLOURS) * len(DASHES))
+    assert len({str(line(number)) for number in numbers}) == len(numbers)
+    greys = {(str(look["ls"]), look["marker"]) for look in (line(n, marked=True) for n in numbers)}
+    assert len(greys) == len(numbers)
 
 
 @pytest.fixture
@@ -59,27 +58,57 @@ def comparison(tmp_path):
     return compare([*entries, VariantRun("c", 1, None, "It broke.")], [0.15, 1e-5])
 
 
-def test_one_labelled_line_per_variant_and_thin_ones_for_seeds(comparison):
-    axes = comparison_curves(comparison).axes
+def test_a_line_is_the_median_of_its_seeds_between_two_bands(comparison):
+    axes = curves(comparison).whole().axes
     assert [axis.get_xscale() for axis in axes] == ["linear", "log", "linear"]
-    labels = [one.get_label() for one in axes[0].lines if not one.get_label().startswith("_")]
-    assert labels == ["a", "b"]
-    curves = [one for one in axes[0].lines if len(one.get_xdata()) == 3]
-    assert len(curves) == 6
-    assert sum(one.get_linewidth() < 1 for one in curves) == 4
-
-
-def test_the_middle_run_is_the_median_one(tmp_path):
-    runs = [[1.0, 1e-9], [1.0, 1.0, 1.0, 1e-9], [1.0, 1.0, 1e-9]]
-    entries = [
-        VariantRun("a", seed, load(write_run(tmp_path / str(seed), values)))
-        for seed, values in enumerate(runs)
-    ]
-    assert middle_run(compare(entries, [1e-8]).variants[0]).name == "2"
+    first, second = [one for one in axes[0].lines if not one.get_label().startswith("_")]
+    assert [first.get_label(), second.get_label()] == ["a", "b"]
+    np.testing.assert_allclose(first.get_ydata(), [1.0, 0.2, 1e-6])
+    everything, half, *_ = axes[0].collections
+    extents = [band.get_paths()[0].vertices for band in (everything, half)]
+    at = [np.sort(v[v[:, 0] == 10][:, 1])[[0, -1]] for v in extents]
+    np.testing.assert_allclose(at, [[0.1, 0.3], [0.15, 0.25]])
 
 
 def test_bars_say_what_was_not_reached(comparison):
-    first, second = comparison_bars(comparison).axes
-    assert [text.get_text() for text in second.texts][1:] == ["not reached", "not reached"]
+    first, second = bars(comparison).whole().axes
+    assert [text.get_text() for text in second.texts][1:] == ["not reached", "failed"]
     assert [round(bar.get_width()) for bar in first.patches] == [20_000, 20_000]
     assert [label.get_text() for label in first.get_yticklabels()] == ["a", "b", "c"]
+
+
+def test_panels_of_a_page_follow_its_colours_and_have_a_legend(comparison):
+    *panels, legend = curves(comparison).parts()
+    assert len(panels) == 3
+    for part in (*panels, legend):
+        assert part.startswith("<svg viewBox=")
+        assert "var(--c0)" in part
+        assert not any(colour.lower() in part for colour in COLOURS)
+    alone = Sheet("a", "", [lambda axis: axis.plot([1, 2], color=COLOURS[6])])
+    assert len(alone.parts()) == 1
+
+
+def test_the_lyapunov_function_stands_above_the_best_minimum_known(tmp_path):
+    run = load(write_run(tmp_path / "a"))
+    run.series["objective"] = 5 + run["stationarity"]
+    other = load(write_run(tmp_path / "b"))
+    other.series["objective"] = 4 + run["stationarity"]
+    ours, theirs = best_minima([run, other])
+    assert ours == theirs == Best(4 + 1e-8, "the smallest record of 2 runs, in b")
+    sheet = lyapunov(run, Best(4.0, "the smallest record"))
+    whole, gap, *terms = sheet.whole().axes[0].lines
+    np.testing.assert_allclose(gap.get_ydata(), 1 + run["stationarity"])
+    parts = sum(np.asarray(one.get_ydata()) for one in (gap, *terms))
+    np.testing.assert_allclose(whole.get_ydata(), parts)
+    assert "f* replaced by f_best = 4, the smallest record." in sheet.caption
+
+
+def test_the_minimum_of_a_cheap_problem_is_searched(tmp_path):
+    config = {"problem": {"name": "logistic", "agents": 2, "samples": 20, "features": 3}}
+    config |= {"algorithm": {"name": "gt", "eta": 0.1, "gamma": 0.5}}
+    place = write_run(tmp_path / "a", config=tomli_w.dumps(config))
+    (best,) = best_minima([load(place)])
+    assert best.source == "a reference optimum, by L-BFGS on the average cost"
+    assert best.value == pytest.approx(reference_minimum(make_config(config, tmp_path).problem)[0])
+    (known,) = best_minima([load(write_run(tmp_path / "b", minimum_kind="exact", minimum=0.5))])
+    assert known == Best(0.5, "the exact minimum f*")

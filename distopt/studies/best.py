@@ -1,0 +1,81 @@
+"""The best minimum known of a problem, above which objectives and Lyapunov functions are drawn."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+
+from distopt.config.build import make_config
+from distopt.core.errors import DistoptError
+from distopt.problems.given import GIVEN
+from distopt.problems.minimum import reference_minimum
+from distopt.record.reader import RunData
+
+CHEAP_SECONDS = 2.0  # about how long a reference optimum may take
+LEAST_CALLS = 200  # with fewer calls of value and gradient a search is not worth it
+FOREIGN = {"python", GIVEN}  # a record's code is not run only to draw it
+
+
+class Best(NamedTuple):
+    """A value of f, and which it is."""
+
+    value: float
+    source: str
+
+
+def best_minima(runs: Sequence[RunData]) -> list[Best]:
+    """Return for each run the best minimum known of its problem: f* if its record has it.
+
+    Else the smallest of a reference optimum, where it costs about 2 s at most, and of all
+    objectives that those of the runs recorded that have this problem.
+    """
+    groups: dict[str, list[RunData]] = {}
+    for run in runs:
+        groups.setdefault(key_of(run), []).append(run)
+    best = {key: best_minimum(some) for key, some in groups.items()}
+    return [best[key_of(run)] for run in runs]
+
+
+def best_minimum(runs: Sequence[RunData]) -> Best:
+    """Return the best minimum known of the problem that all these runs have."""
+    first = runs[0]
+    if first.meta.get("minimum_kind") == "exact":
+        return Best(float(first.meta["minimum"]), "the exact minimum f*")
+    smallest = [float(np.nanmin(run["objective"])) for run in runs]
+    run = runs[int(np.argmin(smallest))]
+    whose = f"of {len(runs)} runs, in {run.name}" if len(runs) > 1 else "of this run"
+    value = reference(first)
+    if value is not None and value <= min(smallest):
+        return Best(value, "a reference optimum, by L-BFGS on the average cost")
+    return Best(min(smallest), f"the smallest record {whose}")
+
+
+def key_of(run: RunData) -> str:
+    """Return what is equal for runs of the same costs."""
+    told = {k: v for k, v in run.config.get("problem", {}).items() if k != "start"}
+    facts = (run.meta.get("identity") or {}).get("facts", {})
+    measured = {k: v for k, v in facts.items() if k.startswith("cost ")}
+    return json.dumps([told, measured, run.meta["dimension"]], sort_keys=True, default=str)
+
+
+def reference(run: RunData) -> float | None:
+    """Search the minimum of the average cost, if that is cheap; None otherwise."""
+    try:
+        if run.config.get("problem", {}).get("name", GIVEN) in FOREIGN:
+            return None
+        problem = make_config(run.config, Path()).problem
+        costs = [problem.cost(i) for i in range(problem.agents)]
+        x, out = problem.start_point(0, costs[0]), np.empty(problem.dimension)
+        spent = []
+        for _ in range(4):  # the first may compile
+            began = perf_counter()
+            costs[0].gradient(x, out)
+            costs[0].value(x)
+            spent.append(perf_counter() - began)
+        calls = int(CHEAP_SECONDS / (problem.agents * min(spent) + 1e-5))
+        return reference_minimum(problem, calls=calls)[0] if calls >= LEAST_CALLS else None
+    except DistoptError:  # such as data that is not here
+        return None
