@@ -16,6 +16,7 @@ from distopt.engine.folder import open_record
 from distopt.engine.stopping import EARLY
 from distopt.engine.team import Team
 from distopt.record import checkpoint
+from distopt.record.rows import Rows, StoredRows
 from distopt.record.writer import Writer
 from distopt.transport.base import SharedError
 
@@ -39,10 +40,10 @@ class Journal:
 
     Attributes
     ----------
-    latest : dict
-        The newest row, on all processes.
-    rows : list of dict
-        All rows, on the root only.
+    first, latest : dict
+        The run's first and newest row; the first of a resumed run on the root only.
+    rows : Sequence of dict
+        All rows, on the root only: in memory without `out`, else on disk.
     failures : list of Failure
         All of this run, on the root only.
     """
@@ -62,7 +63,8 @@ class Journal:
             if out is not None and team.transport.root:
                 recorded = self.diagnostics.recorded
                 self.writer = open_record(team, recorded, out, resumed, self.failures)
-        self.rows: list[dict[str, Any]] = self.writer.kept if self.writer else []
+        self.memory = Rows(self.diagnostics.recorded) if team.transport.root and not out else None
+        self.first: dict[str, Any] | None = self.writer.first if self.writer else None
         self.latest: dict[str, Any] = {}
         self.saved_at = team.clock.iteration if resumed else -1
         self.flushed = self.saved = self.asked = perf_counter()
@@ -74,13 +76,19 @@ class Journal:
         """Make the first record, or compute the row at which a resumed run continues."""
         if self.resumed:
             self.latest = self.diagnostics.row()
+            self.first = self.first or self.latest
             done = self.team.clock.iteration
-            lost = not self.rows or self.rows[-1]["iteration"] < done
-            if self.writer and lost and self.team.parts.run.records(done):
-                self.rows.append(self.latest)
+            if self.writer and self.writer.last < done and self.team.parts.run.records(done):
                 self.writer.append(self.latest)
         else:
             self.record()
+
+    @property
+    def rows(self) -> Sequence[dict[str, Any]]:
+        """All rows, on the root only."""
+        if self.writer:
+            return StoredRows(self.writer.path)
+        return [] if self.memory is None else self.memory
 
     def __enter__(self) -> Self:
         """Hold the record open."""
@@ -109,9 +117,9 @@ class Journal:
                     f"{row['stationarity']}; {team.parts.algorithm.remedy()}."
                 )
             )
-        self.latest = row
-        if team.transport.root:
-            self.rows.append(row)
+        self.latest, self.first = row, self.first or row
+        if self.memory is not None:
+            self.memory.append(row)
         if self.writer:
             self.writer.append(row)
             if perf_counter() - self.flushed > FLUSH_SECONDS:

@@ -1,5 +1,6 @@
 """The outcome of a run: its summary, the final models, and what the user must know."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
@@ -27,8 +28,9 @@ class Result:
     run_dir : Path or None
     root : bool
         Whether this process prints for the user.
-    rows : list of dict
-        The records of this run, one dict per record (on the root only).
+    rows : Sequence of dict
+        The records of this run, one dict per record (on the root only). Those of a run with a folder
+        are read from its metrics.h5 when first asked for.
     x : list of float64[d]
         The final models of the agents that live in this process.
     warnings : list of str
@@ -42,7 +44,7 @@ class Result:
     summary: dict[str, Any]
     run_dir: Path | None
     root: bool
-    rows: list[dict[str, Any]]
+    rows: Sequence[dict[str, Any]]
     x: list[F64]
     warnings: list[str]
     resume_hint: str | None = None
@@ -71,7 +73,7 @@ def conclude(team: Team, journal: Journal, reason: str, signal: Signals | None) 
 
 def warnings(team: Team, journal: Journal) -> list[str]:
     """List warnings about problems that did not end the run."""
-    latest, rows, found = journal.latest, journal.rows, []
+    first, latest, found = journal.first, journal.latest, []
     if latest.get("saturations"):
         found.append(
             f"{latest['saturations']:.0f} values did not fit their fixed-point format and became "
@@ -83,12 +85,12 @@ def warnings(team: Team, journal: Journal) -> list[str]:
             "this run has left the theory of cgt3; larger s0x, s0y or mu keep it inside."
         )
     # Of a network P may grow while the loss falls: its gradient is small at the start as well.
-    if rows and all(
-        latest[name] > factor * rows[0][name]
+    if first and all(
+        latest[name] > factor * first[name]
         for name, factor in (("stationarity", GROWN), ("objective", 1))
     ):
         found.append(
-            f"P grew from {rows[0]['stationarity']:.3g} to {latest['stationarity']:.3g}: the run is "
+            f"P grew from {first['stationarity']:.3g} to {latest['stationarity']:.3g}: the run is "
             f"diverging; {team.parts.algorithm.remedy()}."
         )
     return found

@@ -41,8 +41,15 @@ class Writer:
         is the number of runs in the series by run, 1 by default.
     matrix : float64[n, n]
         The mixing matrix, ``/meta/W``.
-    rows : Sequence[Mapping[str, Any]]
-        Rows of an earlier part of the run; a series by run has a list in place of a number.
+    series : Mapping[str, ndarray[rows]], optional
+        The rows of an earlier part of the run, of all names; [rows, repeats] of a series by run.
+
+    Attributes
+    ----------
+    first : dict or None
+        The first row of that part.
+    last : int
+        The iteration of its last row; -1 if there is none.
     """
 
     def __init__(
@@ -51,17 +58,21 @@ class Writer:
         names: Sequence[str],
         meta: Mapping[str, Any],
         matrix: F64,
-        rows: Sequence[Mapping[str, Any]] = (),
+        series: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.path = path
-        self.kept = [dict(row) for row in rows]
-        self._pending: list[Mapping[str, Any]] = list(rows)
+        self.first: dict[str, Any] | None = None
+        self.last = -1
+        self._pending: list[Mapping[str, Any]] = []
         self._rows = 0
         with replaced(path, durable=True, refusal=run_refused) as temporary:
             self._file = h5py.File(temporary, "w", libver="latest")
             try:
                 self._series = self._create(names, meta, matrix)
-                self.flush()
+                if series and len(series["iteration"]):
+                    self._write(series)
+                    self.first = {name: column[0].tolist() for name, column in series.items()}
+                    self.last = int(series["iteration"][-1])
                 self._file.swmr_mode = True
             except REFUSED as error:
                 abandon(self._file)
@@ -96,20 +107,25 @@ class Writer:
         """Write all pending rows, then the counter."""
         if not self._pending:
             return
-        end = self._rows + len(self._pending)
         try:
-            for name, data in self._series.items():
-                data.resize(end, axis=0)
-                data[self._rows :] = [row[name] for row in self._pending]
-                data.flush()
-            self._file["series"].attrs.modify("rows", np.int64(end))
-            self._file.flush()
+            self._write({name: [row[name] for row in self._pending] for name in self._series})
         except REFUSED as error:
             self._pending = []
             self._series.clear()
             abandon(self._file)
             raise run_refused(self.path, error) from None
-        self._rows, self._pending = end, []
+        self._pending = []
+
+    def _write(self, columns: Mapping[str, Sequence[Any] | np.ndarray]) -> None:
+        """Append to every series, then move the counter."""
+        end = self._rows + len(columns["iteration"])
+        for name, data in self._series.items():
+            data.resize(end, axis=0)
+            data[self._rows :] = columns[name]
+            data.flush()
+        self._file["series"].attrs.modify("rows", np.int64(end))
+        self._file.flush()
+        self._rows = end
 
     def finish(self, status: str, stop_reason: str) -> None:
         """Flush, close, and say how the run ended ("finished" or "stopped")."""
@@ -147,5 +163,6 @@ class Writer:
             New values of attributes of ``/meta``.
         """
         meta = {k: v for k, v in found.meta.items() if k not in {"format", "status", "stop_reason"}}
-        kept = [row for row in found.rows() if keep(int(row["iteration"]))]
-        return cls(path, list(found.series), meta | dict(changes), found.matrix, kept)
+        stays = np.array([keep(k) for k in found.series["iteration"].tolist()], dtype=bool)
+        kept = {name: column[stays] for name, column in found.series.items()}
+        return cls(path, list(kept), meta | dict(changes), found.matrix, kept)

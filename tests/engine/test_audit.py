@@ -78,6 +78,7 @@ def test_a_record_and_a_checkpoint_come_after_the_audit(tmp_path):
     flip(team.hosted[1].agent._decoders[1][0]["symbols"])
     with pytest.raises(SharedError, match="no longer agree: at iteration 5"):
         journal.record()
+    journal.writer.flush()
     assert len(journal.rows) == 1
     with pytest.raises(SharedError, match="no longer agree"):
         journal.save()
