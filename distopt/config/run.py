@@ -66,6 +66,12 @@ class RunConfig(BaseModel):
     tries: Annotated[
         int, Field(ge=1, description="restarts in a row without a newer checkpoint, at most")
     ] = 3
+    setup_timeout: Annotated[
+        float,
+        Field(
+            gt=0, description="seconds that an agent may take longer than others to set up or save"
+        ),
+    ] = 300.0
     threads: Annotated[int, Field(ge=1, description="BLAS threads of a rank")] = 1
     batch: Annotated[
         int, Field(ge=0, description="samples of a gradient, drawn anew for each; 0: all of them")

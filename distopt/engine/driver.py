@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from distopt.algorithms.base import Algorithm, Step
 from distopt.algorithms.hosted import Hosted
 from distopt.core.arrays import U8
-from distopt.transport.base import Transport
+from distopt.transport.base import FINISH, Transport
 
 
 def iterate(algorithm: Algorithm, hosted: Sequence[Hosted], transport: Transport, k: int) -> None:
     """Do iteration k of all hosted agents."""
+    transport.begin(FINISH, k)
     for h in hosted:
         h.agent.begin(k)
     run_to_end(hosted, [algorithm.step(h.agent, h.state, k) for h in hosted], transport)

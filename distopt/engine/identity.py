@@ -19,8 +19,8 @@ from distopt.problems.topology import METROPOLIS
 from distopt.transport.base import Transport
 
 FREE = {  # of [run]
-    "iterations", "timeout", "keep", "checkpoint_every", "checkpoint_seconds", "on_failure", "tries",
-    "threads", "checked", "stop",
+    "iterations", "timeout", "setup_timeout", "keep", "checkpoint_every", "checkpoint_seconds",
+    "on_failure", "tries", "threads", "checked", "stop",
 }  # fmt: skip
 TOLERANCE = 1e-9  # relative; machines may round what is measured or follows from "auto" differently
 NAMED = 5  # differences in a sentence

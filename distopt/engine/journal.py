@@ -18,7 +18,7 @@ from distopt.engine.team import Team
 from distopt.record import checkpoint
 from distopt.record.rows import Rows, StoredRows
 from distopt.record.writer import Writer
-from distopt.transport.base import SharedError
+from distopt.transport.base import RECORD, SAVE, SharedError
 
 SAVING_SHARE = 0.02  # of the time, at most, goes into checkpoints that the clock demands
 ASK_SECONDS = 0.25  # between two questions whether to
@@ -75,6 +75,7 @@ class Journal:
     def begin(self) -> None:
         """Make the first record, or compute the row at which a resumed run continues."""
         if self.resumed:
+            self.team.transport.begin(RECORD, self.team.clock.iteration)
             self.latest = self.diagnostics.row()
             self.first = self.first or self.latest
             done = self.team.clock.iteration
@@ -107,6 +108,7 @@ class Journal:
     def record(self) -> None:
         """Compute and keep one row; compare the two ends of every edge if their states adapt."""
         team, began = self.team, perf_counter()
+        team.transport.begin(RECORD, team.clock.iteration)
         if team.hosted[0].agent.codec_arrays():
             audit(team)
         row = self.diagnostics.row()
@@ -152,6 +154,7 @@ class Journal:
         if self.out is None or self.saved_at == done:
             return
         began = perf_counter()
+        team.transport.begin(SAVE, done)
         audit(team)
         if self.writer:
             self.writer.flush()
@@ -172,4 +175,5 @@ class Journal:
         if self.writer:
             self.writer.finish("stopped" if reason in EARLY else "finished", reason)
         if self.latest["iteration"] != self.team.clock.iteration:
+            self.team.transport.begin(RECORD, self.team.clock.iteration)
             self.latest = self.diagnostics.row()  # for the summary only: it belongs to no series

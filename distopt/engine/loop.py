@@ -11,7 +11,6 @@ from distopt.engine.journal import Journal
 from distopt.engine.stopping import StopRequest
 from distopt.engine.team import Team
 
-AGREE_SECONDS = 0.5  # about how often the processes ask each other whether to stop
 PROGRESS_SECONDS = 0.2
 
 
@@ -47,7 +46,7 @@ class Loop:
         self.team, self.journal, self.stop = team, journal, stop
         self.progress = progress if team.transport.root else None
         self.settings = team.parts.run
-        self.agree_at = team.clock.iteration + 1
+        self.first = team.clock.iteration
         self.shown = perf_counter()
 
     def run(self) -> str:
@@ -64,7 +63,9 @@ class Loop:
         if settings.records(clock.iteration) and (reason := self.reached()):
             return reason
         while clock.iteration < settings.iterations:
-            spent = self.team.iterate()
+            if reason := self.asked():
+                return reason
+            self.team.iterate()
             if settings.records(clock.iteration):
                 journal.record()
                 if reason := self.reached():
@@ -72,8 +73,6 @@ class Loop:
             if settings.checkpoint_every and clock.iteration % settings.checkpoint_every == 0:
                 journal.save()
             journal.save_by_clock()
-            if clock.iteration == self.agree_at and (reason := self.agree(spent)):
-                return reason
             self.show()
         return "iterations"
 
@@ -84,19 +83,16 @@ class Loop:
             return "stop.stationarity"
         return "stop.nmse" if latest.get("nmse", np.inf) <= stop.nmse else ""
 
-    def agree(self, spent: float) -> str:
-        """Ask all processes whether one got a stopping signal; also set when to ask next."""
-        began, clock, transport = perf_counter(), self.team.clock, self.team.transport
-        row = [float(self.stop.signal is not None), clock.seconds, spent]
-        table = transport.collect(np.tile(row, (len(transport.hosted), 1)))
-        signalled, seconds, slowest = table.max(axis=0)
-        clock.diagnostics_seconds += perf_counter() - began
-        if signalled:
-            return "signal"
-        if seconds >= self.settings.stop.seconds:
-            return "stop.seconds"
-        self.agree_at += int(min(max(AGREE_SECONDS / max(slowest, 1e-6), 1), 10_000))
-        return ""
+    def asked(self) -> str:
+        """Return why all processes stop here, "" if they go on; the first iteration is always done."""
+        clock, wish = self.team.clock, ""
+        if clock.iteration == self.first:
+            return ""
+        if self.stop.signal is not None:
+            wish = "signal"
+        elif clock.seconds >= self.settings.stop.seconds:
+            wish = "stop.seconds"
+        return self.team.transport.agree_to_stop(wish)
 
     def show(self) -> None:
         """Report progress, not too often."""

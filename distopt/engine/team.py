@@ -18,7 +18,7 @@ from distopt.engine.identity import Identity, first_values
 from distopt.engine.survey import Start, Survey, find_start, survey
 from distopt.problems.topology import Topology
 from distopt.record import checkpoint
-from distopt.transport.base import Transport
+from distopt.transport.base import COST, Transport
 from distopt.transport.local import LocalTransport
 
 UNKNOWN = (
@@ -59,14 +59,12 @@ class Team:
     clock: Clock
     identity: Identity
 
-    def iterate(self) -> float:
-        """Do the next iteration of all agents; return the seconds that it took."""
+    def iterate(self) -> None:
+        """Do the next iteration of all agents."""
         began = perf_counter()
         iterate(self.parts.algorithm, self.hosted, self.transport, self.clock.iteration)
-        spent = perf_counter() - began
         self.clock.iteration += 1
-        self.clock.seconds += spent
-        return spent
+        self.clock.seconds += perf_counter() - began
 
 
 def prepare(
@@ -80,6 +78,7 @@ def prepare(
     All processes call this together, and end with the same algorithm, to the bit. With `force` the
     checkpoint may be one of another run.
     """
+    transport.begin(COST)
     with transport.together():
         require_room(parts.problem.dimension, len(transport.hosted))
         starts = [find_start(parts, i) for i in transport.hosted]

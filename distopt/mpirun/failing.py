@@ -1,15 +1,18 @@
 """How the ranks of a job fail: once, with one sentence, and all of them."""
 
 import os
+import socket
 import sys
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import current_thread, main_thread
+from typing import NoReturn
 
-from distopt.core.errors import DistoptError, TransportError
+from distopt.core.errors import TransportError
 from distopt.core.rank import this_rank
 from distopt.mpirun.launcher import INSTALL
+from distopt.transport.verdict import printed
 
 AGREE_SECONDS = 5.0  # ranks that all fail do so within this time
 
@@ -31,11 +34,15 @@ def failing_together() -> Iterator[None]:
         if this_rank() == 0:
             complain(TransportError(f"mpi4py cannot be used in this MPI job: {error}. {INSTALL}"))
         raise SystemExit(1) from None
+    from distopt.transport.watch import introduce
+
+    introduce(MPI.COMM_WORLD)
     comm = MPI.COMM_WORLD.Dup()  # only this barrier uses it
     try:
         require_connected(comm.size)
-        yield
-    except Exception as error:
+        with exits_raised():
+            yield
+    except (Exception, KeyboardInterrupt) as error:
         meeting = comm.Ibarrier()
         began = time.monotonic()
         while not (met := meeting.Test()) and time.monotonic() - began < AGREE_SECONDS:
@@ -46,6 +53,23 @@ def failing_together() -> Iterator[None]:
             comm.Abort(1)
         raise SystemExit(1) from None
     comm.Free()
+
+
+@contextmanager
+def exits_raised() -> Iterator[None]:
+    """Let os._exit in this process's main thread raise SystemExit, so that it can be named."""
+    leave, me = os._exit, os.getpid()
+
+    def raising(code: int) -> NoReturn:
+        if os.getpid() == me and current_thread() is main_thread():
+            raise SystemExit(code)
+        leave(code)
+
+    setattr(os, "_exit", raising)  # noqa: B010  mypy knows no assignment to a function
+    try:
+        yield
+    finally:
+        setattr(os, "_exit", leave)  # noqa: B010
 
 
 def require_connected(size: int) -> None:
@@ -60,10 +84,9 @@ def require_connected(size: int) -> None:
 
 def complain(error: BaseException) -> None:
     """Print an error on standard error: a sentence, or the traceback of a bug or with --debug."""
-    if isinstance(error, DistoptError) and not debugging():
-        sys.stderr.write(f"distopt: {error}\n")
-    else:
-        sys.stderr.writelines(traceback.format_exception(error))
+    sys.stderr.write(
+        printed(error, f"Rank {this_rank()} (host {socket.gethostname()}) was to start")
+    )
     sys.stderr.flush()
 
 

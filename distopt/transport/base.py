@@ -17,6 +17,9 @@ from distopt.core.arrays import F64, U8
 from distopt.core.errors import DistoptError
 
 LOST = 75  # exit code of a job that lost a rank, whose run may go on from its checkpoint
+# Tasks, as in "the others wait for it to ...".
+SET_UP, COST, COMPILE = "set up", "make its cost", "compile the kernels"
+FINISH, RECORD, SAVE, END = "finish", "record", "save", "end the run after"
 
 
 @dataclass
@@ -70,6 +73,33 @@ class Transport(ABC):
     hosted: tuple[int, ...]
     root: bool
     traffic: Traffic
+    task: str = SET_UP  # what this process does next; completes "the others wait for it to ..."
+    iteration: int | None = None  # of the task; None before the run iterates
+
+    def begin(self, task: str, iteration: int | None = None) -> None:
+        """Say what this process does from here on, for the sentences about silence."""
+        self.task, self.iteration = task, iteration
+
+    @property
+    def earliest(self) -> int:
+        """Return the least number of iterations done with which this process can stop."""
+        return (self.iteration or 0) + (self.task == FINISH)
+
+    @abstractmethod
+    def agree_to_stop(self, wish: str) -> str:
+        """Tell the others, between two iterations, for which reason this process wants to stop.
+
+        Parameters
+        ----------
+        wish : str
+            "" for none.
+
+        Returns
+        -------
+        str
+            A reason, on all processes after the same iteration, once they have agreed to stop after
+            it; until then "". They agree without meeting, so a call costs a look at the clock.
+        """
 
     @abstractmethod
     def exchange(self, payloads: Sequence[U8]) -> list[Sequence[U8]]:
@@ -148,7 +178,10 @@ class Transport(ABC):
     ) -> None:
         """Release them, if all processes end alike."""
         if error is None or isinstance(error, SharedError):
-            self.close()
+            try:
+                self.close()
+            except DistoptError as missing:  # some process, which has not ended like this one
+                self.abort(missing)
         else:
             self.abort(error)
         if isinstance(error, SharedError):

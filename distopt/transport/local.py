@@ -26,6 +26,9 @@ class LocalTransport(Transport):
         self.traffic = Traffic()
         self._links = [topology.links(i) for i in self.hosted]
 
+    def agree_to_stop(self, wish: str) -> str:
+        return wish
+
     def exchange(self, payloads: Sequence[U8]) -> list[Sequence[U8]]:
         began = perf_counter()
         for payload, links in zip(payloads, self._links, strict=True):

@@ -5,9 +5,7 @@ import os
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from itertools import pairwise
 from time import perf_counter
 from typing import Any
@@ -18,18 +16,30 @@ from mpi4py import MPI
 from distopt.core.arrays import F64, U8
 from distopt.core.errors import ConfigError, DistoptError, TransportError
 from distopt.problems.topology import Topology
-from distopt.transport.base import LOST, Traffic, Transport, send_order
+from distopt.transport.base import (
+    COMPILE,
+    COST,
+    END,
+    LOST,
+    SAVE,
+    SET_UP,
+    Traffic,
+    Transport,
+    send_order,
+)
+from distopt.transport.verdict import Report, Verdict, aim, printed
+from distopt.transport.watch import HOSTS, RemoteError, Watch, packed
 
 TAG = 1
 SPIN_SECONDS = 2e-3  # poll this long before sleeping between polls, where every rank has a core
+POLL_SECONDS = 0.01  # between looks for answers at the end
 SLEEP_SECONDS = 1e-6  # the kernel's timer slack makes it about 50 us
 LARGEST = 2**31 - 1  # bytes of a message, the limit of a C int count
 
-ALARM_TAG = 2
-LISTEN_SECONDS = 0.01  # how often rank 0 looks for alarms while it waits
-GRACE_SECONDS = 0.5  # rank 0 waits this long for others' alarms before it ends the job
-ALARM_SECONDS = 3.0  # other failing ranks wait this long for rank 0 to end the job
-SETUP_SECONDS = 600.0  # setting up and saving may take this long, even with a short run.timeout
+ALARM_SECONDS = (
+    3.0  # another rank waits this long for rank 0 to end the job, the next twice as long
+)
+COMPILE_SECONDS = 900.0  # compiling all kernels may take this long
 
 
 def require_ranks(comm: MPI.Comm | None, agents: int) -> MPI.Comm:
@@ -43,13 +53,8 @@ def require_ranks(comm: MPI.Comm | None, agents: int) -> MPI.Comm:
     return comm
 
 
-def packed(item: Any) -> U8:
-    """Write an item as JSON, uint8[:]: what another rank sends is data, never code."""
-    return np.frombuffer(json.dumps(item).encode(), np.uint8)
-
-
-class RemoteError(DistoptError):
-    """Another rank has failed and is about to say why."""
+class SilenceError(TransportError):
+    """A rank has waited too long for others."""
 
 
 class MpiTransport(Transport):
@@ -62,9 +67,10 @@ class MpiTransport(Transport):
     awaited rank from running (4 ranks on 2 cores, 30 us of work each: 300 us an exchange with MPICH
     against 410 yielding and 6000 spinning; about the same as yielding with Open MPI).
 
-    A failing rank sends an alarm to rank 0 on a third communicator and waits for it to end the job.
-    Rank 0 checks for alarms whenever it waits, saves its records, and prints the first cause, so the
-    job ends with one sentence. If rank 0 cannot, the failing rank prints it.
+    A rank that fails, or has waited too long, calls the others on a third communicator. They look for
+    calls whenever they wait and between iterations, and answer with what they do. Rank 0 saves its
+    records, and prints the first cause or who has not answered, so the job ends with one sentence. If
+    rank 0 cannot, the next rank does.
 
     Parameters
     ----------
@@ -75,9 +81,18 @@ class MpiTransport(Transport):
         The largest message that any agent can send.
     timeout : float
         Seconds that a neighbour may stay silent.
+    patience : float
+        Seconds that a rank may take longer than others to set up, or to save.
     """
 
-    def __init__(self, comm: MPI.Comm, topology: Topology, max_nbytes: int, timeout: float) -> None:
+    def __init__(
+        self,
+        comm: MPI.Comm,
+        topology: Topology,
+        max_nbytes: int,
+        timeout: float,
+        patience: float = 300.0,
+    ) -> None:
         if max_nbytes > LARGEST:
             raise ConfigError(
                 f"A message of this compressor can take {max_nbytes} bytes at this dimension; "
@@ -87,12 +102,18 @@ class MpiTransport(Transport):
         self.hosted = (comm.rank,)
         self.root = comm.rank == 0
         self.traffic = Traffic()
-        self.timeout = timeout
-        self._patience = max(timeout, SETUP_SECONDS)
+        self.timeout, self.patience = timeout, patience
         self.exchanges = 0
-        self._comm = comm.Dup()
+        self._waits: tuple[int, ...] = ()  # for whom, when a wait ended early
+        self._waited = 0.0  # seconds, when this rank gave up
+        told: Any = comm.Get_attr(HOSTS)
+        self._hosts: list[str] = told or ["unknown"] * comm.size
+        self._comm, self._spin_seconds = comm, 0.0
+        self._watch = Watch(comm, lambda: self.earliest, shared=True)
+        self.begin(COST)
+        self._comm = self._meet(comm)
         self._diagnostics = comm.Dup()
-        self._alarms = comm.Dup()
+        self._watch = Watch(comm.Dup(), lambda: self.earliest)
         links = topology.links(comm.rank)
         self._neighbours = links.hears
         self._order = send_order(comm.rank, links.tells, comm.size)
@@ -112,6 +133,15 @@ class MpiTransport(Transport):
         ]
         self._turn = 0
         MPI.Prequest.Startall(self._receives[0])
+
+    def _meet(self, comm: MPI.Comm) -> MPI.Comm:
+        """Duplicate the communicator once all ranks have come, or end the job."""
+        copy, request = comm.Idup()
+        try:
+            self._until(request.Test)
+        except DistoptError as missing:
+            self.abort(missing)
+        return copy
 
     def _crowded(self) -> bool:
         """Whether this host has more ranks than cores, or shares its cores with other hosts' ranks."""
@@ -140,59 +170,65 @@ class MpiTransport(Transport):
         self.traffic.seconds += perf_counter() - began
         return [received]
 
-    def _wait(
-        self,
-        requests: list[MPI.Request],
-        statuses: list[MPI.Status] | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        """Wait for all requests; raise `TransportError` naming who is silent after the timeout.
+    def agree_to_stop(self, wish: str) -> str:
+        watch = self._watch
+        if wish:
+            watch.stop(wish)
+        watch.look()
+        if watch.waiting:
+            self._until(lambda: not watch.waiting)
+        return watch.reason if watch.last is not None and self.earliest >= watch.last else ""
 
-        Without statuses it is a collective operation, which does not show who is missing.
-        """
+    @property
+    def _limit(self) -> tuple[float, str]:
+        """How long to wait for what this rank does, and the key that says so."""
+        if self.iteration is not None and self.task not in {SAVE, END}:
+            return self.timeout, "run.timeout"
+        longer = COMPILE_SECONDS if self.task == COMPILE else self.patience
+        return max(self.timeout, longer), "run.setup_timeout"
+
+    def _wait(self, requests: list[MPI.Request], statuses: list[MPI.Status] | None = None) -> None:
+        """Wait for all requests. Without statuses it is an operation of all ranks."""
         testall = MPI.Request.Testall
-        if testall(requests, statuses):
-            return
-        timeout = self.timeout if timeout is None else timeout
-        began, listened = perf_counter(), 0.0
-        while not testall(requests, statuses):
+        if not testall(requests, statuses):
+            late = None if statuses is None else (lambda: self._late(requests))
+            self._until(lambda: testall(requests, statuses), late)
+
+    def _until(
+        self, done: Callable[[], bool], late: Callable[[], tuple[int, ...]] | None = None
+    ) -> None:
+        """Wait; `late` tells for whose messages.
+
+        Raises
+        ------
+        SilenceError
+            After the timeout.
+        RemoteError
+            If another rank has failed.
+        """
+        began = perf_counter()
+        while not done():
             waited = perf_counter() - began
             if waited < self._spin_seconds:
                 os.sched_yield()
                 continue
             time.sleep(SLEEP_SECONDS)
-            if self.root and waited - listened > LISTEN_SECONDS:
-                listened = waited
-                if self._alarms.Iprobe(tag=ALARM_TAG):
-                    raise RemoteError("Another rank has failed.")
-            if waited > timeout:
-                raise TransportError(
-                    self._silence(requests) if statuses is not None else self._absence(timeout)
-                )
+            try:
+                self._watch.look()
+                if waited > self._limit[0]:
+                    self._waited = self._limit[0]
+                    raise SilenceError(f"Agent {self.hosted[0]} has waited {waited:g} s.")
+            except DistoptError:
+                self._waits = late() if late else ()
+                raise
 
-    def _absence(self, timeout: float) -> str:
-        me = self.hosted[0]
-        return (
-            f"Agent {me} (host {self._hosts[me]}) waited {timeout:g} s after exchange "
-            f"{self.exchanges} for all agents to record or save together; one of them hangs. "
-            "run.timeout sets how long to wait."
-        )
-
-    def _silence(self, requests: list[MPI.Request]) -> str:
-        me = self.hosted[0]
+    def _late(self, requests: list[MPI.Request]) -> tuple[int, ...]:
+        """Return who has not sent its message, or else not taken this rank's."""
         pending = [not request.Get_status() for request in requests]
-        silent = [j for j, late in zip(self._neighbours, pending, strict=False) if late]
-        stuck = [
-            j
-            for j, late in zip(self._order, pending[len(self._neighbours) :], strict=False)
-            if late
-        ]
-        who = " and ".join(f"agent {j} (host {self._hosts[j]})" for j in silent or stuck)
-        what = "heard nothing from" if silent or not stuck else "cannot get its message through to"
-        return (
-            f"Agent {me} (host {self._hosts[me]}) {what} {who or 'some rank'} for "
-            f"{self.timeout:g} s in exchange {self.exchanges}; run.timeout sets how long to wait."
-        )
+        n = len(self._neighbours)
+        silent = [j for j, late in zip(self._neighbours, pending[:n], strict=True) if late]
+        stuck = [j for j, late in zip(self._order, pending[n:], strict=True) if late]
+        return tuple(silent or stuck)
 
     def mean(self, rows: Sequence[F64], out: F64) -> None:
         # Each rank sums one slice of the coordinates in the order of the agents, where an MPI library's
@@ -229,71 +265,70 @@ class MpiTransport(Transport):
         content = packed(item)
         sizes = np.empty(self.agents, np.int64)
         ask = self._diagnostics.Iallgather(np.array([content.size]), sizes)
-        self._wait([ask], timeout=self._patience)
+        self._wait([ask])
         starts = np.concatenate([[0], np.cumsum(sizes)])
         parts = np.empty(starts[-1], np.uint8)
         gather = self._diagnostics.Iallgatherv(
             [content, content.size, MPI.BYTE], [parts, sizes, starts[:-1], MPI.BYTE]
         )
-        self._wait([gather], timeout=self._patience)
+        self._wait([gather])
         self.traffic.diagnostics_nbytes += content.size * (self.agents - 1)
         return [json.loads(parts[a:b].tobytes()) for a, b in pairwise(starts)]
 
     def warm_up(self, compile_kernels: Callable[[], None]) -> None:
+        self.begin(COMPILE)
         node = self._diagnostics.Split_type(MPI.COMM_TYPE_SHARED)
         if node.rank == 0:
             compile_kernels()
-        self._wait([node.Ibarrier()], timeout=self._patience)
+        self._wait([node.Ibarrier()])
         if node.rank:
             compile_kernels()  # which finds them in the cache
         node.Free()
+        self.begin(SET_UP)
 
     def abort(self, error: BaseException) -> None:
         """End the whole job with exit code 1; one rank prints the cause, once."""
+        me, verdict, began = self.hosted[0], Verdict(self._hosts), time.monotonic()
+        own = verdict.reports[me] = self._report(error)
+        self._watch.alarm(own)
+        while True:
+            for report in self._watch.alarms():
+                verdict.reports.setdefault(report.rank, report)
+            spent = time.monotonic() - began
+            turn = 0 if self.root else 1 + sorted(verdict.reports.keys() - {0}).index(me)
+            if verdict.settled(spent) and spent >= ALARM_SECONDS * turn:
+                break
+            time.sleep(POLL_SECONDS)
+        sys.stderr.write(verdict.text())
+        sys.stderr.flush()
+        self._comm.Abort(LOST if verdict.lost else 1)
+
+    def _report(self, error: BaseException) -> Report:
+        """Say what this rank was doing when it failed, gave up or was called."""
+        silent, me = isinstance(error, RemoteError | SilenceError), self.hosted[0]
         if isinstance(error, MPI.Exception):  # what a library says whose peer has died
-            me = self.hosted[0]
             error = TransportError(
                 f"Agent {me} (host {self._hosts[me]}) lost a connection: {error}."
             )
-        if isinstance(error, DistoptError) and not os.environ.get("DISTOPT_DEBUG"):
-            text = f"distopt: {error}\n"
-        else:
-            text = "".join(traceback.format_exception(error))
-        # A rank that hears nothing comes after the cause of its neighbour's silence, and the first to
-        # hear nothing was the nearest.
-        own = (isinstance(error, TransportError), self.exchanges, self._alarms.rank, text)
-        causes = [] if isinstance(error, RemoteError) else [own]
-        message = packed(own)
-        began = time.monotonic()
-        if self.root:
-            while time.monotonic() - began < GRACE_SECONDS:
-                causes += self._heard()
-                time.sleep(SLEEP_SECONDS)
-        else:
-            others = [j for j in range(self.agents) if j != self._alarms.rank]
-            sent = [self._alarms.Isend(message, dest=j, tag=ALARM_TAG) for j in others]
-            # Where rank 0 cannot end the job, the failing rank with the first cause does.
-            while time.monotonic() - began < ALARM_SECONDS * (1 + (min(causes) != own)):
-                MPI.Request.Testall(sent)
-                causes += self._heard()
-                time.sleep(LISTEN_SECONDS)
-        lost, *_, text = min(causes)
-        sys.stderr.write(text)
-        sys.stderr.flush()
-        self._comm.Abort(LOST if lost else 1)
-
-    def _heard(self) -> list[tuple[bool, int, int, str]]:
-        """Take the alarms that have come: as in `abort`."""
-        heard, status = [], MPI.Status()
-        while self._alarms.Iprobe(tag=ALARM_TAG, status=status):
-            content = np.empty(status.Get_count(MPI.BYTE), np.uint8)
-            self._alarms.Recv(content, source=status.Get_source(), tag=ALARM_TAG)
-            with suppress(ValueError, TypeError):  # a damaged alarm is one that did not come
-                late, exchanges, rank, text = json.loads(content.tobytes())
-                heard.append((bool(late), int(exchanges), int(rank), str(text)))
-        return heard
+        who = f"Agent {me} (host {self._hosts[me]}) was to {aim(self.task, self.iteration)}"
+        return Report(
+            rank=me,
+            exchanges=self.exchanges,
+            task=self.task,
+            iteration=self.iteration,
+            key=self._limit[1],
+            waits=self._waits,
+            seconds=self._waited,
+            error="" if silent else printed(error, who),
+            network=isinstance(error, TransportError),
+            left=isinstance(error, SystemExit),
+        )
 
     def close(self) -> None:
+        # Some may still wait here for answers to their wish to stop.
+        self.begin(END, self.earliest)
+        meeting, watch = self._diagnostics.Ibarrier(), self._watch
+        self._until(lambda: meeting.Test() and not watch.waiting)
         for request in self._receives[self._turn]:
             request.Cancel()
             request.Wait()
@@ -303,4 +338,4 @@ class MpiTransport(Transport):
         self._receives = [[], []]
         self._comm.Free()
         self._diagnostics.Free()
-        self._alarms.Free()
+        watch.free()

@@ -23,4 +23,5 @@ def open_transport(engine: Engine, parts: Parts, comm: Any = None) -> Transport:
     largest = parts.algorithm.max_nbytes(parts.compressor, parts.problem.dimension)
     largest += CHECKSUM * parts.run.checked
     comm = require_ranks(comm, topology.agents)
-    return MpiTransport(comm, topology, largest, parts.run.timeout)
+    run = parts.run
+    return MpiTransport(comm, topology, largest, run.timeout, run.setup_timeout)

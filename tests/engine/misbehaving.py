@@ -1,11 +1,13 @@
 """A cost that does something bad on one agent at one iteration, for tests of failures from outside.
 
+At iteration -1 it does so in the factory.
 ``problem.options`` say what: act, agent, at; an act that ends in -once happens in the first job only.
 Everything else about it is a plain quadratic.
 """
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -28,10 +30,13 @@ class Quadratic:
         (self.place / f"pid-{agent}").write_text(str(os.getpid()))
 
     def value(self, x):
+        if self.act == "hang-value" and self.agent == self.who and self.now >= self.at:
+            time.sleep(3600)  # while all others wait in a record
         return 0.5 * float(np.sum((x - self.agent) ** 2))
 
     def gradient(self, x, out):
         if self.agent == self.who and self.now == self.at:
+            leave(self.act)
             if self.act == "raise":
                 raise RuntimeError("no more")
             if self.act == "nan":
@@ -71,6 +76,18 @@ class Quadratic:
         return message
 
 
+def leave(act):
+    """Hang, or leave in a way that is none of a cost's."""
+    if act == "hang":
+        time.sleep(3600)
+    if act == "os-exit":
+        os._exit(0)
+    if act == "sys-exit":
+        sys.exit(0)
+    if act == "interrupt":
+        raise KeyboardInterrupt
+
+
 def noting_pack(self, k, *arguments, **vectors):
     cost = getattr(self.cost, "_cost", self.cost)
     cost.now = k
@@ -79,4 +96,7 @@ def noting_pack(self, k, *arguments, **vectors):
 
 def make_cost(agent, agents, act, who, at, place):
     Agent.pack = noting_pack  # here, since collecting the tests imports this file as well
+    if at < 0 and agent == who:
+        (Path(place) / f"pid-{agent}").write_text(str(os.getpid()))
+        leave(act)
     return Quadratic(agent, act, who, at, place)

@@ -186,10 +186,62 @@ def test_divergence_of_all(tmp_path):
 @pytest.mark.parametrize("who", rotate(3))
 def test_rank_that_stands_still(who, tmp_path):
     run = Run(tmp_path, "stop", who, 22, timeout=SILENCE).start()
-    assert_one_sentence(run, f"heard nothing from agent {who} (host ", "for 6 s", "run.timeout")
+    assert_one_sentence(
+        run, f"heard nothing from agent {who} (host ", "for 6 s in iteration 22", "run.timeout"
+    )
     if who != 0:
         assert_recorded_until(run, 20)
     assert set(run.rows()) <= set(range(0, 21, 5))
+
+
+@pytest.mark.parametrize("who", rotate(1))
+def test_rank_that_hangs_while_the_others_record(who, tmp_path):
+    """They wait in a collective operation, which does not show who is missing."""
+    run = Run(tmp_path, "hang-value", who, 20, timeout=SILENCE).start()
+    waited = "hangs: the others have waited 6 s for it to record iteration 25; run.timeout"
+    assert_one_sentence(run, f"Agent {who} (host ", waited)
+    assert set(run.rows()) <= set(range(0, 21, 5))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", range(1, AGENTS))  # the factory of agent 0 hangs in the command too
+def test_factory_that_hangs(who, tmp_path):
+    run = Run(tmp_path, "hang", who, -1, timeout=SILENCE, setup_timeout=30.0).start()
+    waited = "hangs: the others have waited 30 s for it to make its cost; run.setup_timeout"
+    assert_one_sentence(run, f"Agent {who} (host ", waited)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", range(AGENTS))
+def test_silence_after_a_resume_counts_iterations(who, tmp_path):
+    """Not exchanges, which start again."""
+    run = Run(tmp_path, "hang", who, 70, iterations=60, timeout=SILENCE).start()
+    assert run.end()[0] == 0
+    run.start("resume", run.out, "--iterations", 400, "--quiet")
+    assert_one_sentence(run, f"heard nothing from agent {who} (host ", "in iteration 71")
+
+
+LEAVES = {
+    "os-exit": "sys.exit(0)",
+    "sys-exit": "sys.exit(0)",
+    "interrupt": "KeyboardInterrupt",
+}
+
+
+@pytest.mark.parametrize("act", [slow("sys-exit"), "os-exit", slow("interrupt")])
+@pytest.mark.parametrize("who", rotate(2))
+def test_cost_that_leaves(act, who, tmp_path):
+    run = Run(tmp_path, act, who, 22).start()
+    assert_one_sentence(run, f"Agent {who} ", "iteration 22", "misbehaving.py, line", LEAVES[act])
+    assert_recorded_until(run, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("act", LEAVES)
+@pytest.mark.parametrize("who", range(1, AGENTS))  # agent 0's leaves the command
+def test_factory_that_leaves(act, who, tmp_path):
+    run = Run(tmp_path, act, who, -1).start()
+    assert_one_sentence(run, "misbehaving.py, line", LEAVES[act])
 
 
 @pytest.mark.parametrize("who", rotate(0))

@@ -8,6 +8,8 @@ import time
 import h5py
 import pytest
 
+import distopt
+
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -58,6 +60,32 @@ def test_a_loop_over_runs_ends(number, tmp_path):
     with h5py.File(tmp_path / "0" / "metrics.h5", "r") as file:
         assert file["meta"].attrs["stop_reason"] == "signal"
     assert (tmp_path / "1").exists() is (number == signal.SIGUSR1)
+
+
+def test_one_process_stops_after_the_iteration_under_way():
+    """However many iterations the next record is away."""
+
+    class Counted:
+        dimension, smoothness, calls = 2, 1.0, 0
+
+        def value(self, x):
+            return 1e-9 * float(x.sum())
+
+        def gradient(self, x, out):
+            out.fill(1e-9)
+            self.calls += 1
+            if self.calls == 300:
+                signal.raise_signal(signal.SIGUSR1)
+
+    costs = [Counted() for _ in range(3)]
+    result = distopt.simulate(
+        costs,
+        algorithm=distopt.GradientTracking(eta=0.1, gamma=0.5),
+        iterations=20_000,
+        record_every=10**6,
+    )
+    assert result.summary["stop_reason"] == "signal"
+    assert result.summary["iterations"] < 310
 
 
 def signal_run(program, number, out):
