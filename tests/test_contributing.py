@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import distopt.problems.costs
 from distopt.config.build import make_config
 from distopt.engine.run import run
 
-PAGE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 BLOCKS = re.findall(r"```python\n# (?:registration: )?(\S+)\n(.*?)```", PAGE, re.DOTALL)
 FILES = {path: text for path, text in BLOCKS if path.endswith(".py")}
 REGISTRATIONS = {kind: text for kind, text in BLOCKS if not kind.endswith(".py")}
@@ -43,6 +45,16 @@ def examples(tmp_path, monkeypatch):
 def test_the_page_has_all_three_examples():
     assert sorted(REGISTRATIONS) == sorted(TABLES)
     assert len(FILES) == 3
+
+
+@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("check", [["check"], ["format", "--check"]], ids=" ".join)
+def test_the_examples_are_as_the_checks_want_them(path, check):
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", *check, "--no-cache", "--stdin-filename", path, "-"],
+        cwd=ROOT, input=FILES[path], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
 
 
 def test_examples_keep_the_laws(examples):
