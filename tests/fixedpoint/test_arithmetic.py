@@ -5,7 +5,7 @@ from itertools import pairwise
 import fixedpoint_twin as twin
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distopt.core.errors import ConfigError, DataError
@@ -41,7 +41,19 @@ FORMATS = [
 SIZES = [1, 100, 1023, 1024, 1025, 2047, 2048, 2049, 5000]
 
 every_rounding = pytest.mark.parametrize("rounding", ROUNDINGS.values(), ids=ROUNDINGS)
-every_format = pytest.mark.parametrize("q", FORMATS, ids=str)
+
+
+def compiled(*formats):
+    """Pair all modes with formats; 8 bits, which each mode compiles anew, are slow but for two of them."""
+    for name, rounding in ROUNDINGS.items():
+        for q in formats:
+            slow = q.bits <= 8 and rounding.mode not in ("RN", "SR_eps")
+            marks = [pytest.mark.slow] if slow else []
+            yield pytest.param(rounding, q, id=f"{name}-{q}", marks=marks)
+
+
+def every_format(*formats):
+    return pytest.mark.parametrize(("rounding", "q"), list(compiled(*formats)))
 
 
 def some(size, q, seed=0):
@@ -77,8 +89,7 @@ def integer_formats(rounding):
     return (Format(8, 8), Format(7, 3), *some)
 
 
-@every_format
-@every_rounding
+@every_format(*FORMATS)
 def test_encode_equals_twin(rounding, q):
     key = rounding_key(7, 0, 3)
     for size in SIZES:
@@ -103,8 +114,15 @@ def test_round_integers_equals_twin(rounding, drop):
             assert result.saturated == count
 
 
-@every_rounding
-@pytest.mark.parametrize("types", [("int8", "int8"), ("int32", "int16")])
+@pytest.mark.parametrize(
+    ("rounding", "types"),
+    [(rounding, ("int8", "int8")) for rounding in ROUNDINGS.values()]
+    + [
+        pytest.param(rounding, ("int32", "int16"), marks=[pytest.mark.slow] * (name[:2] != "SR"))
+        for name, rounding in ROUNDINGS.items()
+    ],
+    ids=str,
+)
 def test_multiply_equals_twin(rounding, types):
     q, key = Format(4, 8), rounding_key(0, 2)
     a, b = (integers(2500, 8 * np.dtype(t).itemsize, seed=i).astype(t) for i, t in enumerate(types))
@@ -129,8 +147,7 @@ def test_added_fraction_bits_are_exact_and_saturate(rounding):
     assert result.saturated == 2
 
 
-@every_format
-@every_rounding
+@every_format(*FORMATS)
 def test_numbers_of_the_format_never_move(rounding, q):
     codes = integers(4000, q.bits).astype(q.dtype)
     x = decode(codes, q)
@@ -147,14 +164,14 @@ def test_numbers_of_the_format_never_move(rounding, q):
             assert saturated == 0
 
 
-@every_rounding
+@every_format(*(Format.parse(text) for text in ("Q3.5", "Q8.8", "Q2.0", "Q10.20", "Q1.31")))
+@settings(max_examples=settings().max_examples // 5)
 @given(
     x=st.lists(st.floats(-1e300, 1e300) | st.floats(-5, 5), min_size=1, max_size=20),
     seed=st.integers(0, 2**64 - 1),
-    text=st.sampled_from(["Q3.5", "Q8.8", "Q2.0", "Q10.20", "Q1.31"]),
 )
-def test_result_is_a_neighbour(rounding, x, seed, text):
-    q, x = Format.parse(text), np.array(x)
+def test_result_is_a_neighbour(rounding, q, x, seed):
+    x = np.array(x)
     codes, _ = encode(x, q, rounding, rounding_key(seed, 0), v=x[::-1].copy())
     inside = np.clip(x, q.lowest, q.highest) / q.unit
     # The random modes see x rounded to 16 bits below u, which may be the neighbour above.
@@ -166,35 +183,35 @@ def test_result_is_a_neighbour(rounding, x, seed, text):
     )
 
 
-@every_rounding
+@every_format(Format(3, 5), Format(5, 5), Format(12, 12))
+@settings(max_examples=settings().max_examples // 2)
 @given(cuts=st.lists(st.integers(0, 6000), max_size=6), first=st.integers(0, 5000))
-def test_slices_round_as_the_whole(rounding, cuts, first):
+def test_slices_round_as_the_whole(rounding, q, cuts, first):
     borders = [0, *sorted(cuts), 6000]
     key = rounding_key(5, 3, 1)
     p = integers(6000, 28)
-    for q in (Format(3, 5), Format(12, 12)):
-        x = some(6000, q)
-        whole = encode(x, q, rounding, key, first=first, v=x)
-        wholes = {
-            drop: round_integers(p, drop, Format(9, 0), rounding, key, first=first, v=p)
-            for drop in (4, 17)
-        }
-        total = 0
-        for a, b in pairwise(borders):
-            part = encode(x[a:b], q, rounding, key, first=first + a, v=x[a:b])
-            np.testing.assert_array_equal(part.codes, whole.codes[a:b])
-            total += part.saturated
-            for drop, expected in wholes.items():
-                part = round_integers(
-                    p[a:b], drop, Format(9, 0), rounding, key, first=first + a, v=p[a:b]
-                )
-                np.testing.assert_array_equal(part.codes, expected.codes[a:b])
-        assert total == whole.saturated
+    x = some(6000, q)
+    whole = encode(x, q, rounding, key, first=first, v=x)
+    wholes = {
+        drop: round_integers(p, drop, Format(9, 0), rounding, key, first=first, v=p)
+        for drop in (4, 17)
+    }
+    total = 0
+    for a, b in pairwise(borders):
+        part = encode(x[a:b], q, rounding, key, first=first + a, v=x[a:b])
+        np.testing.assert_array_equal(part.codes, whole.codes[a:b])
+        total += part.saturated
+        for drop, expected in wholes.items():
+            part = round_integers(
+                p[a:b], drop, Format(9, 0), rounding, key, first=first + a, v=p[a:b]
+            )
+            np.testing.assert_array_equal(part.codes, expected.codes[a:b])
+    assert total == whole.saturated
 
 
 @pytest.mark.parametrize("rounding", [Rounding("SR"), Rounding("SR_eps", 0.25)], ids=str)
 def test_saturations_do_not_depend_on_neighbours(rounding):
-    q, key = Format(3, 5), rounding_key(5, 3)
+    q, key = Format(5, 5), rounding_key(5, 3)
     edge = [
         q.highest + q.unit * 2.0**-18,
         q.lowest - q.unit * 2.0**-18,
@@ -243,8 +260,7 @@ def test_directed_modes_are_exact():
     assert encode(x, q, Rounding("RZ")).codes.tolist() == [0, 0, 256, -256]
 
 
-@every_rounding
-@pytest.mark.parametrize("q", [Format(3, 5), Format(12, 12)], ids=str)
+@every_format(Format(3, 5), Format(5, 5), Format(12, 12))
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("at", [0, 2047, 4999])
 @pytest.mark.parametrize("saturating", [True, False])
@@ -338,11 +354,11 @@ def test_sigmoid_table(text):
     np.testing.assert_array_equal(rounded, np.minimum(np.rint(table / 2.0**23), 127))
 
 
-@every_rounding
+@every_format(Format(3, 5), Format(5, 5))
 @pytest.mark.parametrize("first", [0, 2048, 100])
-def test_long_vectors_round_as_short_ones(rounding, first):
+def test_long_vectors_round_as_short_ones(rounding, q, first):
     """Beyond 131072 values the random words of the next tile are made ahead."""
-    q, key, size = Format(3, 5), rounding_key(2, 1), 64 * 2048 + 3 * 2048 + 17
+    key, size = rounding_key(2, 1), 64 * 2048 + 3 * 2048 + 17
     x, v = some(size, q), normal(rounding_key(1, 1), size)
     if first == 2048:  # with and without saturations
         x = np.clip(x, -3.0, 3.0)
