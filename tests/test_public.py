@@ -33,6 +33,9 @@ def test_the_list_is_sorted_and_nothing_else_is_offered():
         distopt.Nothing  # noqa: B018
 
 
+CACHE = Path(__file__).parents[1] / ".mypy_cache"  # that of the check of the package
+
+
 def test_type_checkers_catch_wrong_arguments(tmp_path):
     """Every class with parameters refuses an object() for the first one, and an unknown one."""
     classes = [name for name, item in PUBLIC.items() if is_dataclass(item) and fields(item)]
@@ -46,7 +49,7 @@ def test_type_checkers_catch_wrong_arguments(tmp_path):
     right = ["distopt.Quantize(bits=4)", "distopt.CompressedTracking1(eta=0.1)", "distopt.Zed()"]
     program = tmp_path / "program.py"
     program.write_text("\n".join(["import distopt", *wrong, *right]) + "\n")
-    mypy = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path, program]
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", CACHE, program]
     told = subprocess.run(mypy, capture_output=True, text=True, check=False).stdout
     lines = {int(line.split(":")[1]) for line in told.splitlines() if ": error:" in line}
     assert lines == set(range(2, 2 + len(wrong))), told

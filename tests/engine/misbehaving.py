@@ -1,8 +1,8 @@
 """A cost that does something bad on one agent at one iteration, for tests of failures from outside.
 
 At iteration -1 it does so in the factory.
-``problem.options`` say what: act, agent, at; an act that ends in -once happens in the first job only.
-Everything else about it is a plain quadratic.
+``problem.options`` say what: act, agent, at; an act that ends in -once happens in the first job only, one
+that ends in "slow" takes its time as well, and tells how far it is. Everything else is a plain quadratic.
 """
 
 import os
@@ -22,7 +22,8 @@ class Quadratic:
     dimension, smoothness, lower_bound = 9, 1.0, 0.0
 
     def __init__(self, agent, act, who, at, place):
-        self.agent, self.act, self.who, self.at, self.place = agent, act, who, at, Path(place)
+        self.agent, self.who, self.at, self.place = agent, who, at, Path(place)
+        self.act, self.slow = act.removesuffix(" slow"), act.endswith("slow")
         self.now = -1  # iteration that is under way
         done = self.place / "done"
         if act.endswith("-once") and done.exists():
@@ -49,7 +50,7 @@ class Quadratic:
 
     def pack(self, message):
         """Be the last to touch a message of this agent."""
-        if self.act == "slow":
+        if self.slow:
             (self.place / f"at-{self.agent}").write_text(str(self.now))
             time.sleep(2e-3)
         if self.agent != self.who or self.now != self.at:

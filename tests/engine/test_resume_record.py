@@ -176,7 +176,7 @@ def held_open(path):
     ) as reader:  # fmt: skip
         reader.stdout.readline()
         yield
-        told, _ = reader.communicate("\n", timeout=60)
+        told, _ = reader.communicate("\n", timeout=900)
         assert told.endswith("cgt1\n")
         assert reader.returncode == 0
 

@@ -163,7 +163,7 @@ def test_run_stopped_by_its_time_limit_resumes_to_the_bit(slurm, tmp_path: Path)
     assert f"{ITERATIONS} iterations, all iterations done" in said
     subprocess.run(
         [sys.executable, "-m", "distopt", "run", str(config), "--simulate", "--quiet", "--out", "sim"],
-        cwd=tmp_path, check=True, timeout=120, capture_output=True,
+        cwd=tmp_path, check=True, timeout=900, capture_output=True,
     )  # fmt: skip
     assert_equal_runs(tmp_path / "mpi", tmp_path / "sim", ITERATIONS)
 

@@ -65,15 +65,24 @@ def jitter(transport):
 
 
 @pytest.mark.once
+@pytest.mark.parametrize("iterations", [75, pytest.param(250, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("algorithm", "message"), mark_rest(pytest.mark.slow))
-def test_mpi_equals_simulate(algorithm, message, comm):
-    compare(configure(algorithm, message, iterations=250, record_every=25), comm)
+def test_mpi_equals_simulate(algorithm, message, iterations, comm):
+    compare(configure(algorithm, message, iterations=iterations, record_every=25), comm)
 
 
 GOLDEN = json.loads(golden_states.FILE.read_text())
+EVERYWHERE = {"cgt1", "choco", "fixed_point_gd"}  # send two vectors, one, and integers' sums
 
 
-@pytest.mark.parametrize(("algorithm", "message"), mark_rest(pytest.mark.slow))
+def mark_once():
+    """Leave all pairs to the first MPI but those of a few algorithms."""
+    for pair in mark_rest(pytest.mark.slow):
+        marks = [] if pair.values[0] in EVERYWHERE else [pytest.mark.once]
+        yield pytest.param(*pair.values, marks=[*pair.marks, *marks])
+
+
+@pytest.mark.parametrize(("algorithm", "message"), list(mark_once()))
 def test_final_states_are_golden(algorithm, message, comm):
     job, _ = play_mpi(golden_states.make(algorithm, message), comm)
     found = comm.allgather(golden_states.hashes(job))

@@ -30,7 +30,7 @@ SIZES = {  # bytes that agents 0, 1, 2, 3 send in turn
 }
 
 
-@pytest.fixture(params=["local", "mpi"])
+@pytest.fixture(params=[pytest.param("local", marks=pytest.mark.once), "mpi"])
 def make(request, comm):
     """Make a transport of each kind over four agents, closed after the test."""
     opened = []
@@ -39,7 +39,7 @@ def make(request, comm):
         if request.param == "local":
             transport = LocalTransport(topology)
         else:
-            transport = MpiTransport(comm, topology, largest, timeout=60.0)
+            transport = MpiTransport(comm, topology, largest, timeout=600.0)
         opened.append(transport)
         return transport
 
@@ -149,7 +149,7 @@ def test_what_a_process_says_is_data(make):
 
 def test_warm_up_compiles_before_anyone_goes_on(comm):
     topology = Topology(AGENTS, GRAPHS["ring"])
-    with MpiTransport(comm, topology, 10, timeout=60.0) as transport:
+    with MpiTransport(comm, topology, 10, timeout=600.0) as transport:
         compiled = []
         transport.warm_up(lambda: compiled.append(comm.rank))
         everywhere = comm.allgather(compiled)
@@ -160,7 +160,7 @@ def test_warm_up_compiles_before_anyone_goes_on(comm):
 def test_transports_open_and_close_many_times(comm):
     topology = Topology(AGENTS, GRAPHS["ring"])
     for turn in range(40):
-        with MpiTransport(comm, topology, 64, timeout=60.0) as transport:
+        with MpiTransport(comm, topology, 64, timeout=600.0) as transport:
             for _ in range(turn % 3):
                 check_exchange(transport, topology, (1, 2, 3, 4), turn)
 
@@ -169,4 +169,4 @@ def test_ranks_must_be_agents(comm):
     with pytest.raises(ConfigError, match=r"problem\.agents = 7, but the MPI job has 4 ranks"):
         require_ranks(comm, 7)
     with pytest.raises(ConfigError, match="MPI carries at most"):
-        MpiTransport(comm, build_topology({"graph": "ring"}, 4, None), 2**31, timeout=60.0)
+        MpiTransport(comm, build_topology({"graph": "ring"}, 4, None), 2**31, timeout=600.0)

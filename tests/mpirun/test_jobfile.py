@@ -6,7 +6,7 @@ from math import inf
 from pathlib import Path
 
 import pytest
-from run_table import PAIRS, configure
+from run_table import configure, mark_rest
 
 from distopt.cli.options import How
 from distopt.cli.start import starter
@@ -65,7 +65,7 @@ def test_ranks_refuse_a_job_that_another_command_has_replaced(tmp_path):
         read_job(path, command[-1])
 
 
-@pytest.mark.parametrize(("algorithm", "compressor"), PAIRS)
+@pytest.mark.parametrize(("algorithm", "compressor"), mark_rest(pytest.mark.slow))
 def test_every_configuration_survives(algorithm, compressor, tmp_path):
     config = configure(algorithm, compressor)
     job = RunJob(cases=(Case(folder=tmp_path, config=config),), overwrite=False)
