@@ -12,6 +12,7 @@ from typing import NoReturn
 from distopt.core.errors import TransportError
 from distopt.core.rank import this_rank
 from distopt.mpirun.launcher import INSTALL
+from distopt.mpirun.leftovers import remove_leftovers
 from distopt.transport.verdict import printed
 
 AGREE_SECONDS = 5.0  # ranks that all fail do so within this time
@@ -28,6 +29,7 @@ def failing_together() -> Iterator[None]:
     if this_rank() is None:
         yield
         return
+    remove_leftovers()
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
