@@ -1,10 +1,12 @@
 """The section [run]: how long to run, what to record, when to save and when to stop."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import isnan
+from operator import ge, le
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import show, validated
@@ -13,6 +15,27 @@ M = TypeVar("M", bound=BaseModel)
 OnFailure: TypeAlias = Literal["stop", "restart"]
 
 CHECKPOINT_SECONDS = 1.0  # between two checkpoints of a run that is restarted after a failure
+
+
+TESTS = {"<=": le, ">=": ge}
+
+
+def read_test(text: str) -> tuple[Callable[[float, float], bool], float]:
+    """Read a test of a measure, such as ``">= 0.95"``: the comparison and the bound."""
+    sign, number = text[:2], text[2:]
+    bound = float(number)
+    if sign not in TESTS or isnan(bound):
+        raise ValueError(text)
+    return TESTS[sign], bound
+
+
+def check_test(text: str) -> str:
+    """Return a test, which must be readable."""
+    try:
+        read_test(text)
+    except ValueError:
+        raise ValueError('accepted: <= or >= and a number, such as ">= 0.95".') from None
+    return text
 
 
 class StopConfig(BaseModel):
@@ -27,6 +50,10 @@ class StopConfig(BaseModel):
     nmse: Annotated[
         float, Field(ge=0, description="stop once the NMSE on the training samples is this small")
     ] = 0.0
+    measures: Annotated[
+        dict[str, Annotated[str, AfterValidator(check_test)]],
+        Field(description='stop once a measure of the costs is there: { accuracy = ">= 0.95" }'),
+    ] = {}
     seconds: Annotated[
         float, Field(gt=0, description="stop after this many seconds, with a checkpoint")
     ] = float("inf")

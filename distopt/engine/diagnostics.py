@@ -11,6 +11,7 @@ import numpy as np
 
 from distopt.algorithms.state import View
 from distopt.core.arrays import F64
+from distopt.engine.measures import Measures
 from distopt.engine.team import Team
 from distopt.record.series import SERIES
 
@@ -50,6 +51,7 @@ class Diagnostics:
         self.has_tracker = view.tracker is not None
         self.has_invariant = self.has_tracker and view.gradient is not None
         self.has_memory = {name: name in view.memories for name in ("x", "y")}
+        self.measures = Measures(team)
         self.energies = [getattr(h.agent.cost, "energy", None) for h in team.hosted]
         self.recorded = self._names()
 
@@ -71,11 +73,11 @@ class Diagnostics:
         function = self.team.known.lyapunov
         terms = ["lyapunov", *(f"lyapunov_{t}" for t in function.terms())] if function else []
         absent |= {n for n in SERIES if n.startswith("lyapunov") and n not in terms}
-        return [name for name in SERIES if name not in absent]
+        return [*(name for name in SERIES if name not in absent), *self.measures.series]
 
     def row(self) -> dict[str, Any]:
         """Compute one record; all processes call this together and get the same numbers."""
-        columns = [*LOCAL, *self.observed]
+        columns = [*LOCAL, *self.observed, *self.measures.series]
         local = np.zeros((len(self.team.hosted), len(columns) + self.repeats))
         at = {name: local[:, i] for i, name in enumerate(columns)}
         views = self._views()
@@ -90,6 +92,7 @@ class Diagnostics:
         row = self._whole(totals, objective, gradient_norm) | {
             "seconds": largest["seconds"],
             "invariant": residual / (largest["gradient"] or 1.0),
+            **self.measures.means(dict(zip(columns, table.T, strict=False))),
         }
         return {name: row[name] for name in self.recorded}
 
@@ -97,6 +100,7 @@ class Diagnostics:
         """Fill in what is known at xbar; return the norm of the gradient there."""
         xbar, gradient = self._mean, self._other
         self.team.transport.mean([view.model for view in views], xbar)
+        self.measures.fill(at, xbar)
         for i, h in enumerate(self.team.hosted):
             h.agent.values(xbar, values[i])
             at["energy"][i] = self.energies[i] or 0.0

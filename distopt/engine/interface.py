@@ -1,15 +1,21 @@
 """The Python interface: costs as objects, in one process or as one rank of an MPI job."""
 
-from collections.abc import Mapping, Sequence
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from distopt.algorithms.base import Algorithm
 from distopt.compressors.base import Compressor
 from distopt.config.build import Parts, fit
 from distopt.config.run import make_run
+from distopt.core import errors
 from distopt.core.arrays import F64
-from distopt.core.errors import ConfigError
+from distopt.core.errors import ConfigError, DistoptError
 from distopt.engine.outcome import Result
 from distopt.engine.run import execute
 from distopt.problems.costs.base import Cost
@@ -18,17 +24,22 @@ from distopt.problems.topology import Topology, build_topology
 from distopt.record import checkpoint
 from distopt.transport.opening import Engine
 
+LONGEST = 6000  # bytes of an error of the set-up, as JSON
+OnRecord: TypeAlias = Callable[[dict[str, Any]], None]
+
 
 def simulate(
     costs: Sequence[Cost],
     x0: F64 | None = None,
     *,
     algorithm: Algorithm,
-    topology: str | Topology = "ring",
+    topology: str | Topology | Mapping[str, Any] = "ring",
     compressor: Compressor | None = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
     resume: bool = False,
     force: bool = False,
+    on_record: OnRecord | None = None,
     **run: Any,
 ) -> Result:
     """Minimise the average of the costs with one agent per cost, all in this process.
@@ -42,16 +53,18 @@ def simulate(
     algorithm : Algorithm
         Such as ``distopt.CompressedTracking1()``; parameters left at ``"auto"`` follow the rules of
         the docs page auto.
-    topology : str or Topology
-        A name of ``distopt list topologies``, or your own graph.
+    topology : str, Topology or dict
+        A name of ``distopt list topologies``, your own graph, or the keys of the section [topology].
     compressor : Compressor, optional
         By default the algorithm's own, which for most is `Identity`.
     out : path, optional
         Run directory to write; without it nothing is written.
-    resume : bool
-        Continue from the newest checkpoint in `out` instead of refusing it.
+    overwrite, resume : bool
+        Replace a run in `out`, or continue it from its newest checkpoint, instead of refusing it.
     force : bool
         Continue even a run of other costs, another graph or other parameters, and record what differs.
+    on_record : callable, optional
+        Called with every new row of the record, a dict, on the first rank only.
     **run
         The keys of the section [run]: iterations, seed, record_every, ``stop={"stationarity": ...}``.
 
@@ -63,7 +76,6 @@ def simulate(
     Raises
     ------
     DistoptError
-        With a sentence.
     KeyboardInterrupt
         After Ctrl-C, once the iteration is finished and saved. SIGTERM ends the program likewise.
 
@@ -82,9 +94,10 @@ def simulate(
     >>> np.round(result.x[0], 3)
     array([1.5, 1.5])
     """
-    graph = as_topology(topology, len(costs))
-    problem = GivenProblem(dict(enumerate(costs)), x0, graph)
-    return _minimise("simulate", problem, algorithm, compressor, out, resume, force, run, None)
+    problem = GivenProblem(dict(enumerate(costs)), x0, as_topology(topology, len(costs)))
+    parts = make_parts(problem, algorithm, compressor, run)
+    more = {"overwrite": overwrite, "force": force, "on_record": on_record}
+    return begin(parts, "simulate", out, resume, more)
 
 
 def minimize(
@@ -93,11 +106,13 @@ def minimize(
     *,
     comm: Any = None,
     algorithm: Algorithm,
-    topology: str | Topology = "ring",
+    topology: str | Topology | Mapping[str, Any] = "ring",
     compressor: Compressor | None = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
     resume: bool = False,
     force: bool = False,
+    on_record: OnRecord | None = None,
     **run: Any,
 ) -> Result:
     """Minimise the average of all ranks' costs; every rank of the communicator calls this.
@@ -108,7 +123,7 @@ def minimize(
         This rank's private cost; all ranks need the same dimension.
     comm : mpi4py.MPI.Comm, optional
         COMM_WORLD by default; it is duplicated. Rank i is agent i.
-    x0, algorithm, topology, compressor, out, resume, force, **run
+    x0, algorithm, topology, compressor, out, overwrite, resume, force, on_record, **run
         As in `simulate`, the same on all ranks.
 
     Returns
@@ -119,18 +134,56 @@ def minimize(
     Raises
     ------
     DistoptError
-        While setting up. An error during the iterations aborts the MPI job, because a rank that left
-        would keep the others waiting.
+        While setting up, on all ranks; where nobody catches it the first alone prints it. An error
+        during the iterations aborts the MPI job, because a rank that left would keep the others waiting.
     """
     from mpi4py import MPI
 
     world = MPI.COMM_WORLD if comm is None else comm
-    graph = as_topology(topology, world.size)
-    problem = GivenProblem({world.rank: cost}, x0, graph)
-    return _minimise("mpi", problem, algorithm, compressor, out, resume, force, run, world)
+
+    def make() -> Parts:
+        graph = as_topology(topology, world.size)
+        problem = GivenProblem({world.rank: cost}, x0, graph)
+        return make_parts(problem, algorithm, compressor, run)
+
+    more = {"overwrite": overwrite, "force": force, "on_record": on_record, "comm": world}
+    try:
+        return begin(agreed(world, make), "mpi", out, resume, more)
+    except DistoptError as error:
+        if world.rank:
+            silence(error)
+        raise
 
 
-def as_topology(topology: str | Topology, agents: int) -> Topology:
+def agreed(comm: Any, make: Callable[[], Parts]) -> Parts:
+    """Return what `make` makes on this rank; if it fails on any, all raise the first one's error."""
+    made, told = None, np.zeros(LONGEST, np.uint8)
+    try:
+        made = make()
+    except DistoptError as error:
+        text = json.dumps([errors.name_of(error), str(error)[: LONGEST // 6 - 40]]).encode()
+        told[: len(text)] = np.frombuffer(text, np.uint8)
+    table = np.zeros((comm.size, LONGEST), np.uint8)
+    comm.Allgather(told, table)
+    for row in table:
+        if row.any():
+            raise errors.named(*json.loads(row.tobytes().rstrip(b"\0")))
+    assert made is not None
+    return made
+
+
+def silence(error: BaseException) -> None:
+    """Let an error that ends the program print nothing, since another rank prints it."""
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+        if value is not error:
+            usual(kind, value, trace)
+
+    sys.excepthook = hook
+
+
+def as_topology(topology: str | Topology | Mapping[str, Any], agents: int) -> Topology:
     """Make a named graph, or check the size of a given one."""
     if not isinstance(topology, Topology):
         table = {"graph": topology} if isinstance(topology, str) else dict(topology)
@@ -142,23 +195,25 @@ def as_topology(topology: str | Topology, agents: int) -> Topology:
     return topology
 
 
-def _minimise(
-    engine: Engine,
+def make_parts(
     problem: GivenProblem,
     algorithm: Algorithm,
     compressor: Compressor | None,
-    out: str | Path | None,
-    resume: bool,
-    force: bool,
     run: Mapping[str, Any],
-    comm: Any,
-) -> Result:
+) -> Parts:
+    """Put the parts of a run together."""
     compressor = fit(compressor or algorithm.own_compressor(), problem, algorithm)
-    parts = Parts(problem, algorithm, compressor, make_run(run))
+    return Parts(problem, algorithm, compressor, make_run(run))
+
+
+def begin(
+    parts: Parts, engine: Engine, out: str | Path | None, resume: bool, more: Mapping[str, Any]
+) -> Result:
+    """Begin or continue a run; `more` goes to `execute`."""
     folder = None if out is None else Path(out)
     saved = None
     if resume:
         if folder is None:
             raise ConfigError("resume=True needs out, the run directory to continue.")
-        saved = checkpoint.latest(folder / "checkpoints", problem.agents)
-    return execute(parts, engine, comm=comm, out=folder, saved=saved, force=force)
+        saved = checkpoint.latest(folder / "checkpoints", parts.problem.agents)
+    return execute(parts, engine, out=folder, saved=saved, **more)

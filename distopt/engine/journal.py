@@ -1,6 +1,6 @@
 """The journal of a run: the rows of its record, and its checkpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -37,6 +37,8 @@ class Journal:
         Whether `out` holds the beginning of this run.
     failures : Sequence[Failure]
         Those from which this run was restarted since the command began.
+    on_record : callable, optional
+        Called on the root with every new row.
 
     Attributes
     ----------
@@ -54,7 +56,9 @@ class Journal:
         out: Path | None = None,
         resumed: bool = False,
         failures: Sequence[Failure] = (),
+        on_record: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
+        self.on_record = on_record
         self.team, self.out, self.resumed = team, out, resumed
         self.diagnostics = Diagnostics(team)
         self.writer: Writer | None = None
@@ -122,6 +126,8 @@ class Journal:
         self.latest, self.first = row, self.first or row
         if self.memory is not None:
             self.memory.append(row)
+        if self.on_record and team.transport.root:
+            self.on_record(dict(row))
         if self.writer:
             self.writer.append(row)
             if perf_counter() - self.flushed > FLUSH_SECONDS:

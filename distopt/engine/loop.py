@@ -7,9 +7,11 @@ from time import perf_counter
 
 import numpy as np
 
+from distopt.config.run import read_test
 from distopt.engine.journal import Journal
 from distopt.engine.stopping import StopRequest
 from distopt.engine.team import Team
+from distopt.record.series import MEASURES
 
 PROGRESS_SECONDS = 0.2
 
@@ -81,6 +83,10 @@ class Loop:
         stop, latest = self.settings.stop, self.journal.latest
         if latest["stationarity"] <= stop.stationarity:
             return "stop.stationarity"
+        for name, test in stop.measures.items():
+            compare, bound = read_test(test)
+            if compare(latest[MEASURES + name], bound):
+                return f"stop.measures.{name}"
         return "stop.nmse" if latest.get("nmse", np.inf) <= stop.nmse else ""
 
     def asked(self) -> str:

@@ -13,6 +13,7 @@ from distopt.engine.failures import totals
 from distopt.engine.journal import Journal
 from distopt.engine.stopping import EARLY
 from distopt.engine.team import Team
+from distopt.record.series import MEASURES
 
 GROWN = 100.0  # a run that ends with P this many times its first value is called diverging
 
@@ -113,6 +114,9 @@ def summarize(team: Team, journal: Journal, reason: str) -> dict[str, Any]:
         "gradient_norm": row["gradient_norm"],
         "objective": row["objective"],
         "nmse": row.get("nmse"),
+        "measures": {
+            name.removeprefix(MEASURES): row[name] for name in row if name.startswith(MEASURES)
+        },
         "lyapunov": row.get("lyapunov"),
         "certified": team.known.lyapunov is not None and team.known.lyapunov.certified,
         "bytes_per_agent": row["bytes_per_agent"],

@@ -176,10 +176,12 @@ def execute(
     progress: Callable[[Progress], None] | None = None,
     signals: bool = True,
     failures: Sequence[Failure] = (),
+    on_record: Callable[[dict[str, Any]], None] | None = None,
 ) -> Result:
     """Run from iteration 0, or continue from the checkpoint `saved` in `out`: every run comes here.
 
-    `comm` is an mpi4py communicator, COMM_WORLD by default; the rest is as in `run` and `resume`.
+    `comm` is an mpi4py communicator, COMM_WORLD by default; `on_record` is called on the root with every
+    new row; the rest is as in `run` and `resume`.
     """
     stop = StopRequest()
     # No warning of an overflow: a number that is not finite ends the run with a sentence. SIGUSR1 only
@@ -200,7 +202,7 @@ def execute(
                     if saved is None:
                         prepare_folder(out, overwrite)
         team = prepare(parts, transport, saved, force)
-        journal = Journal(team, out, saved is not None, failures)
+        journal = Journal(team, out, saved is not None, failures, on_record)
         reason = Loop(team, journal, stop, progress).run()
         result = conclude(team, journal, reason, stop.signal)
     if signals and result.signal in {signal.SIGINT, signal.SIGTERM}:

@@ -70,7 +70,7 @@ def read_metrics(path: Path) -> Metrics:
             found = own(file, "series", h5py.Group)
             count, width = int(found.attrs["rows"]), index(meta.get("repeats", 1))
             series, there = {}, set(found)
-            for name in (name for name in SERIES if name in there):
+            for name in SERIES.sort(there):
                 data = stored(found, name, count)
                 wanted = (width,) if SERIES[name].by_run else ()
                 if data.shape[1:] != wanted or data.dtype.kind not in "iuf":

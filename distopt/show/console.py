@@ -152,6 +152,7 @@ def show_summary(summary: Mapping[str, Any], warnings: Sequence[str], hint: str 
         "P": f"{q.small(s['stationarity'], 3)}   (consensus error "
         f"{q.small(s['consensus_error'], 3)}, gradient norm {q.small(s['gradient_norm'], 3)})",
         "objective": f"{s['objective']:.10g}",
+        **{name: f"{value:.6g}" for name, value in (s.get("measures") or {}).items()},
         "sent": f"{q.nbytes(s['bytes_per_agent'])} per agent, {q.nbytes(s['bytes_on_wire'])} on wire; "
         f"{s['bits_per_coordinate']:.3g} bits per coordinate and message",
         "time": f"{q.seconds(spent['algorithm'])} (communication "

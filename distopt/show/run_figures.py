@@ -1,6 +1,6 @@
 """Figures of one run: convergence, errors, Lyapunov terms, the graph of its agents."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from distopt.core.arrays import F64
 from distopt.record.reader import RunData
+from distopt.record.series import MEASURES
 from distopt.show.figures import COLOURS, INK, Sheet, curve, dress, line
 from distopt.show.plot import LABELS, draw_runs
 from distopt.studies.best import Best
@@ -36,6 +37,7 @@ CAPTIONS = {
     "topology": "Who talks with whom; edges are as wide as their weights.",
     "convergence": "Stationarity P against iterations, bytes sent per agent (a broadcast counted once; "
     "logarithmic) and seconds of the algorithm.",
+    "measures": "What the costs measure besides their values, at the mean of the agents' models.",
     "errors": "How far the agents are from each other: of the models (consensus error), and of the "
     "trackers (tracking error), mean over agents.",
     "compression": "What the neighbours do not know yet: squared distance of x and y to their memories.",
@@ -56,6 +58,8 @@ def of_run(run: RunData, best: Best) -> list[Sheet]:
     """Return all figures of a run, the graph first; objectives are drawn above the best minimum known."""
     known = set(run.series)
     found = [topology(run), convergence(run), objective(run, best)]
+    if names := [name for name in run.series if name.startswith(MEASURES)]:
+        found.append(measures(run, names))
     for name, (title, lines) in ERRORS.items():
         if name == "invariant" and "invariant" in known and not (run["invariant"] > 0).any():
             continue
@@ -90,6 +94,19 @@ def objective(run: RunData, best: Best) -> Sheet:
 
     caption = f"The average cost at the mean of the agents' models, above {told(best)}."
     return Sheet("objective", caption, [panel])
+
+
+def measures(run: RunData, names: Sequence[str]) -> Sheet:
+    """Draw what the costs measure."""
+
+    def panel(axis: Axes) -> None:
+        for number, name in enumerate(names):
+            label = name.removeprefix(MEASURES)
+            axis.plot(run["iteration"], run[name], label=label, **line(number))
+        axis.set_xlabel("iterations")
+        axis.set_title("Measures of the costs")
+
+    return Sheet("measures", CAPTIONS["measures"], [panel], legend="below")
 
 
 def told(best: Best) -> str:

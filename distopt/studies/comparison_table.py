@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from distopt.core import units as q
+from distopt.record.series import MEASURES, SERIES
 from distopt.studies import rounding
 from distopt.studies.compare import QUANTILES, Comparison, Effort, Variant, VariantRun
 from distopt.studies.results import Column, Results, write_count
@@ -29,6 +30,8 @@ def tabulate(c: Comparison) -> list[Results]:
         Column("objective", "objective", "", "at the last record, at the mean of the models",
                "{:.6g}".format, join="\n"),
         *columns_spread("objective", "objective", "\n", shown=several),
+        *(Column(name, name.removeprefix(MEASURES), "", "of the costs, at the last record",
+                 "{:.6g}".format) for name in measures_of(c)),
         Column("seconds", "seconds", "s", "of the algorithm, diagnostics excluded"),
         Column("seconds_diagnostics", "diagnostics", "s", "of records and checkpoints", join="\n"),
         Column("notes", "notes", words=True, shown=any(map(remarks_on, c.variants))),
@@ -42,6 +45,7 @@ def tabulate(c: Comparison) -> list[Results]:
             **spread_of(v, c.measure, "end"),
             "objective": v.last("objective"),
             **spread_of(v, "objective", "objective"),
+            **{name: v.last(name) for name in measures_of(c)},
             "seconds": v.last("seconds"),
             "seconds_diagnostics": v.last("seconds_diagnostics"),
             "notes": remarks_on(v),
@@ -51,6 +55,13 @@ def tabulate(c: Comparison) -> list[Results]:
     ]
     main = Results(c.title, columns, rows, notes_on(c))
     return [main, rounding.tabulate(c.gaps)] if c.gaps else [main]
+
+
+def measures_of(c: Comparison) -> list[str]:
+    """List the series of costs' measures that any run has."""
+    return SERIES.sort(
+        name for v in c.variants for h in v.histories for name in h.series if name not in SERIES
+    )
 
 
 def columns_spread(
