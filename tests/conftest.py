@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import time
 import traceback
 from pathlib import Path
@@ -27,7 +28,11 @@ def mpi_rank() -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
-    """Let only rank 0 of an MPI job speak and write its results."""
+    """Let only rank 0 of an MPI job speak and write its results; hear Ctrl-C even in the background.
+
+    A shell starts what it leaves in the background with SIGINT ignored, and children inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if mpi_rank() > 0:
         config.option.xmlpath = None
 

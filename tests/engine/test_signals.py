@@ -48,8 +48,6 @@ def test_a_loop_over_runs_ends(number, tmp_path):
     """SIGTERM and SIGINT end the program, SIGUSR1 the present run only; all of them save first."""
     program = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(tmp_path)], stderr=subprocess.PIPE, text=True,
-        # A shell starts what it leaves in the background with SIGINT ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         signal_run(program, number, tmp_path / "0")
