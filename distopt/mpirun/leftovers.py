@@ -30,7 +30,7 @@ def remove_leftovers(memory: Path = Path("/dev/shm"), temporary: Path | None = N
                 path.unlink()
                 found.append(path)
     for path in entries(temporary or Path(tempfile.gettempdir()), SESSION):
-        if stat.S_ISDIR(path.lstat().st_mode) and unused(path / IN_USE):
+        if not path.is_symlink() and unused(path / IN_USE):
             shutil.rmtree(path, ignore_errors=True)
             found.append(path)
     return found

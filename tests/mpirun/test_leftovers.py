@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from distopt.core.errors import TransportError
+from distopt.mpirun import leftovers
 from distopt.mpirun.launcher import find_mpirun
 from distopt.mpirun.leftovers import remove_leftovers, unused
 
@@ -68,6 +69,28 @@ def test_only_segments_that_nobody_maps_are_removed(memory, tmp_path):
     assert {p.name for p in memory.iterdir()} == {*OTHERS, "mpich_shm_link", alive.name}
     assert [folder.exists() for folder in session] == [False, True, True]
     assert {path.name for path in remove_leftovers(memory, tmp_path)} == {alive.name, "ompi.456"}
+
+
+def test_ranks_that_remove_the_same_at_once_do_not_mind(memory, tmp_path, monkeypatch):
+    """All ranks of a host start together."""
+    for name in SEGMENTS:
+        (memory / name).write_bytes(bytes(4096))
+    (tmp_path / "ompi.123").mkdir()
+    (tmp_path / "ompi.123" / "hwloc.sm").write_bytes(bytes(4096))
+
+    listed = leftovers.entries
+
+    def entries(folder, names):
+        found = listed(folder, names)
+        if names is leftovers.SESSION:
+            monkeypatch.undo()
+            remove_leftovers(memory, tmp_path)
+        return found
+
+    monkeypatch.setattr(leftovers, "entries", entries)
+    remove_leftovers(memory, tmp_path)
+    assert not list(memory.iterdir())
+    assert not (tmp_path / "ompi.123").exists()
 
 
 WAIT = """
