@@ -9,6 +9,7 @@ from distopt import __version__
 from distopt.cli.compare import compare
 from distopt.cli.diagnose import diagnose
 from distopt.cli.doctor import doctor
+from distopt.cli.export import export
 from distopt.cli.list import list_members
 from distopt.cli.measure import measure
 from distopt.cli.plan import plan
@@ -45,7 +46,7 @@ app = typer.Typer(
     "bit, counted and recorded.",
     epilog="Start with: [bold]distopt run launch/experiments/quickstart.toml --simulate[/bold]",
 )
-for command in (run, resume, compare, measure, plan, report, diagnose, threshold):
+for command in (run, resume, compare, measure, plan, report, export, diagnose, threshold):
     app.command()(command)
 app.command("list")(list_members)
 app.command()(doctor)

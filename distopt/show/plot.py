@@ -55,6 +55,7 @@ LABELS = {
     GAP: r"$f(\bar x) - f_{\mathrm{best}}$",
     "gradient_norm": r"$\|\nabla f(\bar x)\|$",
 }
+SEEN_ALONE = {name for name, known in SERIES.items() if known.by_run}
 BANDS: tuple[Band, ...] = ((0.0, 1.0), (0.25, 0.75))  # all runs, and the middle half of them
 POINTS = 400  # of a median and its bands
 HUGE = 1e300  # stands for values that are not finite

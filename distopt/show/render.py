@@ -19,12 +19,14 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from distopt.core import units
+from distopt.core.errors import optional
 from distopt.core.files import as_json
 from distopt.studies.results import MISSING, Column, Results, Row, write_count
 
 Cell: TypeAlias = list[Column]  # the columns that share one cell
 WORDS = ' class="words"'  # set to the left
-RANGE = " to "  # joins the two ends of a range
+NARROW = 5  # columns of a LaTeX table in the type of the text; more are set closer
+RANGES = RANGE, DASH = " to ", "--"  # join the two ends of a range
 
 
 def cells_of(results: Results) -> list[Cell]:
@@ -45,8 +47,11 @@ def heading(cell: Cell) -> str:
 
 
 def content(cell: Cell, row: Row) -> str:
-    """Write a cell; of values that are all unknown one mark is enough."""
+    """Write a cell; of values that are all unknown one mark is enough, of a range without width one end."""
     texts = [column.text(row) for column in cell]
+    for at, column in enumerate(cell):
+        if column.join in RANGES and texts[at] == texts[at - 1]:
+            texts[at] = ""
     return MISSING if set(texts) == {MISSING} else joined(cell, texts)
 
 
@@ -177,6 +182,24 @@ def to_csv(results: Results) -> str:
     return text.getvalue().rstrip("\n")
 
 
+def to_parquet(results: Results) -> bytes:
+    """Write a Parquet file, the units of its columns in the attributes of the data frame.
+
+    Raises
+    ------
+    DistoptError
+        If pandas or pyarrow is not installed.
+    """
+    pandas = optional("pandas", "A Parquet file")
+    optional("pyarrow", "A Parquet file")
+    keys = [column.key for column in results.columns]
+    frame = pandas.DataFrame([[row.get(key) for key in keys] for row in results.rows], columns=keys)
+    frame.attrs["units"] = {column.key: column.unit for column in results.columns if column.unit}
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, engine="pyarrow")
+    return buffer.getvalue()
+
+
 # For papers
 
 SPECIAL = {
@@ -206,8 +229,9 @@ def to_latex(results: Results) -> str:
     columns = [cell[0] for cell in cells]
     body = [latex_column(cell, results.rows) for cell in cells]
     sides = "".join("l" if i == 0 or c.words else "r" for i, c in enumerate(columns))
+    close = [r"\small", r"\setlength{\tabcolsep}{4pt}"] if len(cells) > NARROW else []
     lines = [
-        r"\begin{table}", r"\centering", rf"\caption{{{latex(results.title)}}}",
+        r"\begin{table}", r"\centering", *close, rf"\caption{{{latex(results.title)}}}",
         rf"\begin{{tabular}}{{{sides}}}", r"\toprule", *latex_spans(columns),
         latex_row(column[0] for column in body), r"\midrule",
         *(latex_row(cells) for cells in zip(*(column[1:] for column in body), strict=True)),
@@ -241,7 +265,7 @@ def latex_column(cell: Cell, rows: Sequence[Row]) -> list[str]:
         write = write_count if unit == "B" else lambda value: units.three_digits(value / scale)
         cell = [replace(column, write=write) for column in cell]
         header = f"{header} [{unit}]"
-    cell = [cell[0], *(replace(column, join="--") for column in cell[1:])]
+    cell = [cell[0], *(replace(column, join=DASH) for column in cell[1:])]
     return [latex(header), *(latex(content(cell, row)) for row in rows)]
 
 

@@ -17,7 +17,7 @@ from distopt.engine import journal
 from distopt.engine.failures import Failure, failures_in
 from distopt.engine.run import go_on, run
 from distopt.record.reader import read_metrics
-from distopt.show.report import write_report
+from distopt.show.report import write_reports
 
 ITERATIONS = 60
 
@@ -132,7 +132,8 @@ def test_the_record_keeps_all_failures(tmp_path):
     assert [f.reason for f in found] == ["It died.", "And again."]
     assert found[1] == second
     assert found[0].seconds > 0
-    page = write_report(out).read_text()
+    (written,) = write_reports([out])
+    page = written.read_text()
     assert "It died." in page
     assert "13 iterations were done twice" in page
 

@@ -1,0 +1,152 @@
+"""Results that leave the program: data, tables and figures, by one command each."""
+
+import csv
+import io
+import json
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from handmade import write_run
+from typer.testing import CliRunner
+
+import distopt
+from distopt.cli.app import app
+from distopt.core.errors import ConfigError
+from distopt.show.plot import grouped, paper_figure
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    """Two variants with two seeds each, as a suite leaves them."""
+    place = tmp_path_factory.mktemp("suite")
+    for label, nbytes in (("gt", 1000), ("zed", 10)):
+        for seed in (1, 2):
+            P = [1.0, 1e-2 * seed, 1e-6]
+            how = {"compressor": "identity" if label == "gt" else "zoom"}
+            write_run(place / label / f"seed-{seed}", P, nbytes=nbytes * seed, **how)
+    return place
+
+
+def export(*arguments):
+    done = CliRunner().invoke(app, ["export", *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_records_are_exported_with_all_series(suite, tmp_path):
+    rows = list(csv.DictReader(io.StringIO(export(suite, "--format", "csv"))))
+    assert len(rows) == 12
+    assert [rows[5][key] for key in ("variant", "seed", "iteration", "stationarity")] == [
+        "gt", "2", "20", "1e-06",
+    ]  # fmt: skip
+    whole = json.loads(export(suite, "--format", "json"))
+    assert {c["key"]: c["unit"] for c in whole["columns"]}["bytes_per_agent"] == "B"
+    assert whole["rows"][5]["bytes_per_agent"] == 40_000
+    pandas = pytest.importorskip("pandas")
+    name = tmp_path / "records.parquet"
+    assert export(suite, "--out", name).strip() == str(name)
+    frame = pandas.read_parquet(name)
+    assert frame["stationarity"].tolist() == [float(row["stationarity"]) for row in rows]
+    assert frame.attrs["units"]["seconds"] == "s"
+
+
+def test_a_latex_table_has_one_accuracy_ranges_and_objectives(suite):
+    text = export(suite, "--format", "latex")
+    assert text.startswith("\\begin{table}")
+    assert "P $\\le$ $10^{-6}$" in text
+    assert "10^{-4}" not in text
+    assert "0.3 & 1.00 & 0.2--0.4 & 1 & 1 \\\\" in text
+    text = export(suite, "--format", "latex", "--accuracy", "1e-2")
+    assert "P $\\le$ $10^{-2}$" in text
+
+
+@pytest.mark.parametrize("ending", ["svg", "pdf", "png"])
+def test_figures_are_written_the_same_each_time(ending, suite, tmp_path):
+    names = [tmp_path / f"{n}.{ending}" for n in range(2)]
+    for name in names:
+        export(suite, "--out", name, "--x", "bytes", "--x", "gradients", "--y", "objective")
+    first, second = (name.read_bytes() for name in names)
+    assert first == second
+    assert first.startswith({"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}[ending])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "What shall be written? Give --format (csv, parquet, json, latex, svg, pdf, png)"),
+        (["--out", "a.doc"], "What shall be written?"),
+        (
+            ["--format", "png", "--x", "byte"],
+            'x = "byte" is nothing that can be drawn along; did you',
+        ),
+        (
+            ["--format", "png", "--y", "objectve"],
+            'has no series "objectve"; did you mean "objective"?',
+        ),
+        (
+            ["--format", "png", "--size", "big"],
+            'size = "big" is not known. Known: one-column, two-',
+        ),
+        (["--format", "png", "--style", "nothing"], "--style nothing cannot be used"),
+    ],
+)
+def test_mistakes_are_sentences(arguments, words, suite):
+    done = CliRunner().invoke(app, ["export", str(suite), *arguments])
+    assert (done.exit_code, "Traceback" in done.output) == (1, False)
+    assert words in done.stderr
+
+
+def test_a_suite_that_was_not_run_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = """
+        problem = { name = "pl", agents = 2 }
+        algorithm = { name = "gt", eta = 0.01, gamma = 0.5 }
+        [[variant]]
+        label = "a"
+    """
+    (tmp_path / "s.toml").write_text(text)
+    done = CliRunner().invoke(app, ["export", "s.toml", "--format", "csv"])
+    assert done.exit_code == 1
+    assert "runs/s holds no run of s.toml: run `distopt compare s.toml` first" in done.stderr
+    write_run(tmp_path / "runs" / "s" / "a")
+    assert export("s.toml", "--format", "csv").startswith("variant,seed,iteration")
+
+
+def test_plot_takes_folders_data_dicts_and_axes(suite):
+    axis = distopt.plot(suite)
+    assert [one.get_label() for one in axis.lines] == ["gt", "zed"]
+    assert (axis.get_xscale(), axis.get_xlabel()) == ("log", "bytes sent per agent")
+    assert axis.figure.get_size_inches()[0] == 3.5
+    data = distopt.load(suite / "gt" / "seed-1")
+    (own,) = mpl.figure.Figure().subplots(1, 1, squeeze=False)[0]
+    runs = {"mine": data, "theirs": [suite / "zed" / "seed-1", suite / "zed" / "seed-2"]}
+    assert distopt.plot(runs, x="iterations", y="gap", ax=own) is own
+    mine, theirs = own.lines
+    np.testing.assert_allclose(mine.get_ydata()[:2], [1 - 1e-6, 1e-2 - 1e-6])
+    assert len(own.collections) == 2
+    assert theirs.get_linestyle() != mine.get_linestyle()
+    assert list(grouped([data, suite / "zed"])) == ["gt", "zed"]
+    with pytest.raises(ConfigError, match='x = "distance" is nothing that can be drawn along'):
+        distopt.plot(data, x="distance")
+
+
+def test_matplotlibs_settings_are_the_users(suite):
+    before = dict(mpl.rcParams)
+    with mpl.rc_context({"font.size": 13.0}):
+        label = distopt.plot(suite).yaxis.label
+        assert label.get_fontsize() == 13.0
+    assert distopt.plot(suite).yaxis.label.get_fontsize() == 8.0
+    assert dict(mpl.rcParams) == before
+    with mpl.rc_context({"text.usetex": True}):
+        figure = paper_figure(
+            {"top_k, 5 %": [distopt.load(suite / "gt" / "seed-1")]}, ["bytes"], "nmse"
+        )
+        (line,) = figure.axes[0].lines
+    assert line.get_label() == r"top\_k, 5 \%"
+
+
+def test_a_run_that_ended_keeps_its_last_value(tmp_path):
+    runs = [write_run(tmp_path / f"seed-{n}", [1.0] * n + [1e-4]) for n in (1, 2, 4)]
+    (line,) = distopt.plot(runs, x="iterations", band=()).lines
+    np.testing.assert_allclose(line.get_ydata(), [1.0, 1.0, 1e-4, 1e-4, 1e-4])
