@@ -163,6 +163,48 @@ def abandon(file: h5py.File) -> None:
         file.close()
 
 
+def in_memory(path: Path) -> h5py.File:
+    """Open a new file in memory, for `move`; on the disk it is empty so far.
+
+    HDF5 writes when it creates objects, changes the mode or closes the file, and crashes, at once or at
+    the end of the process, if a disk refuses that.
+    """
+    file = h5py.File(path, "w", libver="latest")
+    turn(file, os.memfd_create("record"))
+    return file
+
+
+def content(file: h5py.File) -> bytes:
+    """Read all bytes of an open, flushed file."""
+    with os.fdopen(file.id.get_vfd_handle(), "rb", closefd=False) as raw:
+        raw.seek(0)
+        return raw.read()
+
+
+def move(file: h5py.File, path: Path) -> None:
+    """Put an open, flushed file on the disk; there HDF5 writes to it from now on."""
+    path.write_bytes(content(file))
+    turn(file, os.open(path, os.O_RDWR))
+
+
+def closed(file: h5py.File) -> bytes:
+    """Close a flushed file in memory; return what it is then. The disk keeps the file as it was."""
+    memory = os.memfd_create("record")
+    with os.fdopen(os.dup(memory), "w+b") as raw:
+        raw.write(content(file))
+        raw.flush()
+        turn(file, memory)
+        file.close()
+        raw.seek(0)
+        return raw.read()
+
+
+def turn(file: h5py.File, descriptor: int) -> None:
+    """Let HDF5 go on with another file of the same content."""
+    os.dup2(descriptor, file.id.get_vfd_handle())
+    os.close(descriptor)
+
+
 class Patient(io.FileIO):
     """A new file that HDF5 can write through (``h5py.File(file, "w")``) and that never refuses.
 

@@ -6,6 +6,7 @@ run left behind is recognised and removed. Docs: running, one writer.
 """
 
 import fcntl
+import glob
 import json
 import os
 import socket
@@ -52,13 +53,25 @@ def only_writer(folder: Path) -> Iterator[None]:
         except OSError as error:
             raise run_refused(path, error) from None
         finally:
-            mine.unlink(missing_ok=True)
+            remove_first_names(mine)
         try:
             yield
         finally:
             release(path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove_first_names(mine: Path) -> None:
+    """Remove the name under which a lock was made, and those of processes killed in this instant."""
+    names = mine.parent.glob(f"{NAME}.{glob.escape(socket.gethostname())}.*")
+    pids = {path: path.name.split(".")[-2] for path in names}
+    gone = [
+        path for path, pid in pids.items() if pid.isdecimal() and not psutil.pid_exists(int(pid))
+    ]
+    for path in (mine, *gone):
+        with suppress(OSError):
+            path.unlink()
 
 
 def refuse_held(folder: Path) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from distopt.core.arrays import F64
 from distopt.core.errors import CheckpointError
 from distopt.core.files import replaced, write_whole
-from distopt.record.hdf5 import REFUSED, abandon, run_refused
+from distopt.record.hdf5 import REFUSED, abandon, closed, in_memory, move, run_refused
 from distopt.record.reader import FORMAT, Metrics
 from distopt.record.series import SERIES
 
@@ -65,18 +65,22 @@ class Writer:
         self.last = -1
         self._pending: list[Mapping[str, Any]] = []
         self._rows = 0
-        with replaced(path, durable=True, refusal=run_refused) as temporary:
-            self._file = h5py.File(temporary, "w", libver="latest")
-            try:
+        self._file: Any = None
+        try:
+            with replaced(path, durable=True, refusal=run_refused) as temporary:
+                self._file = in_memory(temporary)
                 self._series = self._create(names, meta, matrix)
                 if series and len(series["iteration"]):
                     self._write(series)
                     self.first = {name: column[0].tolist() for name, column in series.items()}
                     self.last = int(series["iteration"][-1])
                 self._file.swmr_mode = True
-            except REFUSED as error:
+                move(self._file, temporary)
+        except (*REFUSED, CheckpointError) as error:
+            if self._file is not None:
                 abandon(self._file)
-                raise run_refused(path, error) from None
+            known = isinstance(error, CheckpointError)
+            raise error if known else run_refused(path, error) from None
 
     def _create(
         self, names: Sequence[str], meta: Mapping[str, Any], matrix: F64
@@ -113,6 +117,7 @@ class Writer:
             self._pending = []
             self._series.clear()
             abandon(self._file)
+            self._file = None
             raise run_refused(self.path, error) from None
         self._pending = []
 
@@ -130,21 +135,19 @@ class Writer:
     def finish(self, status: str, stop_reason: str) -> None:
         """Flush, close, and say how the run ended ("finished" or "stopped")."""
         self.flush()
-        self._file.close()
-        try:
-            content = io.BytesIO(self.path.read_bytes())
-            with h5py.File(content, "r+") as file:
-                file["meta"].attrs["status"] = status
-                file["meta"].attrs["stop_reason"] = stop_reason
-        except REFUSED as error:
-            raise run_refused(self.path, error) from None
+        content = io.BytesIO(closed(self._file))
+        self._file = None
+        with h5py.File(content, "r+") as file:
+            file["meta"].attrs["status"] = status
+            file["meta"].attrs["stop_reason"] = stop_reason
         write_whole(self.path, content.getvalue(), durable=True, refusal=run_refused)
 
     def close(self) -> None:
         """Save pending rows, as far as possible, after a failure; the status stays "running"."""
         with suppress(CheckpointError):
             self.flush()
-        self._file.close()
+            if self._file is not None:  # else closed already, when the disk refused something
+                write_whole(self.path, closed(self._file), refusal=run_refused)
 
     @classmethod
     def reopen(
