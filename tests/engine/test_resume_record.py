@@ -24,66 +24,6 @@ def iterations(out):
     return [row["iteration"] for row in read_metrics(out / "metrics.h5").rows()]
 
 
-def killed_at(call, crash):
-    """Call in a child that kills itself at its crash-th call of anything that touches a file.
-
-    Return whether it came so far.
-    """
-    pid = os.fork()
-    if pid == 0:
-        with contextlib.suppress(BaseException):
-            count = 0
-
-            def die_in_time(frame, event, arg):
-                nonlocal count
-                name = getattr(arg, "__qualname__", "") if event == "c_call" else ""
-                where = frame.f_code.co_qualname if event == "call" else ""
-                if name in TOUCHING or where in TOUCHING:
-                    count += 1
-                    if count == crash:
-                        os.kill(os.getpid(), signal.SIGKILL)
-
-            sys.setprofile(die_in_time)
-            call()
-            sys.setprofile(None)
-            os._exit(0)
-        os._exit(1)
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
-
-
-TOUCHING = {
-    "File.__init__", "File.close", "File.swmr_mode", "Path.replace", "Path.write_bytes", "Path.unlink",
-    "Writer.__init__", "Writer.flush", "Writer.finish", "synchronize", "fsync", "replace", "rename",
-    "unlink", "write_whole", "Dataset.resize", "Dataset.flush", "File.flush",
-}  # fmt: skip
-
-
-def test_a_record_killed_at_every_step_is_whole(tmp_path):
-    """Sweep the crash over a resume and an end: kept rows are there, the file opens."""
-    path = tmp_path / "metrics.h5"
-    first = Writer(path, ["iteration", "seconds"], {}, [[1.0]])
-    for k in range(1000):
-        first.append({"iteration": k, "seconds": k / 8})
-    first.finish("stopped", "signal")
-    whole = path.read_bytes()
-
-    def go_on():
-        writer = Writer.reopen(path, read_metrics(path), lambda k: k < 990, {})
-        writer.append({"iteration": 990, "seconds": 990 / 8})
-        writer.finish("finished", "iterations")
-
-    crash = 1
-    while killed_at(go_on, crash):
-        assert iterations(tmp_path)[:990] == list(range(990)), crash
-        path.write_bytes(whole)
-        crash += 1
-    assert crash > 20
-    assert iterations(tmp_path) == list(range(991))
-    assert read_metrics(path).meta["status"] == "finished"
-
-
 def test_a_writer_that_dies_at_once_loses_nothing(tmp_path):
     """The rows of the earlier part are on the disk before the new file has its name."""
     out = tmp_path / "run"
