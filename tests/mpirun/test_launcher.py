@@ -43,6 +43,14 @@ def no_job(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+def test_a_library_that_does_not_load_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "LOAD_SECONDS", 1e-3)
+    with pytest.raises(
+        TransportError, match=r"has not loaded its MPI library in 0\.001 s; --simul"
+    ):
+        launcher.mpi_library()
+
+
 @pytest.mark.parametrize("name", RANKS)
 def test_environment_tells_the_rank(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     environment, rank = RANKS[name]
