@@ -382,6 +382,18 @@ class Agent:
             f"{self.iteration}: {reason}."
         )
 
+    def take_over(self, other: "Agent", members: Sequence[int]) -> None:
+        """Take clocks and adaptive compressor states of the same agent before others were lost.
+
+        `members` are the places that it and its present neighbours had there.
+        """
+        vars(self.seconds).update(vars(other.seconds))
+        states = [*self._encoders, *(state for states in self._decoders for state in states)]
+        olds = [*other._encoders, *(state for m in members for state in other._decoders[m])]
+        for state, old in zip(states, olds, strict=True):
+            for name, array in state.items():
+                array[...] = old[name]
+
     def reset_codecs(self) -> None:
         """Reset all adaptive compressor states, as both ends of every edge must."""
         fresh = self.compressor.new_state(self.dimension)

@@ -162,6 +162,13 @@ class Algorithm(ABC):
     def step(self, agent: Agent, s: State, k: int) -> Step:
         """Do iteration k in place."""
 
+    def conserved(self, s: State) -> tuple[F64, F64 | None] | None:
+        """Return the vector whose sum over the agents is that of a second one, None standing for zero.
+
+        Where agents are lost the others restore this. None if the method conserves nothing.
+        """
+        return None
+
     def remedy(self) -> str:
         """Return advice for a run that diverges."""
         steps = [f"algorithm.{key}" for key in ("eta", "gamma") if key in vars(self)]

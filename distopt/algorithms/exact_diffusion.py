@@ -52,6 +52,9 @@ class ExactDiffusion(Algorithm):
         correct(s.x, s.D, s.z, s.mixed, self.eta)
         agent.gradient(s.x, out=s.g)
 
+    def conserved(self, s: State) -> tuple[F64, None]:
+        return s.D, None
+
     def view(self, s: State) -> View:
         # With momentum no vector's mean is the mean gradient.
         tracker = None if self.beta else np.add(s.g, s.D, out=s.direction)

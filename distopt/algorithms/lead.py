@@ -67,6 +67,9 @@ class Lead(Algorithm):
         s.x -= np.multiply(s.z, self.eta, out=s.z)
         agent.gradient(s.x, out=s.g)
 
+    def conserved(self, s: State) -> tuple[F64, None]:
+        return s.D, None
+
     def view(self, s: State) -> View:
         tracker = np.add(s.g, s.D, out=s.direction)
         return View(s.x, gradient=s.g, tracker=tracker, memories={"x": (s.x, s.hx)})

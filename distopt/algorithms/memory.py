@@ -10,8 +10,8 @@ same way, from the decoded bytes alone. Two layouts hold the neighbours' memorie
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,14 @@ from distopt.core.workspace import Workspace
 
 MemoryKind: TypeAlias = Literal["replicas", "sum"]
 MemoryStart: TypeAlias = Literal["zeros", "x0"]
+
+
+class Neighbours(NamedTuple):
+    """The neighbours that an agent keeps when others are lost."""
+
+    members: list[int]  # places that the agent itself and these neighbours had
+    diameter: int  # of the graph that is left
+    read: Callable[[int, str], F64]  # gives an array of the neighbour at a place
 
 
 class Memory(ABC):
@@ -53,6 +61,13 @@ class Memory(ABC):
     @abstractmethod
     def reweigh(self, weights: Sequence[float]) -> None:
         """Take other weights of the neighbours, 0 for those that are not linked at present."""
+
+    @abstractmethod
+    def take_over(self, other: Self, neighbours: Neighbours, name: str) -> None:
+        """Take what `other` held before agents were lost; `name` is that of its array h.
+
+        `mixed` is filled anew, as of h.
+        """
 
     @property
     @abstractmethod
@@ -96,6 +111,10 @@ class Replicas(Memory):
 
     def reweigh(self, weights: Sequence[float]) -> None:
         self.weights[1:] = weights
+
+    def take_over(self, other: Self, neighbours: Neighbours, name: str) -> None:
+        self.h[:] = other.h[neighbours.members]
+        weighted_differences(self.h, self.weights, self.mixed)
 
     def settle(self, alpha: float) -> None:
         if alpha == 1:
@@ -143,6 +162,13 @@ class RunningSum(Memory):
             'algorithm.memory = "sum" holds one sum for all weights, so it cannot follow a graph that '
             'changes; use "replicas".'
         )
+
+    def take_over(self, other: Self, neighbours: Neighbours, name: str) -> None:
+        self.own[:] = other.own
+        np.multiply(other.own, self.weights[0], out=self.sum)
+        for weight, place in zip(self.weights[1:], neighbours.members[1:], strict=True):
+            self.sum += weight * neighbours.read(place, name)
+        np.subtract(self.sum, self.own, out=self.mixed)
 
     def settle(self, alpha: float) -> None:
         sum_and_remember(

@@ -66,6 +66,9 @@ class PrimalDual(Algorithm):
         s.v -= np.multiply(s.hx.mixed, self.beta / self.eta, out=s.dx)
         agent.gradient(s.x, out=s.g)
 
+    def conserved(self, s: State) -> tuple[F64, None]:
+        return s.v, None
+
     def view(self, s: State) -> View:
         tracker = np.add(s.g, s.v, out=s.direction)
         return View(s.x, gradient=s.g, tracker=tracker, memories={"x": (s.x, s.hx)})

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from distopt.algorithms.memory import Memory
+from distopt.algorithms.memory import Memory, Neighbours
+from distopt.algorithms.step_trial import StepTrial
 from distopt.core.arrays import F64
+from distopt.core.errors import ConfigError
 
 
 class Kept(Protocol):
@@ -51,6 +53,30 @@ class State:
         """Note that everything kept was replaced."""
         for fill in self._derive:
             fill()
+
+    def take_over(self, other: "State", neighbours: Neighbours) -> None:
+        """Take what the state of the same agent kept before others were lost.
+
+        Raises
+        ------
+        ConfigError
+            If something of it belongs to the graph.
+        """
+        for name in self._kept:
+            item, old = getattr(self, name), getattr(other, name)
+            if isinstance(item, np.ndarray):
+                item[...] = old
+        for name in self._kept:  # afterwards, since they fill what they have mixed
+            item, old = getattr(self, name), getattr(other, name)
+            if isinstance(item, Memory):
+                item.take_over(old, neighbours, f"{name}.h")
+            elif isinstance(item, StepTrial):
+                item.take_over(old, neighbours.diameter)
+            elif not isinstance(item, np.ndarray):
+                raise ConfigError(
+                    f"This algorithm cannot lose an agent: its {name} is made for all."
+                )
+        self.restored()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Name all arrays that a checkpoint must hold; a memory `hx` gives ``hx.h`` and so on."""

@@ -45,6 +45,12 @@ class StepTrial:
         """Name the arrays that must be kept between iterations."""
         return dict(vars(self))
 
+    def take_over(self, other: "StepTrial", diameter: int) -> None:
+        """Go on with another graph where `other` was."""
+        for name, array in self.arrays().items():
+            array[...] = getattr(other, name)
+        self.rounds[0] = diameter
+
     @property
     def goes_on(self) -> bool:
         """Whether the step is still on trial."""

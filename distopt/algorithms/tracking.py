@@ -92,6 +92,13 @@ class Tracking(Algorithm):
         """Set y = y + gamma mixed + g_next - g, then g = g_next."""
         s.updates.track(mixed, self.gamma)
 
+    def conserved(self, s: State) -> tuple[F64, F64 | None]:
+        if self.arithmetic is not None:
+            raise ConfigError(
+                "A run with [arithmetic] cannot lose an agent: the sum of its trackers is kept in integers."
+            )
+        return s.y, s.g
+
     def view(self, s: State) -> View:
         return View(s.x, gradient=s.g, tracker=s.y, series=s.updates.series())
 

@@ -99,6 +99,9 @@ class Zed(Algorithm):
         agent.reset_codecs()
         s.eta[0] /= 2
 
+    def conserved(self, s: State) -> tuple[F64, None]:
+        return s.D, None
+
     def view(self, s: State) -> View:
         series = {"restarts": float(s.trial.used[0])} if self.restarts else {}
         return View(s.x, gradient=s.g, memories={"x": (s.x, s.hx)}, series=series)

@@ -56,7 +56,7 @@ def run_here(job: "RunJob | ResumeJob", engine: "Engine", view: "View") -> "Resu
     if job.kind == "resume":
         return go_on(case.config, case.folder, force=job.force, **how)
     if case.resume:
-        return go_on(resumed_config(case.folder), case.folder, **how)
+        return go_on(resumed_config(case.folder, None, case.changes), case.folder, **how)
     return run(case.config, out=case.folder, overwrite=job.overwrite, **how)
 
 

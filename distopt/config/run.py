@@ -12,7 +12,7 @@ from distopt.core.errors import ConfigError
 from distopt.core.parameters import show, validated
 
 M = TypeVar("M", bound=BaseModel)
-OnFailure: TypeAlias = Literal["stop", "restart"]
+OnFailure: TypeAlias = Literal["stop", "restart", "continue"]
 
 CHECKPOINT_SECONDS = 1.0  # between two checkpoints of a run that is restarted after a failure
 
@@ -86,8 +86,9 @@ class RunConfig(BaseModel):
     on_failure: Annotated[
         OnFailure,
         Field(
-            description="when a rank dies or falls silent: end with an error, or restart from the newest "
-            'checkpoint; a suite restarts unless it says "stop"'
+            description="when a rank dies or falls silent: end with an error, restart from the newest "
+            "checkpoint, or continue from there without the dead agent; a suite restarts unless it says "
+            "otherwise"
         ),
     ] = "stop"
     tries: Annotated[

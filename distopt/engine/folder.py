@@ -4,6 +4,7 @@ import platform
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -65,13 +66,26 @@ def open_record(
         failures[:0] = [f for f in failures_in(found.meta) if f.since not in known]
         changes = {
             "failures": tabulate(failures),
+            "breaks": breaks(team, found),
             "config": text,
             "identity": team.identity.table(),
             "forced": " ".join(filter(None, forced)),
         }
+        if team.lost:
+            found = replace(found, matrix=parts.problem.topology.matrix())
+            changes = describe(team, text) | changes
         writer = Writer.reopen(path, found, lambda k: k <= done and parts.run.records(k), changes)
     write_whole(out / "config.toml", text.encode(), durable=True, refusal=run_refused)
     return writer
+
+
+def breaks(team: Team, found: Metrics) -> list[dict[str, Any]]:
+    """List where agents were lost: after which iteration, which, and how many were left."""
+    done, earlier = team.clock.iteration, parsed(found.meta.get("breaks", "[]"))
+    if not team.lost:
+        return earlier if isinstance(earlier, list) else []
+    new = {"iteration": done, "lost": list(team.lost), "agents": team.parts.problem.agents}
+    return [b for b in earlier if b["iteration"] < done] + [new]
 
 
 def earlier_record(team: Team, names: Sequence[str], path: Path) -> Metrics | None:
@@ -125,6 +139,7 @@ def describe(team: Team, config_text: str) -> dict[str, Any]:
         "config": config_text,
         "identity": team.identity.table(),
         "forced": " ".join(team.identity.forced),
+        "breaks": [],
         "agents": facts.agents,
         "dimension": facts.dimension,
         "repeats": algorithm.repeats,

@@ -101,7 +101,8 @@ def first_values(
     if parts.problem.table()["name"] not in {GIVEN, "python"}:
         return {}
     values = transport.collect(np.array([[first_value(s)] for s in starts]))
-    found = {f"cost {i}": float(value) for i, (value,) in enumerate(values)}
+    number = parts.problem.member
+    found = {f"cost {number(i)}": float(value) for i, (value,) in enumerate(values)}
     return found if smoothness is None else found | {"smoothness": smoothness}
 
 
@@ -125,7 +126,7 @@ def facts_of(parts: Parts) -> dict[str, Any]:
             state = Path(value).stat()
             digest = digest_of(Path(value), state.st_size, state.st_mtime_ns)
             facts[key] = {"file": value, "sha256": digest}
-    topology = parts.problem.topology
+    topology = parts.problem.whole
     edges = json.dumps(topology.edges)
     if topology.rule != METROPOLIS:  # to the digits in which hosts agree
         edges += json.dumps([float(f"{topology.weight(*edge):.6g}") for edge in topology.edges])
@@ -153,7 +154,11 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Name the facts that differ, with both values where a reader can tell them apart."""
     found = []
+    lost = dropped(old, new)
+    changed = {"problem.lost", "smoothness", *(f"cost {i}" for i in lost)} if lost else set()
     for key in dict.fromkeys([*new, *old]):
+        if key in changed:
+            continue
         was, now = old.get(key), new.get(key)
         if now == "auto" or same(was, now):
             continue
@@ -167,6 +172,12 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             shown = [v["file"] if isinstance(v, dict) else v for v in (was, now)]
             found.append(f"{what} ({shown[0]!r} in the run, {shown[1]!r} wanted)")
     return found
+
+
+def dropped(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[int]:
+    """Return the agents that a run is to go on without from here; every other change of them counts."""
+    before, now = (set(facts.get("problem.lost") or ()) for facts in (old, new))
+    return sorted(now - before) if before < now else []
 
 
 def same(was: Any, now: Any) -> bool:

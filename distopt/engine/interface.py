@@ -215,5 +215,5 @@ def begin(
     if resume:
         if folder is None:
             raise ConfigError("resume=True needs out, the run directory to continue.")
-        saved = checkpoint.latest(folder / "checkpoints", parts.problem.agents)
+        saved = checkpoint.latest(folder / "checkpoints", parts.problem.total)
     return execute(parts, engine, out=folder, saved=saved, **more)

@@ -145,6 +145,7 @@ class Journal:
         if self.out is None or pause == np.inf or done < self.ask_at:
             return
         began = perf_counter()
+        team.transport.begin(RECORD, done)
         pace = (began - self.asked) / self.gap
         row = [float(began - self.saved > pause), pace]
         due, slowest = team.transport.collect(np.tile(row, (len(team.hosted), 1))).max(axis=0)

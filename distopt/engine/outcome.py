@@ -131,6 +131,7 @@ def summarize(team: Team, journal: Journal, reason: str) -> dict[str, Any]:
             "diagnostics": clock.diagnostics_seconds,
         },
         **totals(journal.failures),
+        "lost": list(team.parts.problem.lost),
         "parameters": ALGORITHMS.describe(algorithm),
         "run_dir": None if journal.out is None else str(journal.out),
     }

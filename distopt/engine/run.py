@@ -148,7 +148,7 @@ def go_on(
     failures: Sequence[Failure] = (),
 ) -> Result:
     """Continue a run with its `resumed_config`."""
-    saved = checkpoint.latest(run_dir / "checkpoints", config.problem.agents)
+    saved = checkpoint.latest(run_dir / "checkpoints", config.problem.total)
     return execute(
         config, engine, out=run_dir, saved=saved, force=force, progress=progress, signals=signals,
         failures=failures,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -15,6 +16,7 @@ from distopt.core.errors import DistoptError
 from distopt.core.workspace import Workspace
 from distopt.engine.driver import iterate, run_to_end
 from distopt.engine.identity import Identity, first_values
+from distopt.engine.losing import counted, places_before, restore_sums, take_over
 from distopt.engine.survey import Start, Survey, find_start, survey
 from distopt.problems.topology import Topology
 from distopt.record import checkpoint
@@ -50,6 +52,8 @@ class Team:
     clock : Clock
         Moves on with `iterate`, as the agents' states do.
     identity : Identity
+    lost : tuple of int
+        The agents that the checkpoint still had and that take part no more.
     """
 
     parts: Parts
@@ -58,6 +62,7 @@ class Team:
     hosted: list[Hosted]
     clock: Clock
     identity: Identity
+    lost: tuple[int, ...] = ()
 
     def iterate(self) -> None:
         """Do the next iteration of all agents."""
@@ -89,6 +94,7 @@ def prepare(
     transport.warm_up(lambda: warm_up(parts, known, starts[0]))
     with transport.together():
         hosted = make_agents(parts, topology, starts)
+    lost: tuple[int, ...] = ()
     if saved is None:
         steps = [algorithm.start(h.agent, h.state, known.facts) for h in hosted]
         run_to_end(hosted, steps, transport)
@@ -101,13 +107,38 @@ def prepare(
                 known.warnings.append(UNKNOWN)
             else:
                 identity.require(saved.identity, f"Checkpoint {saved.place}")
-            numbers = checkpoint.load(saved.place, hosted)
+            before = checkpoint.lost_in(saved.identity)
+            lost = tuple(j for j in parts.problem.lost if j not in before)
+            numbers = (
+                without(parts, before, starts, saved.place, hosted, transport.root)
+                if lost
+                else checkpoint.load(saved.place, hosted)
+            )
+        if lost:
+            restore_sums(algorithm, hosted, transport)
         clock.iteration = saved.iteration
         clock.seconds = numbers.pop("run_seconds", 0.0)
         clock.diagnostics_seconds = numbers.pop("run_diagnostics_seconds", 0.0)
         transport.traffic.restore(numbers)
         known.warnings[:0] = saved.damaged
-    return Team(parts, known, transport, hosted, clock, identity)
+    return Team(parts, known, transport, hosted, clock, identity, lost)
+
+
+def without(
+    parts: Parts,
+    before: Sequence[int],
+    starts: Sequence[Start],
+    place: Path,
+    hosted: Sequence[Hosted],
+    root: bool,
+) -> dict[str, float]:
+    """Load a checkpoint in which agents still took part that are lost now; return the counters."""
+    problem, whole = parts.problem, parts.problem.whole.without(before)
+    numbers = places_before(problem, before)
+    olds = make_agents(parts, whole, [s._replace(agent=numbers[s.agent]) for s in starts])
+    checkpoint.load(place, olds)
+    take_over(parts.algorithm, place, hosted, olds, numbers)
+    return counted(place, whole.agents, problem.agents, root)
 
 
 def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> list[Hosted]:

@@ -91,6 +91,12 @@ class Case(Part):
         return found
 
     @property
+    def changes(self) -> list[str]:
+        """Settings with which a run that goes on differs from what its folder says."""
+        lost = [*self.config.problem.lost]
+        return [f"problem.lost={lost}"] if lost else []
+
+    @property
     def name(self) -> str:
         """Label and seed."""
         return self.label if self.seed is None else f"{self.label} [seed {self.seed}]"

@@ -54,6 +54,14 @@ class Noise:
             return []
         return block
 
+    def victim(self, ranks: Mapping[tuple[str, int], int] = NONE) -> int | None:
+        """Return the rank that was ended by a signal, where mpirun says which."""
+        text = "\n".join(self.withheld)
+        if found := re.search(r"noticed that process rank (\d+) ", text):
+            return int(found[1])
+        found = re.search(r"PID (\d+) RUNNING AT (\S+)", text)
+        return ranks.get((found[2], int(found[1]))) if found else None
+
     def reason(self, ranks: Mapping[tuple[str, int], int] = NONE) -> str:
         """Say why the job ended, if mpirun did: a rank killed, too few slots, a host out of reach.
 
@@ -68,9 +76,9 @@ class Noise:
             return f"Rank {rank} (host {host}) was ended by signal {name}, and the job with it."
         found = re.search(r"EXIT STRING: (.*)", text)
         if found:
-            at = re.search(r"PID (\d+) RUNNING AT (\S+)", text)
-            rank = ranks.get((at[2], int(at[1]))) if at else None
-            who = "A rank" if rank is None or at is None else f"Rank {rank} (host {at[2]})"
+            rank = self.victim(ranks)
+            host = next((host for (host, _), r in ranks.items() if r == rank), "")
+            who = "A rank" if rank is None else f"Rank {rank} (host {host})"
             return f"{who} was ended ({found[1].strip()}), and the job with it."
         found = re.search(r"not enough slots available in the system to satisfy the (\d+)", text)
         if found:

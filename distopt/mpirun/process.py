@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -21,6 +22,9 @@ from distopt.transport.base import LOST
 
 START_SECONDS = 300.0  # a job none of whose ranks has spoken by then has failed to start
 ASK_SECONDS = 10.0  # ranks that continue after a request to stop are asked again
+SILENT = re.compile(  # one agent, as `distopt.transport.verdict` names it
+    r"^Agent (\d+) \(host [^)]*\) hangs: | heard nothing from agent (\d+) \(host [^)]*\) for "
+)
 END_SECONDS = 15.0  # mpirun may take this long to end after its ranks
 
 
@@ -34,6 +38,7 @@ class Outcome:
     lost: bool = field(default=False, compare=False)
     started: bool = field(default=True, compare=False)  # a rank has spoken
     root: tuple[str, int] | None = field(default=None, compare=False)  # host and pid of rank 0
+    victim: int | None = field(default=None, compare=False)  # the rank that died, if mpirun knows
 
 
 class JobProcess:
@@ -91,7 +96,9 @@ class JobProcess:
                 self.kill()
             for stream in (self.process.stdout, self.process.stderr):
                 stream.close()  # type: ignore[union-attr]
-        return Outcome(code, self.sentences, self.lost, self.spoken, self.ranks.get(0))
+        return Outcome(
+            code, self.sentences, self.lost, self.spoken, self.ranks.get(0), self.victim()
+        )
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Forward a signal: first as a request to save and stop, then as an order."""
@@ -197,6 +204,15 @@ class JobProcess:
         if code and not self.sentences:
             self.sentences += self.explain(code)
         return 1 if code < 0 else code
+
+    def victim(self) -> int | None:
+        """Return the rank that died or hangs, where that is known."""
+        for sentence in self.sentences:
+            if found := SILENT.search(sentence):
+                return int(found[1] or found[2])
+        ranks = {place: rank for rank, place in self.ranks.items()}
+        rank = self.noise.victim(ranks)
+        return self.output_noise.victim(ranks) if rank is None else rank
 
     def explain(self, code: int) -> list[str]:
         """Say why a job failed if none of its ranks did."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from distopt.core.errors import CheckpointError
+from distopt.core.errors import CheckpointError, ConfigError
 from distopt.engine.failures import Failure
 from distopt.mpirun.jobfile import Case
 from distopt.mpirun.process import Outcome
@@ -44,7 +44,7 @@ class Supervisor:
 
         `outcome.sentences` are those that the user must read then.
         """
-        run = self.case.config.run
+        config, run = self.case.config, self.case.config.run
         if run.on_failure == "stop" or not outcome.lost or not (outcome.started or self.tries):
             return None
         under_way = self.iteration is not None
@@ -59,23 +59,41 @@ class Supervisor:
                 f"run ends. To go on: distopt resume {self.case.folder}"
             )
             return None
+        how = ""
+        if run.on_failure == "continue" and outcome.victim is not None:
+            agent = config.problem.member(outcome.victim)
+            try:
+                config = config.with_settings([f"problem.lost={[*config.problem.lost, agent]}"])
+            except ConfigError as error:
+                outcome.sentences.append(
+                    f"{error} With all agents it goes on by: distopt resume {self.case.folder}"
+                )
+                return None
+            how = f" without agent {agent}"
         self.tries += 1
         done = max(self.iteration or 0, origin)
         self.say(
-            f"{reason} This was at about iteration {done}; restarting from iteration {origin}, "
+            f"{reason} This was at about iteration {done}; restarting from iteration {origin}{how}, "
             f"try {self.tries} of {run.tries}."
         )
         time.sleep(FIRST_PAUSE * GROWTH ** (self.tries - 1))
         free_lock(self.case.folder, outcome.root)
         since = (saved.place / "manifest.json").stat().st_mtime if saved else self.began
         failure = Failure(reason, done, origin, since)
-        known = {"resume": saved is not None, "failures": (*self.case.failures, failure)}
-        self.case, self.iteration = self.case.model_copy(update=known), None
+        self.case = Case(
+            label=self.case.label,
+            seed=self.case.seed,
+            folder=self.case.folder,
+            config=config,
+            resume=saved is not None,
+            failures=(*self.case.failures, failure),
+        )
+        self.iteration = None
         return self.case
 
     def newest(self) -> checkpoint.Saved | None:
         """Return the newest valid checkpoint of the run."""
-        agents = self.case.config.problem.agents
+        agents = self.case.config.problem.total
         try:
             return checkpoint.latest(Path(self.case.folder) / "checkpoints", agents)
         except CheckpointError:

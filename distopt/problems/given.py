@@ -27,11 +27,12 @@ class GivenProblem:
     """
 
     minimum = None
+    lost: tuple[int, ...] = ()  # agents, none here
 
     def __init__(self, costs: Mapping[int, Cost], x0: F64 | None, topology: Topology) -> None:
         self.topology = topology
         self.topology_table = {"graph": topology.name}  # as far as a file can say it
-        self.agents = topology.agents
+        self.whole, self.agents, self.total = topology, topology.agents, topology.agents
         for i, cost in costs.items():
             if not ours(cost):
                 check_shape(cost, f"The cost of agent {i}")
@@ -52,6 +53,10 @@ class GivenProblem:
             i: guard(cost, f"The cost of agent {i}", x=self.start_point(i, cost))
             for i, cost in costs.items()
         }
+
+    def member(self, i: int) -> int:
+        """Return i: no agent is lost."""
+        return i
 
     def cost(self, i: int) -> Cost:
         """Return the given cost of agent i."""

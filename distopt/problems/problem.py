@@ -38,6 +38,9 @@ class ProblemConfig(BaseModel):
         str,
         Field(description='"zeros", "normal" (seeded, differs by agent), or a .npy or .txt file'),
     ] = "zeros"
+    lost: Annotated[
+        tuple[int, ...], Field(description="agents that take part no more; the others close up")
+    ] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,19 +60,38 @@ class Problem:
     start : str
         ``"zeros"``: a cost's own `start` where it has one, else 0. ``"normal"``: independent
         standard normal entries, a pure function of (seed, agent). Else a file: one vector
-        float64[d] for all agents, or float64[n, d] with a row for each.
+        float64[d] for all agents, or float64[total, d] with a row for each.
+    whole : Topology
+        The graph with the lost agents, of `total` agents; data are split among these.
+    lost : tuple of int
+        Numbers in `whole` of agents that take part no more, ascending.
     """
 
     family: Family
-    topology: Topology
+    whole: Topology
     topology_table: dict[str, Any]
     seed: int = 0
     start: str = "zeros"
+    lost: tuple[int, ...] = ()
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The graph of the agents that take part."""
+        return self.whole.without(self.lost)
 
     @property
     def agents(self) -> int:
-        """Number of agents n."""
+        """Number of agents n that take part."""
         return self.topology.agents
+
+    @property
+    def total(self) -> int:
+        """Number of agents, lost ones included."""
+        return self.whole.agents
+
+    def member(self, i: int) -> int:
+        """Return the number of agent i in the whole graph."""
+        return [j for j in range(self.total) if j not in self.lost][i]
 
     @property
     def name(self) -> str:
@@ -79,21 +101,21 @@ class Problem:
     @cached_property
     def dimension(self) -> int:
         """Number of unknowns d."""
-        return int(self.family.dimension_for(self.agents, self.seed))
+        return int(self.family.dimension_for(self.total, self.seed))
 
     @cached_property
     def blocks(self) -> list[int] | None:
         """Boundaries of the named parts (layers) of x, where the costs have any."""
-        return self.family.blocks_for(self.agents, self.seed)
+        return self.family.blocks_for(self.total, self.seed)
 
     @cached_property
     def minimum(self) -> float | None:
         """Smallest value of the average cost where it is known, else None."""
-        return self.family.minimum(self.agents, self.seed)
+        return None if self.lost else self.family.minimum(self.total, self.seed)
 
     def cost(self, i: int) -> Cost:
         """Build f_i, and nothing of the other agents."""
-        cost = self.family.cost(i, self.agents, self.seed)
+        cost = self.family.cost(self.member(i), self.total, self.seed)
         if cost.dimension != self.dimension:
             raise DataError(
                 f"The cost of agent {i} has dimension {cost.dimension}, but the problem has "
@@ -108,19 +130,20 @@ class Problem:
             natural = getattr(cost, "start", None)
             return np.zeros(d) if natural is None else np.array(natural, dtype=np.float64)
         if self.start == "normal":
-            return normal(make_key(self.seed, i, Stream.START), d)
+            return normal(make_key(self.seed, self.member(i), Stream.START), d)
         rows = read_start(Path(self.start))
-        if rows.shape not in {(d,), (self.agents, d)}:
+        if rows.shape not in {(d,), (self.total, d)}:
             raise DataError(
                 f'problem.start = "{self.start}" holds an array of shape {rows.shape}; accepted: '
-                f"({d},) for all agents, or ({self.agents}, {d}) with a row for each."
+                f"({d},) for all agents, or ({self.total}, {d}) with a row for each."
             )
-        return np.array(rows if rows.ndim == 1 else rows[i])
+        return np.array(rows if rows.ndim == 1 else rows[self.member(i)])
 
     def table(self) -> dict[str, Any]:
         """Return ``[problem]`` with all defaults written out and files as absolute paths."""
-        common = {key: getattr(self, key) for key in ProblemConfig.model_fields}
-        return common | as_table(self.family)
+        common = {"name": self.name, "agents": self.total, "seed": self.seed, "start": self.start}
+        lost = {"lost": list(self.lost)} if self.lost else {}
+        return common | lost | as_table(self.family)
 
 
 def build_problem(problem: dict[str, Any], topology: dict[str, Any], folder: Path) -> Problem:
@@ -151,7 +174,8 @@ def build_problem(problem: dict[str, Any], topology: dict[str, Any], folder: Pat
     family = cls(**{key: value for key, value in problem.items() if key in own}).located(folder)
     start = check_start(config.start, folder)
     made, shape = describe_topology(topology, config.agents, folder)
-    return Problem(family, made, shape, config.seed, start)
+    made.without(config.lost)  # refuse what is not possible
+    return Problem(family, made, shape, config.seed, start, tuple(sorted(config.lost)))
 
 
 def check_start(start: str, folder: Path) -> str:

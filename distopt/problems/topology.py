@@ -7,7 +7,7 @@ by a rule, or by the graph itself: a file's third column, a matrix.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -130,6 +130,40 @@ class Topology:
         if there and weights in {None, OWN_WEIGHTS}:
             return cls(len(graph), graph.edges, name, own)
         return cls(len(graph), graph.edges, name, weights or METROPOLIS)
+
+    def without(self, lost: Sequence[int]) -> Topology:
+        """Return the graph of the other agents, who close up: their weights follow from its rule anew.
+
+        Own weights stay, and each agent takes back those of its lost neighbours.
+
+        Raises
+        ------
+        ConfigError
+            If an agent is not there, or the others are no longer connected; they have their old numbers.
+
+        >>> Topology(4, [(0, 1), (1, 2), (2, 3), (3, 0)]).without([1]).edges
+        ((0, 2), (1, 2))
+        """
+        import networkx
+
+        if not lost:
+            return self
+        if len({*lost}) < len(lost) or not {*lost} < {*range(self.agents)}:
+            raise ConfigError(
+                f"problem.lost = {[*lost]} is not acceptable; accepted: different agents of 0 to "
+                f"{self.agents - 1}, but not all of them."
+            )
+        rest = self._graph.copy()
+        rest.remove_nodes_from(lost)
+        parts = sorted(min(part) for part in networkx.connected_components(rest))
+        if len(parts) > 1:
+            raise ConfigError(
+                f"problem.lost = {[*lost]} is not possible: without it the {self.name} graph falls apart, "
+                f"no path leads from agent {parts[0]} to agent {parts[1]}."
+            )
+        at = {old: new for new, old in enumerate(sorted(rest))}
+        own = {(at[i], at[j]): self.weight(i, j) for i, j in self.edges if i in at and j in at}
+        return Topology(len(at), own, self.name, own if self.rule == OWN_WEIGHTS else self.rule)
 
     def _find_weights(
         self, given: str | Mapping[tuple[int, int], float]

@@ -146,6 +146,22 @@ def load(place: Path, hosted: Sequence[Hosted]) -> dict[str, float]:
     return numbers
 
 
+def totals(place: Path, agents: int) -> dict[str, float]:
+    """Return the sums of the saved numbers over the shards of all agents, for clocks the largest."""
+    found: dict[str, float] = {}
+    for i in range(agents):
+        path = place / shard_name(i)
+        try:
+            with h5py.File(path, "r") as file:
+                saved = attributes(file)
+        except UNREADABLE as error:
+            raise CheckpointError(f"{path} cannot be read: {error}.") from None
+        for name in NUMBERS & saved.keys():
+            value, before = saved[name].item(), found.get(name, 0)
+            found[name] = max(before, value) if name.startswith("run_") else before + value
+    return found
+
+
 def read_shard(path: Path, targets: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Fill arrays from a shard that holds just these; return its attributes."""
     with h5py.File(path, "r") as file:
@@ -169,7 +185,7 @@ def read_shard(path: Path, targets: Mapping[str, np.ndarray]) -> dict[str, float
 
 
 def latest(folder: Path, agents: int) -> Saved:
-    """Find the newest valid checkpoint.
+    """Find the newest valid checkpoint of a run of so many agents, lost ones included.
 
     Raises
     ------
@@ -204,6 +220,7 @@ def invalid(place: Path, agents: int) -> str | None:
         return "its manifest.json does not match its own checksum"
     if place.name != f"{iteration:06}":
         return f"its manifest.json is of iteration {iteration}"
+    agents -= len(lost_in(manifest.get("identity")))
     if set(shards) != {shard_name(i) for i in range(agents)}:
         return f"it holds {len(shards)} agents, the run has {agents}"
     for name, digest in shards.items():
@@ -216,6 +233,14 @@ def invalid(place: Path, agents: int) -> str | None:
         except OSError as error:
             return f"{name} cannot be read: {reason(error)}"
     return None
+
+
+def lost_in(identity: Any) -> tuple[int, ...]:
+    """Return the agents that a run had lost when its identity was written."""
+    try:
+        return tuple(map(int, identity["facts"].get("problem.lost", ())))
+    except (TypeError, LookupError, AttributeError, ValueError):
+        return ()
 
 
 def manifest_text(manifest: Mapping[str, Any]) -> bytes:

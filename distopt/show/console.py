@@ -161,6 +161,8 @@ def show_summary(summary: Mapping[str, Any], warnings: Sequence[str], hint: str 
     if s.get("lyapunov") is not None:
         certified = "certified" if s["certified"] else "practical weights, not certified"
         lines["Lyapunov"] = f"{q.small(s['lyapunov'], 3)} ({certified})"
+    if s["lost"]:
+        lines["lost"] = f"agent {' and '.join(map(str, s['lost']))}; the others went on"
     if s["failures"]:
         lines["restarted"] = (
             f"after {s['failures']} failure(s): {s['iterations_repeated']} iterations repeated, "

@@ -97,6 +97,15 @@ def notes(history: RunData) -> list[str]:
     meta, found = history.meta, []
     if meta["lyapunov"]:
         found.append(page.note(certificate(history)))
+    for at in meta.get("breaks") or ():
+        who = " and ".join(map(str, at["lost"]))
+        found.append(
+            page.note(
+                f"After iteration {at['iteration']} agent {who} was lost. The other {at['agents']} went "
+                "on; from there all means are over them, and f is the average of their costs.",
+                warning=True,
+            )
+        )
     if failures := failures_in(meta):
         found.append(page.note(survived(failures), warning=True))
     violations = history.last("ball_violations", 0)

@@ -99,7 +99,7 @@ def run_or_go_on(case: Case, engine: Engine, **how: Any) -> Result:
     """Run a case, or continue one whose job died."""
     how |= {"engine": engine, "failures": case.failures}
     if case.resume:
-        return go_on(resumed_config(case.folder), case.folder, **how)
+        return go_on(resumed_config(case.folder, None, case.changes), case.folder, **how)
     return run(case.config, out=case.folder, overwrite=True, **how)
 
 
@@ -160,6 +160,12 @@ class Screen(View, Protocol):
         """Print a sentence, marked as ours."""
 
 
+def of_one_size(cases: Sequence[Part]) -> list[Part]:
+    """Return those that can share a job with the first: one that has lost an agent is smaller."""
+    sizes = [case.config.problem.agents if isinstance(case, Case) else 0 for case in cases]
+    return [case for case, size in zip(cases, sizes, strict=True) if size == sizes[0]]
+
+
 def run_in_jobs(
     cases: Sequence[Part],
     command: Callable[[Sequence[Part]], list[str]],
@@ -196,12 +202,13 @@ def run_in_jobs(
             failures[event["label"]] = event["reason"]
 
     while remaining:
-        job = JobProcess(command(list(remaining.values())), hear, view.pass_on)
+        together = of_one_size(list(remaining.values()))
+        job = JobProcess(command(together), hear, view.pass_on)
         outcome = job.wait()
         if job.stopped:
             return failures | dict.fromkeys(remaining, f"{STOPPED} by {job.stopped}")
-        if not remaining:
-            break
+        if not any(case.name in remaining for case in together):
+            continue
         again = watch.after(outcome) if watch and present in remaining else None
         if again:
             remaining[present] = again  # type: ignore[assignment]

@@ -198,7 +198,7 @@ def diagnose_run(place: Path, request: Request) -> Diagnosis:
     points += [
         (int(folder.name), mean_model(folder, config))
         for folder in reversed(checkpoint.newest(place / "checkpoints"))
-        if checkpoint.invalid(folder, config.problem.agents) is None and int(folder.name) > 0
+        if checkpoint.invalid(folder, config.problem.total) is None and int(folder.name) > 0
     ]
     if len(points) == 1:
         raise CheckpointError(

@@ -4,6 +4,7 @@ The end must be that of a run in which nothing happened, to the bit.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -16,18 +17,22 @@ from test_resume import shards
 from distopt.engine import journal
 from distopt.engine.failures import Failure, failures_in
 from distopt.engine.run import go_on, run
-from distopt.record.reader import read_metrics
-from distopt.show.report import write_reports
+from distopt.record.reader import load, read_metrics
+from distopt.show.report import notes
 
 ITERATIONS = 60
+
+
+def in_one_process(*arguments):
+    """Run ``distopt ARGUMENTS --simulate``: apart from this process, where the cost changes the package."""
+    command = [sys.executable, "-m", "distopt", *map(str, arguments), "--simulate", "--quiet"]
+    subprocess.run(command, check=True, timeout=900)
 
 
 def whole(folder):
     """Run the same configuration in one process, and undisturbed."""
     again = Run(folder, "none", iterations=ITERATIONS)
-    again.start("run", again.config, "--out", folder / "whole", "--simulate")
-    code, _ = again.end()
-    assert code == 0, again.stderr
+    in_one_process("run", again.config, "--out", folder / "whole")
     return folder / "whole"
 
 
@@ -66,6 +71,26 @@ def test_a_lost_rank_costs_time_only(act, tmp_path):
     assert failure.reason in line
     assert job.gone()
     assert_same_end(out, whole(tmp_path))
+
+
+@pytest.mark.slow
+def test_the_others_continue_without_the_dead_rank(tmp_path):
+    """As if one had told a run in one process at this checkpoint to lose the agent."""
+    job = Run(tmp_path, "kill-once", 2, 37, iterations=ITERATIONS, checkpoint_every=10, keep=9,
+              on_failure="continue", checkpoint_seconds=0.0)  # fmt: skip
+    job.start("run", job.config, "--out", job.out, "--json")
+    stdout, job.stderr = job.process.communicate(timeout=900)
+    assert job.process.returncode == 0, job.stderr
+    (line,) = [line for line in job.stderr.splitlines() if "restarting from iteration" in line]
+    assert "from iteration 30 without agent 2, try 1 of 3" in line
+    assert json.loads(stdout.splitlines()[-1])["lost"] == [2]
+    again = tmp_path / "again"
+    in_one_process("run", job.config, "--out", again, "--set", "run.iterations=30")
+    shutil.rmtree(again / "checkpoints")
+    shutil.copytree(job.out / "checkpoints" / "000030", again / "checkpoints" / "000030")
+    lost = "problem.lost=[2]"
+    in_one_process("resume", again, "--iterations", ITERATIONS, "--set", lost)
+    assert_same_end(job.out, again)
 
 
 @pytest.mark.slow
@@ -132,8 +157,7 @@ def test_the_record_keeps_all_failures(tmp_path):
     assert [f.reason for f in found] == ["It died.", "And again."]
     assert found[1] == second
     assert found[0].seconds > 0
-    (written,) = write_reports([out])
-    page = written.read_text()
+    page = " ".join(notes(load(out)))
     assert "It died." in page
     assert "13 iterations were done twice" in page
 

@@ -373,6 +373,31 @@ def test_banners_are_withheld_and_understood(name: str) -> None:
     assert noise.reason() == meaning
 
 
+@pytest.mark.parametrize(
+    ("told", "victim"),
+    [
+        ("Agent 1 (host a) heard nothing from agent 2 (host b) for 5 s in iteration 7; x", 2),
+        ("Agent 3 (host b) hangs: the others have waited 5 s for it to save iteration 7; x", 3),
+        ("Agents 1 (host a) and agent 3 (host b) hang: the others have waited", None),
+        ("Agent 2 diverged at iteration 7", None),
+    ],
+)
+def test_who_is_silent_is_known(told: str, victim: int | None, tmp_path: Path) -> None:
+    assert Play(tmp_path, f"echo 'distopt: {told}' >&2; exit 75").outcome.victim == victim
+
+
+def test_the_process_that_mpich_names_is_a_rank() -> None:
+    noise, rule = Noise(), "=" * 83
+    for line in [rule, "=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES",
+                 "=   PID 9 RUNNING AT h2", rule,
+                 "YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Killed (signal 9)"]:  # fmt: skip
+        assert noise.filter(line) == []
+    ranks = {("h1", 9): 0, ("h2", 9): 1}
+    assert noise.victim(ranks) == 1
+    told = "Rank 1 (host h2) was ended (Killed (signal 9)), and the job with it."
+    assert noise.reason(ranks) == told
+
+
 def test_what_is_not_known_passes() -> None:
     noise = Noise()
     lines = [RULE, "All nodes which are allocated for this job are already filled.", RULE, "hello"]

@@ -26,11 +26,11 @@ def died():
 class Watched:
     """A run of 20 iterations with checkpoints at 8 and 16, and its supervisor."""
 
-    def __init__(self, tmp_path, on_failure="restart", tries=2, resume=False):
+    def __init__(self, tmp_path, on_failure="restart", tries=2, resume=False, graph="ring"):
         self.folder = tmp_path / "run"
         config = configure(
             "gt", "identity", iterations=20, checkpoint_every=8, keep=9,
-            on_failure=on_failure, tries=tries,
+            on_failure=on_failure, tries=tries, graph=graph,
         )  # fmt: skip
         run(config, engine="simulate", out=self.folder)
         self.drop("000020")
@@ -110,6 +110,40 @@ def test_what_would_happen_again_ends_the_run(on_failure, outcome, tmp_path):
     run.watch.report(18)
     assert run.watch.after(outcome) is None
     assert run.said == []
+
+
+def test_the_dead_agent_is_left_out_where_the_run_is_to_continue(tmp_path):
+    run = Watched(tmp_path, "continue")
+    for rank, agent in ((1, 1), (1, 2)):  # those after a lost one close up
+        run.watch.report(18)
+        outcome = died()
+        outcome.victim = rank
+        case = run.watch.after(outcome)
+        assert f"from iteration 16 without agent {agent}, try" in run.said[-1]
+    assert case.config.problem.lost == (1, 2)
+    assert case.changes == ["problem.lost=[1, 2]"]
+    written = read_job(RunJob(cases=(case,), overwrite=True).write(tmp_path))
+    assert written.ranks == 2
+    run.watch.report(18)
+    assert run.watch.after(died()) is None  # the third try of two
+
+
+def test_without_a_culprit_all_start_again(tmp_path):
+    run = Watched(tmp_path, "continue")
+    run.watch.report(18)
+    assert run.watch.after(died()).config.problem.lost == ()
+
+
+def test_a_graph_that_would_fall_apart_ends_the_run(tmp_path):
+    run = Watched(tmp_path, "continue", graph="path")
+    run.watch.report(18)
+    outcome = died()
+    outcome.victim = 1
+    assert run.watch.after(outcome) is None
+    assert "the path graph falls apart" in outcome.sentences[1]
+    assert outcome.sentences[1].endswith(
+        f"With all agents it goes on by: distopt resume {run.folder}"
+    )
 
 
 def test_a_resumed_run_keeps_its_kind(tmp_path):
