@@ -3,10 +3,15 @@
 import doctest
 import pkgutil
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
+from handmade import write_run
+from typer.testing import CliRunner
+
+from distopt.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -26,6 +31,27 @@ def test_python_page_runs(capsys):
     iterations, nbytes = capsys.readouterr().out.split()
     assert int(iterations) > 0
     assert float(nbytes) > 0
+
+
+def test_figures_page_runs(tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "figures.md").read_text()
+    for label, compressor in (("gt", "identity"), ("zed", "zoom")):
+        for seed in (1, 2):
+            write_run(tmp_path / "runs" / "demo" / label / f"seed-{seed}", compressor=compressor)
+    monkeypatch.chdir(tmp_path)
+    (style,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    Path("paper.mplstyle").write_text(style)
+    commands = re.findall(r"^\$ distopt (.*)$", text, re.MULTILINE)
+    assert len(commands) == 7
+    for command in commands:
+        done = CliRunner().invoke(app, shlex.split(command))
+        assert done.exit_code == 0, f"{command}: {done.output}"
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(program, "docs/figures.md", "exec"), {})
+    wanted = (
+        "table.tex figure.pdf wide.pdf objective.svg serif.pdf records.parquet bytes.pdf both.png"
+    )
+    assert {name for name in wanted.split() if not Path(name).is_file()} == set()
 
 
 @pytest.mark.parametrize("kind", ["algorithms", "compressors"])

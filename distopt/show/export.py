@@ -118,7 +118,7 @@ def paper_table(c: Comparison) -> Results:
         for column in table.columns
     ]
     for at, column in enumerate(columns):
-        if column.join == render.RANGE:
+        if column.shown and column.join == render.RANGE:
             columns[at - 3 : at + 1 : 3] = [
                 replace(columns[at - 3], header="range"), replace(column, header=""),
             ]  # fmt: skip

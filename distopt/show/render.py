@@ -229,7 +229,7 @@ def to_latex(results: Results) -> str:
     columns = [cell[0] for cell in cells]
     body = [latex_column(cell, results.rows) for cell in cells]
     sides = "".join("l" if i == 0 or c.words else "r" for i, c in enumerate(columns))
-    close = [r"\small", r"\setlength{\tabcolsep}{4pt}"] if len(cells) > NARROW else []
+    close = [r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"] if len(cells) > NARROW else []
     lines = [
         r"\begin{table}", r"\centering", *close, rf"\caption{{{latex(results.title)}}}",
         rf"\begin{{tabular}}{{{sides}}}", r"\toprule", *latex_spans(columns),

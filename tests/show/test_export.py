@@ -57,6 +57,7 @@ def test_a_latex_table_has_one_accuracy_ranges_and_objectives(suite):
     assert "P $\\le$ $10^{-6}$" in text
     assert "10^{-4}" not in text
     assert "0.3 & 1.00 & 0.2--0.4 & 1 & 1 \\\\" in text
+    assert r"of gt [\%] & range [kB] & objective & range \\" in text
     text = export(suite, "--format", "latex", "--accuracy", "1e-2")
     assert "P $\\le$ $10^{-2}$" in text
 

@@ -106,9 +106,16 @@ def test_the_lyapunov_function_stands_above_the_best_minimum_known(tmp_path):
 def test_the_minimum_of_a_cheap_problem_is_searched(tmp_path):
     config = {"problem": {"name": "logistic", "agents": 2, "samples": 20, "features": 3}}
     config |= {"algorithm": {"name": "gt", "eta": 0.1, "gamma": 0.5}}
-    place = write_run(tmp_path / "a", config=tomli_w.dumps(config))
-    (best,) = best_minima([load(place)])
+    under_way = write_run(tmp_path / "a", [1.0, 0.5], config=tomli_w.dumps(config))
+    (best,) = best_minima([load(under_way)])
     assert best.source == "a reference optimum, by L-BFGS on the average cost"
     assert best.value == pytest.approx(reference_minimum(make_config(config, tmp_path).problem)[0])
+    settled = write_run(tmp_path / "c", config=tomli_w.dumps(config))  # at an objective of 1
+    (other,) = best_minima([load(settled)])
+    assert other.value == 1 + 1e-8
+    assert (
+        other.source
+        == f"the smallest record of this run (a search found {best.value:.6g} elsewhere)"
+    )
     (known,) = best_minima([load(write_run(tmp_path / "b", minimum_kind="exact", minimum=0.5))])
     assert known == Best(0.5, "the exact minimum f*")
