@@ -54,18 +54,24 @@ class Noise:
             return []
         return block
 
-    def victim(self, ranks: Mapping[tuple[str, int], int] = NONE) -> int | None:
-        """Return the rank that was ended by a signal, where mpirun says which."""
+    def victim(
+        self, ranks: Mapping[tuple[str, int], int] = NONE, first: int | None = None
+    ) -> int | None:
+        """Return the rank that was ended by a signal, where that is known; arguments as in `reason`."""
         text = "\n".join(self.withheld)
         if found := re.search(r"noticed that process rank (\d+) ", text):
             return int(found[1])
         found = re.search(r"PID (\d+) RUNNING AT (\S+)", text)
-        return ranks.get((found[2], int(found[1]))) if found else None
+        if first is not None or not found:
+            return first
+        # With signal 9 MPICH's mpirun ends all others, and then names any.
+        return None if "Killed (signal 9)" in text else ranks.get((found[2], int(found[1])))
 
-    def reason(self, ranks: Mapping[tuple[str, int], int] = NONE) -> str:
+    def reason(self, ranks: Mapping[tuple[str, int], int] = NONE, first: int | None = None) -> str:
         """Say why the job ended, if mpirun did: a rank killed, too few slots, a host out of reach.
 
-        `ranks` gives those that have told where they are by host and pid.
+        `ranks` gives those that have told where they are by host and pid, and `first` the one that ended
+        first, if that is known.
         """
         text = "\n".join(self.withheld)
         found = re.search(
@@ -74,9 +80,12 @@ class Noise:
         if found:
             rank, host, name = found.groups()
             return f"Rank {rank} (host {host}) was ended by signal {name}, and the job with it."
+        found = re.search(r"process rank (\d+) with .*?on node (\S+) exiting\s+improperly", text)
+        if found:
+            return f"Rank {found[1]} (host {found[2]}) ended without a word, and the job with it."
         found = re.search(r"EXIT STRING: (.*)", text)
         if found:
-            rank = self.victim(ranks)
+            rank = self.victim(ranks, first)
             host = next((host for (host, _), r in ranks.items() if r == rank), "")
             who = "A rank" if rank is None else f"Rank {rank} (host {host})"
             return f"{who} was ended ({found[1].strip()}), and the job with it."

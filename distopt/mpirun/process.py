@@ -15,6 +15,7 @@ from types import FrameType
 from typing import IO, Any
 
 from distopt.core.errors import TransportError
+from distopt.mpirun.deaths import Deaths
 from distopt.mpirun.failing import debugging
 from distopt.mpirun.noise import Noise
 from distopt.mpirun.relay import MARK
@@ -70,6 +71,9 @@ class JobProcess:
         self.crashed = False  # a rank has printed a traceback
         self.lost = False
         self.ranks: dict[int, tuple[str, int]] = {}  # host and pid of each
+        self.deaths = Deaths()
+        self.first: int | None = None  # rank that ended first, if the job failed so
+        self.iteration: int | None = None  # the last that rank 0 reported
         # A separate session: Ctrl-C in the terminal must reach only this process, which asks the ranks
         # to stop in an orderly way; mpirun itself would kill them.
         self.process = subprocess.Popen(
@@ -94,6 +98,7 @@ class JobProcess:
                 signal.signal(number, handler)
             if self.process.poll() is None:
                 self.kill()
+            self.deaths.close()
             for stream in (self.process.stdout, self.process.stderr):
                 stream.close()  # type: ignore[union-attr]
         return Outcome(
@@ -130,8 +135,10 @@ class JobProcess:
         }
         began = time.monotonic()
         while streams:
-            ready, _, _ = select.select(list(streams), [], [], 0.5)
-            for stream in ready:
+            waiting: list[Any] = [*streams, *self.deaths.files]
+            ready, _, _ = select.select(waiting, [], [], 0.5)
+            self.deaths.note([file for file in ready if file in self.deaths.files])
+            for stream in [file for file in ready if file in streams]:
                 chunk = os.read(stream.fileno(), 65536)
                 streams[stream].feed(chunk)
                 if not chunk:
@@ -169,8 +176,10 @@ class JobProcess:
                 self.over = time.monotonic()
             elif event["event"] == "started" and "rank" in event:
                 self.ranks[event["rank"]] = event["host"], event["pid"]
+                self.deaths.watch(event["rank"], event["host"], event["pid"])
             else:
                 if event["event"] == "report":
+                    self.iteration = event["iteration"]
                     self.ask_again()
                 self.on_event(event)
         if line.startswith("distopt: "):
@@ -196,9 +205,12 @@ class JobProcess:
             self.kill()
             code = 1 if self.sentences else 0
         self.sentences = list(dict.fromkeys(self.sentences))
+        if not code and self.ranks and self.over is None and not self.sentences:
+            code = 1  # a rank has left, which MPICH takes for a good end if its exit code is 0
         silent = code == LOST and bool(self.sentences)
         died = bool(code) and not self.sentences and not self.crashed
         self.lost = (silent or died) and not self.stopped
+        self.first = self.deaths.first if died and code > 0 else None
         if silent:
             code = 1
         if code and not self.sentences:
@@ -211,20 +223,25 @@ class JobProcess:
             if found := SILENT.search(sentence):
                 return int(found[1] or found[2])
         ranks = {place: rank for rank, place in self.ranks.items()}
-        rank = self.noise.victim(ranks)
-        return self.output_noise.victim(ranks) if rank is None else rank
+        rank = self.noise.victim(ranks, self.first)
+        return self.output_noise.victim(ranks, self.first) if rank is None else rank
 
     def explain(self, code: int) -> list[str]:
         """Say why a job failed if none of its ranks did."""
         if self.stopped:
             return [f"Stopped by {self.stopped} before there was anything to save."]
-        ranks = {place: rank for rank, place in self.ranks.items()}
-        reason = self.noise.reason(ranks) or self.output_noise.reason(ranks)
-        if reason:
-            return [reason]
-        if code < 0:
-            return [f"mpirun was ended by signal {-code} ({signal.Signals(-code).name})."]
-        return [] if self.heard else [f"The MPI job ended with exit code {code} and no message."]
+        ranks, first = {place: rank for rank, place in self.ranks.items()}, self.first
+        reason = self.noise.reason(ranks, first) or self.output_noise.reason(ranks, first)
+        if not reason and code < 0:
+            reason = f"mpirun was ended by signal {-code} ({signal.Signals(-code).name})."
+        elif not reason and first is not None and not self.heard:
+            host = self.ranks[first][0]
+            reason = f"Rank {first} (host {host}) ended without a word, and the job with it."
+        if reason and self.iteration is not None:
+            reason += f" The last report was of iteration {self.iteration}."
+        if reason or self.heard:
+            return [reason] if reason else []
+        return [f"The MPI job ended with exit code {code} and no message."]
 
     def kill(self) -> None:
         """End mpirun and, through it, its ranks; by force if it does not obey."""

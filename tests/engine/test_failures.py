@@ -227,6 +227,22 @@ def test_factory_that_hangs(who, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("who", range(AGENTS))
+def test_rank_that_hangs_while_all_save(who, tmp_path):
+    run = Run(tmp_path, "hang-save", who, 0, timeout=SILENCE, setup_timeout=30.0).start()
+    waited = "hangs: the others have waited 30 s for it to save iteration 50; run.setup_timeout"
+    assert_one_sentence(run, f"Agent {who} (host ", waited)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", range(AGENTS))
+def test_rank_that_leaves_without_a_word(who, tmp_path):
+    """A library calls C's exit(0)."""
+    run = Run(tmp_path, "c-exit", who, 22).start()
+    assert_one_sentence(run, "ended", "and the job with it", code=None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", range(AGENTS))
 def test_silence_after_a_resume_counts_iterations(who, tmp_path):
     """Not exchanges, which start again."""
     run = Run(tmp_path, "hang", who, 70, iterations=60, timeout=SILENCE).start()

@@ -1,6 +1,7 @@
 """From a shell to ranks and back: the environment, the mpirun command, and what is heard of a job."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -266,6 +267,38 @@ def test_silent_failure_is_reported(tmp_path: Path) -> None:
     assert play.outcome == Outcome(5, ["The MPI job ended with exit code 5 and no message."])
 
 
+TOLD = """
+import json, os, socket, subprocess, sys, time
+ranks = [subprocess.Popen(["sleep", "600"]) for _ in range(3)]
+host = socket.gethostname()
+for rank, process in enumerate(ranks):
+    told = {"event": "started", "rank": rank, "host": host, "pid": process.pid}
+    print("\\x1edistopt " + json.dumps(told), file=sys.stderr, flush=True)
+time.sleep(1)
+ranks[1].kill()
+ranks[1].wait()
+time.sleep(3)
+for process in ranks:
+    process.kill()
+    process.wait()
+raise SystemExit(CODE)
+"""
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_rank_that_ends_without_a_word_is_named(code: int) -> None:
+    """MPICH says nothing, and even takes exit code 0 for a good end."""
+    program = [sys.executable, "-c", TOLD.replace("CODE", str(code))]
+    outcome = JobProcess(program, lambda event: None, lambda line: None).wait()
+    (sentence,) = outcome.sentences
+    assert re.fullmatch(
+        r"Rank 1 \(host \S+\) ended without a word, and the job with it\.", sentence
+    )
+    assert outcome.code == (code or 1)
+    assert outcome.lost
+    assert outcome.victim == 1
+
+
 def test_traceback_is_shown_and_nothing_added(tmp_path: Path) -> None:
     play = Play(tmp_path, "echo 'Traceback (most recent call last):' >&2; exit 1")
     assert play.lines == ["Traceback (most recent call last):"]
@@ -340,6 +373,11 @@ NOISE = {
         f"signal 9 (Killed).\n{RULE}",
         "Rank 1 (host h7) was ended by signal 9 (Killed), and the job with it.",
     ),
+    "open mpi, left": (
+        f"{RULE}\nprterun has exited due to process rank 1 with PID 16593 on node vm exiting\n"
+        f"improperly. There are three reasons this could occur:\n\n1. this\n{RULE}",
+        "Rank 1 (host vm) ended without a word, and the job with it.",
+    ),
     "open mpi, slots": (
         f"{RULE}\nThere are not enough slots available in the system to satisfy the 8\n"
         f"slots that were requested by the application:\n\n  /x/python3\n\nEither\n{RULE}",
@@ -390,12 +428,21 @@ def test_the_process_that_mpich_names_is_a_rank() -> None:
     noise, rule = Noise(), "=" * 83
     for line in [rule, "=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES",
                  "=   PID 9 RUNNING AT h2", rule,
-                 "YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Killed (signal 9)"]:  # fmt: skip
+                 "YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Bus error (signal 7)"]:  # fmt: skip
         assert noise.filter(line) == []
     ranks = {("h1", 9): 0, ("h2", 9): 1}
     assert noise.victim(ranks) == 1
-    told = "Rank 1 (host h2) was ended (Killed (signal 9)), and the job with it."
+    told = "Rank 1 (host h2) was ended (Bus error (signal 7)), and the job with it."
     assert noise.reason(ranks) == told
+
+
+def test_mpich_names_the_rank_that_ended_first() -> None:
+    """Its banner has the pid of any that it killed."""
+    noise, ranks = Noise(), {("vm", 8): 0, ("vm", 9): 1}
+    for line in NOISE["mpich, kill"][0].replace("PID 9", "PID 8 RUNNING AT vm").split("\n"):
+        noise.filter(line)
+    assert noise.reason(ranks).startswith("A rank was ended")
+    assert noise.reason(ranks, 1).startswith("Rank 1 (host vm) was ended (Killed (signal 9))")
 
 
 def test_what_is_not_known_passes() -> None:
