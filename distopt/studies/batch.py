@@ -1,6 +1,7 @@
 """Run the cases of a suite, one after the other or side by side; a failure ends its case only."""
 
 import multiprocessing
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -10,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from distopt.config.build import make_config
 from distopt.core import units as q
 from distopt.core.errors import CheckpointError, ConfigError, DistoptError, TransportError
+from distopt.engine.failures import Failure
 from distopt.engine.identity import FREE
 from distopt.engine.outcome import Result
 from distopt.engine.run import go_on, resumed_config, run
@@ -17,11 +19,13 @@ from distopt.mpirun.jobfile import Case
 from distopt.mpirun.process import JobProcess
 from distopt.mpirun.relay import View, pass_on
 from distopt.mpirun.supervisor import Supervisor
+from distopt.record import checkpoint
 from distopt.record.reader import RunData, load
 from distopt.studies.suite import NOT_RUN
 from distopt.transport.opening import Engine
 
 STOPPED = f"{NOT_RUN}, because the suite was stopped"
+KILLED = "A process of --jobs was ended from outside (out of memory?)."
 
 
 class Named(Protocol):
@@ -113,39 +117,82 @@ def in_short(result: Result) -> str:
     )
 
 
-def run_side_by_side(cases: Sequence[Case], jobs: int, view: View) -> dict[str, str]:
-    """Simulate cases in `jobs` processes; return the failures by name."""
+def run_side_by_side(cases: Sequence[Case], jobs: int, view: "Screen") -> dict[str, str]:
+    """Simulate cases in `jobs` processes; return the failures by name.
+
+    If a process is killed all end; those of cases that have saved since go on, as ``run.on_failure`` says.
+
+    Raises
+    ------
+    TransportError
+        If processes are killed ``run.tries`` times in a row and no case has ended meanwhile.
+    """
     failures: dict[str, str] = {}
-    context = multiprocessing.get_context("spawn")  # no fork: numba and BLAS have threads
-    with ProcessPoolExecutor(max(1, min(jobs, len(cases))), mp_context=context) as pool:
-        waiting = {
-            pool.submit(run_case, case.config.tables, case.config.folder, case.folder): case
-            for case in cases
-        }
+    remaining = {case.name: case for case in cases}
+    began, tries = time.time(), 0
+    while remaining:
+        before = len(remaining)
         try:
-            for future in as_completed(waiting):
-                case = waiting[future]
-                line, reason = future.result()
-                if reason:
-                    failures[case.name] = reason
-                    view.failed(case.name, reason)
-                else:
-                    view.done(case.name, line)
+            run_in_pool(remaining, jobs, view, failures)
         except BrokenProcessPool:
-            raise TransportError(
-                "A process of --jobs was ended from outside (out of memory?); fewer --jobs may help."
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            tries = 1 if len(remaining) < before else tries + 1
+            settings = [case.config.run for case in remaining.values()]
+            if any(run.on_failure == "stop" or tries > run.tries for run in settings):
+                raise TransportError(f"{KILLED} Fewer --jobs may help.") from None
+            remaining = {name: restarted(case, began) for name, case in remaining.items()}
+            going = sum(case.resume for case in remaining.values())
+            view.say(f"{KILLED} {len(remaining)} runs start again, {going} from a checkpoint.")
     return failures
 
 
-def run_case(tables: dict[str, Any], near: Path, folder: Path) -> tuple[str, str]:
+def restarted(case: Case, began: float) -> Case:
+    """Return a case whose process was killed, to go on from a checkpoint saved since `began`, if any."""
+    try:
+        saved = checkpoint.latest(case.folder / "checkpoints", case.config.problem.total)
+        since = (saved.place / "manifest.json").stat().st_mtime
+    except (CheckpointError, OSError):
+        return case
+    if since < began:
+        return case
+    failure = Failure(KILLED, saved.iteration, saved.iteration, since)
+    return case.model_copy(update={"resume": True, "failures": (*case.failures, failure)})
+
+
+def run_in_pool(
+    remaining: dict[str, Case], jobs: int, view: View, failures: dict[str, str]
+) -> None:
+    """Simulate cases in processes; take each out of `remaining` when it has ended."""
+    context = multiprocessing.get_context("spawn")  # no fork: numba and BLAS have threads
+    with ProcessPoolExecutor(max(1, min(jobs, len(remaining))), mp_context=context) as pool:
+        waiting = {
+            pool.submit(
+                run_case, c.config.tables, c.config.folder, c.folder, c.resume, c.failures
+            ): name
+            for name, c in remaining.items()
+        }
+        try:
+            for future in as_completed(waiting):
+                line, reason = future.result()
+                name = waiting[future]
+                del remaining[name]
+                if reason:
+                    failures[name] = reason
+                    view.failed(name, reason)
+                else:
+                    view.done(name, line)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def run_case(
+    tables: dict[str, Any], near: Path, folder: Path, resume: bool, failures: Sequence[Failure]
+) -> tuple[str, str]:
     """Run one case in a separate process; return a line about it, or why it failed."""
     try:
         config = make_config(tables, near)
-        return in_short(run(config, engine="simulate", out=folder, overwrite=True)), ""
+        case = Case(folder=folder, config=config, resume=resume, failures=tuple(failures))
+        return in_short(run_or_go_on(case, "simulate")), ""
     except DistoptError as error:
         return "", str(error)
 

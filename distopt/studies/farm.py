@@ -13,10 +13,13 @@ from distopt.core import units as q
 from distopt.core.errors import TransportError
 from distopt.mpirun.process import end_with_parent
 from distopt.mpirun.relay import View
+from distopt.studies.batch import KILLED, Screen
 from distopt.studies.sweep import Sweep
 from distopt.studies.threshold import Trial, trial
 from distopt.studies.trials import Start, Trials
 from distopt.theory.pl_star import diagnose
+
+TRIES = 3  # to go on after processes were killed
 
 
 def work(sweep: Sweep, label: str, m: int, seed: int, samples: int | None) -> Trial | Start:
@@ -78,17 +81,35 @@ def describe(done: Trial | Start) -> tuple[str, str]:
     return f"{name}, T = {done.samples}", f"{what}: NMSE {q.small(d.nmse)} in {d.epochs} epochs"
 
 
-def farm_over_processes(trials: Trials, jobs: int, view: View) -> None:
-    """Work in `jobs` processes of this machine."""
+def farm_over_processes(trials: Trials, jobs: int, view: Screen) -> None:
+    """Work in `jobs` processes of this machine; do again what a killed one has lost.
+
+    Raises
+    ------
+    TransportError
+        If processes are killed several times in a row and no job has been finished meanwhile.
+    """
     context = multiprocessing.get_context("spawn")  # no fork: numba and BLAS have threads
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=follow_parent) as pool:
+    tries = 0
+
+    def tell(done: Trial | Start) -> None:
+        nonlocal tries
+        tries = 0
+        view.done(*describe(done))
+
+    while True:
         try:
-            farm(trials, pool, lambda done: view.done(*describe(done)))
+            with ProcessPoolExecutor(jobs, mp_context=context, initializer=follow_parent) as pool:
+                farm(trials, pool, tell)
+            return
         except BrokenProcessPool:
-            raise TransportError(
-                "A process of --jobs was ended from outside (out of memory?). What is done is saved; "
-                "repeat the command to continue, perhaps with fewer --jobs."
-            ) from None
+            tries += 1
+            if tries > TRIES:
+                raise TransportError(
+                    f"{KILLED} What is done is saved; repeat the command to continue, perhaps with "
+                    "fewer --jobs."
+                ) from None
+            view.say(f"{KILLED} What it had not finished is done again, try {tries} of {TRIES}.")
 
 
 def follow_parent() -> None:

@@ -1,12 +1,16 @@
 """Suites: what a variant changes, what is refused before anything runs, and what is run again."""
 
 import re
+import shutil
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from distopt.core.errors import ConfigError
+from distopt.core.errors import ConfigError, TransportError
+from distopt.engine.failures import failures_in
 from distopt.record.reader import load as load_run
-from distopt.studies.batch import run_in_turn
+from distopt.studies import batch
+from distopt.studies.batch import run_case, run_in_turn
 from distopt.studies.suite import load_suite, slug
 
 BASE = """
@@ -49,6 +53,7 @@ run = { iterations = 30, stop.seconds = 60 }
 
 
 def load(folder, text, settings=()):
+    folder.mkdir(exist_ok=True)
     path = folder / "suite.toml"
     path.write_text(text)
     return load_suite(path, settings, folder / "out")
@@ -148,8 +153,73 @@ def test_a_time_limit_ends_a_variant_not_the_suite(tmp_path):
     assert reasons == ["iterations", "stop.seconds", "iterations"]
 
 
+@pytest.mark.parametrize("on_failure", ["restart", "stop"])
+def test_a_killed_process_of_jobs_costs_time_only(on_failure, tmp_path, monkeypatch):
+    """Variants that had saved go on from there, the others start again."""
+    settings = [f'run.on_failure="{on_failure}"', "run.checkpoint_every=5"]
+    suite = load(tmp_path, SUITE + BASE + PLAIN + FINE, settings)
+    rounds = []
+
+    def pool(remaining, jobs, view, failures):
+        rounds.append({name: case.resume for name, case in remaining.items()})
+        for name, case in list(remaining.items()):
+            c = case.config
+            assert not run_case(c.tables, c.folder, case.folder, case.resume, case.failures)[1]
+            if len(rounds) == 1:
+                shutil.rmtree(case.folder / "checkpoints" / "000020")  # it came to 15
+                raise BrokenProcessPool
+            del remaining[name]
+
+    monkeypatch.setattr(batch, "run_in_pool", pool)
+    view = SilentView()
+    if on_failure == "stop":
+        with pytest.raises(TransportError, match="was ended from outside"):
+            batch.run_side_by_side(suite.cases, 2, view)
+        return
+    assert batch.run_side_by_side(suite.cases, 2, view) == {}
+    assert rounds == [{"plain": False, "8 bits": False}, {"plain": True, "8 bits": False}]
+    assert "2 runs start again, 1 from a checkpoint" in view.said[0]
+    assert (
+        run_in_turn(load(tmp_path / "x", SUITE + BASE + PLAIN + FINE).cases, "simulate", view) == {}
+    )
+    for name in ("plain", "8-bits"):
+        one, other = (load_run(place / "out" / name) for place in (tmp_path, tmp_path / "x"))
+        assert (one["stationarity"] == other["stationarity"]).all()
+        assert len(failures_in(one.meta)) == (name == "plain")
+
+
+def test_processes_that_are_killed_again_and_again_end_the_suite(tmp_path, monkeypatch):
+    suite = load(tmp_path, SUITE + BASE + PLAIN + FINE)
+    rounds = []
+
+    def pool(remaining, *_):
+        rounds.append(len(remaining))
+        if len(rounds) == 2:
+            del remaining["plain"]
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(batch, "run_in_pool", pool)
+    with pytest.raises(TransportError, match="Fewer --jobs"):
+        batch.run_side_by_side(suite.cases, 2, SilentView())
+    assert rounds == [2, 2, 1, 1, 1]  # a variant that ends starts the count of three anew
+
+
+def test_a_suite_restarts_unless_it_says_otherwise(tmp_path):
+    stops = FINE.replace("iterations = 30", 'iterations = 30, on_failure = "stop"')
+    plain, fine = load(tmp_path, SUITE + BASE + PLAIN + stops).cases
+    assert plain.config.run.on_failure == "restart"
+    assert fine.config.run.on_failure == "stop"
+
+
 class SilentView:
     """Takes what a progress view takes, and shows nothing."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, sentence):
+        """Take a sentence."""
+        self.said.append(sentence)
 
     def begin(self, name):
         """Take a variant's start."""

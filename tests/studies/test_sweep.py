@@ -3,6 +3,7 @@
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import h5py
@@ -11,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from distopt.cli.app import app
-from distopt.core.errors import CheckpointError, ConfigError
+from distopt.core.errors import CheckpointError, ConfigError, TransportError
 from distopt.studies import farm as farming
 from distopt.studies.farm import farm
 from distopt.studies.sweep import load_sweep
@@ -229,3 +230,23 @@ def test_processes_and_ranks_find_the_same(finished, tmp_path, how):
     assert done.exit_code == 0, done.output
     found = Trials.opened(tmp_path / "out" / "threshold.h5", finished.sweep, False)
     assert found.trials == finished.trials
+
+
+def test_what_a_killed_process_has_lost_is_done_again(monkeypatch):
+    """Three times in a row at most; a job that is finished starts the count anew."""
+    rounds, said = [], []
+
+    def broken(trials, pool, tell):
+        rounds.append(1)
+        if len(rounds) == 3:
+            tell("done")
+        raise BrokenProcessPool
+
+    class View:
+        say, done = said.append, staticmethod(lambda *told: None)
+
+    monkeypatch.setattr(farming, "farm", broken)
+    monkeypatch.setattr(farming, "describe", lambda done: ("", ""))
+    with pytest.raises(TransportError, match="repeat the command to continue"):
+        farming.farm_over_processes(None, 2, View)
+    assert [sentence[-11:] for sentence in said] == [f"try {n} of 3." for n in (1, 2, 1, 2, 3)]
