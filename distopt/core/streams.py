@@ -42,6 +42,7 @@ class Stream(IntEnum):
     TYPICAL = _SHARED + 6  # vectors that the rules of "auto" try compressors on
     DIAGONAL = _SHARED + 8  # curvatures and minimisers
     INTEGER_WEIGHTS = _SHARED + 9
+    LEAVING = _SHARED + 10  # the common start where all gradients are zero at 0
     WEIGHTS = _SHARED + 16  # of networks; the next six are of their data
     SENSING = _SHARED + 17
     SUPPORT = _SHARED + 18

@@ -12,6 +12,8 @@ from distopt.algorithms.base import AUTO, Algorithm
 from distopt.config.build import Parts
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError, DataError, DistoptError
+from distopt.core.randomness import make_key, normal
+from distopt.core.streams import Stream
 from distopt.problems.batches import require_batches
 from distopt.problems.costs.base import Cost
 from distopt.problems.topology import FASTEST, Topology
@@ -57,6 +59,35 @@ def find_start(parts: Parts, i: int) -> Start:
             f"networks have); that of agent {i} has none. Accepted: 0."
         )
     return Start(i, cost, parts.problem.start_point(i, cost))
+
+
+def leave_saddle(parts: Parts, starts: list[Start], transport: Transport) -> list[Start]:
+    """Start elsewhere if no start was chosen and the gradients of all costs are exactly zero at 0.
+
+    No method leaves such a point, a saddle of factorizations for example, whatever its seed. The new one
+    is the same for all agents, of norm 1, and a function of the problem's seed (of the run's, where the
+    costs are objects).
+    """
+    problem = parts.problem
+    if problem.start != "zeros":
+        return starts
+    with transport.together():
+        held = [[is_held(s)] for s in starts]
+    if not transport.collect(np.array(held, np.float64)).all():
+        return starts
+    key = make_key(getattr(problem, "seed", parts.run.seed), 0, Stream.LEAVING)
+    point = normal(key, problem.dimension)
+    point /= np.linalg.norm(point)
+    return [s._replace(x0=point.copy()) for s in starts]
+
+
+def is_held(s: Start) -> bool:
+    """Whether the start is 0 for want of another, and the gradient there is exactly zero."""
+    if getattr(s.cost, "start", None) is not None:
+        return False
+    gradient = np.empty(s.cost.dimension)
+    s.cost.gradient(s.x0, gradient)
+    return not gradient.any()
 
 
 def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Survey:

@@ -17,12 +17,16 @@ from distopt.core.workspace import Workspace
 from distopt.engine.driver import iterate, run_to_end
 from distopt.engine.identity import Identity, first_values
 from distopt.engine.losing import counted, places_before, restore_sums, take_over
-from distopt.engine.survey import Start, Survey, find_start, survey
+from distopt.engine.survey import Start, Survey, find_start, leave_saddle, survey
 from distopt.problems.topology import Topology
 from distopt.record import checkpoint
 from distopt.transport.base import COST, Transport
 from distopt.transport.local import LocalTransport
 
+LEFT = (
+    "All gradients are exactly zero at the start x = 0, so no method would leave it: the run starts at a "
+    "seeded point of norm 1. problem.start (in Python: x0) chooses another."
+)
 UNKNOWN = (
     "The checkpoint does not say to which run it belongs (an earlier version wrote it), so nothing could "
     "be compared."
@@ -87,7 +91,10 @@ def prepare(
     with transport.together():
         require_room(parts.problem.dimension, len(transport.hosted))
         starts = [find_start(parts, i) for i in transport.hosted]
+    given, starts = starts, leave_saddle(parts, starts, transport)
     known = survey(parts, starts, transport)
+    if starts is not given:
+        known.warnings.append(LEFT)
     algorithm, topology, clock = known.algorithm, parts.problem.topology, Clock()
     parts = replace(parts, algorithm=algorithm)
     measured = first_values(parts, starts, known.facts.smoothness, transport)

@@ -46,6 +46,7 @@ class GivenProblem:
                     f"The cost of agent {i} has dimension {cost.dimension}, another has {d}; all "
                     "agents need the same."
                 )
+        self.start = "zeros" if x0 is None else "given"
         self.x0 = np.zeros(d) if x0 is None else np.array(x0, dtype=np.float64)
         if self.x0.shape not in {(d,), (n, d)}:
             raise ConfigError(f"x0 has shape {self.x0.shape}; accepted: ({d},) or ({n}, {d}).")

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import distopt
 from distopt.config.build import make_config
 from distopt.core.errors import DivergedError
 from distopt.engine.run import run
@@ -29,3 +31,36 @@ def test_an_agent_that_diverges_names_the_steps_of_its_algorithm():
     }
     with pytest.raises(DivergedError, match=r"smaller algorithm\.eta or algorithm\.gamma may help"):
         run(make_config(tables, Path()), engine="simulate")
+
+
+class Saddle:
+    """f(x) = (||x - c||^2 - 1)^2 / 4, whose gradient is zero at c = 0."""
+
+    dimension, smoothness = 3, 12.0
+
+    def __init__(self, c=0.0):
+        self.c = c
+
+    def value(self, x):
+        return (float((x - self.c) @ (x - self.c)) - 1) ** 2 / 4
+
+    def gradient(self, x, out):
+        np.multiply((x - self.c) @ (x - self.c) - 1, x - self.c, out=out)
+
+
+def test_a_run_does_not_stay_at_a_saddle_at_zero():
+    def start(*costs, **how):
+        result = distopt.simulate(
+            costs, algorithm=distopt.GradientTracking(eta=0.1, gamma=0.5), iterations=0, **how
+        )
+        moved = [w for w in result.warnings if w.startswith("All gradients are exactly zero at")]
+        return result.x, len(moved)
+
+    (one, other), moved = start(Saddle(), Saddle(), seed=1)
+    assert moved == 1
+    np.testing.assert_array_equal(one, other)
+    assert np.linalg.norm(one) == pytest.approx(1)
+    assert not np.array_equal(one, start(Saddle(), Saddle(), seed=2)[0][0])
+    for held in (start(Saddle(), Saddle(0.5)), start(Saddle(), Saddle(), x0=np.zeros(3))):
+        assert not np.any(held[0])
+        assert held[1] == 0
