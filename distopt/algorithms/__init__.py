@@ -20,4 +20,5 @@ REGISTRY = Registry(
         "zed": "distopt.algorithms.zed:Zed",
         "zed1": "distopt.algorithms.zed1:Zed1",
     },
+    default="zed",  # what to take when one knows nothing (docs: choose)
 )

@@ -34,9 +34,9 @@ def plan(
         Option(
             metavar="S",
             min=0.1,
-            help="Simulate a variant for S seconds at most and project the rest.",
+            help="Simulate all variants for about S seconds in total and project the rest.",
         ),
-    ] = 30.0,
+    ] = 8.0,
     network: Network = None,
     latency: Annotated[
         float | None,
@@ -65,7 +65,8 @@ def plan(
 ) -> None:
     """Predict bytes and seconds on a network that you do not have, and the best compressor there.
 
-    For a CONFIG, other compressors that its algorithm takes are tried as well.
+    For a CONFIG, the recommended method, the best uncompressed one, and other compressors that its
+    algorithm takes are tried as well.
     """
     how = How(settings, simulate=True, as_json=as_json, format=as_table, quiet=quiet)
     how.require_one_process("plan")
@@ -81,8 +82,8 @@ def plan(
         settings = [*settings, f"problem.agents={agents}"]
     variants = []
     with core(busy=share is not None) as computing:
-        for label, candidate in planning.candidates(config, settings):
+        for label, candidate, part in planning.in_turn(planning.candidates(config, settings), goal):
             if not quiet:
                 console.say(f"simulating {label}")
-            variants.append(planning.predict(label, candidate, goal, rates, model, computing))
+            variants.append(planning.predict(label, candidate, part, rates, model, computing))
     deliver_tables([planning.tabulate(variants, rates, goal, model)], variants, [], how)

@@ -141,7 +141,7 @@ def make_algorithm(table: dict[str, Any], arithmetic: dict[str, Any]) -> Algorit
     if "arithmetic" in table:
         raise ConfigError("algorithm.arithmetic is a separate section; write [arithmetic].")
     if arithmetic:
-        name = table.get("name")
+        name = table.get("name", ALGORITHMS.default)
         accepted = [n for n in ALGORITHMS if "arithmetic" in field_names(ALGORITHMS.get(n))]
         if name in ALGORITHMS.names() and name not in accepted:
             raise ConfigError(
@@ -158,8 +158,9 @@ def make_member(registry: Registry, table: dict[str, Any], **others: Any) -> Any
     So are `others`, which come from other sections.
     """
     cls, arguments = registry.select(table)
-    keys = {"file", "class"} if registry.takes_file(table[registry.key]) else set()
+    name = table.get(registry.key, registry.default)
+    keys = {"file", "class"} if registry.takes_file(name) else set()
     known = sorted({registry.key, *keys, *field_names(cls)} - set(SECTIONS))
-    where = f' with {registry.section}.{registry.key} = "{table[registry.key]}"'
+    where = f' with {registry.section}.{registry.key} = "{name}"'
     require_known(registry.section, arguments, known, where)
     return cls(**arguments, **others)

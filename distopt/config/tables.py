@@ -81,7 +81,8 @@ def outdated(path: tuple[str, ...], table: Mapping[str, Any], value: Any) -> lis
         return [key for key in table if key == "graph" or key in known_keys(TOPOLOGIES, shape)]
     if registry is None or not (path[1:] == (registry.key,) or nested):
         return []
-    old, new = known_keys(registry, table.get(path[-1])), known_keys(registry, value)
+    name = table.get(path[-1], None if nested else registry.default)
+    old, new = known_keys(registry, name), known_keys(registry, value)
     if registry.takes_file(table.get(path[-1])):  # its keys are not known before its file is read
         old = {key for key in table if key != path[-1]}
     if registry is TOPOLOGIES:

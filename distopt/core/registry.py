@@ -34,10 +34,20 @@ class Registry:
         ``{"top_k": "distopt.compressors.top_k:TopK", ...}``.
     key : str
         The key of that section which holds the name.
+    default : str, optional
+        The name where the section has none.
     """
 
-    def __init__(self, kind: str, section: str, members: dict[str, str], key: str = "name") -> None:
+    def __init__(
+        self,
+        kind: str,
+        section: str,
+        members: dict[str, str],
+        key: str = "name",
+        default: str | None = None,
+    ) -> None:
         self.kind = kind
+        self.default = default
         self.section = section
         self.key = key
         self._members = members
@@ -78,7 +88,7 @@ class Registry:
         With the name ``"python"`` it is one of the file `file`, an absolute path; `class` says which.
         """
         arguments = dict(table)
-        name = arguments.pop(self.key, None)
+        name = arguments.pop(self.key, self.default)
         if not isinstance(name, str):
             given = "is missing" if name is None else f"= {show(name)} is not a string in quotes"
             known = ", ".join(self)

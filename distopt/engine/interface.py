@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.algorithms.base import Algorithm
 from distopt.compressors.base import Compressor
 from distopt.config.build import Parts, fit
@@ -32,7 +33,7 @@ def simulate(
     costs: Sequence[Cost],
     x0: F64 | None = None,
     *,
-    algorithm: Algorithm,
+    algorithm: Algorithm | None = None,
     topology: str | Topology | Mapping[str, Any] = "ring",
     compressor: Compressor | None = None,
     out: str | Path | None = None,
@@ -50,9 +51,9 @@ def simulate(
         Agent i's private cost is ``costs[i]``.
     x0 : float64[d] or float64[n, d], optional
         Start of all agents, or one row each; 0 by default.
-    algorithm : Algorithm
-        Such as ``distopt.CompressedTracking1()``; parameters left at ``"auto"`` follow the rules of
-        the docs page auto.
+    algorithm : Algorithm, optional
+        Such as ``distopt.CompressedTracking1()``, by default ``distopt.Zed()``; parameters left at
+        ``"auto"`` follow the rules of the docs page auto.
     topology : str, Topology or dict
         A name of ``distopt list topologies``, your own graph, or the keys of the section [topology].
     compressor : Compressor, optional
@@ -105,7 +106,7 @@ def minimize(
     x0: F64 | None = None,
     *,
     comm: Any = None,
-    algorithm: Algorithm,
+    algorithm: Algorithm | None = None,
     topology: str | Topology | Mapping[str, Any] = "ring",
     compressor: Compressor | None = None,
     out: str | Path | None = None,
@@ -197,11 +198,12 @@ def as_topology(topology: str | Topology | Mapping[str, Any], agents: int) -> To
 
 def make_parts(
     problem: GivenProblem,
-    algorithm: Algorithm,
+    algorithm: Algorithm | None,
     compressor: Compressor | None,
     run: Mapping[str, Any],
 ) -> Parts:
     """Put the parts of a run together."""
+    algorithm = algorithm or ALGORITHMS.get(str(ALGORITHMS.default))()
     compressor = fit(compressor or algorithm.own_compressor(), problem, algorithm)
     return Parts(problem, algorithm, compressor, make_run(run))
 

@@ -328,7 +328,7 @@ def graph_kind(section: dict[str, Any], folder: Path) -> tuple[str, GraphKind]:
         rest["file"] = str(locate(file, folder))
         if file.endswith(".py"):
             rest.setdefault(REGISTRY.key, OWN)
-    name = rest.setdefault(REGISTRY.key, "file" if "file" in rest else "ring")
+    name = rest.setdefault(REGISTRY.key, "file" if "file" in rest else str(REGISTRY.default))
     if "file" in rest and not REGISTRY.takes_file(name):
         if "graph" in section:
             raise ConfigError(

@@ -20,12 +20,16 @@ from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor, Guarantee
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import BOUNDS, defaults, field_names, show
-from distopt.core.registry import Registry
+from distopt.core.registry import OWN, Registry
 from distopt.problems.costs import REGISTRY as COSTS
 from distopt.problems.topologies import REGISTRY as TOPOLOGIES
 from distopt.show.console import output, write_json
 
 REGISTRIES = {r.kind: r for r in (COMPRESSORS, ALGORITHMS, COSTS, TOPOLOGIES)}
+DEFAULT = {
+    "algorithms": "the default, to be taken where nothing speaks for another: docs/choose.md",
+    "topologies": "the default",
+}
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", dict: "table"}
 
 
@@ -42,7 +46,8 @@ def print_members(kinds: list[str], dimension: int, as_json: bool) -> None:
             f"\n[bold underline]{kind}[/]  [dim]\\[{registry.section}] {registry.key} = ...[/]"
         )
         for member in members:
-            console.print(f"[bold cyan]{member['name']}[/]  {escape(member['summary'])}")
+            default = f"  [green]({DEFAULT[kind]})[/]" if member["default"] else ""
+            console.print(f"[bold cyan]{member['name']}[/]{default}  {escape(member['summary'])}")
             for line in member.get("properties", []):
                 console.print(f"    [green]{escape(line)}[/]")
             table = Table.grid(padding=(0, 2, 0, 0))
@@ -50,6 +55,10 @@ def print_members(kinds: list[str], dimension: int, as_json: bool) -> None:
                 table.add_row(*map(escape, parameter.values()))
             if table.row_count:
                 console.print(Padding.indent(table, 4))
+        if registry.takes_file(OWN):
+            console.print(
+                f'[bold cyan]{OWN}[/]  A class of your own: file = "mine.py" (docs: python).'
+            )
 
 
 def describe(registry: Registry, dimension: int) -> list[dict[str, Any]]:
@@ -61,6 +70,7 @@ def describe(registry: Registry, dimension: int) -> list[dict[str, Any]]:
         alone = places[cls.__module__] == 1
         member = {
             "name": name,
+            "default": name == registry.default,
             "summary": summary(sys.modules[cls.__module__] if alone else cls),
             "parameters": parameters(cls),
         }

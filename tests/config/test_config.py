@@ -106,8 +106,24 @@ def test_section_that_is_no_table(tmp_path: Path) -> None:
 
 
 def test_missing_name_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"algorithm\.name is missing\. Known: beer, cgt1"):
-        make_config({"problem": BASE["problem"]}, tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"problem\.name is missing .*Known: admm_csnet, diagonal"
+    ):
+        make_config({"problem": {"agents": 3}}, tmp_path)
+
+
+def test_nothing_but_a_problem_is_needed(tmp_path: Path) -> None:
+    config = make_config({"problem": BASE["problem"]}, tmp_path)
+    tables = config.resolved()
+    assert (tables["algorithm"]["name"], tables["compressor"]["name"]) == ("zed", "zoom")
+    assert make_config(tables, tmp_path).resolved() == tables
+    other = make_config({"algorithm": {"beta": 0.1}} | {"problem": BASE["problem"]}, tmp_path,
+                        ["algorithm.name=gt"])  # fmt: skip
+    assert "omega" not in other.resolved()["algorithm"]
+    with pytest.raises(ConfigError, match=r'algorithm.name = "zed" needs .*cgt1.* takes it'):
+        make_config(
+            {"problem": BASE["problem"]}, tmp_path, ["compressor.name=top_k", "compressor.k=2"]
+        )
 
 
 def test_defaults_file_and_settings_in_this_order(tmp_path: Path) -> None:

@@ -18,4 +18,5 @@ REGISTRY = Registry(
         "geometric": "distopt.problems.topologies.random:Geometric",
     },
     key="graph",
+    default="ring",
 )

@@ -22,7 +22,7 @@ from distopt.engine.team import prepare
 from distopt.mpirun.environment import usable_cores
 from distopt.transport.opening import open_transport
 
-CPU_SECONDS = 1.0  # of iterations, to see how long one takes
+CPU_SECONDS = 0.1  # of iterations, to see how long one takes
 REPEATS = 20  # of short runs, at most
 PATIENCE_SECONDS = 600.0  # for the other processes to be set up
 

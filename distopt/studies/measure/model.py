@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
 
 from distopt.core import units as q
 from distopt.studies.measure.overhead import on_link
@@ -84,6 +83,8 @@ def fit(points: Sequence[MeasuredExchange]) -> ExchangeModel:
 
     Needs points of different sizes and rates; constants that they cannot separate come out as 0.
     """
+    from scipy.optimize import nnls  # its import takes longer than a plan without it
+
     rows = [
         [1.0, p.copies * p.message, 8 * p.copies * on_link(p.message) / p.rate if p.rate else 0.0]
         for p in points

@@ -6,14 +6,17 @@ comes from a model (`distopt.studies.measure.model`).
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from math import exp, isfinite, log
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
+from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.compressors import REGISTRY as COMPRESSORS
-from distopt.config.build import Config, load_config
+from distopt.config.build import Config, load_config, make_config
 from distopt.config.tables import read_toml
 from distopt.core import units as q
 from distopt.core.errors import ConfigError, DistoptError
@@ -31,13 +34,21 @@ from distopt.studies.measure.model import (
 from distopt.studies.results import Column, Results, write_count
 from distopt.studies.suite import load_suite
 
+UNCOMPRESSED = "exact_diffusion"
+RECOMMENDED = (
+    f"Where nothing speaks for another, take the default, {ALGORITHMS.default}, whose messages are the "
+    "smallest (docs/choose.md)."
+)
+FAR = 3  # times the simulated iterations
+LEAST_SECONDS = 0.3  # of a variant's iterations
+
 
 @dataclass(frozen=True)
 class Goal:
     """The accuracy to plan for, and how to simulate."""
 
     accuracy: float
-    seconds: float  # to simulate one variant
+    seconds: float  # to simulate all variants
     share: float | None  # agents that share a core there; None: each has its own host
 
 
@@ -67,8 +78,9 @@ def candidates(path: Path, settings: Sequence[str]) -> list[tuple[str, Config]]:
         first = {case.label: case.config for case in reversed(suite.cases)}
         return list(reversed(first.items()))
     config = load_config(path, settings)
-    own = config.resolved()["compressor"]
-    found = [(describe(own), config)]
+    method, own = (config.resolved()[section] for section in ("algorithm", "compressor"))
+    found = [(f"{method.get('class', method['name'])}, {describe(own)}", config)]
+    found += recommended(config, method["name"])
     for compressor in [{"name": n} | c for n in COMPRESSORS for c in COMPRESSORS.get(n).candidates]:
         label = describe(compressor)
         if compressor["name"] == own["name"]:
@@ -80,8 +92,33 @@ def candidates(path: Path, settings: Sequence[str]) -> list[tuple[str, Config]]:
             other.algorithm.accept(other.compressor, other.problem.dimension)
         except DistoptError:
             continue  # the algorithm does not take it
-        found.append((label, other))
+        found.append((f"{method.get('class', method['name'])}, {label}", other))
     return found
+
+
+def recommended(config: Config, own: str) -> list[tuple[str, Config]]:
+    """List what is recommended where one knows nothing, and the best without compression, if others."""
+    found = []
+    for name in (str(ALGORITHMS.default), UNCOMPRESSED):
+        tables = config.tables | {"algorithm": {"name": name}, "compressor": {}}
+        if name != own and not config.tables["arithmetic"]:
+            with suppress(DistoptError):  # it does not suit this problem
+                other = make_config(tables, config.folder)
+                found.append((f"{name}, {describe(other.resolved()['compressor'])}", other))
+    return found
+
+
+def in_turn(
+    variants: Sequence[tuple[str, Config]], goal: Goal
+) -> Iterator[tuple[str, Config, Goal]]:
+    """Give the variants one after the other, each with its share of the time that is left.
+
+    Records and set-up take time as well, so half of a share is for iterations.
+    """
+    end = perf_counter() + goal.seconds
+    for number, (label, config) in enumerate(variants):
+        share = (end - perf_counter()) / (len(variants) - number) / 2
+        yield label, config, replace(goal, seconds=max(share, LEAST_SECONDS))
 
 
 def describe(compressor: dict[str, Any]) -> str:
@@ -197,7 +234,14 @@ def tabulate(
     ]
     goes = f"an exchange takes {model} its packets on the link"
     title = f"Predicted to P ≤ {q.power(goal.accuracy)}; {goes}"
-    return Results(title, columns, rows, [fastest(variants, link, goal) for link in links])
+    notes = [fastest(variants, link, goal) for link in links]
+    if any(
+        v["projected"] and v["iterations"] > FAR * v["simulated"]
+        for v in variants
+        if v.get("iterations")
+    ):
+        notes.append("≈ goes far beyond what was simulated; a larger --seconds makes it surer.")
+    return Results(title, columns, rows, [*notes, RECOMMENDED])
 
 
 def fastest(variants: Sequence[dict[str, Any]], link: Link, goal: Goal) -> str:

@@ -212,9 +212,21 @@ def test_a_plan_of_a_configuration_tries_other_compressors(tmp_path: Path) -> No
         '[compressor]\nname = "quantize"\nbits = 4\n'
     )  # fmt: skip
     labels = [label for label, _ in plan.candidates(path, [])]
-    assert labels[0] == "quantize, bits 4"
-    assert {"identity", "cast, bfloat16", "norm_sign"} < set(labels)
-    assert "one_bit" not in labels  # cgt1 does not take it
+    assert labels[:3] == ["cgt1, quantize, bits 4", "zed, zoom", "exact_diffusion, identity"]
+    assert {"cgt1, identity", "cgt1, cast, bfloat16", "cgt1, norm_sign"} < set(labels)
+    assert "cgt1, one_bit" not in labels  # cgt1 does not take it
+
+
+def test_variants_of_a_plan_share_the_time(monkeypatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(plan, "perf_counter", lambda: now[0])
+    shares = []
+    for _, _, goal in plan.in_turn(
+        [("a", None), ("b", None), ("c", None)], plan.Goal(1e-6, 12, None)
+    ):
+        shares.append(goal.seconds)
+        now[0] += 10.0 if len(shares) == 2 else 0.0
+    assert shares == [2.0, 3.0, 1.0]
 
 
 @pytest.mark.slow
