@@ -80,3 +80,11 @@ def test_the_guards_notice() -> None:
     assert assigned(tree.body) == {"cache", "x", "table"}
     assert written(functions(tree)[0]) == {"table", "x"}
     assert written(functions(ast.parse("def g(a):\n    g(a, out=work)\n"))[0]) == {"work"}
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """pytest imports them as top-level modules, so two of one name stop the collection of all."""
+    names = [
+        path.name for path in Path(__file__).parent.rglob("*.py") if path.name != "conftest.py"
+    ]
+    assert sorted(set(names)) == sorted(names)
