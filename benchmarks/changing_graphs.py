@@ -166,7 +166,7 @@ def run(case, seed, way, failing, factor):
     algorithm, compressor = config.algorithm, config.compressor
     algorithm = replace(algorithm, eta=factor * algorithm.eta)
     if isinstance(algorithm, Zed):
-        algorithm = algorithm.with_numbers(**Zed.constants, restarts=0)
+        algorithm = algorithm.with_numbers(**Zed.constants)
         compressor = replace(compressor, activity=0.5)  # zoom's own when the tables were made
     problem = replace(config.problem, seed=seed)
     topology = Unreliable(problem.topology, failing, seed)

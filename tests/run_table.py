@@ -49,11 +49,12 @@ PARAMETERS = {
         "repeats": 3,
     },
     "zed": {"eta": 0.02},
-    "zed-auto": {"restarts": 4, "eta": 0.16},  # of which some fail
+    "zed-auto": {},
+    "exact_diffusion-auto": {"beta": 0.1},
     "zed1": {"eta": 0.02, "memory": "sum"},
     "cgt1-x0": {"eta": 0.01, "gamma": 0.1, "memory": "sum", "memory_start": "x0"},
     "lead-x0": {"eta": 0.02, "gamma": 0.2, "memory_start": "x0"},
-    "zed-x0": {"restarts": 4, "eta": 0.16, "memory_start": "x0"},
+    "zed-x0": {"memory_start": "x0"},
 }
 # Rows whose names end in -x0 start all agents from this point, with these compressors only.
 COMMON_START = Path(__file__).with_name("start.txt")

@@ -27,7 +27,7 @@ M = TypeVar("M", bound=Memory)
 
 CHECKSUM = 4  # bytes behind a checked message
 RIGHT = 0x48674BC7  # the CRC-32C of any message together with its own CRC-32C
-
+TAIL = 8  # bytes at most that `append` may put behind a message
 STREAMS = 2  # a checkpoint holds the compressor states of at least this many vectors, used or not
 
 
@@ -102,6 +102,8 @@ class Agent:
         self.checked = checked
         self._exchange = 0  # of this iteration
         self._tags = [j << 16 & 0xFFFFFFFF for j in (index, *self.neighbours)]
+        # Numbers that are not finite raise; an agent that forgives is adrift instead, and sends zeros.
+        self.forgives = self.adrift = False
         self.batches = Batches(cost.samples, batch, seed, index) if batch else None  # type: ignore[attr-defined]
         self.seconds = Seconds()
         members = (index, *self.neighbours)
@@ -112,10 +114,10 @@ class Agent:
         self.max_nbytes = vectors * max(compressor.max_nbytes(self.dimension), 8)
         # Two send buffers in turn: in one process a neighbour may read the previous message while
         # this agent packs the next one of the same iteration.
-        self._buffers = [np.zeros(self.max_nbytes + CHECKSUM, np.uint8) for _ in range(2)]
+        self._buffers = [np.zeros(self.max_nbytes + TAIL + CHECKSUM, np.uint8) for _ in range(2)]
         self._sealed = np.zeros(CHECKSUM, np.uint8)  # messages that an algorithm made by itself
         self._turn = 0
-        self._packed: U8 = self._buffers[0][:0]
+        self._packed = self._appended = self._buffers[0][:0]
         # Adaptive compressors: the sender's state per vector, and one per vector and member for decoding.
         d = self.dimension
         self._names = [f"vector {v}" for v in range(streams)]
@@ -158,6 +160,9 @@ class Agent:
 
     def gradient(self, x: F64, out: F64) -> None:
         """out = gradient of f_i at x, or of a batch of its samples; `DivergedError` if not finite."""
+        if self.adrift:
+            out.fill(0.0)
+            return
         began = perf_counter()
         try:
             if self.batches:
@@ -167,6 +172,13 @@ class Agent:
         except DataError as error:
             raise self.blame(error) from None
         self.require_finite("gradient", out)
+        self.seconds.gradient += perf_counter() - began
+        self.seconds.gradients += 1
+
+    def gradient_again(self, x: F64, out: F64) -> None:
+        """out = gradient at another x of the mini-batch of the last gradient."""
+        began = perf_counter()
+        self.cost.batch_gradient(x, self.batches.latest, out)  # type: ignore[attr-defined,union-attr]
         self.seconds.gradient += perf_counter() - began
         self.seconds.gradients += 1
 
@@ -208,9 +220,15 @@ class Agent:
         return DataError(f"Agent {self.index} at iteration {self.iteration}: {error}")
 
     def require_finite(self, name: str, vector: F64) -> None:
-        """Raise `DivergedError` naming agent, iteration, vector and entry unless all are finite."""
-        at = first_nonfinite(vector)
-        if at >= 0:
+        """Raise `DivergedError` naming agent, iteration, vector and entry unless all are finite.
+
+        An agent that `forgives` becomes `adrift` instead, and the vector 0.
+        """
+        at = -1 if self.adrift else first_nonfinite(vector)
+        self.adrift |= at >= 0 and self.forgives
+        if self.adrift:
+            vector.fill(0.0)
+        elif at >= 0:
             raise DivergedError(
                 f"Agent {self.index} diverged at iteration {self.iteration}: {name}[{at}] is "
                 f"{vector[at]}; {self.remedy}."
@@ -264,7 +282,7 @@ class Agent:
         if not self.checked:
             return payload
         size = payload.size
-        if payload is self._packed:
+        if payload is self._packed or payload is self._appended:
             buffer = self._buffers[self._turn]
         else:
             if self._sealed.size < size + CHECKSUM:
@@ -283,7 +301,7 @@ class Agent:
         for member, message in enumerate(received, start=1):
             crc = crc32c(message, turn ^ self._tags[member])  # type: ignore[arg-type]
             if crc != RIGHT and member not in self._silent:
-                raise self._message_error(
+                raise self.message_error(
                     member, "its checksum is wrong, so it was changed on its way"
                 )
         self._exchange += 1
@@ -292,6 +310,14 @@ class Agent:
     def _turn_tag(self) -> int:
         """Return what the checksums of an exchange begin with, besides their senders."""
         return (self.iteration ^ self._exchange << 28) & 0xFFFFFFFF
+
+    def append(self, tail: U8) -> U8:
+        """Put bytes behind the message that was packed last; return it with them."""
+        used = self._packed.size + tail.size
+        sent = self._buffers[self._turn][:used]
+        sent[self._packed.size :] = tail
+        self._appended = sent
+        return sent
 
     def mix(
         self,
@@ -367,14 +393,14 @@ class Agent:
         try:
             return self.compressor.decode_add(payload, weight, acc, key, state, self.work)
         except MessageError as error:
-            raise self._message_error(member, str(error)) from None
+            raise self.message_error(member, str(error)) from None
 
     def _require_empty(self, rests: Sequence[U8]) -> None:
         for member, rest in enumerate(rests):
             if rest.size:
-                raise self._message_error(member, f"{rest.size} bytes are left over")
+                raise self.message_error(member, f"{rest.size} bytes are left over")
 
-    def _message_error(self, member: int, reason: str) -> MessageError:
+    def message_error(self, member: int, reason: str) -> MessageError:
         """Make the error that names receiver, sender and iteration (member 0 is this agent)."""
         sender = (self.index, *self.neighbours)[member]
         return MessageError(

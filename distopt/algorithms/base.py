@@ -26,6 +26,7 @@ from distopt.algorithms import REGISTRY
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.memory import MemoryStart
 from distopt.algorithms.state import State, View
+from distopt.algorithms.window_code import WINDOW_NBYTES
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor, Guarantee, Relative
 from distopt.core.arrays import F64, U8
@@ -68,6 +69,8 @@ class Algorithm(ABC):
         Which Lyapunov function belongs to it: "V1", "V2", "V3" (docs: theory).
     pilot : bool
         Whether its rules for ``"auto"`` need the flattest curvature that local descents meet.
+    searches : bool
+        Whether ``eta = "auto"`` is searched while the method runs (docs: auto).
     repeats : int
         How many independent runs it does at once; the model is float64[repeats, d] then, and records
         are means over the runs.
@@ -80,6 +83,7 @@ class Algorithm(ABC):
     compressor: ClassVar[str] = "identity"
     lyapunov: ClassVar[str | None] = None
     pilot: ClassVar[bool] = False
+    searches: ClassVar[bool] = False
     repeats = 1
     memory_start: MemoryStart = "zeros"
 
@@ -111,7 +115,13 @@ class Algorithm(ABC):
 
     def max_nbytes(self, compressor: Compressor, d: int) -> int:
         """Return the most bytes that one message of an agent can have."""
-        return self.vectors * max(compressor.max_nbytes(d), 8)
+        searching = WINDOW_NBYTES if self.searching else 0
+        return self.vectors * max(compressor.max_nbytes(d), 8) + searching
+
+    @property
+    def searching(self) -> bool:
+        """Whether the step is searched."""
+        return self.searches and vars(self)["eta"] == AUTO
 
     def steps(self) -> Steps | None:
         """Return what its Lyapunov function depends on; None where it has none."""
@@ -151,6 +161,8 @@ class Algorithm(ABC):
 
     def start(self, agent: Agent, s: State, facts: Facts) -> Step:
         """Agree on start values with the neighbours, before iteration 0; most methods need nothing."""
+        if self.searching:
+            s.steps.begin(facts)
         return
         yield  # makes this a generator
 

@@ -1,16 +1,16 @@
 """Exact diffusion (NIDS), uncompressed: the baseline to beat, one vector a message."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
 import numpy as np
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Positive, Step
 from distopt.algorithms.state import State, View
+from distopt.algorithms.step_search import steps_of
 from distopt.algorithms.updates import accumulate, correct, descend_both
 from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
-from distopt.theory.facts import Facts
 
 
 @parameters("algorithm")
@@ -28,29 +28,31 @@ class ExactDiffusion(Algorithm):
     beta = 0 is exact diffusion. The mean of m + D is the mean of m, because the D_i sum to zero.
     """  # noqa: D205
 
-    eta: Positive = AUTO  # step size
+    eta: Positive = AUTO  # step size; "auto" searches it
     beta: Annotated[float, Field(ge=0, lt=1)] = 0.0  # momentum
 
     vectors = 1
+    searches = True
     needs = None
-
-    def choose(self, facts: Facts) -> Self:
-        return self.with_numbers(eta=(1 - self.beta) / facts.require_smoothness("algorithm.eta"))
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), D=np.zeros(d), m=np.zeros(d), g=np.empty(d))
         s.work(z=np.empty(d), mixed=np.empty(d), direction=np.empty(d))
         agent.gradient(s.x, out=s.g)
+        rate = agent.topology.gap / 2
+        s.keep(steps=steps_of(self, agent, s, bound=2.0, rate=rate, factor=1 - self.beta))
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
+        eta = s.steps.eta
         accumulate(s.m, self.beta, s.g)
-        descend_both(s.x, s.m, s.D, self.eta, s.z)
-        received = yield agent.pack(k, z=s.z)
+        descend_both(s.x, s.m, s.D, eta, s.z)
+        received = yield from s.steps.exchange(agent.pack(k, z=s.z))
         agent.average(received, (s.z, s.mixed))
-        correct(s.x, s.D, s.z, s.mixed, self.eta)
+        correct(s.x, s.D, s.z, s.mixed, eta)
         agent.gradient(s.x, out=s.g)
+        s.steps.watch(s.mixed)
 
     def conserved(self, s: State) -> tuple[F64, None]:
         return s.D, None
@@ -58,4 +60,4 @@ class ExactDiffusion(Algorithm):
     def view(self, s: State) -> View:
         # With momentum no vector's mean is the mean gradient.
         tracker = None if self.beta else np.add(s.g, s.D, out=s.direction)
-        return View(s.x, gradient=s.g, tracker=tracker)
+        return View(s.x, gradient=s.g, tracker=tracker, series=s.steps.series())

@@ -28,7 +28,6 @@ class Neighbours(NamedTuple):
     """The neighbours that an agent keeps when others are lost."""
 
     members: list[int]  # places that the agent itself and these neighbours had
-    diameter: int  # of the graph that is left
     read: Callable[[int, str], F64]  # gives an array of the neighbour at a place
 
 

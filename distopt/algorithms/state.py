@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from distopt.algorithms.memory import Memory, Neighbours
-from distopt.algorithms.step_trial import StepTrial
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
 
@@ -68,20 +67,21 @@ class State:
                 item[...] = old
         for name in self._kept:  # afterwards, since they fill what they have mixed
             item, old = getattr(self, name), getattr(other, name)
-            if isinstance(item, Memory):
+            if hasattr(item, "take_over"):
                 item.take_over(old, neighbours, f"{name}.h")
-            elif isinstance(item, StepTrial):
-                item.take_over(old, neighbours.diameter)
             elif not isinstance(item, np.ndarray):
                 raise ConfigError(
                     f"This algorithm cannot lose an agent: its {name} is made for all."
                 )
         self.restored()
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Name all arrays that a checkpoint must hold; a memory `hx` gives ``hx.h`` and so on."""
+    def arrays(self, but: str = "") -> dict[str, np.ndarray]:
+        """Name all arrays that a checkpoint must hold; a memory `hx` gives ``hx.h`` and so on.
+
+        Those of the item `but` are left out.
+        """
         named: dict[str, np.ndarray] = {}
-        for name in self._kept:
+        for name in [name for name in self._kept if name != but]:
             item = getattr(self, name)
             if isinstance(item, np.ndarray):
                 named[name] = item

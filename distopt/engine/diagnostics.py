@@ -26,8 +26,9 @@ LOCAL = (
 # Series that an algorithm's view may add; totals over the agents.
 OBSERVED = (
     "ball_violations", "saturations", "regime_large", "regime_middle", "regime_small", "regime_zero",
-    "step_square", "step_gain", "restarts",
+    "step_square", "step_gain", "step_bytes", "step", "step_decisions", "step_returns",
 )  # fmt: skip
+EQUAL = {"step", "step_decisions", "step_returns"}  # the same number of every agent
 
 
 class Diagnostics:
@@ -86,7 +87,10 @@ class Diagnostics:
         self._agents(views, at)
         self._process(at)
         table = self.team.transport.collect(local)
-        totals = {name: float(sum(table[:, i])) for i, name in enumerate(columns)}
+        totals = {
+            name: float(table[0, i] if name in EQUAL else sum(table[:, i]))
+            for i, name in enumerate(columns)
+        }
         largest = {name: float(table[:, i].max()) for i, name in enumerate(columns)}
         objective = [float(sum(column)) / len(table) for column in table[:, len(columns) :].T]
         row = self._whole(totals, objective, gradient_norm) | {

@@ -116,7 +116,8 @@ class Journal:
         if team.hosted[0].agent.codec_arrays():
             audit(team)
         row = self.diagnostics.row()
-        if not np.isfinite(row["stationarity"]):
+        # A search for the step goes back by itself from numbers that are not finite.
+        if not np.isfinite(row["stationarity"]) and not team.parts.algorithm.searching:
             raise SharedError(  # every process has computed this row
                 DivergedError(
                     f"The run diverged: at iteration {row['iteration']} the stationarity P is "

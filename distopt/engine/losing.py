@@ -57,7 +57,7 @@ def take_over(
             return checkpoint.read_array(place, had[member], name)
 
         new.agent.take_over(old.agent, members)
-        new.state.take_over(old.state, Neighbours(members, new.agent.topology.diameter, read))
+        new.state.take_over(old.state, Neighbours(members, read))
 
 
 def restore_sums(algorithm: Algorithm, hosted: Sequence[Hosted], transport: Transport) -> None:

@@ -97,6 +97,18 @@ def warnings(team: Team, journal: Journal) -> list[str]:
     return found
 
 
+def found_step(team: Team, journal: Journal) -> dict[str, Any]:
+    """Say what the search for the step came to, and what it cost."""
+    row = journal.latest
+    return {
+        "first": team.hosted[0].state.steps.first,
+        "last": row["step"],
+        "decisions": row["step_decisions"],
+        "returns": row["step_returns"],
+        "bytes_per_agent": row["step_bytes"] / team.known.facts.agents,
+    }
+
+
 def summarize(team: Team, journal: Journal, reason: str) -> dict[str, Any]:
     """Put together what ``--json`` prints."""
     algorithm, clock, row = team.parts.algorithm, team.clock, journal.latest
@@ -133,5 +145,6 @@ def summarize(team: Team, journal: Journal, reason: str) -> dict[str, Any]:
         **totals(journal.failures),
         "lost": list(team.parts.problem.lost),
         "parameters": ALGORITHMS.describe(algorithm),
+        "step": found_step(team, journal) if algorithm.searching else None,
         "run_dir": None if journal.out is None else str(journal.out),
     }

@@ -19,7 +19,7 @@ from distopt.problems.costs.base import Cost
 from distopt.problems.topology import FASTEST, Topology
 from distopt.theory.facts import Facts
 from distopt.theory.lyapunov import Lyapunov, lyapunov
-from distopt.theory.rules import estimate_flattest, estimate_smoothness
+from distopt.theory.rules import estimate_curvature, estimate_flattest, estimate_smoothness
 from distopt.transport.base import SharedError, Transport
 
 
@@ -94,10 +94,13 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
     """Collect the constants of all agents, the only numbers that the rules of "auto" may use."""
     algorithm, problem, topology = parts.algorithm, parts.problem, parts.problem.topology
     pilot = algorithm.pilot and AUTO in vars(algorithm).values()
-    told = [constants(s, pilot, algorithm.memory_start == "x0") for s in starts]
+    searching = algorithm.searching
+    told = [constants(s, pilot, searching, algorithm.memory_start == "x0") for s in starts]
     if topology.rule == FASTEST:
         require_same_weights(topology, transport)
-    L, lower, flattest, estimated, dimension, *points = transport.collect(np.array(told)).T
+    L, lower, flattest, estimated, dimension, curvature, *points = transport.collect(
+        np.array(told)
+    ).T
     require_equal(
         dimension,
         lambda i: DataError(
@@ -114,7 +117,7 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
             ),
         )
     smoothness, warnings = float(L.max()), []
-    if estimated.any():
+    if estimated.any() and not searching:
         warnings.append(
             f"{estimated.sum():.0f} costs have no attribute smoothness; {smoothness:.3g} was "
             'estimated around the start, for "auto" and the Lyapunov function.'
@@ -129,6 +132,7 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
         compressor=parts.compressor,
         flattest=float(flattest.min()) if pilot else None,
         estimated=bool(estimated.any()),
+        curvature=(float(curvature.max()) or smoothness) if searching else None,
     )
     resolved = resolve(algorithm, facts, transport)
     function = lyapunov(resolved.steps(), facts)
@@ -159,17 +163,22 @@ def least(known: float | None, bound: float) -> Minimum:
     return Minimum(0.0, "unknown, 0 used") if np.isnan(bound) else Minimum(bound, "lower bound")
 
 
-def constants(s: Start, pilot: bool, point: bool) -> list[float]:
+def constants(s: Start, pilot: bool, searching: bool, point: bool) -> list[float]:
     """Return the constants that an agent shares with the others before the run.
 
     L, a lower bound of its cost (nan: unknown), the flattest curvature near the start (nan unless
-    `pilot`), whether L is an estimate, the dimension, and a checksum of its start if `point`.
+    `pilot`), whether L is an estimate, the dimension, the curvature at its start (nan unless
+    `searching`), and a checksum of its start if `point`.
     """
     known = getattr(s.cost, "smoothness", None)
     L = estimate_smoothness(s.cost, s.x0) if known is None else float(known)
     flattest = estimate_flattest(s.cost, s.x0, L) if pilot else np.nan
+    curvature = np.nan
+    if searching:
+        curvature = L / 2 if known is None else min(L, estimate_curvature(s.cost, s.x0, 6))
     lower = getattr(s.cost, "lower_bound", None)
-    told = [L, np.nan if lower is None else lower, flattest, float(known is None), s.cost.dimension]
+    lower = np.nan if lower is None else lower
+    told = [L, lower, flattest, float(known is None), s.cost.dimension, curvature]
     return [*told, float(crc32(s.x0.tobytes()))] if point else told
 
 

@@ -48,6 +48,11 @@ class Batches:
         """Return the next batch of this step, int64[size]; valid until the next call."""
         sample(self.samples, self.size, self._key, self._words, self._members, self._chosen)
         self._key[4] += np.uint32(1)
+        return self.latest
+
+    @property
+    def latest(self) -> I64:
+        """The batch that was drawn last, int64[size]."""
         return self._chosen[: self.size]
 
 

@@ -49,6 +49,19 @@ OWN_WEIGHTS: Final = "own"  # of the graph
 WEIGHTS: Final = (METROPOLIS, "max_degree", FASTEST, OWN_WEIGHTS)
 
 
+@dataclass(frozen=True)
+class Tree:
+    """A spanning tree of a graph; every agent is as near to the root as the graph allows."""
+
+    parents: tuple[int, ...]  # -1 of the root
+    depths: tuple[int, ...]
+
+    @property
+    def height(self) -> int:
+        """The largest depth."""
+        return max(self.depths)
+
+
 class Topology:
     """A connected undirected graph of agents with mixing weights.
 
@@ -250,6 +263,18 @@ class Topology:
         import networkx
 
         return int(networkx.diameter(self._graph, usebounds=True))
+
+    @cached_property
+    def tree(self) -> Tree:
+        """A spanning tree from the centre of the graph, the same on every process."""
+        import networkx
+
+        root = min(networkx.center(self._graph, usebounds=True))
+        far = networkx.single_source_shortest_path_length(self._graph, root)
+        near = [[j for j in self.links(i).hears if far[j] < far[i]] for i in range(self.agents)]
+        return Tree(
+            tuple(min(js, default=-1) for js in near), tuple(far[i] for i in range(self.agents))
+        )
 
     @cached_property
     def _eigenvalues(self) -> tuple[float, float]:

@@ -88,9 +88,12 @@ SERIES = Catalogue(
         "regime_zero": Series("1", "coordinates with t g = 0", "i8"),
         "step_square": Series("1", "M = ||rounding error of the step||^2 of the latest iteration"),
         "step_gain": Series("1", "R = sum |bias| ((1 - L t) |g| - c1 u) of the latest iteration"),
-        "restarts": Series(
-            "1", "starts repeated with half the step size, so far, total over agents", "i8"
+        "step": Series("1", "step size eta in use, where it is searched"),
+        "step_decisions": Series("1", "decisions on the step so far", "i8"),
+        "step_returns": Series(
+            "1", "times so far that all went back, to take a smaller step", "i8"
         ),
+        "step_bytes": Series("B", "sent so far to agree on the step, total over agents", "i8"),
         "seconds_gradient": Series("s", "in gradients, mean over agents"),
         "seconds_compression": Series("s", "in encoding, decoding and mixing, mean over agents"),
         "seconds_communication": Series("s", "in exchanges, waiting included, mean over agents"),

@@ -158,6 +158,8 @@ def show_summary(summary: Mapping[str, Any], warnings: Sequence[str], hint: str 
         "time": f"{q.seconds(spent['algorithm'])} (communication "
         f"{q.seconds(spent['communication'])}), diagnostics {q.seconds(spent['diagnostics'])}",
     }
+    if s.get("step"):
+        lines["step"] = step_line(s["step"])
     if s.get("lyapunov") is not None:
         certified = "certified" if s["certified"] else "practical weights, not certified"
         lines["Lyapunov"] = f"{q.small(s['lyapunov'], 3)} ({certified})"
@@ -186,6 +188,15 @@ def parameters_line(parameters: Mapping[str, Any]) -> str:
         f"{key} = {value:.4g}" if isinstance(value, float) else f"{key} = {value}"
         for key, value in parameters.items()
         if key not in {"name", "file", "class"}
+    )
+
+
+def step_line(step: Mapping[str, float]) -> str:
+    """Say what a search for the step came to and cost."""
+    back = f", {step['returns']:.0f} times back" if step["returns"] else ""
+    return (
+        f"eta from {step['first']:.3g} to {step['last']:.3g} in {step['decisions']:.0f} decisions{back}; "
+        f"{q.nbytes(step['bytes_per_agent'])} per agent to agree"
     )
 
 

@@ -220,7 +220,10 @@ def with_curve(found: Diagnosis, place: Path, cost: NetworkCost) -> Diagnosis:
     """Add the numbers from the run's record."""
     history = load(place)
     found.curve = (history["iteration"], history["objective"] / cost.energy)
-    found.eta = float(history.config.get("algorithm", {}).get("eta", np.nan))
+    eta = history.config.get("algorithm", {}).get("eta")
+    found.eta = (
+        np.nan if eta in {None, "auto"} else float(eta)
+    )  # no one number where it is searched
     return found
 
 

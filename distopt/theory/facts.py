@@ -26,6 +26,8 @@ class Facts:
         The smallest curvature that local descents met; estimated only where a rule asks for it.
     estimated : bool
         Whether L is an estimate, which certifies nothing.
+    curvature : float or None
+        The largest that was found around the agents' start points; only where a step is searched.
     """
 
     agents: int
@@ -37,6 +39,12 @@ class Facts:
     compressor: Compressor
     flattest: float | None = None
     estimated: bool = False
+    curvature: float | None = None
+
+    def require_curvature(self) -> float:
+        """Return the curvature at the start; a step is searched, so there is one."""
+        assert self.curvature is not None
+        return self.curvature
 
     def require_smoothness(self, key: str) -> float:
         """Return L, or raise `ConfigError` saying that `key` cannot be ``"auto"``."""

@@ -128,10 +128,16 @@ def scale_factor(facts: Facts, eta: float, gamma: float, share: float) -> float:
 
 
 def estimate_smoothness(cost: Cost, x0: F64) -> float:
+    """Estimate the smoothness: twice the curvature of 20 steps, because elsewhere it is unknown."""
+    largest = estimate_curvature(cost, x0, 20)
+    return 2 * largest if largest > 0 else 1.0
+
+
+def estimate_curvature(cost: Cost, x0: F64, steps: int) -> float:
     """Estimate the largest curvature around x0 by power iteration on gradient differences.
 
-    20 steps v = (g(x0 + h v) - g(x0)) / h, h = 1e-4 (1 + ||x0||), from a fixed vector; the answer is
-    twice the largest ||v|| met, because curvature elsewhere is unknown. Local, deterministic.
+    Steps v = (g(x0 + h v) - g(x0)) / h, h = 1e-4 (1 + ||x0||), from a fixed vector; the answer is the
+    largest ||v|| met. Local, deterministic.
     """
     d = x0.size
     at_start, moved = np.empty(d), np.empty(d)
@@ -140,7 +146,7 @@ def estimate_smoothness(cost: Cost, x0: F64) -> float:
     v = normal(make_key(0, 2, Stream.TYPICAL), d)
     v /= np.linalg.norm(v)
     largest = 0.0
-    for _ in range(20):
+    for _ in range(steps):
         cost.gradient(x0 + step * v, moved)
         v = (moved - at_start) / step
         norm = float(np.linalg.norm(v))
@@ -148,7 +154,7 @@ def estimate_smoothness(cost: Cost, x0: F64) -> float:
             break
         largest = max(largest, norm)
         v /= norm
-    return 2 * largest if largest > 0 else 1.0
+    return largest
 
 
 def estimate_flattest(cost: Cost, x0: F64, smoothness: float) -> float:

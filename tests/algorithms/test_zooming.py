@@ -1,4 +1,4 @@
-"""zed, zed1 and their compressors: scales, states at both ends, steps on trial, refusals."""
+"""zed, zed1 and their compressors: scales, states at both ends, refusals."""
 
 import pickle
 from dataclasses import replace
@@ -17,10 +17,9 @@ from distopt.compressors.zoom import Zoom
 from distopt.compressors.zoom_sign import ZoomSign
 from distopt.compressors.zooming import LARGEST, OCTAVE, first_byte, power_of_two
 from distopt.config.build import make_config
-from distopt.core.errors import ConfigError, DivergedError, MessageError
+from distopt.core.errors import ConfigError, MessageError
 from distopt.core.randomness import make_key, normal
 from distopt.core.workspace import Workspace
-from distopt.engine.run import run
 
 KEY = make_key(0, 0, 0)
 
@@ -140,29 +139,6 @@ def build(algorithm, compressor=None, **settings):
         },
         Path(),
     )
-
-
-@pytest.mark.parametrize("name", ["zed", "zed1"])
-def test_a_step_that_is_too_large_is_halved_until_the_run_calms_down(name):
-    """L is 10: a step of 3 would diverge."""
-    config = build({"name": name, "eta": 3.0, "restarts": 8})
-    result = run(config, engine="simulate")
-    assert result.summary["stop_reason"] == "stop.stationarity"
-    assert result.rows[-1]["restarts"] >= 3 * 6  # agents
-    with pytest.raises(
-        DivergedError, match=r"Agent \d diverged at iteration \d+: .*algorithm\.eta"
-    ):
-        run(
-            build({"name": name, "eta": 3.0}, iterations=3000, record_every=3000), engine="simulate"
-        )
-
-
-def test_trials_are_counted_as_bytes_of_the_algorithm():
-    on_trial = build({"name": "zed1", "eta": 0.05, "restarts": 3}, iterations=128)
-    alone = build({"name": "zed1", "eta": 0.05}, iterations=128, stop={"stationarity": 0.0})
-    on_trial = on_trial.with_settings(["run.stop.stationarity=0.0"])
-    counted = [run(c, engine="simulate").summary["bytes_per_agent"] for c in (on_trial, alone)]
-    assert counted[0] - counted[1] == 6 * 3  # six moments, three rounds of a byte: diameter 3
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,157 @@
+"""The rule by which a step finds itself: what a window of iterations says about the next step.
+
+Ours, measured, no proof (docs: auto). The step's size is counted in sixteenths of an octave, so that it
+is the same to the bit on every machine; e = 2^(level / 16).
+"""
+
+from math import log2, sqrt
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from distopt.compressors.zooming import OCTAVE, power_of_two
+from distopt.core.arrays import F64
+
+OCTAVES = 16  # levels that double the step
+FURTHEST = 32  # levels that it may fall at once
+SHORTEST, LONGEST = 10, 40  # iterations of a window, after the first three
+CALM, NERVOUS, BACK, FURTHER_BACK = range(4)
+LARGEST_CAP = 1e300
+SEEN = 4  # iterations of a window that are watched with mini-batches, at a further gradient each
+
+
+class Window(NamedTuple):
+    """What a window of iterations says: sums over the agents and the iterations.
+
+    With dx and dg the changes of x and of its gradient in one iteration: |dx|^2, <dg, dx>, |dg|^2, the
+    product of dx with the dx before, and -<dx, the change of mixed>, which is what the agents move apart.
+    Of mini-batches, dg is between two points on one batch, and the last is e^2 times the square of the
+    gradients' noise. A window in which an agent met numbers that are not finite is adrift.
+    """
+
+    moves: float = 0.0
+    bend: float = 0.0
+    turns: float = 0.0
+    along: float = 0.0
+    apart: float = 0.0
+    adrift: bool = False
+
+    @property
+    def lowest(self) -> float:
+        """The curvature along the moves, <dg, dx> / |dx|^2: of the slowest motion that there is."""
+        return self.bend / self.moves if self.moves > 0 else 0.0
+
+    @property
+    def highest(self) -> float:
+        """The curvature of the fastest motion, |dg|^2 / <dg, dx>, or |dg| / |dx| if that is unsafe."""
+        if not (self.moves > 0 and self.turns > 0):
+            return 0.0
+        if self.bend >= 0.1 * sqrt(self.moves * self.turns):
+            return self.turns / self.bend
+        return sqrt(self.turns / self.moves)
+
+    def share(self, part: float) -> float:
+        """Return part / |dx|^2."""
+        return part / self.moves if self.moves > 0 else 0.0
+
+
+class Numbers:
+    """Numbers by name, as attributes, in one float64 array that a checkpoint can hold."""
+
+    names: tuple[str, ...]
+    array: F64
+
+    def __init__(self, **first: float) -> None:
+        self.__dict__.update(names=tuple(first), array=np.array(list(first.values()), np.float64))
+
+    def __getattr__(self, name: str) -> float:
+        if name not in self.names:
+            raise AttributeError(name)
+        return float(self.array[self.names.index(name)])
+
+    def __setattr__(self, name: str, value: float) -> None:
+        self.array[self.names.index(name)] = value
+
+
+class StepRule:
+    """Decides the next step from a window; the agents' root asks it, and all follow.
+
+    Along a curvature h the mean of exact diffusion contracts by 1 - e h, the disagreement of its agents by
+    about 1 - rate / (e h): the step sqrt(rate / (lowest highest)) balances the slowest parts of both, but
+    for a factor. Neither curvature has to be known: while the mean is slow the moves have the lowest, and
+    the step grows; while the disagreement is slow they have the highest, and it falls.
+
+    Parameters
+    ----------
+    bound : float
+        The largest stable e h: 2 for exact diffusion.
+    rate : float
+        How fast agents agree where nothing else moves, such as the spectral gap / 2.
+    gap : float
+        The spectral gap.
+    height : int
+        Of the tree, half the number of iterations that an answer takes.
+    noisy : bool
+        Whether gradients are those of mini-batches.
+    """
+
+    FIRST: ClassVar[float] = 30.0  # the ratio of curvatures that the first step is made for
+
+    def __init__(self, bound: float, rate: float, gap: float, height: int, noisy: bool) -> None:
+        self.bound, self.rate, self.gap, self.height = bound, rate, gap, height
+        self.noisy = noisy
+
+    def first(self, curvature: float) -> int:
+        """Return the level of the first step, from the largest curvature at the start."""
+        balance = min(1.0, 2 * sqrt(self.FIRST * self.rate))
+        return round(OCTAVES * log2(self.bound / 2 * balance / curvature))
+
+    def decide(self, w: Window, n: Numbers) -> tuple[int, int]:
+        """Return what to do and by how many levels the step changes; `n` keeps what the rule remembers."""
+        e, bound = size(int(n.level)), self.bound
+        high, low = w.highest, w.lowest
+        pace = w.moves / (min(n.length, SEEN) if self.noisy else n.length)
+        swings = w.share(w.along) < -0.1 and e * low > 0.6 * bound
+        nervous = w.adrift or swings or e * high > 1.65 * bound
+        worse = n.decisions == 0 or pace > 30 * n.pace > 0
+        if w.adrift or e * high > 3 * bound or (nervous and worse):
+            new = min(max(0.88 * bound / high if high > 0 else 0.0, e / 4), e / 2)
+            n.cap = sqrt(e * new)
+            n.curvature = max(n.curvature, min(high, bound / new))
+            kind = FURTHER_BACK if w.adrift or n.failed else BACK
+            n.failed = 1.0
+            return kind, steps_between(e, new)
+        n.failed, n.pace = 0.0, pace
+        # What was found at the start is forgotten sooner than what caused trouble.
+        n.curvature = max(high, (0.9 if n.trouble or nervous else 0.75) * n.curvature)
+        n.cap = min(1.1 * n.cap, LARGEST_CAP)
+        if nervous:
+            new = n.cap = min(0.9 * e, max(0.88 * bound / high, 0.4 * e))
+            n.curvature = min(n.curvature, 1.65 * bound / e)
+            return NERVOUS, steps_between(e, new)
+        return CALM, steps_between(e, self.calm(w, n, e))
+
+    def calm(self, w: Window, n: Numbers, e: float) -> float:
+        """Return the next step after a window without trouble."""
+        low = w.lowest
+        new = min(self.bound / n.curvature, n.cap)
+        if low > 0:
+            new = min(new, self.bound * sqrt(self.rate / (low * n.curvature)))
+        new = min(max(new, max(0.3, 0.6 ** (1 + self.height / 5)) * e), 1.5 * e)
+        apart = w.share(w.apart)
+        if self.noisy:  # where moves are noise, only a smaller step comes nearer
+            return float(min(new, 0.85 * e) if apart > 0.65 else new)
+        if e * low < -0.03 and apart > self.gap / 2:  # agents part along negative curvature
+            new = min(new, 0.7 * e)
+            n.cap = min(n.cap, 0.7 * e)
+        return float(new)
+
+
+def size(level: int) -> float:
+    """Return 2^(level / 16), the same on every machine."""
+    return float(power_of_two(level * (OCTAVE // OCTAVES)))
+
+
+def steps_between(e: float, new: float) -> int:
+    """Return the levels from e to a new step, at most `FURTHEST` in either direction."""
+    return min(max(round(OCTAVES * log2(new / e)), -FURTHEST), FURTHEST - 1)

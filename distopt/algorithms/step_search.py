@@ -1,0 +1,343 @@
+"""A step that finds itself: what one agent watches, how all agree, and how they go back.
+
+Agents sum up a window of iterations; the sums climb a spanning tree, the root decides (`StepRule`), and
+the decision comes down. All of it travels behind the ordinary messages, so there is no further message:
+six bytes an agent on the way up and one on the way down, counted as the algorithm's. All agents follow a
+decision in the same iteration, 2 `height` iterations after the window.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from distopt.algorithms.agent import Agent
+from distopt.algorithms.base import Algorithm
+from distopt.algorithms.memory import Neighbours
+from distopt.algorithms.state import State
+from distopt.algorithms.step_rule import (
+    BACK,
+    CALM,
+    FURTHER_BACK,
+    FURTHEST,
+    LARGEST_CAP,
+    LONGEST,
+    SEEN,
+    SHORTEST,
+    Numbers,
+    StepRule,
+    Window,
+    size,
+)
+from distopt.algorithms.window_code import DECISION_NBYTES, WINDOW_NBYTES, decode, encode
+from distopt.core.arrays import F64, U8
+from distopt.core.errors import DivergedError
+from distopt.core.kernel import kernel
+from distopt.theory.facts import Facts
+
+Received: TypeAlias = Generator[U8, Sequence[U8], Sequence[U8]]
+NOTHING = np.zeros(0, np.uint8)
+HUGE = 1e120  # of |x|^2: beyond, x counts as not finite
+HOPELESS = 40 * 16  # levels below the first step
+
+
+class Steps(Protocol):
+    """Where the step of an iteration comes from."""
+
+    @property
+    def eta(self) -> float:
+        """The step in use."""
+        ...
+
+    def exchange(self, payload: U8) -> Received:
+        """Send a payload to the neighbours and return theirs."""
+        ...
+
+    def watch(self, mixed: F64) -> None:
+        """See the end of an iteration: the state's x and g, and what was mixed into x."""
+        ...
+
+    def series(self) -> dict[str, float]:
+        """Return the series of the search, if there is one."""
+        ...
+
+
+class FixedStep:
+    """A step that was given."""
+
+    def __init__(self, eta: float) -> None:
+        self.eta = eta
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Name nothing."""
+        return {}
+
+    def take_over(self, other: "FixedStep", neighbours: Neighbours, name: str) -> None:
+        """Nothing depends on the agents."""
+
+    def exchange(self, payload: U8) -> Received:
+        return (yield payload)
+
+    def watch(self, mixed: F64) -> None:
+        pass
+
+    def series(self) -> dict[str, float]:
+        return {}
+
+
+class StepSearch:
+    """The part of one agent in the search for the step.
+
+    Parameters
+    ----------
+    agent : Agent
+    s : State
+        Complete but for this search, at iteration 0; `x`, `g` are its model and its gradient there.
+    bound, rate : float
+        Of the method, as in `StepRule`.
+    factor : float
+        eta = factor e; 1 - beta for a method with momentum.
+    """
+
+    def __init__(
+        self, agent: Agent, s: State, bound: float, rate: float, factor: float = 1.0
+    ) -> None:
+        self.agent, self.state, self.factor = agent, s, factor
+        tree, topology = agent.topology.tree, agent.topology
+        self.depth, self.height = tree.depths[agent.index], tree.height
+        self.parent = tree.parents[agent.index]
+        self.depths = [tree.depths[j] for j in agent.neighbours]
+        self.tells = [j in tree.parents for j in (agent.index, *agent.neighbours)]
+        self.children = [
+            m for m, j in enumerate(agent.neighbours) if tree.parents[j] == agent.index
+        ]
+        noisy = agent.batches is not None
+        self.rule = StepRule(bound, rate, topology.gap, tree.height, noisy)
+        self.numbers = Numbers(
+            level=0, cap=LARGEST_CAP, curvature=0, pace=0, failed=0,
+            trouble=0, first=0, decisions=0, iterations=0, length=3, stretch=SHORTEST,
+            kind=0, move=0, fresh=1, anew=0, adrift=0, returns=0, nbytes=0,
+        )  # fmt: skip
+        d = agent.dimension
+        self.x, self.g, self.mixed, self.dx = s.x.copy(), s.g.copy(), np.zeros(d), np.zeros(d)
+        self.again = (
+            np.empty(d) if noisy else self.g
+        )  # the gradient at the point before, on this batch
+        self.sums = np.zeros(5)  # of this agent
+        self.total = np.zeros(
+            6
+        )  # with all below it, once the window is over: the fields of `Window`
+        self.last = {name: array.copy() for name, array in self.present().items()}
+        self.older = {name: array.copy() for name, array in self.last.items()}
+        s.derive(self.restored)
+        agent.forgives = True
+
+    def begin(self, facts: Facts) -> None:
+        """Set the first step."""
+        n = self.numbers
+        n.curvature = facts.require_curvature()
+        n.level = n.first = self.rule.first(n.curvature)
+
+    @property
+    def eta(self) -> float:
+        """The step in use."""
+        return self.factor * size(int(self.numbers.level))
+
+    @property
+    def first(self) -> float:
+        """The step at iteration 0."""
+        return self.factor * size(int(self.numbers.first))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Name the arrays that must be kept between iterations."""
+        own = {name: getattr(self, name) for name in ("x", "g", "mixed", "dx", "sums", "total")}
+        kept = {"numbers": self.numbers.array, **own}
+        for name, snapshot in (("last", self.last), ("older", self.older)):
+            kept |= {f"{name}.{part}": array for part, array in snapshot.items()}
+        return kept
+
+    def restored(self) -> None:
+        """Tell the agent after a resume whether it is adrift."""
+        self.agent.adrift = bool(self.numbers.adrift)
+
+    def take_over(self, other: "StepSearch", neighbours: Neighbours, name: str) -> None:
+        """Go on with the step of the same agent before others were lost, and with a new window."""
+        n = self.numbers
+        n.array[:] = other.numbers.array
+        n.iterations, n.fresh, n.anew = 0.0, 1.0, 1.0
+
+    def present(self) -> Mapping[str, np.ndarray]:
+        """Name all that a snapshot holds: the state, and the compressor states of all members."""
+        return self.state.arrays(but="steps") | self.agent.codec_arrays()
+
+    def series(self) -> dict[str, float]:
+        """Return the series of the search."""
+        n = self.numbers
+        return {
+            "step": self.eta,
+            "step_decisions": n.decisions,
+            "step_returns": n.returns,
+            "step_bytes": n.nbytes,
+        }
+
+    # What travels.
+
+    def exchange(self, payload: U8) -> Received:
+        """Send what was just packed, with what the search has to say behind it; return theirs."""
+        n, me = self.numbers, self.agent
+        turn = int(n.iterations - n.length)  # exchanges since the window was over
+        if turn < 0:
+            return (yield payload)
+        tail = self.tail(turn)
+        n.nbytes += tail.size
+        received = yield me.append(tail) if tail.size else payload
+        stripped = []
+        for m, message in enumerate(received):
+            nbytes = self.tail_nbytes(turn, self.depths[m], self.tells[m + 1])
+            if message.size < nbytes:
+                raise me.message_error(m + 1, "the bytes of the search for the step are missing")
+            rest = message[message.size - nbytes :]
+            if m in self.children and nbytes == WINDOW_NBYTES:
+                self.total += decode(rest, size(int(n.level)))
+            elif me.neighbours[m] == self.parent and nbytes == DECISION_NBYTES:
+                n.kind, n.move = rest[0] >> 6, int(rest[0] & 63) - FURTHEST
+            stripped.append(message[: message.size - nbytes])
+        return stripped
+
+    def tail_nbytes(self, turn: int, depth: int, tells: bool) -> int:
+        """Return how many bytes an agent of this depth, with children or not, adds in a turn."""
+        if depth > 0 and turn == self.height - depth:
+            return WINDOW_NBYTES
+        return DECISION_NBYTES if tells and turn == self.height + depth else 0
+
+    def tail(self, turn: int) -> U8:
+        """Return what this agent adds to its message."""
+        n = self.numbers
+        nbytes = self.tail_nbytes(turn, self.depth, self.tells[0])
+        if nbytes == WINDOW_NBYTES:
+            return encode(self.window(), size(int(n.level)))
+        if nbytes == DECISION_NBYTES:
+            if self.depth == 0:
+                self.decide()
+            return np.array([int(n.kind) << 6 | int(n.move) + FURTHEST], np.uint8)
+        return NOTHING
+
+    def window(self) -> Window:
+        """Return what this agent and all below it saw."""
+        moves, bend, turns, along, apart, adrift = (
+            self.total + np.append(self.sums, self.numbers.adrift)
+        ).tolist()
+        return Window(moves, bend, turns, along, apart, adrift > 0)
+
+    def decide(self) -> None:
+        """At the root: choose."""
+        self.numbers.kind, self.numbers.move = self.rule.decide(self.window(), self.numbers)
+
+    # What is watched, and what follows.
+
+    def watch(self, mixed: F64) -> None:
+        """See the end of an iteration; follow the decision when it is time."""
+        n, s, agent = self.numbers, self.state, self.agent
+        n.iterations += 1
+        left = n.length - n.iterations
+        if left >= 0 and (agent.batches is None or left < SEEN) and not n.fresh:
+            self.observe(mixed, self.sums)
+        else:
+            self.observe(mixed, np.zeros(5))
+        n.fresh = 0.0
+        if n.anew:
+            copy(self.present(), self.last)
+            copy(self.last, self.older)
+            n.anew = 0.0
+        if agent.adrift:
+            n.adrift = 1.0
+            s.x[:] = self.last["x"]  # finite, until all go back
+        if left == -2 * self.height:
+            self.follow()
+
+    def observe(self, mixed: F64, sums: F64) -> None:
+        """Add this iteration's changes to the sums, and remember where it ended."""
+        s, agent = self.state, self.agent
+        if agent.adrift:
+            return
+        if agent.batches is not None:
+            agent.gradient_again(self.x, out=self.again)
+        e = size(int(self.numbers.level)) if agent.batches is not None else 0.0
+        square = observe(s.x, s.g, mixed, self.x, self.g, self.again, self.mixed, self.dx, e, sums)
+        agent.adrift |= not square < HUGE
+
+    def follow(self) -> None:
+        """Do what the root decided; all agents do it in the same iteration."""
+        n, agent = self.numbers, self.agent
+        if self.depth == 0 and self.height == 0:
+            self.decide()
+        kind = int(n.kind)
+        if kind == CALM:
+            self.last, self.older = self.older, self.last
+            copy(self.present(), self.last)
+        elif kind in {BACK, FURTHER_BACK}:
+            if kind == FURTHER_BACK:
+                copy(self.older, self.last)
+            copy(self.last, self.present())
+            agent.adrift, n.adrift, n.fresh = False, 0.0, 1.0
+            self.x[:], self.g[:], self.dx[:] = self.state.x, self.state.g, 0.0
+            n.returns += 1
+        n.level += n.move
+        if n.level < n.first - HOPELESS:
+            raise DivergedError(
+                f"Agent {agent.index} found no step at iteration {agent.iteration}: however small it is, "
+                "the run grows. Is the gradient that of the cost? Else set algorithm.eta to a number."
+            )
+        n.decisions += 1
+        n.trouble = float(n.trouble or kind != CALM)
+        settled = abs(n.move) <= 3 if n.trouble else -3 <= n.move <= 0
+        n.stretch = min(LONGEST, 1.5 * n.stretch) if settled and kind < BACK else SHORTEST
+        n.length = (3, 3, 4)[int(n.decisions)] if n.decisions < 3 else int(n.stretch)
+        n.iterations = 0
+        self.sums[:] = 0.0
+        self.total[:] = 0.0
+
+
+def steps_of(
+    algorithm: Algorithm, agent: Agent, s: State, bound: float, rate: float, factor: float = 1.0
+) -> FixedStep | StepSearch:
+    """Make the steps of an agent: the algorithm's eta, or the search for it."""
+    if not algorithm.searching:
+        return FixedStep(float(vars(algorithm)["eta"]))
+    return StepSearch(agent, s, bound, rate, factor)
+
+
+def copy(source: Mapping[str, np.ndarray], target: Mapping[str, np.ndarray]) -> None:
+    """Copy arrays into others of the same names."""
+    for name, array in source.items():
+        target[name][...] = array
+
+
+@kernel
+def observe(
+    x: F64, g: F64, mixed: F64, x0: F64, g0: F64, again: F64, mixed0: F64, dx0: F64, e: float, sums: F64
+) -> float:  # fmt: skip
+    """Add the changes since x0 to sums (docs: `Window`), and put the present in place of it; |x|^2.
+
+    e > 0: `again` is the gradient at x0 on the batch of g, and the last sum that of e^2 |again - g0|^2 / 2.
+    """
+    square = moves = bend = turns = along = apart = 0.0
+    for i in range(x.size):
+        dx = x[i] - x0[i]
+        dg = g[i] - again[i]
+        square += x[i] * x[i]
+        moves += dx * dx
+        bend += dg * dx
+        turns += dg * dg
+        along += dx * dx0[i]
+        if e > 0.0:
+            apart += (again[i] - g0[i]) ** 2 * (0.5 * e * e)
+        else:
+            apart -= dx * (mixed[i] - mixed0[i])
+        x0[i], g0[i], mixed0[i], dx0[i] = x[i], g[i], mixed[i], dx
+    sums[0] += moves
+    sums[1] += bend
+    sums[2] += turns
+    sums[3] += along
+    sums[4] += apart
+    return square + moves

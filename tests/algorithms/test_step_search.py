@@ -1,0 +1,220 @@
+"""The step that finds itself: what travels, that all follow together, going back, noise, no answer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import distopt
+from distopt.algorithms.step_rule import BACK, CALM, FURTHER_BACK, Numbers, StepRule, Window
+from distopt.algorithms.window_code import WINDOW_NBYTES, decode, encode
+from distopt.config.build import Parts, make_config
+from distopt.config.run import make_run
+from distopt.core.errors import DivergedError, MessageError
+from distopt.engine.audit import audit
+from distopt.engine.interface import as_topology
+from distopt.engine.run import resume, run
+from distopt.engine.team import prepare
+from distopt.problems.given import GivenProblem
+from distopt.transport.local import LocalTransport
+
+METHODS = {"zed": distopt.Zed(), "exact_diffusion": distopt.ExactDiffusion(beta=0.1)}
+
+
+class Bowl:
+    """A quadratic of curvatures 1 to 1 / 50 around a point of the agent's own."""
+
+    dimension = 4
+
+    def __init__(self, i):
+        self.h, self.a = np.logspace(0, -1.7, 4), np.sin(np.arange(4) + i)
+
+    def value(self, x):
+        return float(self.h @ (x - self.a) ** 2) / 2
+
+    def gradient(self, x, out):
+        np.multiply(self.h, x - self.a, out=out)
+
+
+class Wall(Bowl):
+    """sum x^4 / 4 - a x, whose curvature at the start, 0, says nothing; beyond 50 there are no numbers."""
+
+    def value(self, x):
+        return float((x**4).sum() / 4 - self.a @ x)
+
+    def gradient(self, x, out):
+        out[:] = x**3 - self.a
+        if np.abs(x).max() > 50:
+            out[:] = np.nan
+
+
+def team_of(method, costs, topology="ring", **settings):
+    graph = as_topology(topology, len(costs))
+    problem = GivenProblem(dict(enumerate(costs)), None, graph)
+    algorithm = METHODS[method]
+    parts = Parts(problem, algorithm, algorithm.own_compressor(), make_run(settings))
+    return prepare(parts, LocalTransport(graph))
+
+
+@pytest.mark.parametrize("e", [1e-3, 1.0, 70.0])
+def test_a_window_travels_in_six_bytes(e):
+    curvature = 1.3 / e
+    w = Window(3e-9, 3e-9 * curvature * -0.2, 3e-9 * curvature**2, 1e-9, -2e-9)
+    sent = encode(w, e)
+    assert sent.size == WINDOW_NBYTES
+    np.testing.assert_allclose(decode(sent, e)[:5], w[:5], rtol=0.08)
+    for nothing in (Window(), Window(adrift=True), Window(moves=np.inf), Window(1.0, np.nan)):
+        found = decode(encode(nothing, e), e)
+        assert found.tolist() == [0, 0, 0, 0, 0, nothing != Window()]
+
+
+def rule_and_numbers(level=0, decisions=5, pace=1.0, curvature=1.0):
+    numbers = Numbers(
+        level=level, cap=1e300, curvature=curvature, pace=pace, failed=0, trouble=0, decisions=decisions,
+        length=10,
+    )  # fmt: skip
+    return StepRule(bound=2.0, rate=0.2, gap=0.4, height=2, noisy=False), numbers
+
+
+def test_the_rule_balances_goes_back_and_waits_at_a_saddle():
+    # The moves go along a flat direction: the step grows, by half at most.
+    rule, n = rule_and_numbers()
+    assert rule.decide(Window(1.0, 0.01, 0.001, 0.9, 0.0), n) == (CALM, 9)
+    # They have the largest curvature: agents disagree, and the step falls to sqrt(rate) bound.
+    rule, n = rule_and_numbers()
+    kind, move = rule.decide(Window(1.0, 1.0, 1.0, 0.9, 0.0), n)
+    assert kind == CALM
+    assert move == round(16 * np.log2(2 * np.sqrt(0.2)))
+    # Moves grow along negative curvature: no reason to go back.
+    rule, n = rule_and_numbers()
+    assert rule.decide(Window(5.0, -0.5, 0.05, 4.9, 0.0), n)[0] == CALM
+    # The step is six times what is stable: back, and further if that failed or an agent is adrift.
+    rule, n = rule_and_numbers()
+    large = Window(1.0, 12.0, 144.0, -0.9, 0.0)
+    assert rule.decide(large, n) == (BACK, -43 + 11)
+    assert rule.decide(large, n)[0] == FURTHER_BACK
+    rule, n = rule_and_numbers()
+    assert rule.decide(Window(adrift=True), n) == (FURTHER_BACK, -32)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("topology", ["path", "star", "ring"])
+def test_all_agents_follow_together(method, topology):
+    """Every iteration: the same step everywhere; what the root heard is what the agents saw."""
+    team = team_of(method, [Bowl(i) for i in range(7)], topology)
+    searches = [h.state.steps for h in team.hosted]
+    root = next(s for s in searches if s.depth == 0)
+    levels, compared = set(), 0
+    for _ in range(120):
+        if root.numbers.iterations == root.numbers.length + root.height:
+            sums = sum(s.sums for s in searches)
+            np.testing.assert_allclose(root.window()[:3], sums[:3], rtol=0.15)
+            compared += 1
+        team.iterate()
+        assert len({s.numbers.array.tobytes()[:8] for s in searches}) == 1
+        levels.add(searches[0].numbers.level)
+    assert len(levels) > 3
+    assert compared > 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_going_back_restores_the_snapshot_at_both_ends_of_every_edge(method):
+    """Even where numbers were not finite; and the run arrives."""
+    team = team_of(method, [Wall(i) for i in range(5)], "path", iterations=1)
+    searches = [h.state.steps for h in team.hosted]
+    returned = lost = 0
+    for _ in range(400):
+        kept = [{n: a.copy() for n, a in s.older.items()} for s in searches]
+        kept_last = [{n: a.copy() for n, a in s.last.items()} for s in searches]
+        lost += any(h.agent.adrift for h in team.hosted)
+        before = searches[0].numbers.returns
+        team.iterate()
+        audit(team)
+        if searches[0].numbers.returns > before:
+            returned += 1
+            last = kept if searches[0].numbers.kind == FURTHER_BACK else kept_last
+            for s, snapshot in zip(searches, last, strict=True):
+                for name, array in s.present().items():
+                    np.testing.assert_array_equal(array, snapshot[name], err_msg=name)
+    assert returned > 0
+    assert lost > 0
+    x = np.array([h.state.x for h in team.hosted])
+    mean = np.mean([Wall(i).a for i in range(5)], axis=0)
+    np.testing.assert_allclose(x, np.tile(np.cbrt(mean), (5, 1)), atol=1e-3)
+
+
+def noisy(eta, iterations=1500):
+    return make_config(
+        {
+            "problem": {"name": "logistic", "dataset": "synthetic", "agents": 5},
+            "algorithm": {"name": "exact_diffusion"} | eta,
+            "run": {"iterations": iterations, "batch": 4, "record_every": 50},
+        },
+        Path(),
+    )
+
+
+def test_with_mini_batches_the_step_falls_and_so_does_the_floor():
+    found = run(noisy({}), engine="simulate").rows
+    steps = [row["step"] for row in found]
+    assert steps[-1] < max(steps) / 4
+    fixed = run(noisy({"eta": max(steps)}), engine="simulate").rows
+    late = [np.median([row["stationarity"] for row in rows[-8:]]) for rows in (found, fixed)]
+    assert late[0] < late[1] / 2
+
+
+def test_agreeing_is_counted_as_bytes_of_the_algorithm_and_said_in_the_summary():
+    config = make_config(
+        {
+            "problem": {"name": "quadratic", "agents": 6, "dimension": 20},
+            "algorithm": {"name": "exact_diffusion"},
+            "run": {"iterations": 60},
+        },
+        Path(),
+    )
+    result = run(config, engine="simulate")
+    row, step = result.rows[-1], result.summary["step"]
+    assert row["step_bytes"] > 0
+    assert row["bytes_per_agent"] == 60 * 20 * 8 + row["step_bytes"] / 6
+    assert step["last"] == row["step"] != step["first"]
+    assert step["decisions"] == row["step_decisions"]
+    assert step["bytes_per_agent"] == row["step_bytes"] / 6
+    assert result.summary["parameters"]["eta"] == "auto"
+
+
+def test_it_resumes_to_the_bit_in_the_middle_of_an_agreement(tmp_path):
+    tables = {
+        "problem": {"name": "quadratic", "agents": 6, "dimension": 5},
+        "topology": {"graph": "path"},
+        "algorithm": {"name": "zed"},
+        "run": {"iterations": 40},
+    }
+    whole = run(make_config(tables, Path()), engine="simulate")
+    for k in (7, 8, 14):
+        tables["run"] = {"iterations": k}
+        run(make_config(tables, Path()), engine="simulate", out=tmp_path / str(k))
+        found = resume(tmp_path / str(k), engine="simulate", iterations=40)
+        np.testing.assert_array_equal(found.x, whole.x)
+        assert 'eta = "auto"' in (tmp_path / str(k) / "config.toml").read_text()
+
+
+def test_a_gradient_that_is_not_the_costs_ends_in_a_sentence():
+    class Uphill(Bowl):
+        def gradient(self, x, out):
+            np.multiply(-(1 + x @ x), x - self.a, out=out)
+
+    with pytest.raises(DivergedError, match=r"found no step.*algorithm\.eta"):
+        distopt.simulate(
+            [Uphill(i) for i in range(3)], algorithm=distopt.ExactDiffusion(), iterations=20000,
+            record_every=20000,
+        )  # fmt: skip
+
+
+def test_missing_bytes_of_the_search_are_noticed():
+    team = team_of("exact_diffusion", [Bowl(i) for i in range(2)])
+    search = team.hosted[0].state.steps
+    search.numbers.iterations = search.numbers.length + (0 if search.depth == 0 else 1)
+    exchange = search.exchange(team.hosted[0].agent.pack(0, z=np.zeros(4)))
+    next(exchange)
+    with pytest.raises(MessageError, match="bytes of the search for the step are missing"):
+        exchange.send([np.zeros(0, np.uint8)])
