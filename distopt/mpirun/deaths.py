@@ -5,7 +5,10 @@ MPICH's mpirun kills all ranks when one ends, and then names any of those with t
 
 import os
 import socket
+import time
 from collections.abc import Sequence
+
+ALONE_SECONDS = 0.1
 
 
 class Deaths:
@@ -21,6 +24,7 @@ class Deaths:
         self.files: dict[int, int] = {}
         self._first: list[int] = []  # those that were seen to have ended first, at once
         self._elsewhere = False
+        self._seen: list[float] = []  # when ranks were seen to have ended
 
     def watch(self, rank: int, host: str, pid: int) -> None:
         """Watch a rank, if it is here."""
@@ -38,6 +42,7 @@ class Deaths:
         """Take the descriptors that are readable."""
         ended = [self.files.pop(file) for file in ready]
         self._first = self._first or ended
+        self._seen += [time.monotonic()] * len(ended)
         for file in ready:
             os.close(file)
 
@@ -45,6 +50,15 @@ class Deaths:
     def first(self) -> int | None:
         """Return who ended first; None if that is not certain."""
         return None if self._elsewhere or len(self._first) != 1 else self._first[0]
+
+    @property
+    def culprit(self) -> int | None:
+        """Return who ended first if the others lived on for a while, so nothing had ended them all.
+
+        On a busy machine a rank that mpirun ends may be gone before the one that made it do so.
+        """
+        alone = len(self._seen) < 2 or self._seen[1] - self._seen[0] > ALONE_SECONDS
+        return self.first if alone else None
 
     def close(self) -> None:
         """Watch no longer."""

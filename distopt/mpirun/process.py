@@ -218,13 +218,14 @@ class JobProcess:
         return 1 if code < 0 else code
 
     def victim(self) -> int | None:
-        """Return the rank that died or hangs, where that is known."""
+        """Return the rank that died or hangs, where that is certain."""
         for sentence in self.sentences:
             if found := SILENT.search(sentence):
                 return int(found[1] or found[2])
         ranks = {place: rank for rank, place in self.ranks.items()}
-        rank = self.noise.victim(ranks, self.first)
-        return self.output_noise.victim(ranks, self.first) if rank is None else rank
+        known = None if self.first is None else self.deaths.culprit
+        rank = self.noise.victim(ranks, known)
+        return self.output_noise.victim(ranks, known) if rank is None else rank
 
     def explain(self, code: int) -> list[str]:
         """Say why a job failed if none of its ranks did."""

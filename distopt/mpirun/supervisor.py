@@ -72,9 +72,9 @@ class Supervisor:
             how = f" without agent {agent}"
         self.tries += 1
         done = max(self.iteration or 0, origin)
+        at = "" if "iteration" in reason else f" This was at about iteration {done}."
         self.say(
-            f"{reason} This was at about iteration {done}; restarting from iteration {origin}{how}, "
-            f"try {self.tries} of {run.tries}."
+            f"{reason}{at} Restarting from iteration {origin}{how}, try {self.tries} of {run.tries}."
         )
         time.sleep(FIRST_PAUSE * GROWTH ** (self.tries - 1))
         free_lock(self.case.folder, outcome.root)

@@ -60,7 +60,7 @@ def test_a_lost_rank_costs_time_only(act, tmp_path):
     job.start("run", job.config, "--out", out, "--json")
     stdout, job.stderr = job.process.communicate(timeout=900)
     assert job.process.returncode == 0, job.stderr
-    (line,) = [line for line in job.stderr.splitlines() if "restarting from iteration" in line]
+    (line,) = [line for line in job.stderr.splitlines() if "Restarting from iteration" in line]
     assert "from iteration 30, try 1 of 3" in line or "from iteration 0, try 1 of 3" in line
     if act == "kill":
         assert line.startswith("distopt: Rank 2 (host ")
@@ -81,7 +81,7 @@ def test_the_others_continue_without_the_dead_rank(tmp_path):
     job.start("run", job.config, "--out", job.out, "--json")
     stdout, job.stderr = job.process.communicate(timeout=900)
     assert job.process.returncode == 0, job.stderr
-    (line,) = [line for line in job.stderr.splitlines() if "restarting from iteration" in line]
+    (line,) = [line for line in job.stderr.splitlines() if "Restarting from iteration" in line]
     assert "from iteration 30 without agent 2, try 1 of 3" in line
     assert json.loads(stdout.splitlines()[-1])["lost"] == [2]
     again = tmp_path / "again"
@@ -102,7 +102,7 @@ def test_a_suite_goes_on_with_its_variant(tmp_path):
     command = [sys.executable, "-m", "distopt", "compare", str(job.config), "--out", str(job.out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("restarting from iteration") == 1
+    assert done.stderr.count("Restarting from iteration") == 1
     assert "one: restarted after 1 failure(s), 60 iterations" in done.stderr
     assert_same_end(job.out / "one", whole(tmp_path))
 
@@ -114,7 +114,7 @@ def test_a_rank_that_dies_again_and_again_ends_the_run(tmp_path):
     code, lines = job.end()
     assert code > 0
     assert "try 2 of 2 without a newer checkpoint" in lines[-1]
-    assert sum("restarting from" in line for line in lines) in {2, 3}
+    assert sum("Restarting from" in line for line in lines) in {2, 3}
     assert job.gone()
 
 

@@ -16,6 +16,7 @@ from distopt.core.errors import DistoptError, TransportError
 from distopt.core.rank import this_rank
 from distopt.mpirun import environment, failing, launcher
 from distopt.mpirun import process as processes
+from distopt.mpirun.deaths import Deaths
 from distopt.mpirun.launcher import Mpirun, find_mpirun, maker_of
 from distopt.mpirun.noise import Noise
 from distopt.mpirun.process import JobProcess, Outcome
@@ -297,6 +298,20 @@ def test_rank_that_ends_without_a_word_is_named(code: int) -> None:
     assert outcome.code == (code or 1)
     assert outcome.lost
     assert outcome.victim == 1
+
+
+def test_a_rank_that_ends_with_others_is_no_culprit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its order on a busy machine says little; it is still named as the first that was seen."""
+    for pause, culprit in ((0.01, None), (0.3, 2)):
+        deaths, now = Deaths(), 5.0
+        for rank, at in ((2, now), (1, now + pause)):
+            monkeypatch.setattr(time, "monotonic", lambda at=at: at)
+            ours, theirs = os.pipe()
+            os.close(theirs)
+            deaths.files[ours] = rank
+            deaths.note([ours])
+        assert deaths.first == 2
+        assert deaths.culprit == culprit
 
 
 def test_traceback_is_shown_and_nothing_added(tmp_path: Path) -> None:

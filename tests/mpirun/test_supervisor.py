@@ -48,7 +48,7 @@ def test_a_dead_job_goes_on_from_the_newest_checkpoint(tmp_path):
     case = run.watch.after(died())
     assert case.resume
     assert run.said == [
-        "Rank 2 was ended. This was at about iteration 18; restarting from iteration 16, try 1 of 2."
+        "Rank 2 was ended. This was at about iteration 18. Restarting from iteration 16, try 1 of 2."
     ]
     (failure,) = case.failures
     assert (failure.iteration, failure.origin, failure.seconds) == (18, 16, None)
@@ -63,7 +63,7 @@ def test_what_an_earlier_run_left_is_not_continued(tmp_path):
     """Before the first report the folder may still hold what --overwrite is to replace."""
     run = Watched(tmp_path)
     assert not run.watch.after(died()).resume
-    assert "restarting from iteration 0" in run.said[0]
+    assert "Restarting from iteration 0" in run.said[0]
     resumed = Watched(tmp_path / "other", resume=True)
     assert resumed.watch.after(died()).failures[0].origin == 16
 
