@@ -28,9 +28,10 @@ results=build/tests
 rm -rf "$results"
 mkdir -p "$results"
 
-# One BLAS thread a process, and nobody's settings from outside.
+# One BLAS thread a process, and nobody's settings from outside. Without byte code on disk each process
+# compiles all that it imports, which takes longer than most of them run.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg PYTHONUNBUFFERED=1
-unset PYTEST_ADDOPTS DISTOPT_DEBUG DISTOPT_MPIRUN 2>/dev/null || true
+unset PYTEST_ADDOPTS PYTHONDONTWRITEBYTECODE DISTOPT_DEBUG DISTOPT_MPIRUN 2>/dev/null || true
 
 # Compiled kernels are kept for exactly these sources: numba does not notice a change in another file.
 sources=$(find distopt -name '*.py' -exec cksum {} + | LC_ALL=C sort | cksum | tr ' ' '-')

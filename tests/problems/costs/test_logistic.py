@@ -1,7 +1,5 @@
 import numpy as np
 import pytest
-from sklearn.datasets import load_breast_cancer, load_digits
-from sklearn.metrics import log_loss
 
 from distopt.core.errors import DataError
 from distopt.problems.costs.data import Synthetic
@@ -10,6 +8,9 @@ from distopt.problems.minimum import MeanCost
 
 
 def test_average_over_one_agent_is_scikit_learns_log_loss():
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.metrics import log_loss
+
     table, labels = load_breast_cancer(return_X_y=True)
     table = (table - table.mean(axis=0)) / table.std(axis=0)
     x = np.random.default_rng(0).normal(size=31)
@@ -92,6 +93,8 @@ def test_sorted_split_gives_agents_pure_labels():
 
 
 def test_digits_are_even_against_odd_or_as_listed():
+    from sklearn.datasets import load_digits
+
     labels = load_digits(return_X_y=True)[1].astype(float)
     np.testing.assert_array_equal(signs(labels, "auto") > 0, labels % 2 == 0)
     np.testing.assert_array_equal(signs(labels, (3.0, 8.0)) > 0, np.isin(labels, [3, 8]))
