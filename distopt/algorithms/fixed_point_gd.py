@@ -129,7 +129,7 @@ class FixedPointGD(Algorithm):
             told["step_gain"] = s.gains.mean()
         series = {name: float(number) if s.reports else 0.0 for name, number in told.items()}
         series["saturations"] += s.problem.saturated  # each agent has its own data
-        return View(s.model if self.repeats > 1 else s.model[0], series=series)
+        return View(s.model if self.repeats > 1 else s.model[0], common=s.x, series=series)
 
 
 def renamed(sentence: str) -> str:

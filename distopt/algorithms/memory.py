@@ -44,6 +44,9 @@ class Memory(ABC):
 
     own: F64
     mixed: F64
+    sum_of_all: F64 | None = (
+        None  # sum_j W_ij h_j, own term included, where it is held instead of all h_j
+    )
 
     @abstractmethod
     def start_at(self, point: F64) -> None:
@@ -140,7 +143,7 @@ class RunningSum(Memory):
         # The agent's own decoded message, and the weighted sum of the neighbours'.
         self.q, self.weighted = work.array("memory", (2, d))
         self.own = np.zeros(d)
-        self.sum = np.zeros(d)
+        self.sum = self.sum_of_all = np.zeros(d)
         self.mixed = np.zeros(d)
 
     def start_at(self, point: F64) -> None:

@@ -105,6 +105,8 @@ class View:
     memories : Mapping[str, tuple[float64[d], Memory]]
         By the name of a vector: the vector, and the memory whose difference to it is compressed.
         Both ends of an edge are compared in every memory; x and y have a series of their error.
+    common : ndarray or None
+        What all agents hold alike, to the bit.
     squared_scales : float
         sx^2 + sy^2 for methods that scale their messages, else 0.
     series : Mapping[str, float]
@@ -115,5 +117,6 @@ class View:
     gradient: F64 | None = None
     tracker: F64 | None = None
     memories: Mapping[str, tuple[F64, Memory]] = field(default_factory=dict)
+    common: np.ndarray | None = None
     squared_scales: float = 0.0
     series: Mapping[str, float] = field(default_factory=dict)

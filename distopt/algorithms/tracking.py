@@ -93,10 +93,6 @@ class Tracking(Algorithm):
         s.updates.track(mixed, self.gamma)
 
     def conserved(self, s: State) -> tuple[F64, F64 | None]:
-        if self.arithmetic is not None:
-            raise ConfigError(
-                "A run with [arithmetic] cannot lose an agent: the sum of its trackers is kept in integers."
-            )
         return s.y, s.g
 
     def view(self, s: State) -> View:

@@ -80,4 +80,5 @@ class Zed(Algorithm):
         return s.D, None
 
     def view(self, s: State) -> View:
-        return View(s.x, gradient=s.g, memories={"x": (s.x, s.hx)}, series=s.steps.series())
+        memories = {"x": (s.x, s.hx)}
+        return View(s.x, gradient=s.g, memories=memories, series=s.steps.series())

@@ -40,6 +40,7 @@ class Stream(IntEnum):
     SPLIT = _SHARED + 2  # of samples over agents
     TEACHER = _SHARED + 3  # of synthetic samples
     TYPICAL = _SHARED + 6  # vectors that the rules of "auto" try compressors on
+    AUDIT = _SHARED + 7  # signs of the functional that audits sums
     DIAGONAL = _SHARED + 8  # curvatures and minimisers
     INTEGER_WEIGHTS = _SHARED + 9
     LEAVING = _SHARED + 10  # the common start where all gradients are zero at 0

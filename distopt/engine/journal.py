@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from distopt.core.errors import DivergedError
-from distopt.engine.audit import audit
+from distopt.engine.audit import Audit
 from distopt.engine.diagnostics import Diagnostics
 from distopt.engine.failures import Failure
 from distopt.engine.folder import open_record
@@ -60,7 +60,7 @@ class Journal:
     ) -> None:
         self.on_record = on_record
         self.team, self.out, self.resumed = team, out, resumed
-        self.diagnostics = Diagnostics(team)
+        self.diagnostics, self.audit = Diagnostics(team), Audit(team)
         self.writer: Writer | None = None
         self.failures = [failure.over() for failure in failures]
         with team.transport.together():
@@ -80,6 +80,7 @@ class Journal:
         """Make the first record, or compute the row at which a resumed run continues."""
         if self.resumed:
             self.team.transport.begin(RECORD, self.team.clock.iteration)
+            self.audit.run()
             self.latest = self.diagnostics.row()
             self.first = self.first or self.latest
             done = self.team.clock.iteration
@@ -110,11 +111,9 @@ class Journal:
             self.writer.close()
 
     def record(self) -> None:
-        """Compute and keep one row; compare the two ends of every edge if their states adapt."""
+        """Compute one row, audit if it is time, and keep the row."""
         team, began = self.team, perf_counter()
         team.transport.begin(RECORD, team.clock.iteration)
-        if team.hosted[0].agent.codec_arrays():
-            audit(team)
         row = self.diagnostics.row()
         # A search for the step goes back by itself from numbers that are not finite.
         if not np.isfinite(row["stationarity"]) and not team.parts.algorithm.searching:
@@ -124,6 +123,8 @@ class Journal:
                     f"{row['stationarity']}; {team.parts.algorithm.remedy()}."
                 )
             )
+        if self.audit.due(row["seconds"]):
+            self.audit.run(row["seconds"])
         self.latest, self.first = row, self.first or row
         if self.memory is not None:
             self.memory.append(row)
@@ -163,7 +164,7 @@ class Journal:
             return
         began = perf_counter()
         team.transport.begin(SAVE, done)
-        audit(team)
+        self.audit.run()
         if self.writer:
             self.writer.flush()
         numbers = dict(vars(team.transport.traffic)) | {
@@ -178,7 +179,9 @@ class Journal:
         team.clock.diagnostics_seconds += self.costs[1]
 
     def end(self, reason: str) -> None:
-        """Save the last iteration and close the record."""
+        """Save the last iteration, audited, and close the record."""
+        if self.out is None:
+            self.audit.run()
         self.save()
         if self.writer:
             self.writer.finish("stopped" if reason in EARLY else "finished", reason)

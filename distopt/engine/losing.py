@@ -43,6 +43,10 @@ def take_over(
     ConfigError
         If the algorithm cannot lose agents.
     """
+    if getattr(algorithm, "arithmetic", None) is not None:
+        raise ConfigError(
+            "A run with [arithmetic] cannot lose an agent: the sum of its trackers is kept in integers."
+        )
     for new, old in zip(hosted, olds, strict=True):
         known = algorithm.conserved(new.state)
         if known is None and algorithm.view(new.state).tracker is not None:
