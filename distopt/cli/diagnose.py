@@ -26,6 +26,7 @@ def diagnose(
         ),
     ] = [],
     settings: options.Settings = [],
+    code: options.Code = [],
     out: Annotated[
         Path | None,
         Option(
@@ -67,7 +68,7 @@ def diagnose(
     from distopt.studies import diagnosis
 
     request = diagnosis.Request(held_out, outputs, dense, radius)
-    found, folder = measure(path, at, settings, out, request)
+    found, folder = measure(path, at, settings, code, out, request)
     draw = network_figures.along_run if len(found.rows) > 1 else network_figures.at_start
     diagnosis.write_diagnosis(found, folder / "diagnosis.h5")
     figures = {"diagnosis.png": draw(found), "recovered.png": network_figures.recovered(found)}
@@ -78,7 +79,12 @@ def diagnose(
 
 
 def measure(
-    path: Path, at: list[int], settings: list[str], out: Path | None, request: "Request"
+    path: Path,
+    at: list[int],
+    settings: list[str],
+    code: list[Path],
+    out: Path | None,
+    request: "Request",
 ) -> "tuple[Diagnosis, Path]":
     """Measure a run or a configuration; return what was found, and the folder for it."""
     from distopt.config.build import load_config
@@ -90,7 +96,10 @@ def measure(
                 "--at and --set need a CONFIG; a run is measured at its checkpoints "
                 "(run.checkpoint_every and run.keep decide which there are)."
             )
-        return diagnosis.diagnose_run(path, request), out or path
+        options.announce(path, code)
+        return diagnosis.diagnose_run(path, request, code), out or path
+    if code:
+        raise ConfigError("--code needs a RUN_DIR; the code of a CONFIG is what it names.")
     config = load_config(path, settings)
     folder = out or Path("runs") / f"{path.stem}-diagnosis"
     if at:

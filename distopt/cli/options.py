@@ -65,8 +65,27 @@ MpirunArgs: TypeAlias = Annotated[
         help="More flags for mpirun, quoted as one argument. DISTOPT_MPIRUN names another mpirun.",
     ),
 ]
+Code: TypeAlias = Annotated[
+    list[Path],
+    Option(
+        "--code",
+        metavar="FILE",
+        help="Run this Python file for the one of its name in RUN_DIR/config.toml; may be repeated.",
+    ),
+]
 Overwrite: TypeAlias = Annotated[bool, Option("--overwrite", help="Replace existing runs.")]
 Config: TypeAlias = Annotated[Path, Argument(metavar="CONFIG", help="A TOML file.")]
+
+
+def announce(run_dir: Path, code: list[Path], force: bool = False) -> None:
+    """Say which code of a run folder is about to run; refuse code that is not trusted."""
+    from distopt.engine.trust import trusted
+    from distopt.show.console import say
+
+    _, files = trusted(run_dir, code, force)
+    if this_rank() in (None, 0):
+        for file in files:
+            say(f"This runs the code of {file}.")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ def resume(
             help="Continue even if the configuration, a file, the graph or a cost has changed.",
         ),
     ] = False,
+    code: options.Code = [],
     ranks: options.Ranks = None,
     simulate: options.Simulate = False,
     settings: options.Settings = [],
@@ -44,7 +45,8 @@ def resume(
         from distopt.mpirun.jobfile import Case, ResumeJob
         from distopt.record.lock import refuse_held
 
-        config = resumed_config(run_dir, iterations, settings, force)
+        options.announce(run_dir, code, force)
+        config = resumed_config(run_dir, iterations, settings, force, code)
         job = ResumeJob(cases=(Case(folder=run_dir, config=config, resume=True),), force=force)
         how.require_ranks(job.ranks)
         if engine is None:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from distopt.config.build import Config, Parts, make_config
-from distopt.config.tables import read_toml
 from distopt.core.blas import BLAS
 from distopt.core.errors import CheckpointError
 from distopt.core.usercode import blaming
@@ -24,6 +23,7 @@ from distopt.engine.loop import Loop, Progress
 from distopt.engine.outcome import Result, conclude
 from distopt.engine.stopping import StopRequest
 from distopt.engine.team import prepare
+from distopt.engine.trust import trusted
 from distopt.problems.given import GIVEN
 from distopt.record import checkpoint
 from distopt.record.lock import only_writer
@@ -79,6 +79,7 @@ def resume(
     iterations: int | None = None,
     settings: Sequence[str] = (),
     force: bool = False,
+    code: Sequence[Path] = (),
     progress: Callable[[Progress], None] | None = None,
     signals: bool = True,
 ) -> Result:
@@ -95,6 +96,8 @@ def resume(
         ``run.*`` settings; any other key would change the run and is refused.
     force : bool
         Continue even if the configuration, files, graph or costs have changed, and record what differs.
+    code : Sequence[Path]
+        Python files of the run, where its folder names them by a path that is not trusted.
     progress : callable, optional
     signals : bool
         As in `run`.
@@ -104,7 +107,7 @@ def resume(
     CheckpointError
         If there is nothing to continue or it belongs to another configuration.
     """
-    config = resumed_config(run_dir, iterations, settings, force)
+    config = resumed_config(run_dir, iterations, settings, force, code)
     return go_on(config, run_dir, engine=engine, force=force, progress=progress, signals=signals)
 
 
@@ -113,15 +116,13 @@ def resumed_config(
     iterations: int | None = None,
     settings: Sequence[str] = (),
     force: bool = False,
+    code: Sequence[Path] = (),
 ) -> Config:
     """Return the configuration to continue with.
 
     Changes that would make it another run are refused, unless `force`.
     """
-    path = run_dir / "config.toml"
-    if not path.is_file():
-        raise CheckpointError(f"{run_dir} is not a run directory: it has no config.toml.")
-    tables = read_toml(path)
+    tables, _ = trusted(run_dir, code, force)
     if tables.get("problem", {}).get("name") == GIVEN:
         raise CheckpointError(
             f"{run_dir} was made from Python, so only the same Python call knows its costs; continue "

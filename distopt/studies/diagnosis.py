@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from distopt.config.build import Config, load_config
+from distopt.config.build import Config, make_config
 from distopt.core import units as q
 from distopt.core.arrays import F64
 from distopt.core.blas import BLAS
 from distopt.core.errors import CheckpointError, ConfigError
 from distopt.engine.run import resume, run
+from distopt.engine.trust import trusted
 from distopt.problems.costs.networks.family import Network
 from distopt.problems.costs.networks.network import NetworkCost
 from distopt.record import checkpoint
@@ -188,11 +189,9 @@ def diagnose_along(
     return with_curve(found, place, cost) if wanted else found
 
 
-def diagnose_run(place: Path, request: Request) -> Diagnosis:
-    """Measure the start and all checkpoints that a run directory holds."""
-    if not (place / "config.toml").is_file():
-        raise CheckpointError(f"{place} is not a run directory: it has no config.toml.")
-    config = load_config(place / "config.toml")
+def diagnose_run(place: Path, request: Request, code: Sequence[Path] = ()) -> Diagnosis:
+    """Measure the start and all checkpoints that a run directory holds; `code` as for `resume`."""
+    config = make_config(trusted(place, code)[0], place)
     cost = whole(config)
     points = [(0, start_point(config, cost))]
     points += [
