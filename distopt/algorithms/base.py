@@ -177,7 +177,8 @@ class Algorithm(ABC):
     def conserved(self, s: State) -> tuple[F64, F64 | None] | None:
         """Return the vector whose sum over the agents is that of a second one, None standing for zero.
 
-        The audit watches it, and where agents are lost the others restore it. None if the method conserves nothing.
+        The audit watches it, and where agents are lost the others restore it. None if the method
+        conserves nothing.
         """
         return None
 

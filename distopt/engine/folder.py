@@ -19,7 +19,8 @@ from distopt.core.files import write_whole
 from distopt.engine.failures import Failure, failures_in, tabulate
 from distopt.engine.team import Team
 from distopt.record.hdf5 import run_refused
-from distopt.record.reader import Metrics, parsed, read_metrics
+from distopt.record.metrics import Metrics, read_metrics
+from distopt.record.reader import parsed
 from distopt.record.writer import Writer
 
 

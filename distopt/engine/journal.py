@@ -181,6 +181,7 @@ class Journal:
     def end(self, reason: str) -> None:
         """Save the last iteration, audited, and close the record."""
         if self.out is None:
+            self.team.transport.begin(RECORD, self.team.clock.iteration)
             self.audit.run()
         self.save()
         if self.writer:

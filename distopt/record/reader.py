@@ -4,22 +4,19 @@ import json
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
-from operator import index
 from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple, Protocol
 
-import h5py
 import numpy as np
 
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.core.arrays import F64
 from distopt.core.errors import CheckpointError, ConfigError, optional
 from distopt.core.parameters import nearest
-from distopt.record.hdf5 import UNREADABLE, attributes, own, require_format, stored
+from distopt.record.metrics import read_metrics
 from distopt.record.series import SERIES
 
-FORMAT = 1
 RECORD = "metrics.h5"  # its name in a run directory
 # What readers rely on: texts, counts, numbers.
 META: dict[str, type | UnionType] = {
@@ -28,70 +25,6 @@ META: dict[str, type | UnionType] = {
     **dict.fromkeys(("minimum", "spectral_gap", "certified"), int | float),
     "minimum_kind": str,
 }
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """The content of a metrics file.
-
-    Attributes
-    ----------
-    meta : dict
-        The attributes of ``/meta`` as they are stored.
-    matrix : float64[n, n]
-        The mixing matrix W.
-    series : dict[str, ndarray[rows]]
-        The valid rows, in the order of `SERIES`, each with the type that is stored.
-    """
-
-    meta: dict[str, Any]
-    matrix: F64
-    series: dict[str, np.ndarray]
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the records one by one."""
-        columns = [column.tolist() for column in self.series.values()]
-        return [dict(zip(self.series, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-def read_metrics(path: Path) -> Metrics:
-    """Read a metrics file of a finished, running or interrupted run.
-
-    Raises
-    ------
-    CheckpointError
-        If it is missing, damaged, or of an unknown format.
-    """
-    try:
-        with h5py.File(path, "r", libver="latest", swmr=unfinished(path)) as file:
-            group = own(file, "meta", h5py.Group)
-            meta = attributes(group)
-            require_format(path, meta.get("format"), FORMAT)
-            found = own(file, "series", h5py.Group)
-            count, width = int(found.attrs["rows"]), index(meta.get("repeats", 1))
-            series, there = {}, set(found)
-            for name in SERIES.sort(there):
-                data = stored(found, name, count)
-                wanted = (width,) if SERIES[name].by_run else ()
-                if data.shape[1:] != wanted or data.dtype.kind not in "iuf":
-                    raise ValueError(f"{name} does not hold one number a row and run")
-                series[name] = data[:count]
-            matrix = stored(group, "W")[()]
-            if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.dtype.kind != "f":
-                raise ValueError("W is not a square matrix")
-            return Metrics(meta, matrix, series)
-    except UNREADABLE as error:
-        raise CheckpointError(f"{path} cannot be read as the record of a run: {error}.") from None
-
-
-def unfinished(path: Path) -> bool:
-    """Whether the mark of single-writer mode is set: the writer is at work, or died.
-
-    Only such files are opened in that mode, for there HDF5 waits for damaged metadata to become
-    whole, and doubles its waiting time a hundred times.
-    """
-    with path.open("rb") as file:
-        return file.read(12)[11:] == b"\x05"  # the flags of the superblock
 
 
 class Recorded(Protocol):

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
-from distopt.record.reader import read_metrics
+from distopt.record.metrics import read_metrics
 from distopt.record.series import SERIES
 
 Row = dict[str, Any]

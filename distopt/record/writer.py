@@ -3,8 +3,8 @@
 The file is written in HDF5's single-writer mode: all datasets and attributes exist before the first
 row, rows are flushed before the counter ``/series.attrs["rows"]``, and a reader trusts the counter
 only. It gets its name once it is in that mode and holds all rows that a resumed run keeps, and is
-replaced by a copy with the final status at the end. So whenever its writer dies, there is a file
-that ``h5py.File(path, "r", swmr=True)`` opens; and nobody who reads it can stop its writer.
+replaced by a copy with the final status at the end, sealed by its SHA-256. So whenever its writer dies,
+there is a file that ``h5py.File(path, "r", swmr=True)`` opens; and nobody who reads it can stop its writer.
 """
 
 import io
@@ -21,7 +21,7 @@ from distopt.core.arrays import F64
 from distopt.core.errors import CheckpointError
 from distopt.core.files import replaced, write_whole
 from distopt.record.hdf5 import REFUSED, abandon, closed, in_memory, move, run_refused
-from distopt.record.reader import FORMAT, Metrics
+from distopt.record.metrics import FORMAT, Metrics, checksum, matrix_sum, seal
 from distopt.record.series import SERIES
 
 CHUNK = 512
@@ -64,7 +64,7 @@ class Writer:
         self.first: dict[str, Any] | None = None
         self.last = -1
         self._pending: list[Mapping[str, Any]] = []
-        self._rows = 0
+        self._rows, self._sum = 0, matrix_sum(matrix)
         self._file: Any = None
         try:
             with replaced(path, durable=True, refusal=run_refused) as temporary:
@@ -89,6 +89,7 @@ class Writer:
         found, width = {}, int(meta.get("repeats", 1))
         series, group = self._file.create_group("series"), self._file.create_group("meta")
         series.attrs["rows"] = np.int64(0)
+        series.attrs["checked"] = np.array([0, self._sum])
         for name in names:
             known = SERIES[name]
             more = (width,) if known.by_run else ()
@@ -124,10 +125,13 @@ class Writer:
     def _write(self, columns: Mapping[str, Sequence[Any] | np.ndarray]) -> None:
         """Append to every series, then move the counter."""
         end = self._rows + len(columns["iteration"])
+        rows = {n: np.asarray(columns[n], data.dtype) for n, data in self._series.items()}
+        self._sum = checksum(rows, self._sum)
         for name, data in self._series.items():
             data.resize(end, axis=0)
-            data[self._rows :] = columns[name]
+            data[self._rows :] = rows[name]
             data.flush()
+        self._file["series"].attrs.modify("checked", np.array([end, self._sum]))
         self._file["series"].attrs.modify("rows", np.int64(end))
         self._file.flush()
         self._rows = end
@@ -140,14 +144,14 @@ class Writer:
         with h5py.File(content, "r+") as file:
             file["meta"].attrs["status"] = status
             file["meta"].attrs["stop_reason"] = stop_reason
-        write_whole(self.path, content.getvalue(), durable=True, refusal=run_refused)
+        write_whole(self.path, seal(content.getvalue()), durable=True, refusal=run_refused)
 
     def close(self) -> None:
         """Save pending rows, as far as possible, after a failure; the status stays "running"."""
         with suppress(CheckpointError):
             self.flush()
             if self._file is not None:  # else closed already, when the disk refused something
-                write_whole(self.path, closed(self._file), refusal=run_refused)
+                write_whole(self.path, seal(closed(self._file)), refusal=run_refused)
 
     @classmethod
     def reopen(

@@ -23,7 +23,6 @@ from typing import Any
 import h5py
 import numpy as np
 import psutil
-from distopt.record.metrics import read_metrics
 from ledger import AGENTS, ITERATIONS, Ledger
 from operations import LETHAL, LIBC, Fault, Watch, be_watched
 from run_table import comparable, configure
@@ -32,6 +31,7 @@ from distopt.core.errors import CheckpointError, DistoptError
 from distopt.engine import journal, team
 from distopt.engine.run import resume, run
 from distopt.record import checkpoint, lock
+from distopt.record.metrics import read_metrics
 
 RUN = {"iterations": ITERATIONS, "record_every": 7, "checkpoint_every": 10}
 REFUSALS = {"full", "readonly", "broken"}

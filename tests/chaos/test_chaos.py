@@ -10,12 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from chaos import draw_job
-from distopt.record.metrics import read_metrics
 from histories import History, Stage, Trial
 from operations import LETHAL, LIBC, Fault, Watch, available, be_watched
 
 from distopt.core.errors import CheckpointError
 from distopt.record.lock import only_writer
+from distopt.record.metrics import read_metrics
 from distopt.record.writer import Writer
 
 PAIRS = [("cgt1", "quantize"), ("cgt3", "saturating"), ("lead", "rand_k"), ("zed", "zoom")]

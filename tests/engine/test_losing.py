@@ -14,7 +14,8 @@ from distopt.engine.audit import audit
 from distopt.engine.run import resume, resumed_config, run
 from distopt.engine.team import prepare
 from distopt.record import checkpoint
-from distopt.record.reader import load, read_metrics
+from distopt.record.metrics import read_metrics
+from distopt.record.reader import load
 from distopt.show.report import notes
 from distopt.transport.local import LocalTransport
 

@@ -17,7 +17,8 @@ from test_resume import shards
 from distopt.engine import journal
 from distopt.engine.failures import Failure, failures_in
 from distopt.engine.run import go_on, run
-from distopt.record.reader import load, read_metrics
+from distopt.record.metrics import read_metrics
+from distopt.record.reader import load
 from distopt.show.report import notes
 
 ITERATIONS = 60

@@ -13,7 +13,7 @@ from distopt.core.errors import CheckpointError, ConfigError
 from distopt.engine.folder import make_folder
 from distopt.engine.run import resume, run
 from distopt.record import checkpoint
-from distopt.record.reader import read_metrics
+from distopt.record.metrics import read_metrics
 
 ITERATIONS = 60
 CLOCKS = {"agent_gradient", "agent_encoding", "agent_mixing"}  # seconds of the agents

@@ -12,7 +12,7 @@ from run_table import comparable, configure
 
 from distopt.core.errors import CheckpointError
 from distopt.engine.run import resume, run
-from distopt.record.reader import read_metrics
+from distopt.record.metrics import read_metrics
 from distopt.record.writer import Writer
 
 # Children that are forked here only write files and end; newer Pythons warn if pytest has threads.

@@ -6,7 +6,7 @@ from run_table import assert_equal_states, comparable, configure, play, states
 
 from distopt.engine.run import resume, run
 from distopt.record.checkpoint import load
-from distopt.record.reader import read_metrics
+from distopt.record.metrics import read_metrics
 
 pytestmark = pytest.mark.mpi(min_size=4)
 

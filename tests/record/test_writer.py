@@ -18,7 +18,7 @@ from run_table import configure
 
 from distopt.core.errors import CheckpointError
 from distopt.engine.run import resume, run
-from distopt.record.reader import read_metrics
+from distopt.record.metrics import read_metrics
 from distopt.record.series import SERIES
 from distopt.record.writer import Writer
 
