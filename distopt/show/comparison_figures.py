@@ -109,7 +109,7 @@ def runs(found: Sequence[Gaps]) -> Sheet:
 
     what = "f - f*" if known else "f"
     caption = f"{what} of all repeats: mean, and the band that holds 80 % of them."
-    return Sheet("runs", caption, [panel], (8.9, 4.4), "beside")
+    return Sheet("runs", caption, [panel], (6.4, 3.8), "beside")
 
 
 def bounded(found: Sequence[Gaps]) -> list[Sheet]:

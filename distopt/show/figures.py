@@ -17,7 +17,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import (
+    EngFormatter,
+    LogFormatterSciNotation,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+)
 
 from distopt.core import units as q
 from distopt.core.arrays import F64
@@ -27,6 +33,7 @@ COLOURS = (
 )  # fmt: skip
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 MARKS = "os^DvPX*"
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 INK, GREY, PALE = "#222222", "#777777", "#DDDDDD"
 DPI = 144
 STYLE: Any = {
@@ -116,6 +123,7 @@ class Sheet:
         with canvas(columns, width, rows * height, rows, sharey=self.share) as (figure, axes):
             for panel, axis in zip(self.panels, axes, strict=False):
                 panel(axis)
+                plain_powers(axis)
             for axis in axes[len(self.panels) :]:
                 axis.set_axis_off()
             for number, axis in enumerate(axes):
@@ -127,17 +135,20 @@ class Sheet:
 
     def parts(self) -> list[str]:
         """Draw each panel, then the legend, as parts of a page."""
-        if len(self.panels) == 1:
+        if len(self.panels) == 1 and self.legend != "beside":
             return [svg(self.whole())]
         drawn = []
         for panel in self.panels:
             with canvas(1, *self.size) as (figure, (axis,)):
                 panel(axis)
+                plain_powers(axis)
                 drawn.append(svg(figure))
         handles, labels = axis.get_legend_handles_labels()
         if self.legend and handles:
             with mpl.rc_context(STYLE):
-                figure = Figure(figsize=(self.size[0], 0.3 + 0.21 * len(labels)))
+                plain = [re.sub(r"\$[^$]*\$", "formula", label) for label in labels]
+                width = 0.9 + 0.08 * max(map(len, plain))
+                figure = Figure(figsize=(width, 0.3 + 0.21 * len(labels)))
                 figure.legend(handles, labels, loc="center left")
                 drawn.append(svg(figure))
         return drawn
@@ -189,6 +200,14 @@ def dress(axis: Axes, label: str, unit: str = "", whole: bool = False) -> None:
         axis.xaxis.set_major_locator(MaxNLocator(5, integer=whole))
     if unit:
         axis.xaxis.set_major_formatter(EngFormatter(unit, places=None))
+
+
+def plain_powers(axis: Axes) -> None:
+    """Write powers of ten without mathematics, whose setting takes most of the time of a small figure."""
+    if isinstance(axis.yaxis.get_major_formatter(), LogFormatterSciNotation):
+        axis.yaxis.set_major_formatter(
+            lambda value, _: "10" + f"{np.log10(value):.0f}".translate(RAISED)
+        )
 
 
 def legend_beside(figure: Figure, axis: Axes) -> None:

@@ -5,7 +5,6 @@ from html import escape
 
 from distopt.show.figures import Sheet
 
-WIDE = 6.0  # inches; a wider panel has a row of its own
 CSS = """
 :root { --ink: #1f2933; --pale: #5f6b76; --line: #dfe3e8; --accent: #0072B2; --ground: #f6f7f9;
         --sheet: #fff; --grey: #777; --grid: #ddd; color-scheme: light dark;
@@ -38,6 +37,10 @@ figure.wide { flex-basis: 100%; }
 .panels { display: grid; gap: 8px 20px; align-items: center;
           grid-template-columns: repeat(auto-fit, minmax(min(280px, 100%), 1fr)); }
 .panels.square { grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); }
+.panels.row { display: flex; flex-wrap: wrap; justify-content: center; }
+.panels.row .panel { flex: 1 1 420px; max-width: 860px; }
+.panels .panel.legend { flex: 0 1 auto; width: 210px; max-width: 100%; }
+.panels.square .panel.legend { width: 300px; }
 .panel { min-width: 0; }
 .zoom { display: block; cursor: zoom-in; }
 .zoom svg { display: block; width: 100%; height: auto; max-height: 560px; }
@@ -104,18 +107,18 @@ def note(text: str, warning: bool = False) -> str:
 
 def sheet(sheet: Sheet) -> str:
     """Show a figure panel by panel; each panel can be enlarged, without a script."""
-    parts = []
-    drawn = sheet.parts()
+    drawn, parts = sheet.parts(), []
     for number, image in enumerate(drawn, 1):
         at = f"{sheet.name}-{number}"
+        legend = " legend" * (number > len(sheet.panels))
         parts.append(
-            f'<div class="panel" id="{at}"><a class="zoom" href="#{at}" title="enlarge">{image}</a>'
+            f'<div class="panel{legend}" id="{at}"><a class="zoom" href="#{at}" title="enlarge">{image}</a>'
             f'<a class="close" href="#{sheet.name}">close</a></div>'
         )
-    shape = "wide" if len(drawn) > 1 or sheet.size[0] > WIDE else "half"
-    square = " square" * (len(drawn) == 4)
+    shape = "wide" if len(drawn) > 1 else "half"
+    layout = {2: " row", 4: " square"}.get(len(drawn), "")
     return (
-        f'<figure class="{shape}" id="{sheet.name}"><div class="panels{square}">{"".join(parts)}</div>'
+        f'<figure class="{shape}" id="{sheet.name}"><div class="panels{layout}">{"".join(parts)}</div>'
         f"<figcaption>{escape(sheet.caption)}</figcaption></figure>"
     )
 

@@ -146,7 +146,7 @@ def lyapunov(run: RunData, best: Best) -> Sheet:
         f"The Lyapunov function {function} of the algorithm, and its terms, with f* replaced by "
         f"{told(best)}."
     )
-    return Sheet("lyapunov", caption, [panel], (8.9, 3.6), "beside")
+    return Sheet("lyapunov", caption, [panel], (6.4, 3.2), "beside")
 
 
 def topology(run: RunData) -> Sheet:
