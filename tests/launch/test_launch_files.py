@@ -84,6 +84,53 @@ def test_demo_refuses_a_folder_that_it_cannot_write(tmp_path: Path) -> None:
     assert re.search(r"the results go to .*/file/demo, which .* cannot write", done.stderr)
 
 
+def demo(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a copy of the demo's script in a folder of its own."""
+    (folder / "launch").mkdir()
+    script = shutil.copy(LAUNCH / "demo.sh", folder / "launch")
+    return subprocess.run(
+        ["sh", script], env=os.environ | environment, capture_output=True, text=True, check=False,
+        timeout=300,
+    )  # fmt: skip
+
+
+def test_demo_says_what_it_does_and_where_the_picture_is(tmp_path: Path) -> None:
+    program(tmp_path / ".venv" / "bin", "python", "exit 0")
+    program(tmp_path / ".venv" / "bin", "distopt", 'echo "distopt $1 ${2##*/}"')
+    done = demo(tmp_path)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "runs" / "demo"
+    assert [line for line in done.stdout.splitlines() if line] == [
+        f"demo: 1 of 3: {tmp_path}/.venv is installed already",
+        "demo: 2 of 3: seven methods on the same data, over 4 MPI ranks (compiling on the way, the first "
+        "time);",
+        "demo:         about a minute on an idle machine with two cores, less the next time",
+        "distopt compare demo.toml",
+        f"demo: P against iterations, bytes and seconds: {out}/curves.png",
+        f"demo: page with table and figures: {out}/comparison.html",
+        "demo: 3 of 3: a page for each run",
+        f"demo: {out}/*/report.html",
+    ]
+
+
+def test_demo_says_how_long_installing_takes_and_leaves_nothing_when_it_fails(
+    tmp_path: Path,
+) -> None:
+    pip = 'case "$*" in *pip*) echo no network >&2; exit 1;; esac'
+    program(tmp_path / "bin", "python", f"""
+case "$*" in
+--version) echo Python 3.12.1;;
+"-m venv "*) mkdir -p "$3/bin"; printf '#!/bin/sh\n%s\n' '{pip}' >"$3/bin/python"
+    chmod +x "$3/bin/python";;
+esac""")  # fmt: skip
+    done = demo(tmp_path, PYTHON=str(tmp_path / "bin" / "python"))
+    assert done.returncode == 1
+    assert "1 of 3: installing distopt and Open MPI into" in done.stdout
+    assert "700 MB on the disk, less than a minute on an idle machine" in done.stdout
+    assert "no network\ndemo: the installation failed; what pip says above" in done.stderr
+    # A ticker that stayed behind would hold the pipes open, and the call above would not have returned.
+
+
 # The cluster of containers
 
 COMPOSE = yaml.safe_load((LAUNCH / "compose" / "compose.yaml").read_text())
