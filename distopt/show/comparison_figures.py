@@ -23,8 +23,8 @@ BOUNDS = {  # fixed colours and dashes, in every panel
     "D, heuristic": (COLOURS[5], (0, (1.2, 1.2))),
 }  # fmt: skip
 SEEDS = (
-    " Lines are medians over the seeds; the bands hold all of them and, darker, the middle half; a run "
-    "that has ended keeps its last value."
+    " Lines are medians over the seeds, until half of them have ended; the bands hold all of them and, "
+    "darker, the middle half; a run that has ended keeps its last value."
 )
 
 

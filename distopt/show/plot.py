@@ -2,7 +2,8 @@
 
 `plot` is for users' own figures, and the program's figures of several runs are made of the same
 parts. A line is the median over the runs of a label at equal x, between two records along a straight
-line (of logarithms where all values are positive); a run that has ended keeps its last value.
+line (of logarithms where all values are positive). A run that has ended keeps its last value; the
+median ends where half of them have.
 """
 
 import sys
@@ -241,7 +242,12 @@ def draw_runs(
             curve(axis, *curves[0], label=name, **look)
             continue
         at, table = common(curves)
-        curve(axis, at, np.quantile(table, 0.5, axis=0), label=name, **look)
+        if along.log:
+            at, table = at[at > 0], table[:, at > 0]
+        most = at <= np.median(
+            [along_x[-1] for along_x, _ in curves]
+        )  # then half of them have ended
+        curve(axis, at[most], np.median(table, axis=0)[most], label=name, **look)
         for low, high in band:
             ends = np.clip(np.quantile(table, (low, high), axis=0), -1e250, 1e250)
             axis.fill_between(at, ends[0], ends[1], color=look["color"], alpha=0.13, lw=0)

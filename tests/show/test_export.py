@@ -147,7 +147,12 @@ def test_matplotlibs_settings_are_the_users(suite):
     assert line.get_label() == r"top\_k, 5 \%"
 
 
-def test_a_run_that_ended_keeps_its_last_value(tmp_path):
+def test_a_run_that_ended_keeps_its_last_value_until_half_have(tmp_path):
     runs = [write_run(tmp_path / f"seed-{n}", [1.0] * n + [1e-4]) for n in (1, 2, 4)]
-    (line,) = distopt.plot(runs, x="iterations", band=()).lines
-    np.testing.assert_allclose(line.get_ydata(), [1.0, 1.0, 1e-4, 1e-4, 1e-4])
+    axis = distopt.plot(runs, x="iterations", band=[(0, 1)])
+    ((line,), (band,)) = axis.lines, axis.collections
+    np.testing.assert_allclose(line.get_xdata(), [0, 10, 20])
+    np.testing.assert_allclose(line.get_ydata(), [1.0, 1.0, 1e-4])
+    corners = band.get_paths()[0].vertices
+    assert corners[:, 0].max() == 40
+    assert set(corners[corners[:, 0] == 30][:, 1]) == {1e-4, 1.0}
