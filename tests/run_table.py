@@ -51,6 +51,9 @@ PARAMETERS = {
     "zed": {"eta": 0.02},
     "zed-auto": {},
     "exact_diffusion-auto": {"beta": 0.1},
+    "gt-auto": {"form": "atc", "beta": 0.1},
+    "lead-auto": {},
+    "cgt1-auto": {},
     "zed1": {"eta": 0.02, "memory": "sum"},
     "cgt1-x0": {"eta": 0.01, "gamma": 0.1, "memory": "sum", "memory_start": "x0"},
     "lead-x0": {"eta": 0.02, "gamma": 0.2, "memory_start": "x0"},
@@ -59,6 +62,7 @@ PARAMETERS = {
 # Rows whose names end in -x0 start all agents from this point, with these compressors only.
 COMMON_START = Path(__file__).with_name("start.txt")
 FROM_X0 = {"quantize-range", "zoom"}
+SEARCHED = {"identity", "quantize-dithered", "zoom"}  # of rows whose names end in -auto
 ARITHMETIC = {  # of the rows whose names end in -fixed
     "x": {"format": "Q6.12", "mode": "SR"},
     "y": {"format": "Q12.12", "mode": "SR_eps", "eps": 0.1},
@@ -69,6 +73,8 @@ MEMORY_STEP = {
     "cgt1",
     "cgt1-sum",
     "cgt1-x0",
+    "cgt1-auto",
+    "lead-auto",
     "lead",
     "lead-x0",
     "primal_dual",
@@ -112,6 +118,8 @@ def fits(algorithm: str, message: str) -> bool:
     cls = ALGORITHMS.get(name)
     needs = Adaptive if kind == "zoom" else cls.needs
     if kind == "x0" and message not in FROM_X0:
+        return False
+    if kind == "auto" and message not in SEARCHED:
         return False
     if needs is None:
         return message == "identity"

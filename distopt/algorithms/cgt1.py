@@ -36,17 +36,21 @@ class CompressedTracking1(CompressedTracking):
     arithmetic: ArithmeticField = None  # of the section [arithmetic]; float64 without it
 
     lyapunov = "V1"
+    searches = True
 
     def choose(self, facts: Facts) -> Self:
         found = following(facts.compressor, facts.dimension)
         mixing = self.with_numbers(alpha=found.alpha, gamma=mixing_step(facts, found.lag))
+        if self.searching:
+            return mixing
         return mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
         np.subtract(s.x, s.hx.own, out=s.dx)
         np.subtract(s.y, s.hy.own, out=s.dy)
-        received = yield agent.pack(k, x=s.dx, y=s.dy)
+        received = yield from s.steps.exchange(agent.pack(k, x=s.dx, y=s.dy))
         agent.mix(received, s.hx, s.hy, alpha=self.alpha)
         self.descend(s, s.hx.mixed, s.y)
         agent.gradient(s.x, out=s.g_next)
         self.track(s, s.hy.mixed)
+        s.steps.watch(s.hx.mixed)

@@ -1,5 +1,6 @@
 """Exact diffusion (NIDS), uncompressed: the baseline to beat, one vector a message."""
 
+from math import sqrt
 from typing import Annotated
 
 import numpy as np
@@ -40,8 +41,8 @@ class ExactDiffusion(Algorithm):
         s.keep(x=x0.copy(), D=np.zeros(d), m=np.zeros(d), g=np.empty(d))
         s.work(z=np.empty(d), mixed=np.empty(d), direction=np.empty(d))
         agent.gradient(s.x, out=s.g)
-        rate = agent.topology.gap / 2
-        s.keep(steps=steps_of(self, agent, s, bound=2.0, rate=rate, factor=1 - self.beta))
+        reach = 2 * sqrt(agent.topology.gap / 2)
+        s.keep(steps=steps_of(self, agent, s, bound=2.0, reach=reach, factor=1 - self.beta))
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:

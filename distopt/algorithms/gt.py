@@ -39,9 +39,12 @@ class GradientTracking(Tracking):
     arithmetic: ArithmeticField = None  # of the section [arithmetic]; float64 without it
 
     needs = None
+    searches = True
 
     def choose(self, facts: Facts) -> Self:
         mixing = self.with_numbers(gamma=mixing_step(facts))
+        if self.searching:
+            return mixing
         return mixing.with_numbers(eta=(1 - self.beta) * tracking_step(facts, mixing.gamma))
 
     def init(self, agent: Agent, x0: F64) -> State:
@@ -49,6 +52,7 @@ class GradientTracking(Tracking):
         s.work(wx=np.empty(x0.size), wy=np.empty(x0.size))
         if self.beta:
             s.keep(v=np.zeros(x0.size))
+        self.keep_steps(agent, s)
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
@@ -57,16 +61,17 @@ class GradientTracking(Tracking):
 
     def combine_then_adapt(self, agent: Agent, s: State, k: int) -> Step:
         """Exchange x and y together."""
-        received = yield agent.pack(k, x=s.x, y=s.y)
+        received = yield from s.steps.exchange(agent.pack(k, x=s.x, y=s.y))
         self.average(s, received)
         self.descend(s, s.wx, self.direction(s))
         agent.gradient(s.x, out=s.g_next)
         self.track(s, s.wy)
+        s.steps.watch(s.wx)
 
     def adapt_then_combine(self, agent: Agent, s: State, k: int) -> Step:
         """Exchange x, then y."""
-        s.x -= np.multiply(self.direction(s), self.eta, out=s.wx)
-        received = yield agent.pack(k, x=s.x)
+        s.x -= np.multiply(self.direction(s), s.steps.eta, out=s.wx)
+        received = yield from s.steps.exchange(agent.pack(k, x=s.x))
         agent.average(received, (s.x, s.wx))
         s.x += np.multiply(s.wx, self.gamma, out=s.wx)
         agent.gradient(s.x, out=s.g_next)
@@ -75,6 +80,7 @@ class GradientTracking(Tracking):
         agent.average(received, (s.y, s.wy), first=1)
         s.y += np.multiply(s.wy, self.gamma, out=s.wy)
         s.g, s.g_next = s.g_next, s.g
+        s.steps.watch(s.wx)
 
     def direction(self, s: State) -> F64:
         """Advance the momentum; return the vector that x descends along."""

@@ -1,5 +1,6 @@
 """LEAD: compressed exact diffusion, one message an iteration."""
 
+from math import sqrt
 from typing import Self
 
 import numpy as np
@@ -8,10 +9,13 @@ from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.algorithms.state import State, View
+from distopt.algorithms.step_search import steps_of
 from distopt.core.arrays import F64
 from distopt.core.parameters import parameters
 from distopt.theory.facts import Facts
 from distopt.theory.rules import following
+
+BOUND = 1.0  # of eta times a curvature: half of what is stable without compression
 
 
 @parameters("algorithm")
@@ -35,16 +39,17 @@ class Lead(Algorithm):
     memory_start: MemoryStart = "zeros"  # h of x before the first message
 
     vectors = 1
+    searches = True
     pilot = True
 
     def choose(self, facts: Facts) -> Self:
         found = following(facts.compressor, facts.dimension)
-        eta = 0.5 / facts.require_smoothness("algorithm.eta")
-        steps = self.with_numbers(alpha=found.alpha, eta=eta)
-        gamma = (1 + found.lag) ** -1.5
-        if found.delay > 1 and facts.flattest is not None:
+        steps, gamma = self.with_numbers(alpha=found.alpha), (1 + found.lag) ** -1.5
+        if found.delay > 1:
             # D integrates a vector that comes too late; only curvature damps this (docs: auto, lead).
-            gamma = min(gamma, steps.eta * facts.flattest / (facts.kappa * found.delay))
+            steps = steps.with_numbers(eta=0.5 / facts.require_smoothness("algorithm.eta"))
+            if facts.flattest is not None:
+                gamma = min(gamma, steps.eta * facts.flattest / (facts.kappa * found.delay))
         return steps.with_numbers(gamma=gamma)
 
     def init(self, agent: Agent, x0: F64) -> State:
@@ -53,23 +58,29 @@ class Lead(Algorithm):
         s.keep(hx=agent.new_memory(self.memory, self.memory_start, x0))
         s.work(z=np.empty(d), direction=np.empty(d))
         agent.gradient(s.x, out=s.g)
+        reach = 2 * sqrt(self.gamma * agent.topology.gap / 2)
+        s.keep(steps=steps_of(self, agent, s, bound=BOUND, reach=reach))
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
+        eta = s.steps.eta
         np.add(s.g, s.D, out=s.z)
-        s.z *= -self.eta
+        s.z *= -eta
         s.z += s.x
         s.z -= s.hx.own
-        received = yield agent.pack(k, z=s.z)
+        received = yield from s.steps.exchange(agent.pack(k, z=s.z))
         agent.mix(received, s.hx, alpha=self.alpha)
-        s.D -= np.multiply(s.hx.mixed, self.gamma / (2 * self.eta), out=s.z)
+        s.D -= np.multiply(s.hx.mixed, self.gamma / (2 * eta), out=s.z)
         np.add(s.g, s.D, out=s.z)
-        s.x -= np.multiply(s.z, self.eta, out=s.z)
+        s.x -= np.multiply(s.z, eta, out=s.z)
         agent.gradient(s.x, out=s.g)
+        s.steps.watch(s.hx.mixed)
 
     def conserved(self, s: State) -> tuple[F64, None]:
         return s.D, None
 
     def view(self, s: State) -> View:
         tracker = np.add(s.g, s.D, out=s.direction)
-        return View(s.x, gradient=s.g, tracker=tracker, memories={"x": (s.x, s.hx)})
+        return View(
+            s.x, gradient=s.g, tracker=tracker, memories={"x": (s.x, s.hx)}, series=s.steps.series()
+        )

@@ -76,17 +76,18 @@ class Numbers:
 class StepRule:
     """Decides the next step from a window; the agents' root asks it, and all follow.
 
-    Along a curvature h the mean of exact diffusion contracts by 1 - e h, the disagreement of its agents by
-    about 1 - rate / (e h): the step sqrt(rate / (lowest highest)) balances the slowest parts of both, but
-    for a factor. Neither curvature has to be known: while the mean is slow the moves have the lowest, and
-    the step grows; while the disagreement is slow they have the highest, and it falls.
+    Along a curvature h the mean contracts by 1 - e h, the disagreement of the agents by about 1 - s / (e h)
+    with exact diffusion and 1 - s^2 / (e h) with gradient tracking, s the speed of mixing: the step
+    reach / sqrt(lowest highest) balances the slowest parts of both. Neither curvature has to be known:
+    while the mean is slow the moves have the lowest, and the step grows; while the disagreement is slow
+    they have the highest, and it falls.
 
     Parameters
     ----------
     bound : float
         The largest stable e h: 2 for exact diffusion.
-    rate : float
-        How fast agents agree where nothing else moves, such as the spectral gap / 2.
+    reach : float
+        2 sqrt(s) for exact diffusion, s for gradient tracking.
     gap : float
         The spectral gap.
     height : int
@@ -97,14 +98,14 @@ class StepRule:
 
     FIRST: ClassVar[float] = 30.0  # the ratio of curvatures that the first step is made for
 
-    def __init__(self, bound: float, rate: float, gap: float, height: int, noisy: bool) -> None:
-        self.bound, self.rate, self.gap, self.height = bound, rate, gap, height
+    def __init__(self, bound: float, reach: float, gap: float, height: int, noisy: bool) -> None:
+        self.bound, self.reach, self.gap, self.height = bound, reach, gap, height
         self.noisy = noisy
 
     def first(self, curvature: float) -> int:
         """Return the level of the first step, from the largest curvature at the start."""
-        balance = min(1.0, 2 * sqrt(self.FIRST * self.rate))
-        return round(OCTAVES * log2(self.bound / 2 * balance / curvature))
+        e = min(self.bound / 2, self.reach * sqrt(self.FIRST)) / curvature
+        return round(OCTAVES * log2(e))
 
     def decide(self, w: Window, n: Numbers) -> tuple[int, int]:
         """Return what to do and by how many levels the step changes; `n` keeps what the rule remembers."""
@@ -136,7 +137,7 @@ class StepRule:
         low = w.lowest
         new = min(self.bound / n.curvature, n.cap)
         if low > 0:
-            new = min(new, self.bound * sqrt(self.rate / (low * n.curvature)))
+            new = min(new, self.reach / sqrt(low * n.curvature))
         new = min(max(new, max(0.3, 0.6 ** (1 + self.height / 5)) * e), 1.5 * e)
         apart = w.share(w.apart)
         if self.noisy:  # where moves are noise, only a smaller step comes nearer

@@ -93,14 +93,14 @@ class StepSearch:
     agent : Agent
     s : State
         Complete but for this search, at iteration 0; `x`, `g` are its model and its gradient there.
-    bound, rate : float
+    bound, reach : float
         Of the method, as in `StepRule`.
     factor : float
         eta = factor e; 1 - beta for a method with momentum.
     """
 
     def __init__(
-        self, agent: Agent, s: State, bound: float, rate: float, factor: float = 1.0
+        self, agent: Agent, s: State, bound: float, reach: float, factor: float = 1.0
     ) -> None:
         self.agent, self.state, self.factor = agent, s, factor
         tree, topology = agent.topology.tree, agent.topology
@@ -112,7 +112,7 @@ class StepSearch:
             m for m, j in enumerate(agent.neighbours) if tree.parents[j] == agent.index
         ]
         noisy = agent.batches is not None
-        self.rule = StepRule(bound, rate, topology.gap, tree.height, noisy)
+        self.rule = StepRule(bound, reach, topology.gap, tree.height, noisy)
         self.numbers = Numbers(
             level=0, cap=LARGEST_CAP, curvature=0, pace=0, failed=0,
             trouble=0, first=0, decisions=0, iterations=0, length=3, stretch=SHORTEST,
@@ -299,12 +299,12 @@ class StepSearch:
 
 
 def steps_of(
-    algorithm: Algorithm, agent: Agent, s: State, bound: float, rate: float, factor: float = 1.0
+    algorithm: Algorithm, agent: Agent, s: State, bound: float, reach: float, factor: float = 1.0
 ) -> FixedStep | StepSearch:
     """Make the steps of an agent: the algorithm's eta, or the search for it."""
     if not algorithm.searching:
         return FixedStep(float(vars(algorithm)["eta"]))
-    return StepSearch(agent, s, bound, rate, factor)
+    return StepSearch(agent, s, bound, reach, factor)
 
 
 def copy(source: Mapping[str, np.ndarray], target: Mapping[str, np.ndarray]) -> None:

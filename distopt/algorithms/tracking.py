@@ -12,11 +12,13 @@ from distopt.algorithms.base import Algorithm
 from distopt.algorithms.fixed_tracking import FixedPointUpdates
 from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.algorithms.state import State, View
+from distopt.algorithms.step_search import steps_of
 from distopt.algorithms.updates import descend, track
 from distopt.core.arrays import F64, U8
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import show
 
+BOUND = 0.7  # of eta times a curvature, for gamma kappa <= 0.8 (docs: auto)
 # Parameters for which only one value goes with a section [arithmetic].
 IN_FIXED_POINT: dict[str, Any] = {
     "form": "cta", "beta": 0, "memory": "replicas", "memory_start": "zeros", "scale": "preset"
@@ -71,6 +73,10 @@ class Tracking(Algorithm):
                     f"accepted there: {show(only)}."
                 )
 
+    @property
+    def searching(self) -> bool:
+        return super().searching and self.arithmetic is None
+
     def init(self, agent: Agent, x0: F64) -> State:
         s = State()
         s.work(g_next=np.empty(x0.size))
@@ -80,13 +86,19 @@ class Tracking(Algorithm):
             s.work(updates=FixedPointUpdates(self.arithmetic, agent, s, x0, self.gamma))
         return s
 
+    def keep_steps(self, agent: Agent, s: State) -> None:
+        """Complete a state by what gives the step."""
+        reach = self.gamma * agent.topology.gap
+        beta = float(getattr(self, "beta", 0.0))
+        s.keep(steps=steps_of(self, agent, s, bound=BOUND, reach=reach, factor=1 - beta))
+
     def average(self, s: State, received: Sequence[U8]) -> None:
         """Set wx = sum_j W_ij (x_j - x_i), wy alike, where the messages are x and y themselves."""
         s.updates.average(received)
 
     def descend(self, s: State, mixed: F64, direction: F64) -> None:
         """Set x = x + gamma mixed - eta direction."""
-        s.updates.descend(mixed, direction, self.gamma, self.eta)
+        s.updates.descend(mixed, direction, self.gamma, s.steps.eta)
 
     def track(self, s: State, mixed: F64) -> None:
         """Set y = y + gamma mixed + g_next - g, then g = g_next."""
@@ -96,7 +108,7 @@ class Tracking(Algorithm):
         return s.y, s.g
 
     def view(self, s: State) -> View:
-        return View(s.x, gradient=s.g, tracker=s.y, series=s.updates.series())
+        return View(s.x, gradient=s.g, tracker=s.y, series=s.updates.series() | s.steps.series())
 
 
 class CompressedTracking(Tracking):
@@ -113,6 +125,7 @@ class CompressedTracking(Tracking):
             s.keep(hy=agent.new_memory(self.memory))
         else:
             s.keep(hx=s.updates.hx, hy=s.updates.hy)
+        self.keep_steps(agent, s)
         return s
 
     def view(self, s: State) -> View:

@@ -1,5 +1,6 @@
 """zed: zooming exact diffusion, whose quantiser finds its own scale."""
 
+from math import sqrt
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -60,8 +61,8 @@ class Zed(Algorithm):
         s.keep(hx=agent.new_memory(self.memory, self.memory_start, x0))
         s.work(z=np.empty(d), e=np.empty(d))
         agent.gradient(s.x, out=s.g)
-        pull = self.c1 * agent.topology.gap
-        s.keep(steps=steps_of(self, agent, s, bound=2.0, rate=pull, factor=1 - self.beta))
+        reach = 2 * sqrt(self.c1 * agent.topology.gap)
+        s.keep(steps=steps_of(self, agent, s, bound=2.0, reach=reach, factor=1 - self.beta))
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:

@@ -19,7 +19,12 @@ from distopt.problems.costs.base import Cost
 from distopt.problems.topology import FASTEST, Topology
 from distopt.theory.facts import Facts
 from distopt.theory.lyapunov import Lyapunov, lyapunov
-from distopt.theory.rules import estimate_curvature, estimate_flattest, estimate_smoothness
+from distopt.theory.rules import (
+    estimate_curvature,
+    estimate_flattest,
+    estimate_smoothness,
+    tracking_step,
+)
 from distopt.transport.base import SharedError, Transport
 
 
@@ -117,7 +122,7 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
             ),
         )
     smoothness, warnings = float(L.max()), []
-    if estimated.any() and not searching:
+    if estimated.any() and (algorithm.lyapunov or not searching):
         warnings.append(
             f"{estimated.sum():.0f} costs have no attribute smoothness; {smoothness:.3g} was "
             'estimated around the start, for "auto" and the Lyapunov function.'
@@ -135,8 +140,13 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
         curvature=(float(curvature.max()) or smoothness) if searching else None,
     )
     resolved = resolve(algorithm, facts, transport)
-    function = lyapunov(resolved.steps(), facts)
-    if function and parts.run.batch:  # the proofs are for exact gradients
+    steps = resolved.steps()
+    if steps and resolved.searching:  # of weights that are for one step, those for a careful one
+        steps = replace(steps, eta=tracking_step(facts, steps.gamma))
+    function = lyapunov(steps, facts)
+    if function and (
+        parts.run.batch or resolved.searching
+    ):  # the proofs: exact gradients, one step
         function = replace(function, certified=False)
     bound = float(sum(lower) / transport.agents)
     return Survey(resolved, facts, least(problem.minimum, bound), function, warnings)

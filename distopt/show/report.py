@@ -11,6 +11,7 @@ from distopt.engine.failures import Failure, failures_in, totals
 from distopt.engine.stopping import REASONS
 from distopt.record.reader import RunData, load
 from distopt.show import page
+from distopt.show.console import step_line
 from distopt.show.figures import Sheet, png
 from distopt.show.render import to_html
 from distopt.show.run_figures import of_run
@@ -108,6 +109,8 @@ def notes(history: RunData) -> list[str]:
         )
     if failures := failures_in(meta):
         found.append(page.note(survived(failures), warning=True))
+    if "step" in history.series:
+        found.append(page.note(f"The step was searched: {step_line(step_of(history))}."))
     violations = history.last("ball_violations", 0)
     if violations:
         found.append(
@@ -135,6 +138,17 @@ def survived(failures: list[Failure]) -> str:
         f"done twice and {q.seconds(cost['seconds_lost'])} lost. The numbers are those of an undisturbed "
         f"run. {' '.join(listed)}"
     )
+
+
+def step_of(history: RunData) -> dict[str, float]:
+    """Return what a search for the step came to, as in a summary."""
+    return {
+        "first": history["step"][0],
+        "last": history.last("step"),
+        "decisions": history.last("step_decisions"),
+        "returns": history.last("step_returns"),
+        "bytes_per_agent": history.last("step_bytes") / int(history.meta["agents"]),
+    }
 
 
 def certificate(history: RunData) -> str:

@@ -136,6 +136,8 @@ def remarks_on(variant: Variant) -> str:
         found.append(f"{variant.ball_violations:.0f} outside ball")
     if variant.certified:
         found.append("certified")
+    if step := variant.last("step"):
+        found.append(f"eta searched, {step:.3g} at the end")
     return ", ".join(found)
 
 

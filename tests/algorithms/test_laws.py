@@ -71,7 +71,8 @@ def test_forgotten_state_is_noticed():
             s = super().init(agent, x0)
             forgetful = State()
             forgetful.keep(x=s.x, g=s.g)
-            forgetful.work(y=s.y, wx=s.wx, wy=s.wy, g_next=s.g_next, updates=s.updates)
+            forgetful.work(y=s.y, wx=s.wx, wy=s.wy, g_next=s.g_next)
+            forgetful.work(updates=s.updates, steps=s.steps)
             s.updates.state = forgetful
             return forgetful
 

@@ -73,7 +73,7 @@ def rule_and_numbers(level=0, decisions=5, pace=1.0, curvature=1.0):
         level=level, cap=1e300, curvature=curvature, pace=pace, failed=0, trouble=0, decisions=decisions,
         length=10,
     )  # fmt: skip
-    return StepRule(bound=2.0, rate=0.2, gap=0.4, height=2, noisy=False), numbers
+    return StepRule(bound=2.0, reach=2 * np.sqrt(0.2), gap=0.4, height=2, noisy=False), numbers
 
 
 def test_the_rule_balances_goes_back_and_waits_at_a_saddle():
