@@ -197,7 +197,7 @@ def test_threads_and_printing_of_a_cost_leave_the_program_as_it_should_be(tmp_pa
         capture_output=True, text=True, timeout=900, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert '"iterations": 0' in done.stdout.splitlines()[-1]
+    assert '"algorithm": "gt"' in done.stdout.splitlines()[-1]
     lines = done.stderr.splitlines()
     assert "hello" in lines
     assert len([x for x in lines if re.match(r"warning: .*own.py, line 8: divide by zero", x)]) == 1

@@ -72,7 +72,8 @@ def test_variants_replace_by_name_and_merge_by_key(tmp_path):
     assert fine["algorithm"]["alpha"] == 0.5
     assert fine["compressor"]["bits"] == 8
     assert fine["run"]["iterations"] == 30
-    assert fine["run"]["stop"] == {"stationarity": 1e-9, "nmse": 0.0, "seconds": 60.0}
+    stop = {"stationarity": 1e-9, "nmse": 0.0, "measures": {}, "seconds": 60.0}
+    assert fine["run"]["stop"] == stop
     assert [case.folder for case in suite.cases] == [
         tmp_path / "out" / "plain", tmp_path / "out" / "8-bits",
     ]  # fmt: skip
