@@ -104,6 +104,18 @@ def test_a_changed_file_is_another_run(folder):
         Case.model_validate(case.model_dump(mode="json"))
 
 
+def test_a_run_on_an_own_graph_resumes_as_long_as_its_code_is_the_same(folder):
+    first = run(make_config(TABLES, folder), engine="simulate", out=folder / "run")
+    more = resume(folder / "run", engine="simulate", iterations=20)
+    straight = run(make_config(TABLES, folder, ["run.iterations=20"]), engine="simulate")
+    assert first.summary["iterations"] == 12
+    assert np.array_equal(more.x, straight.x)
+    path = folder / "mygraph.py"
+    path.write_text(path.read_text().replace("0.15", "0.05"))
+    with pytest.raises(DistoptError, match=r"mygraph.py|the graph has changed"):
+        resume(folder / "run", engine="simulate", iterations=30)
+
+
 def test_settings_go_from_an_own_part_to_another_one(folder):
     config = make_config(mean_sign(), folder, ["compressor.name=top_k", "compressor.k=2"])
     assert config.resolved()["compressor"]["name"] == "top_k"
