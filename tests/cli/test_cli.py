@@ -247,7 +247,7 @@ def test_mistakes_get_one_sentence(name):
     arguments, words = REFUSED[name]
     began = time.monotonic()
     refused(distopt(*arguments), words)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 300
 
 
 def test_bad_toml_gets_one_sentence():

@@ -21,7 +21,7 @@ from distopt.mpirun.launcher import find_mpirun
 
 AGENTS = 4
 BOUND = 900.0  # seconds that a job may take on the busiest machine; normally 5 to 10
-BUSY = max(1, round(os.getloadavg()[0] / (os.cpu_count() or 1)))
+BUSY = min(10, max(1, round(os.getloadavg()[0] / (os.cpu_count() or 1))))
 SILENCE = 6 * BUSY  # seconds that a neighbour may say nothing; a busy machine pauses them for less
 MISBEHAVING = Path(__file__).with_name("misbehaving.py")
 
