@@ -58,7 +58,8 @@ def graph(name, agents):
         rows = max(k for k in range(2, agents) if agents % k == 0 and k * k <= agents)
         grid = networkx.grid_2d_graph(rows, agents // rows, periodic=True)
         return Topology.from_graph(networkx.convert_node_labels_to_integers(grid), name)
-    return distopt.Topology.from_graph(getattr(networkx, f"{name}_graph")(agents), name)
+    nodes = agents - 1 if name == "star" else agents  # networkx does not count the middle of a star
+    return Topology.from_graph(getattr(networkx, f"{name}_graph")(nodes), name)
 
 
 # Title: (family, its keys, graph, agents, target of P, iterations at most).

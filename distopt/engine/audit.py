@@ -102,8 +102,9 @@ class Audit:
         if conserved is not None:
             vectors = [v for v in conserved if v is not None]
             one, *other = map(self._functional, vectors)
-            clamped = view.series.get("saturations")  # such values are not conserved
-            told["total"] = np.nan if clamped else one - sum(other)
+            # Values that were clamped, or given up until all go back, are not conserved.
+            given_up = view.series.get("saturations") or h.agent.adrift
+            told["total"] = np.nan if given_up else one - sum(other)
             # What was added may have been divided by the step.
             step = h.state.steps.eta if hasattr(h.state, "steps") else vars(algorithm).get("eta", 1)
             sizes = [norm(memory.own) for _, memory in view.memories.values()]

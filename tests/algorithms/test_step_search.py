@@ -11,14 +11,18 @@ from distopt.algorithms.window_code import WINDOW_NBYTES, decode, encode
 from distopt.config.build import Parts, make_config
 from distopt.config.run import make_run
 from distopt.core.errors import DivergedError, MessageError
-from distopt.engine.audit import audit
+from distopt.engine.audit import Audit
 from distopt.engine.interface import as_topology
 from distopt.engine.run import resume, run
 from distopt.engine.team import prepare
 from distopt.problems.given import GivenProblem
 from distopt.transport.local import LocalTransport
 
-METHODS = {"zed": distopt.Zed(), "exact_diffusion": distopt.ExactDiffusion(beta=0.1)}
+METHODS = {
+    "zed": distopt.Zed(),
+    "exact_diffusion": distopt.ExactDiffusion(beta=0.1),
+    "gt": distopt.GradientTracking(form="atc"),
+}
 
 
 class Bowl:
@@ -123,13 +127,14 @@ def test_going_back_restores_the_snapshot_at_both_ends_of_every_edge(method):
     team = team_of(method, [Wall(i) for i in range(5)], "path", iterations=1)
     searches = [h.state.steps for h in team.hosted]
     returned = lost = 0
+    audit = Audit(team)
     for _ in range(400):
         kept = [{n: a.copy() for n, a in s.older.items()} for s in searches]
         kept_last = [{n: a.copy() for n, a in s.last.items()} for s in searches]
         lost += any(h.agent.adrift for h in team.hosted)
         before = searches[0].numbers.returns
         team.iterate()
-        audit(team)
+        audit.run()
         if searches[0].numbers.returns > before:
             returned += 1
             last = kept if searches[0].numbers.kind == FURTHER_BACK else kept_last
