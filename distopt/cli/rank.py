@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from distopt.cli.start import run_here, told, work_in_turn
 from distopt.core.rank import this_rank
-from distopt.mpirun.environment import ending_threads, prepare
+from distopt.mpirun.environment import end_at_once, ending_threads, prepare
 from distopt.mpirun.failing import failing_together
 from distopt.mpirun.process import end_with_parent
 from distopt.mpirun.relay import Relay, tell
@@ -37,6 +37,7 @@ def main() -> None:
             os.environ["DISTOPT_DEBUG"] = "1"
         work(job)
         tell("over")
+    end_at_once()
 
 
 def work(job: "AnyJob") -> None:

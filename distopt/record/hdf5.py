@@ -18,6 +18,7 @@ from distopt.record.series import Series
 
 # What h5py raises if the operating system refuses a write, depending on the call.
 REFUSED = (OSError, RuntimeError)
+CACHE = 2**16  # bytes of chunks that HDF5 keeps in memory for each series; 1 MiB by default
 # What it raises for a file that is damaged, or was made to do harm.
 UNREADABLE = (
     *REFUSED, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError
@@ -169,7 +170,7 @@ def in_memory(path: Path) -> h5py.File:
     HDF5 writes when it creates objects, changes the mode or closes the file, and crashes, at once or at
     the end of the process, if a disk refuses that.
     """
-    file = h5py.File(path, "w", libver="latest")
+    file = h5py.File(path, "w", libver="latest", rdcc_nbytes=CACHE)
     turn(file, os.memfd_create("record"))
     return file
 

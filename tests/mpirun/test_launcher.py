@@ -369,6 +369,26 @@ def test_signals_are_ours_again_afterwards(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+END = """
+import atexit, sys, threading, time
+from distopt.mpirun.environment import end_at_once
+atexit.register(print, "exit function")
+if sys.argv[1:]:
+    threading.Thread(target=lambda: time.sleep(0.2) or print("thread")).start()
+end_at_once()
+print("as usual")
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [([], ["exit function"]), (["thread"], ["as usual", "thread", "exit function"])],
+)
+def test_a_rank_ends_at_once_unless_threads_are_left(more: list[str], told: list[str]) -> None:
+    text = subprocess.check_output([sys.executable, "-c", END, *more], text=True)
+    assert text.splitlines() == told
+
+
 RULE = "-" * 74
 NOISE = {
     "open mpi, abort": (

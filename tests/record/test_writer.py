@@ -91,6 +91,33 @@ def test_without_distopt_and_while_it_is_written(tmp_path):
     assert assert_rows_are_right(path) == 700
 
 
+GROWTH = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from distopt.record.series import SERIES
+from distopt.record.writer import Writer
+names = [name for name, known in SERIES.items() if not known.by_run]
+writer = Writer(Path(sys.argv[1]), names, {}, np.eye(2))
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+for k in range(150_000):
+    writer.append(dict.fromkeys(names, k))
+    if k % 1000 == 999:
+        writer.flush()
+    if k == 20_000:
+        before = resident()
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_does_not_grow_with_the_rows(tmp_path):
+    """39 series of 130,000 rows are 40 MB, of which HDF5 alone would keep all."""
+    found = subprocess.check_output([sys.executable, "-c", GROWTH, tmp_path / "m.h5"], text=True)
+    assert int(found) < 10e6
+
+
 WRITER = """
 import sys
 import numpy as np
