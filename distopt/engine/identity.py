@@ -119,7 +119,8 @@ def facts_of(parts: Parts) -> dict[str, Any]:
     tables = parts.resolved()
     tables["run"] = {key: value for key, value in tables["run"].items() if key not in FREE}
     facts = flat(tables)
-    facts.pop("topology.file", None)  # only its edges and their weights matter
+    if not str(facts.get("topology.file")).endswith(".py"):  # of data only edges and weights matter
+        facts.pop("topology.file", None)
     for key, value in facts.items():
         # Files of data and of the user's own code: their content counts, not their place.
         if str(value).startswith("/") and Path(value).is_file():

@@ -55,7 +55,7 @@ def read_only(x: Any) -> Any:
     """Return a view of an array that cannot be written, anything else as it is."""
     if isinstance(x, np.ndarray):
         x = x.view()
-        x.flags.writeable = False
+        x.setflags(write=False)
     return x
 
 
