@@ -69,7 +69,7 @@ class Quadratic:
             (self.place / "done").touch()
             self.act = self.act.removesuffix("-once")
         if self.act == "exit":
-            os._exit(3)
+            ctypes.CDLL(None)._exit(3)  # past all guards
         if self.act == "kill-parent":
             os.kill(os.getppid(), signal.SIGKILL)
         signals = {"stop": signal.SIGSTOP, "kill": signal.SIGKILL, "term": signal.SIGTERM,
