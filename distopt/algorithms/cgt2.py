@@ -8,6 +8,7 @@ import numpy as np
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.arithmetic import ArithmeticField
 from distopt.algorithms.base import AUTO, Fraction, Positive, Rate, Step
+from distopt.algorithms.control import as_numbers
 from distopt.algorithms.memory import MemoryKind
 from distopt.algorithms.state import State, View
 from distopt.algorithms.tracking import CompressedTracking
@@ -67,7 +68,7 @@ class CompressedTracking2(CompressedTracking):
     def start(self, agent: Agent, s: State, facts: Facts) -> Step:
         largest = np.array([np.abs(s.x).max(), np.abs(s.y).max()])
         if AUTO in (self.s0x, self.s0y):
-            yield from max_consensus(largest, facts.diameter)
+            yield from max_consensus(agent, largest, facts.diameter)
         s.sx[0] = self.first_scale_x(*largest) if self.s0x == AUTO else self.s0x
         s.sy[0] = self.first_scale_y(*largest) if self.s0y == AUTO else self.s0y
 
@@ -107,9 +108,9 @@ class CompressedTracking2(CompressedTracking):
         return replace(super().view(s), squared_scales=float(s.sx[0] ** 2 + s.sy[0] ** 2))
 
 
-def max_consensus(numbers: F64, rounds: int) -> Step:
+def max_consensus(agent: Agent, numbers: F64, rounds: int) -> Step:
     """Replace each number by its maximum over all agents; `rounds` >= the diameter of the graph."""
     for _ in range(rounds):
         received = yield numbers.copy().view(np.uint8)
-        for payload in received:
-            np.maximum(numbers, payload.view(np.float64), out=numbers)
+        for _, others in as_numbers(agent, received, np.float64, numbers.size):
+            np.maximum(numbers, others, out=numbers)

@@ -5,12 +5,13 @@ any order. It is a reduction to agent 0 and a broadcast back: 2 `height` exchang
 with nothing to say sends an empty message.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from distopt.algorithms.agent import Agent
+from distopt.algorithms.control import as_numbers
 from distopt.core.arrays import I64, U8
 from distopt.core.errors import MessageError
 
@@ -50,18 +51,19 @@ class SpanningTree:
         )  # distance, parent, height
         for _ in range(rounds):
             received = yield told.copy().view(np.uint8)
-            for position, message in enumerate(received):
-                distance = int(message.view(np.int64)[0])
+            for position, (distance, _, _) in places(agent, received):
                 if distance + 1 < told[0]:
                     told[:2] = distance + 1, agent.neighbours[position]
                     self.parent[0] = position
         told[2] = told[0]
         received = yield told.copy().view(np.uint8)
-        for position, message in enumerate(received):
-            self.children[position] = int(message.view(np.int64)[1] == agent.index)
+        for position, (_, parent, _) in places(agent, received):
+            self.children[position] = int(parent == agent.index)
         for _ in range(rounds):
             received = yield told.copy().view(np.uint8)
-            told[2] = max([int(told[2]), *(int(m.view(np.int64)[2]) for m in received)])
+            told[2] = max(
+                [int(told[2]), *(height for _, (_, _, height) in places(agent, received))]
+            )
         self.depth[:] = told[0], told[2]
 
     def add_up(self, agent: Agent, vector: I64) -> Sum:
@@ -86,6 +88,16 @@ class SpanningTree:
         if agent.index != 0:
             vector[...] = 0
         return self.add_up(agent, vector)
+
+
+def places(agent: Agent, received: Sequence[U8]) -> Iterator[tuple[int, list[int]]]:
+    """Read what neighbours tell of the tree, by position: distance, parent, height."""
+    n = agent.topology.agents
+    for position, numbers in as_numbers(agent, received, np.int64, 3):
+        distance, parent, height = numbers.tolist()
+        if not (0 <= distance <= FAR and -1 <= parent < n and 0 <= height < max(n, 2)):
+            raise agent.message_error(position + 1, "it tells of an impossible place in the tree")
+        yield position, [distance, parent, height]
 
 
 def read(agent: Agent, position: int, message: U8, count: int) -> I64:

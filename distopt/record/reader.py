@@ -21,8 +21,11 @@ RECORD = "metrics.h5"  # its name in a run directory
 # What readers rely on: texts, counts, numbers.
 META: dict[str, type | UnionType] = {
     **dict.fromkeys(("algorithm", "compressor", "config", "status", "engine", "lyapunov"), str),
+    **dict.fromkeys(("host", "stop_reason"), str),
+    **dict.fromkeys(("guarantee", "lyapunov_weights", "versions"), dict),
     **dict.fromkeys(("agents", "dimension"), int),
     **dict.fromkeys(("minimum", "spectral_gap", "certified"), int | float),
+    **dict.fromkeys(("kappa", "smoothness"), int | float),
     "minimum_kind": str,
 }
 
@@ -130,9 +133,16 @@ class RunData:
     def config(self) -> dict[str, Any]:
         """The resolved configuration, as tables."""
         try:
-            return tomllib.loads(self.meta["config"])
+            tables = tomllib.loads(self.meta["config"])
         except (ValueError, RecursionError) as error:
             raise CheckpointError(f"The record of {self.place} holds no TOML: {error}.") from None
+        for section, table in tables.items():
+            if not isinstance(table, dict):
+                raise CheckpointError(
+                    f"The record of {self.place} holds a damaged configuration: {section} is {table!r}, "
+                    "not a table."
+                )
+        return tables
 
     @cached_property
     def bits(self) -> float:

@@ -111,7 +111,9 @@ ODD = [
     ("agents", 0), ("agents", -3), ("agents", "four"), ("agents", [4, 4]), ("agents", 2.5),
     ("dimension", "[]"), ("algorithm", 7), ("config", 7), ("status", h5py.Empty("f8")),
     ("minimum", "{}"), ("certified", "yes"), ("guarantee", np.ones(3)), ("host", np.bytes_(b"x")),
-    ("spectral_gap", "[" * 100_000), ("lyapunov", None), ("engine", None), ("repeats", 2.5),
+    ("spectral_gap", "[" * 100_000), ("kappa", "many"), ("smoothness", None), ("versions", "[1]"),
+    ("lyapunov_weights", "{"), ("guarantee", 3.0), ("host", 7), ("stop_reason", None),
+    ("lyapunov", None), ("engine", None), ("repeats", 2.5),
 ]  # fmt: skip
 
 
@@ -129,6 +131,9 @@ def test_odd_meta_ends_in_a_sentence(key, value, tmp_path):
 def test_a_config_that_is_no_toml(tmp_path):
     history = load_run(write_run(tmp_path / "a", config="= 1"))
     with pytest.raises(CheckpointError, match="holds no TOML"):
+        _ = history.config
+    history = load_run(write_run(tmp_path / "b", config="problem = 3"))
+    with pytest.raises(CheckpointError, match="damaged configuration: problem is 3, not a table"):
         _ = history.config
 
 
