@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import takewhile
 from math import inf
 from multiprocessing import get_context
@@ -30,7 +31,7 @@ from operations import LETHAL, Fault, available
 from run_table import SAMPLE
 
 KINDS = {
-    "kill": 8, "torn": 4, "power": 2, "full": 1, "readonly": 1, "broken": 1, "pause": 1, "SIGTERM": 1,
+    "kill": 14, "torn": 6, "full": 1, "readonly": 1, "broken": 1, "pause": 1, "SIGTERM": 1,
     "SIGINT": 1, "SIGUSR1": 1, "clock": 1,
 }  # fmt: skip
 JOB_KINDS = {
@@ -40,16 +41,18 @@ JOB_KINDS = {
 TIMED = {"kill", "pause", "SIGTERM", "SIGINT", "SIGUSR1"}
 EARLY = 120  # file operations; about as many as a resume does before its first iteration
 LATE_MS, LATE_JOB_MS = 250.0, 4000.0
+IN_TURN = 16  # trials of one algorithm and compressor, whose kernels are loaded once
 SWEPT = ("cgt1", "quantize-dithered")
 
 
-def draw_history(seed: int, number: int) -> History:
+def draw_history(seed: int, number: int, power: bool = False) -> History:
     """Draw trial `number` of a campaign."""
     draw = random.Random(f"{seed} {number}")
-    pair = draw.choice(SAMPLE)
+    pair = SAMPLE[number // IN_TURN % len(SAMPLE)]
     operations, stages = undisturbed(pair).operations, []
-    for place in range(draw.randint(1, 4)):
-        (kind,) = draw.choices([*KINDS], [*KINDS.values()])
+    for place in range(draw.randint(1, 16)):
+        kinds = KINDS | ({"power": sum(KINDS.values())} if power else {})
+        (kind,) = draw.choices([*kinds], [*kinds.values()])
         if kind == "clock":
             fault = Fault(kind, draw.choice([-86400, -3600, 5, 3600]))
         elif kind in TIMED and draw.random() < 0.25:
@@ -97,9 +100,9 @@ class Told:
     seconds: float
 
 
-def play_drawn(seed: int, number: int) -> Told:
+def play_drawn(seed: int, number: int, power: bool = False) -> Told:
     """Play one trial of a campaign."""
-    history = draw_history(seed, number)
+    history = draw_history(seed, number, power)
     trial = Trial(history, random.Random(f"power {seed} {number}")).play()
     return Told(
         f"--seed {seed} --trial {number}", str(history), trial.struck, trial.wrong, trial.seconds
@@ -204,6 +207,9 @@ def main() -> int:
     parser.add_argument("--history", help="only this one")
     parser.add_argument("--sweep", metavar="FAULT", help="at every file operation in turn")
     parser.add_argument("--step", type=int, default=1, help="of a sweep, at every n-th operation")
+    parser.add_argument(
+        "--power", action="store_true", help="half of the faults are losses of power"
+    )
     parser.add_argument("--engine", choices=["simulate", "mpi"], default="simulate")
     parser.add_argument("--log", type=Path, help="keep the trials here, and go on from there")
     parser.add_argument("--seconds", type=float, default=inf, help="begin no trial after these")
@@ -214,6 +220,8 @@ def main() -> int:
         return 2
     campaign, kills, play = Campaign(given.jobs, given.log), None, play_drawn
     name = f"--seed {given.seed} --trial"
+    if given.power:
+        play, name = partial(play_drawn, power=True), f"--power {name}"
     if given.engine == "mpi":
         play, name = play_job, f"--engine mpi {name}"
     last = perf_counter() + given.seconds

@@ -28,6 +28,7 @@ from histories import (
     Trial,
     memory_folder,
     play,
+    read_here,
 )
 from ledger import AGENTS, Ledger
 from operations import LETHAL, PAUSE_SECONDS, Fault
@@ -153,7 +154,7 @@ class JobTrial(Trial):
 
     def play(self) -> "JobTrial":
         """Play all stages, and one more without a fault; compare."""
-        with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
+        with tempfile.TemporaryDirectory(dir=memory_folder()) as folder, read_here(self.history):
             place = Path(folder)
             (place / "config.toml").write_text(configure(*self.history.pair, **RUN).to_toml())
             (place / "ledger").write_bytes(bytes(Ledger.NBYTES))
@@ -162,6 +163,8 @@ class JobTrial(Trial):
                 self.ledger = Ledger(file.fileno(), self.whole.sums)
             for number, stage in enumerate(self.history.stages):
                 self.stage(place, stage, f"stage {number + 1} ({stage})")
+                if self.wrong:
+                    return self
             if self.last == "mpi":
                 self.stage(place, Stage("resume"), "last stage")
             else:
@@ -188,7 +191,10 @@ class JobTrial(Trial):
             self.wrong.append(f"{what}: did not end, or left processes: {text}")
         if "Traceback" in text:
             self.wrong.append(f"{what}: {text}")
-        if kind not in LETHAL | REFUSALS and code not in self.allowed(kind if job.hit else "none"):
+        allowed = self.allowed(kind if job.hit else "none")
+        if not (
+            kind in LETHAL | REFUSALS or code in allowed or "before there was anything" in text
+        ):
             self.wrong.append(f"{what}: ended with {code}: {text}")
         if any(words in text for words in NOTHING_YET):
             self.wrong.append(f"{what}: found no checkpoint, but one of {self.saved} was there")
