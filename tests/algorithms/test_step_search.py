@@ -16,6 +16,8 @@ from distopt.engine.interface import as_topology
 from distopt.engine.run import resume, run
 from distopt.engine.team import prepare
 from distopt.problems.given import GivenProblem
+from distopt.record.reader import load
+from distopt.show.report import notes
 from distopt.transport.local import LocalTransport
 
 METHODS = {
@@ -201,6 +203,8 @@ def test_it_resumes_to_the_bit_in_the_middle_of_an_agreement(tmp_path):
         found = resume(tmp_path / str(k), engine="simulate", iterations=40)
         np.testing.assert_array_equal(found.x, whole.x)
         assert 'eta = "auto"' in (tmp_path / str(k) / "config.toml").read_text()
+        said = "".join(notes(load(tmp_path / str(k))))
+        assert f"eta from {found.summary['step']['first']:.3g} to" in said
 
 
 def test_a_gradient_that_is_not_the_costs_ends_in_a_sentence():
