@@ -16,7 +16,9 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-SEGMENT = re.compile(r"(sm|vader)_segment\..+\.\d+\.[0-9a-f]+\.\d+|mpich_(shm_|shar_tmp)\w+")
+SEGMENT = re.compile(  # of Open MPI, MPICH, and UCX, which both may use
+    r"(sm|vader)_segment\..+\.\d+\.[0-9a-f]+\.\d+|mpich_(shm_|shar_tmp)\w+|ucx_shm_posix_[0-9a-f]+"
+)
 SESSION = re.compile(r"ompi\.\d+")  # of Open MPI's mpirun, by its process
 IN_USE = "hwloc.sm"  # the file of a session that mpirun holds open for writing
 

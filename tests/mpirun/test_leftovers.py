@@ -14,7 +14,10 @@ from distopt.mpirun import leftovers
 from distopt.mpirun.launcher import find_mpirun
 from distopt.mpirun.leftovers import remove_leftovers, unused
 
-SEGMENTS = ["sm_segment.node-3.0.15b0001.2", "vader_segment.n.17.5e0001.0", "mpich_shm_8b2c963a_0"]
+SEGMENTS = [
+    "sm_segment.node-3.0.15b0001.2", "vader_segment.n.17.5e0001.0", "mpich_shm_8b2c963a_0",
+    "ucx_shm_posix_50b666f5",
+]  # fmt: skip
 OTHERS = ["sm_segment.txt", "mpich_shm_", "my_data", "xmpich_shm_8b2c963a_0", "ompi.vm.0"]
 HOLDER = """
 import mmap, sys
