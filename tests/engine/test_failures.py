@@ -248,7 +248,11 @@ def test_silence_after_a_resume_counts_iterations(who, tmp_path):
     run = Run(tmp_path, "hang", who, 70, iterations=60, timeout=SILENCE).start()
     assert run.end()[0] == 0
     run.start("resume", run.out, "--iterations", 400, "--quiet")
-    assert_one_sentence(run, f"heard nothing from agent {who} (host ", "in iteration 71")
+    code, lines = run.end()
+    assert code == 1
+    assert f"heard nothing from agent {who} (host " in lines[-1]
+    assert "in iteration 71" in lines[-1]
+    assert run.gone()
 
 
 LEAVES = {
