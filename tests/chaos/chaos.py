@@ -104,9 +104,8 @@ def play_drawn(seed: int, number: int, power: bool = False) -> Told:
     """Play one trial of a campaign."""
     history = draw_history(seed, number, power)
     trial = Trial(history, random.Random(f"power {seed} {number}")).play()
-    return Told(
-        f"--seed {seed} --trial {number}", str(history), trial.struck, trial.wrong, trial.seconds
-    )
+    name = f"{'--power ' * power}--seed {seed} --trial {number}"
+    return Told(name, str(history), trial.struck, trial.wrong, trial.seconds)
 
 
 def play_job(seed: int, number: int) -> Told:
