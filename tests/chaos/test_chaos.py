@@ -15,7 +15,7 @@ from operations import LETHAL, LIBC, Fault, Watch, available, be_watched
 
 from distopt.core.errors import CheckpointError
 from distopt.record.lock import only_writer
-from distopt.record.metrics import read_metrics
+from distopt.record.metrics import read_here, read_metrics
 from distopt.record.writer import Writer
 
 PAIRS = [("cgt1", "quantize"), ("cgt3", "saturating"), ("lead", "rand_k"), ("zed", "zoom")]
@@ -169,7 +169,7 @@ def test_a_record_at_every_operation(kind, tmp_path):
         code, watch = watched(last, tmp_path, Fault(kind, at))
         hit = watch.hit
         assert code == (-9 if hit and kind in LETHAL else 0), watch.where
-        rows = read_metrics(path).series["iteration"].tolist()
+        rows = read_here(path).series["iteration"].tolist()
         assert rows[:990] == list(range(990)), watch.where
         assert names(tmp_path) <= {path.name, f"{path.name}.tmp"}
         path.write_bytes(whole)
