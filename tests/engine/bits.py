@@ -10,7 +10,7 @@ import os
 import sys
 from hashlib import sha256
 
-if sys.argv[2] == "1":
+if __name__ == "__main__" and sys.argv[2] == "1":
     core = int(os.environ.get("OMPI_COMM_WORLD_RANK", os.environ.get("PMI_RANK", "0")))
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[core % len(cores)]})

@@ -211,7 +211,7 @@ def test_an_enormous_claim_needs_no_memory(tmp_path):
     )
     told = subprocess.check_output([sys.executable, "-c", program, place], text=True)
     assert told.startswith("CheckpointError")
-    assert "claims 80000000000 bytes, more than the file has" in told
+    assert "claims 10000000000 rows, but has 4" in told
 
 
 FLIPS = """
