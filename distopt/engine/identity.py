@@ -57,8 +57,12 @@ class Identity:
     @property
     def hash(self) -> str:
         """SHA-256 of all facts that were not measured, regardless of where files are."""
+        return self.hash_without()
+
+    def hash_without(self, *names: str) -> str:
+        """Return the hash of all these facts but some."""
         plain = {k: v["sha256"] if isinstance(v, dict) else v for k, v in self.facts.items()}
-        exact = {k: v for k, v in plain.items() if k not in self.measured}
+        exact = {k: v for k, v in plain.items() if k not in {*self.measured, *names}}
         return hashlib.sha256(json.dumps(exact, sort_keys=True).encode()).hexdigest()
 
     def table(self) -> dict[str, Any]:

@@ -82,7 +82,8 @@ class Case(Part):
         """Refuse a job whose files have changed, or are others on this host."""
         if {"folder", "config"} - case.data.keys():
             return written  # one of them is wrong, and pydantic says so
-        found = Identity(case.data["config"]).hash
+        # The dimension is of this rank's own cost: the survey compares it, and names the agent.
+        found = Identity(case.data["config"]).hash_without("dimension")
         if written not in {"", found}:
             raise ConfigError(
                 f"{case.data['folder']}: the problem's files on host {socket.gethostname()} are not those "

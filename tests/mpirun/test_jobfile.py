@@ -119,3 +119,22 @@ def test_cases_of_different_sizes_cannot_share_ranks():
     job = SuiteJob(cases=(case(), case(agents=3)))
     with pytest.raises(ConfigError, match=r"different numbers of agents \(\[3, 4\]\)"):
         job.ranks  # noqa: B018
+
+
+def test_a_dimension_that_differs_on_a_rank_is_left_to_the_survey(tmp_path, monkeypatch):
+    """Its sentence names the agent; the files are the same."""
+    (tmp_path / "cost.py").write_text(
+        "import os\n"
+        "class Cost:\n"
+        "    def __init__(self): self.dimension = 3 + int(os.environ.get('OTHER', 0))\n"
+        "    def value(self, x): return 0.0\n"
+        "    def gradient(self, x, out): out[:] = 0\n"
+        "def make_cost(agent, agents): return Cost()\n"
+    )
+    config = make_config({"problem": {"name": "python", "file": "cost.py", "agents": 2}}, tmp_path)
+    job = RunJob(cases=(Case(folder=tmp_path, config=config),), overwrite=False)
+    path = job.write(tmp_path)
+    dimensions = [config.problem.dimension]
+    monkeypatch.setenv("OTHER", "1")
+    dimensions.append(read_job(path).cases[0].config.problem.dimension)
+    assert dimensions == [3, 4]
