@@ -100,7 +100,8 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
     algorithm, problem, topology = parts.algorithm, parts.problem, parts.problem.topology
     pilot = algorithm.pilot and AUTO in vars(algorithm).values()
     searching = algorithm.searching
-    told = [constants(s, pilot, searching, algorithm.memory_start == "x0") for s in starts]
+    with transport.together():
+        told = [constants(s, pilot, searching, algorithm.memory_start == "x0") for s in starts]
     if topology.rule == FASTEST:
         require_same_weights(topology, transport)
     L, lower, flattest, estimated, dimension, curvature, *points = transport.collect(
@@ -121,7 +122,7 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
                 f'agents 0 and {i} start from different points; accepted here: "zeros".'
             ),
         )
-    smoothness, warnings = float(L.max()), []
+    smoothness, warnings = float(L.max()) or 1.0, []  # all costs are linear: any step is right
     if estimated.any() and (algorithm.lyapunov or not searching):
         warnings.append(
             f"{estimated.sum():.0f} costs have no attribute smoothness; {smoothness:.3g} was "
@@ -180,9 +181,14 @@ def constants(s: Start, pilot: bool, searching: bool, point: bool) -> list[float
     `pilot`), whether L is an estimate, the dimension, the curvature at its start (nan unless
     `searching`), and a checksum of its start if `point`.
     """
-    known = getattr(s.cost, "smoothness", None)
-    L = estimate_smoothness(s.cost, s.x0) if known is None else float(known)
-    flattest = estimate_flattest(s.cost, s.x0, L) if pilot else np.nan
+    known = known_smoothness(s)
+    L = estimate_smoothness(s.cost, s.x0) if known is None else known
+    if known == 0:  # of a linear cost; elsewhere 0 means that it is unknown
+        L = 2 * estimate_curvature(s.cost, s.x0, 20)
+        known = None if L else known
+    flattest = np.nan
+    if pilot:
+        flattest = estimate_flattest(s.cost, s.x0, L) if L else 0.0
     curvature = np.nan
     if searching:
         curvature = L / 2 if known is None else min(L, estimate_curvature(s.cost, s.x0, 6))
@@ -190,6 +196,23 @@ def constants(s: Start, pilot: bool, searching: bool, point: bool) -> list[float
     lower = np.nan if lower is None else lower
     told = [L, lower, flattest, float(known is None), s.cost.dimension, curvature]
     return [*told, float(crc32(s.x0.tobytes()))] if point else told
+
+
+def known_smoothness(s: Start) -> float | None:
+    """Return what a cost says of its smoothness, None where it says nothing."""
+    told = getattr(s.cost, "smoothness", None)
+    if told is None:
+        return None
+    try:
+        number = np.nan if isinstance(told, str) else float(told)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not 0 <= number < np.inf:
+        raise DataError(
+            f"The cost of agent {s.agent} has smoothness = {told!r}; accepted: a positive finite number, "
+            "0 for a linear cost, None where it is unknown."
+        )
+    return number
 
 
 def require_equal(told: F64, refusal: Callable[[int], DistoptError]) -> None:

@@ -1,5 +1,6 @@
 """The rules of ``"auto"``: they converge, keep what the user gave, and say what they cannot do."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from distopt.compressors.norm_sign import NormSign
 from distopt.compressors.rand_k import RandK
 from distopt.compressors.unbiased_rand_k import UnbiasedRandK
 from distopt.config.build import make_config
-from distopt.core.errors import ConfigError
+from distopt.core.errors import ConfigError, DataError
 from distopt.core.parameters import defaults
 from distopt.engine.run import run
 from distopt.theory.rules import estimate_flattest, estimate_smoothness, following
@@ -152,6 +153,52 @@ class Untold:
 
     def gradient(self, x, out):
         np.subtract(x, self.target, out=out)
+
+
+class Told(Untold):
+    """The same, with a smoothness."""
+
+    def __init__(self, i, smoothness):
+        super().__init__(i)
+        self.smoothness = smoothness
+
+
+class Linear:
+    """f(x) = x_0 and says so, or not."""
+
+    dimension = 2
+
+    def __init__(self, smoothness):
+        self.smoothness = smoothness
+
+    def value(self, x):
+        return float(x[0])
+
+    def gradient(self, x, out):
+        out[:] = (1.0, 0.0)
+
+
+@pytest.mark.parametrize("smoothness", [-1.0, float("nan"), float("inf"), "large", "3"])
+def test_a_smoothness_that_cannot_be_one_is_refused(smoothness):
+    costs = [Told(0, 1.0), Told(1, smoothness)]
+    told = re.escape(f"agent 1 has smoothness = {smoothness!r}; accepted: a positive finite number")
+    with pytest.raises(DataError, match=told):
+        distopt.simulate(costs, algorithm=distopt.GradientTracking(), iterations=1)
+
+
+STEPS = [
+    distopt.GradientTracking(),
+    distopt.GradientTracking(eta=0.1),
+    distopt.CompressedTracking2(),
+]
+
+
+@pytest.mark.parametrize("algorithm", STEPS, ids=lambda a: type(a).__name__)
+def test_a_smoothness_of_zero_is_estimated(algorithm):
+    for costs in ([Told(i, 0) for i in range(2)], [Linear(0), Linear(0)], [Linear(None)] * 2):
+        result = distopt.simulate(costs, algorithm=algorithm, iterations=3)
+        assert np.isfinite(result.x).all()
+        assert np.any(result.x)
 
 
 def test_unknown_smoothness_is_estimated_with_a_warning():
