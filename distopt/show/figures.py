@@ -15,17 +15,18 @@ from typing import Any, Literal
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     EngFormatter,
+    FuncFormatter,
     LogFormatterSciNotation,
     LogLocator,
     MaxNLocator,
     NullLocator,
 )
 
-from distopt.core import units as q
 from distopt.core.arrays import F64
 
 COLOURS = (
@@ -34,6 +35,7 @@ COLOURS = (
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 MARKS = "os^DvPX*"
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 INK, GREY, PALE = "#222222", "#777777", "#DDDDDD"
 DPI = 144
 STYLE: Any = {
@@ -188,26 +190,55 @@ def dress(axis: Axes, label: str, unit: str = "", whole: bool = False) -> None:
         margin = max(0.05 * (high - low), 0.1)
         axis.set_yscale("log")
         axis.set_ylim(10 ** (low - margin), 10 ** (high + margin))
-        axis.yaxis.set_minor_locator(NullLocator())
-        if high - low < 2:  # too few powers of ten to read anything off
-            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.yaxis.set_major_formatter(lambda value, _: q.power(value))
-        else:
-            axis.yaxis.set_major_locator(LogLocator(numticks=8))
+        log_ticks(axis.yaxis, low, high)
     axis.set_xlabel(label)
     if axis.get_xscale() == "linear":
         axis.set_xlim(left=0)
         axis.xaxis.set_major_locator(MaxNLocator(5, integer=whole))
-    if unit:
+    else:
+        low, high = np.log10(axis.get_xlim())
+        log_ticks(axis.xaxis, low, high, most=4)
+    if unit == "s":
+        scale, unit = next((s for s in SECONDS if axis.get_xlim()[1] >= s[0]), SECONDS[-1])
+        axis.set_xlabel(f"{label} [{unit}]")
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value / scale:g}")
+    elif unit:
         axis.xaxis.set_major_formatter(EngFormatter(unit, places=None))
+
+
+def log_ticks(axis: Axis, low: float, high: float, most: int = 8) -> None:
+    """Give a logarithmic axis from 10**low to 10**high ticks that can be read, however short it is."""
+    axis.set_minor_locator(NullLocator())
+    if high - low >= 2:
+        axis.set_major_locator(LogLocator(numticks=most))
+        return
+    few = high - low < 0.6  # then 1, 2 and 5 may all lie outside
+    axis.set_major_locator(MaxNLocator(3) if few else LogLocator(subs=(1, 2, 5)))
+    plain = low >= -2 and high <= 4
+    axis.set_major_formatter(lambda value, _: f"{value:g}" if plain else as_power(value))
+
+
+def as_power(value: float, plain: bool = False) -> str:
+    """Write a tick as a power of ten: with mathematics, or plain."""
+    digits, _, exponent = f"{value:.2e}".partition("e")
+    front = "" if float(digits) == 1 else f"{float(digits):g}"
+    if plain:
+        return (
+            front
+            + "\N{MULTIPLICATION SIGN}" * bool(front)
+            + "10"
+            + str(int(exponent)).translate(RAISED)
+        )
+    times = r"\times" * bool(front)
+    return f"${front}{times}10^{{{int(exponent)}}}$"
 
 
 def plain_powers(axis: Axes) -> None:
     """Write powers of ten without mathematics, whose setting takes most of the time of a small figure."""
-    if isinstance(axis.yaxis.get_major_formatter(), LogFormatterSciNotation):
-        axis.yaxis.set_major_formatter(
-            lambda value, _: "10" + f"{np.log10(value):.0f}".translate(RAISED)
-        )
+    formatter = axis.yaxis.get_major_formatter()
+    ours = isinstance(formatter, FuncFormatter) and "$" in formatter(1e-9)
+    if ours or isinstance(formatter, LogFormatterSciNotation):
+        axis.yaxis.set_major_formatter(lambda value, _: as_power(value, plain=True))
 
 
 def legend_beside(figure: Figure, axis: Axes) -> None:

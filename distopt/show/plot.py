@@ -21,7 +21,7 @@ from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import nearest
 from distopt.record.reader import Recorded, RunData
-from distopt.record.series import SERIES
+from distopt.record.series import MEASURES, SERIES
 from distopt.show.figures import PALE, SVG, curve, dress, line
 from distopt.show.render import latex
 from distopt.studies.best import best_minima
@@ -45,7 +45,7 @@ ABSCISSAE = {
     "iterations": Abscissa("iteration", "iterations"),
     "bytes": Abscissa("bytes_per_agent", "bytes sent per agent", "B", log=True),
     "wire bytes": Abscissa("bytes_on_wire", "bytes on wire, all agents", "B", log=True),
-    "seconds": Abscissa("seconds", "seconds, without diagnostics", "s"),
+    "seconds": Abscissa("seconds", "time of the algorithm", "s"),
     "gradients": Abscissa("gradients", "gradients per agent"),
 }
 GAP = "gap"  # the objective above the best minimum known
@@ -53,6 +53,7 @@ LABELS = {
     "stationarity": r"$P = \|\nabla f(\bar x)\|^2$ + consensus error",
     "nmse": "NMSE of the mean model, training samples",
     "objective": r"objective $f(\bar x)$",
+    "step": r"step $\eta$",
     GAP: r"$f(\bar x) - f_{\mathrm{best}}$",
     "gradient_norm": r"$\|\nabla f(\bar x)\|$",
 }
@@ -215,7 +216,7 @@ def label_of(y: str) -> str:
     if y in LABELS:
         return LABELS[y]
     unit = SERIES[y].units if y in SERIES else "1"
-    return y.replace("_", " ") + (f" [{unit}]" if unit != "1" else "")
+    return y.removeprefix(MEASURES).replace("_", " ") + (f" [{unit}]" if unit != "1" else "")
 
 
 def draw_runs(

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import distopt
 from distopt.cli.app import app
 from distopt.core.errors import ConfigError
-from distopt.show.plot import grouped, paper_figure
+from distopt.show.plot import grouped, label_of, paper_figure
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +156,20 @@ def test_a_run_that_ended_keeps_its_last_value_until_half_have(tmp_path):
     corners = band.get_paths()[0].vertices
     assert corners[:, 0].max() == 40
     assert set(corners[corners[:, 0] == 30][:, 1]) == {1e-4, 1.0}
+
+
+def test_ticks_of_short_axes_are_apart_and_in_one_style(tmp_path):
+    P = [2e-2, 2e-2, 1e-2, 9e-3, 5e-3, 3e-3, 3e-4]
+    runs = {"a": [distopt.load(write_run(tmp_path / "a", P, nbytes=5.3))]}
+    figure = paper_figure(runs, ["bytes", "seconds"], "stationarity")
+    figure.canvas.draw()
+    nbytes, seconds = figure.axes
+    assert not any(label.get_text() for label in nbytes.get_xticklabels(minor=True))
+    at = [t.get_text() for t in nbytes.get_xticklabels()]
+    assert ("100 B" in at, "200 B" in at, "300 B" in at) == (True, True, False)
+    assert seconds.get_xlabel() == "time of the algorithm [ms]"
+    assert seconds.get_xticklabels()[1].get_text() == "150"
+    assert "$2\\times10^{-3}$" in [t.get_text() for t in nbytes.get_yticklabels()]
+    (axis,) = paper_figure(runs, ["iterations"], "objective").axes
+    assert "1.2" in [t.get_text() for t in axis.get_yticklabels()]
+    assert label_of("measures.test_accuracy") == "test accuracy"
