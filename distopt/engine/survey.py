@@ -63,7 +63,9 @@ def find_start(parts: Parts, i: int) -> Start:
             f"run.stop.nmse = {nmse:g} needs costs that have an NMSE (an attribute energy, as "
             f"networks have); that of agent {i} has none. Accepted: 0."
         )
-    return Start(i, cost, parts.problem.start_point(i, cost))
+    start = Start(i, cost, parts.problem.start_point(i, cost))
+    known_smoothness(start)
+    return start
 
 
 def leave_saddle(parts: Parts, starts: list[Start], transport: Transport) -> list[Start]:
@@ -100,8 +102,7 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
     algorithm, problem, topology = parts.algorithm, parts.problem, parts.problem.topology
     pilot = algorithm.pilot and AUTO in vars(algorithm).values()
     searching = algorithm.searching
-    with transport.together():
-        told = [constants(s, pilot, searching, algorithm.memory_start == "x0") for s in starts]
+    told = [constants(s, pilot, searching, algorithm.memory_start == "x0") for s in starts]
     if topology.rule == FASTEST:
         require_same_weights(topology, transport)
     L, lower, flattest, estimated, dimension, curvature, *points = transport.collect(
