@@ -184,6 +184,8 @@ class Algorithm(ABC):
 
     def remedy(self) -> str:
         """Return advice for a run that diverges."""
+        if self.searching:
+            return "is the gradient that of the value? `distopt.testing.check_cost` tells"
         steps = [f"algorithm.{key}" for key in ("eta", "gamma") if key in vars(self)]
         return f"a smaller {' or '.join(steps)} may help"
 

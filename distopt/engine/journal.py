@@ -22,6 +22,7 @@ from distopt.transport.base import RECORD, SAVE, SharedError
 
 SAVING_SHARE = 0.02  # of the time, at most, goes into checkpoints that the clock demands
 ASK_SECONDS = 0.25  # between two questions whether to
+EXPLODED = 1e20  # a run that ends with P this many times its first value, or 1, has diverged
 FLUSH_SECONDS = 0.5  # records wait at most about this long for the disk
 
 
@@ -177,6 +178,19 @@ class Journal:
         self.saved_at, self.saved = done, perf_counter()
         self.costs = self.costs[1], self.saved - began
         team.clock.diagnostics_seconds += self.costs[1]
+
+    def require_bounded(self) -> None:
+        """Raise `DivergedError`, on all processes, if P has grown beyond all bounds."""
+        now = self.latest["stationarity"]
+        if not now > EXPLODED:  # the same on all; a search that ends adrift has nan
+            return
+        with self.team.transport.together():
+            first = (self.first or self.latest)["stationarity"]  # the run's own, on the root
+            if self.team.transport.root and now > EXPLODED * first:
+                raise DivergedError(
+                    f"The run diverged: P grew from {first:.3g} to {now:.3g} at iteration "
+                    f"{self.latest['iteration']}; {self.team.parts.algorithm.remedy()}."
+                )
 
     def end(self, reason: str) -> None:
         """Save the last iteration, audited, and close the record."""

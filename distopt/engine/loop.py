@@ -76,6 +76,7 @@ class Loop:
                 journal.save()
             journal.save_by_clock()
             self.show()
+        journal.require_bounded()
         return "iterations"
 
     def reached(self) -> str:

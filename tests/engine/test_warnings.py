@@ -33,6 +33,29 @@ def test_an_agent_that_diverges_names_the_steps_of_its_algorithm():
         run(make_config(tables, Path()), engine="simulate")
 
 
+class Upward:
+    """f(x) = ||x - 1||^2 / 2 with a gradient of the wrong sign."""
+
+    dimension, smoothness = 3, 1.0
+
+    def value(self, x):
+        return float((x - 1) @ (x - 1)) / 2
+
+    def gradient(self, x, out):
+        np.subtract(1, x, out=out)
+
+
+@pytest.mark.parametrize(
+    ("eta", "remedy"),
+    [("auto", r"is the gradient that of the value\? `distopt\.testing\.check_cost`"),
+     (0.5, r"a smaller algorithm\.eta")],
+)  # fmt: skip
+def test_a_run_that_ends_beyond_all_bounds_has_diverged(eta, remedy):
+    algorithm = distopt.GradientTracking(eta=eta, gamma=0.5)
+    with pytest.raises(DivergedError, match=rf"diverged: P grew from 3 to \d.*e\+\d.*; {remedy}"):
+        distopt.simulate([Upward()] * 3, algorithm=algorithm, iterations=300)
+
+
 class Saddle:
     """f(x) = (||x - c||^2 - 1)^2 / 4, whose gradient is zero at c = 0."""
 
