@@ -38,6 +38,8 @@ class Diagnostics:
     ----------
     recorded : list of str
         Those series, in the order of `SERIES`.
+    undefined : dict[int, int]
+        The agents whose value at a finite mean model was nan, and the iteration where it was so first.
     """
 
     def __init__(self, team: Team) -> None:
@@ -55,6 +57,7 @@ class Diagnostics:
         self.measures = Measures(team)
         self.energies = [getattr(h.agent.cost, "energy", None) for h in team.hosted]
         self.recorded = self._names()
+        self.undefined: dict[int, int] = {}
 
     def _views(self) -> list[View]:
         return [self.team.parts.algorithm.view(h.state) for h in self.team.hosted]
@@ -92,6 +95,9 @@ class Diagnostics:
             for i, name in enumerate(columns)
         }
         largest = {name: float(table[:, i].max()) for i, name in enumerate(columns)}
+        if np.isfinite(gradient_norm):
+            for i in np.flatnonzero(np.isnan(table[:, len(columns) :]).any(axis=1)):
+                self.undefined.setdefault(int(i), self.team.clock.iteration)
         objective = [float(sum(column)) / len(table) for column in table[:, len(columns) :].T]
         row = self._whole(totals, objective, gradient_norm) | {
             "seconds": largest["seconds"],

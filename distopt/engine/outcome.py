@@ -15,6 +15,7 @@ from distopt.engine.stopping import EARLY
 from distopt.engine.team import Team
 from distopt.record.series import MEASURES
 
+NAMED = 5  # agents in a sentence
 GROWN = 100.0  # a run that ends with P this many times its first value is called diverging
 
 
@@ -84,6 +85,12 @@ def warnings(team: Team, journal: Journal) -> list[str]:
         found.append(
             f"{latest['ball_violations']:.0f} compressed arguments were outside the unit ball, so "
             "this run has left the theory of cgt3; larger s0x, s0y or mu keep it inside."
+        )
+    if undefined := journal.diagnostics.undefined:
+        agents = [str(team.parts.problem.member(i)) for i in sorted(undefined)]
+        found.append(
+            f"value(x) of {len(agents)} agents is nan, first at iteration {min(undefined.values())}, so the "
+            f"objective is nan there: {', '.join(agents[:NAMED])}{', ...' * (len(agents) > NAMED)}."
         )
     # Of a network P may grow while the loss falls: its gradient is small at the start as well.
     if first and all(

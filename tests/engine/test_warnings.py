@@ -56,6 +56,33 @@ def test_a_run_that_ends_beyond_all_bounds_has_diverged(eta, remedy):
         distopt.simulate([Upward()] * 3, algorithm=algorithm, iterations=300)
 
 
+class Unvalued(Upward):
+    """||x - 1||^2 / 2, whose value is unknown."""
+
+    def value(self, x):
+        return float("nan")
+
+    def gradient(self, x, out):
+        np.subtract(x, 1, out=out)
+
+
+class Valued(Unvalued):
+    """The same with its value."""
+
+    value = Upward.value
+
+
+def test_a_value_that_is_nan_is_said_once_with_its_agents():
+    def warned(*costs):
+        algorithm = distopt.GradientTracking(eta=0.1, gamma=0.5)
+        return distopt.simulate(costs, algorithm=algorithm, iterations=5).warnings
+
+    assert warned(Valued(), Unvalued(), Valued(), Unvalued()) == [
+        "value(x) of 2 agents is nan, first at iteration 0, so the objective is nan there: 1, 3."
+    ]
+    assert warned(Valued(), Valued()) == []
+
+
 class Saddle:
     """f(x) = (||x - c||^2 - 1)^2 / 4, whose gradient is zero at c = 0."""
 
