@@ -89,8 +89,8 @@ def warnings(team: Team, journal: Journal) -> list[str]:
     if undefined := journal.diagnostics.undefined:
         agents = [str(team.parts.problem.member(i)) for i in sorted(undefined)]
         found.append(
-            f"value(x) of {len(agents)} agents is nan, first at iteration {min(undefined.values())}, so the "
-            f"objective is nan there: {', '.join(agents[:NAMED])}{', ...' * (len(agents) > NAMED)}."
+            f"value(x) of {len(agents)} agents is nan, first at iteration {min(undefined.values())}, so "
+            f"the objective is nan there: {', '.join(agents[:NAMED])}{', ...' * (len(agents) > NAMED)}."
         )
     # Of a network P may grow while the loss falls: its gradient is small at the start as well.
     if first and all(

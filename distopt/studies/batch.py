@@ -15,6 +15,7 @@ from distopt.engine.failures import Failure
 from distopt.engine.identity import FREE
 from distopt.engine.outcome import Result
 from distopt.engine.run import go_on, resumed_config, run
+from distopt.engine.team import LEFT
 from distopt.mpirun.jobfile import Case
 from distopt.mpirun.process import JobProcess
 from distopt.mpirun.relay import View, pass_on
@@ -111,9 +112,11 @@ def in_short(result: Result) -> str:
     """Describe a run in one line."""
     s = result.summary
     again = f"restarted after {s['failures']} failure(s), " if s["failures"] else ""
+    left = "; began at a seeded point, since all gradients are zero at x = 0"
     return (
         f"{again}{s['iterations']} iterations, P = {q.small(s['stationarity'])}, "
         f"{q.nbytes(s['bytes_per_agent'])} per agent, {q.seconds(s['seconds']['algorithm'])}"
+        f"{left if LEFT in result.warnings else ''}"
     )
 
 

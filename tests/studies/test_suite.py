@@ -230,3 +230,25 @@ class SilentView:
 
     def done(self, name, line):
         """Take an end."""
+
+
+SADDLE = """
+class Cost:
+    dimension, smoothness = 1, 12.0
+    def value(self, x): return float(x[0] ** 2 - 1) ** 2 / 4
+    def gradient(self, x, out): out[:] = (x ** 2 - 1) * x + {slope}
+def make_cost(agent, agents): return Cost()
+"""
+
+
+@pytest.mark.parametrize(("slope", "said"), [(0, True), (1, False)])
+def test_a_variant_that_leaves_a_saddle_says_so(slope, said, tmp_path):
+    (tmp_path / "cost.py").write_text(SADDLE.format(slope=slope))
+    tables = {
+        "problem": {"name": "python", "file": "cost.py", "agents": 2},
+        "algorithm": {"name": "gt", "eta": 0.1, "gamma": 0.5},
+        "run": {"iterations": 2},
+    }
+    line, reason = run_case(tables, tmp_path, tmp_path / "run", False, ())
+    assert not reason
+    assert ("all gradients are zero at x = 0" in line) is said
