@@ -17,6 +17,7 @@ FURTHEST = 32  # levels that it may fall at once
 SHORTEST, LONGEST = 10, 40  # iterations of a window, after the first three
 CALM, NERVOUS, BACK, FURTHER_BACK = range(4)
 LARGEST_CAP = 1e300
+NOISE_CUT = 0.85  # what noise leaves of a step at a time
 SEEN = 4  # iterations of a window that are watched with mini-batches, at a further gradient each
 
 
@@ -123,9 +124,11 @@ class StepRule:
             n.failed = 1.0
             return kind, steps_between(e, new)
         n.failed, n.pace = 0.0, pace
-        # What was found at the start is forgotten sooner than what caused trouble.
-        n.curvature = max(high, (0.9 if n.trouble or nervous else 0.75) * n.curvature)
-        n.cap = min(1.1 * n.cap, LARGEST_CAP)
+        # What was found at the start is forgotten sooner than what caused trouble, and that the more
+        # slowly the more often all went back.
+        boldness = 1 / (1 + n.returns)
+        n.curvature = max(high, (0.9**boldness if n.trouble or nervous else 0.75) * n.curvature)
+        n.cap = min(1.1**boldness * n.cap, LARGEST_CAP)
         if nervous:
             new = n.cap = min(0.9 * e, max(0.88 * bound / high, 0.4 * e))
             n.curvature = min(n.curvature, 1.65 * bound / e)
@@ -140,8 +143,13 @@ class StepRule:
             new = min(new, self.reach / sqrt(low * n.curvature))
         new = min(max(new, max(0.3, 0.6 ** (1 + self.height / 5)) * e), 1.5 * e)
         apart = w.share(w.apart)
-        if self.noisy:  # where moves are noise, only a smaller step comes nearer
-            return float(min(new, 0.85 * e) if apart > 0.65 else new)
+        if self.noisy and apart > 0.65:  # moves are noise: only a smaller step comes nearer, as 1 / k
+            if n.done < n.cut / NOISE_CUT:
+                return float(min(new, e))
+            n.cut = n.done
+            new = min(new, NOISE_CUT * e)
+        if self.noisy:
+            return float(new)
         if e * low < -0.03 and apart > self.gap / 2:  # agents part along negative curvature
             new = min(new, 0.7 * e)
             n.cap = min(n.cap, 0.7 * e)

@@ -116,7 +116,7 @@ class StepSearch:
         self.numbers = Numbers(
             level=0, cap=LARGEST_CAP, curvature=0, pace=0, failed=0,
             trouble=0, first=0, decisions=0, iterations=0, length=3, stretch=SHORTEST,
-            kind=0, move=0, fresh=1, anew=0, adrift=0, returns=0, nbytes=0,
+            kind=0, move=0, fresh=1, anew=0, adrift=0, returns=0, nbytes=0, done=0, cut=0,
         )  # fmt: skip
         d = agent.dimension
         self.x, self.g, self.mixed, self.dx = s.x.copy(), s.g.copy(), np.zeros(d), np.zeros(d)
@@ -239,6 +239,7 @@ class StepSearch:
         """See the end of an iteration; follow the decision when it is time."""
         n, s, agent = self.numbers, self.state, self.agent
         n.iterations += 1
+        n.done += 1
         left = n.length - n.iterations
         if left >= 0 and (agent.batches is None or left < SEEN) and not n.fresh:
             self.observe(mixed, self.sums)

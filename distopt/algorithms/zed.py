@@ -17,6 +17,9 @@ from distopt.core.parameters import parameters
 from distopt.theory.facts import Facts
 
 
+KAPPA = 1.6  # ||I - W||_2
+
+
 @parameters("algorithm")
 class Zed(Algorithm):
     """Zooming exact diffusion (ours; no proof, measured); docs: zed.
@@ -53,7 +56,10 @@ class Zed(Algorithm):
     }  # fmt: skip
 
     def choose(self, facts: Facts) -> Self:
-        return self.with_numbers(**self.constants)
+        # The gains were measured up to kappa = 1.6; beyond, c (I - W) is kept as large as there.
+        shrink = min(1.0, KAPPA / facts.kappa) if facts.kappa > 0 else 1.0
+        gains = {name: shrink * self.constants[name] for name in ("c0", "c1")}
+        return self.with_numbers(**self.constants | gains)
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Iterator, KeysView
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,7 +57,7 @@ class Reach(NamedTuple):
     held: bool  # it stayed that small to the end of the run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunData:
     """The records of one run, as `load` reads them.
 
@@ -87,6 +88,23 @@ class RunData:
             raise ConfigError(
                 f'{self.name} has no series "{name}"{hint} It has {", ".join(self.series)}.'
             ) from None
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the run has a series."""
+        return name in self.series
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names of the series."""
+        return iter(self.series)
+
+    def keys(self) -> KeysView[str]:
+        """Return the names of the series."""
+        return self.series.keys()
+
+    def __repr__(self) -> str:
+        """Say whose records these are and what they have."""
+        records = len(self.series.get("iteration", ()))
+        return f"<RunData {self.name}: {records} records of {', '.join(self.series)}>"
 
     def last(self, name: str, default: float = np.nan) -> float:
         """Return the last value of a series, `default` where it does not exist."""

@@ -90,8 +90,7 @@ def records(c: Comparison) -> Results:
     columns = [Column("variant", "variant"), Column("seed", "seed", meaning="of the suite")]
     columns += [
         Column(name, name, known.units if known.units != "1" else "", known.description)
-        for name, known in SERIES.items()
-        if name in names
+        for name, known in ((name, SERIES[name]) for name in SERIES.sort(names))
     ]
     rows: list[dict[str, Any]] = []
     for label, seed, run in runs:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import distopt
-from distopt.algorithms.step_rule import BACK, CALM, FURTHER_BACK, Numbers, StepRule, Window
+from distopt.algorithms.step_rule import BACK, CALM, FURTHER_BACK, Numbers, StepRule, Window, size
 from distopt.algorithms.window_code import WINDOW_NBYTES, decode, encode
 from distopt.config.build import Parts, make_config
 from distopt.config.run import make_run
@@ -74,12 +74,12 @@ def test_a_window_travels_in_six_bytes(e):
         assert found.tolist() == [0, 0, 0, 0, 0, nothing != Window()]
 
 
-def rule_and_numbers(level=0, decisions=5, pace=1.0, curvature=1.0):
+def rule_and_numbers(level=0, decisions=5, pace=1.0, curvature=1.0, returns=0, noisy=False):
     numbers = Numbers(
         level=level, cap=1e300, curvature=curvature, pace=pace, failed=0, trouble=0, decisions=decisions,
-        length=10,
+        length=10, returns=returns, done=0, cut=0,
     )  # fmt: skip
-    return StepRule(bound=2.0, reach=2 * np.sqrt(0.2), gap=0.4, height=2, noisy=False), numbers
+    return StepRule(bound=2.0, reach=2 * np.sqrt(0.2), gap=0.4, height=2, noisy=noisy), numbers
 
 
 def test_the_rule_balances_goes_back_and_waits_at_a_saddle():
@@ -101,6 +101,27 @@ def test_the_rule_balances_goes_back_and_waits_at_a_saddle():
     assert rule.decide(large, n)[0] == FURTHER_BACK
     rule, n = rule_and_numbers()
     assert rule.decide(Window(adrift=True), n) == (FURTHER_BACK, -32)
+
+
+def test_the_rule_forgets_trouble_more_slowly_the_more_often_all_went_back():
+    seen = []
+    for returns in (0, 1, 9):
+        rule, n = rule_and_numbers(curvature=10.0, returns=returns)
+        n.trouble, n.cap = 1, 1.0
+        rule.decide(Window(1.0, 0.01, 0.001, 0.9, 0.0), n)
+        seen += [n.curvature, n.cap]
+    assert seen == pytest.approx(
+        [9, 1.1, 10 * 0.9**0.5, 1.1**0.5, 10 * 0.9**0.1, 1.1**0.1], rel=1e-12
+    )
+
+
+def test_noise_makes_the_step_fall_as_one_over_the_iterations():
+    """A run of nothing but noise: the step never falls faster, and so never to nothing."""
+    rule, n = rule_and_numbers(noisy=True)
+    for done in range(10, 100_000, 10):
+        n.done = done
+        n.level += rule.decide(Window(1.0, 1e-9, 1e-17, 0.0, 0.9), n)[1]
+    assert 1 / 20_000 < size(int(n.level)) < 1 / 2_000
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -20,6 +20,7 @@ from distopt.config.build import make_config
 from distopt.core.errors import ConfigError, MessageError
 from distopt.core.randomness import make_key, normal
 from distopt.core.workspace import Workspace
+from distopt.engine.run import run
 
 KEY = make_key(0, 0, 0)
 
@@ -173,3 +174,20 @@ def test_cgt3_with_zoom_is_a_form_of_its_own():
         assert type(replace(form, eta=0.2)) is type(form)
     with pytest.raises(ConfigError, match=r"algorithm\.scale"):
         distopt.CompressedTracking3(scale="preset zoom")
+
+
+@pytest.mark.parametrize("name", ["zed", "zed1"])
+def test_gains_shrink_where_weights_reach_further_than_they_were_measured_for(name):
+    """Of a path, the fastest weights have kappa = 1.87: with the full gains zed runs away there."""
+    found = {}
+    for weights in ("metropolis", "fastest"):
+        tables = {
+            "problem": {"name": "logistic", "agents": 6},
+            "topology": {"graph": "path", "weights": weights},
+            "algorithm": {"name": name},
+            "run": {"iterations": 700, "record_every": 100},
+        }
+        summary = run(make_config(tables, Path()), engine="simulate").summary
+        found[weights] = summary["stationarity"], summary["parameters"]["c1"]
+    assert found["fastest"][0] < 10 * found["metropolis"][0] < 1e-2
+    assert found["metropolis"][1] == REGISTRY.get(name).constants["c1"] > found["fastest"][1]

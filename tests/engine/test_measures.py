@@ -13,6 +13,7 @@ from distopt.core.errors import ConfigError, DataError, DistoptError, TransportE
 from distopt.engine.run import resume, run
 from distopt.mpirun.launcher import find_mpirun
 from distopt.record.reader import load
+from distopt.show.export import gather, records
 from distopt.show import run_figures
 from distopt.studies.best import Best
 from distopt.studies.compare import compare_folders
@@ -72,6 +73,8 @@ def test_measures_are_series_like_any_other(folder):
         )
     data = load(out)
     assert data["measures.first"][-1] == last["measures.first"]
+    keys = [column.key for column in records(gather([out], None)).columns]
+    assert {"measures.first", "measures.far"} <= {*keys}
     assert data.units["measures.far"] == "1"
     assert "measures" in [s.name for s in run_figures.of_run(data, Best(0.0, "known"))]
     (table,) = tabulate(compare_folders([out, out], [1e-3]))

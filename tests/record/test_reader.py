@@ -108,6 +108,10 @@ def test_a_run_is_loaded_with_units_and_configuration(tmp_path):
     assert data["iteration"].tolist() == [0, 10, 20, 30]
     assert (data.units["bytes_on_wire"], data.units["objective"]) == ("B", "1")
     assert load(data) is data
+    assert "stationarity" in data
+    assert "step" not in data
+    assert [*data] == [*data.keys()] == [*data.series]
+    assert repr(data).startswith("<RunData a: 4 records of iteration, ")
     with pytest.raises(
         ConfigError, match=r'a has no series "objectiv"; did you mean "objective"\?'
     ):
