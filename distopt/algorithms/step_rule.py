@@ -143,7 +143,9 @@ class StepRule:
             new = min(new, self.reach / sqrt(low * n.curvature))
         new = min(max(new, max(0.3, 0.6 ** (1 + self.height / 5)) * e), 1.5 * e)
         apart = w.share(w.apart)
-        if self.noisy and apart > 0.65:  # moves are noise: only a smaller step comes nearer, as 1 / k
+        if (
+            self.noisy and apart > 0.65
+        ):  # moves are noise: only a smaller step comes nearer, as 1 / k
             if n.done < n.cut / NOISE_CUT:
                 return float(min(new, e))
             n.cut = n.done

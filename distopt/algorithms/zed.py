@@ -16,7 +16,6 @@ from distopt.core.arrays import F64
 from distopt.core.parameters import parameters
 from distopt.theory.facts import Facts
 
-
 KAPPA = 1.6  # ||I - W||_2
 
 

@@ -13,8 +13,8 @@ from distopt.core.errors import ConfigError, DataError, DistoptError, TransportE
 from distopt.engine.run import resume, run
 from distopt.mpirun.launcher import find_mpirun
 from distopt.record.reader import load
-from distopt.show.export import gather, records
 from distopt.show import run_figures
+from distopt.show.export import gather, records
 from distopt.studies.best import Best
 from distopt.studies.compare import compare_folders
 from distopt.studies.comparison_table import tabulate
