@@ -116,9 +116,4 @@ def paper_table(c: Comparison) -> Results:
         replace(column, shown=column.shown and column.key.partition("_to_")[0] not in LONG)
         for column in table.columns
     ]
-    for at, column in enumerate(columns):
-        if column.shown and column.join == render.RANGE:
-            columns[at - 3 : at + 1 : 3] = [
-                replace(columns[at - 3], header="range"), replace(column, header=""),
-            ]  # fmt: skip
     return replace(table, columns=columns)

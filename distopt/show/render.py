@@ -2,7 +2,7 @@
 
 People get the columns that are shown, values with their units; columns that are joined share a cell.
 JSON and CSV have every column and the values as they are. LaTeX (booktabs) has a column for every
-quantity that is shown, its unit in the header.
+quantity that is shown and belongs on paper, its unit in the header.
 """
 
 import csv
@@ -25,6 +25,7 @@ from distopt.studies.results import MISSING, Column, Results, Row, write_count
 
 Cell: TypeAlias = list[Column]  # the columns that share one cell
 WORDS = ' class="words"'  # set to the left
+LINE = 345.0  # width of a line of the class article, in pt
 NARROW = 5  # columns of a LaTeX table in the type of the text; more are set closer
 RANGES = RANGE, DASH = " to ", "--"  # join the two ends of a range
 
@@ -206,9 +207,10 @@ SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     "<": "$<$", ">": "$>$", "|": r"$|$", "≤": r"$\le$", "≈": r"$\approx$", "µ": r"$\mu$",
-    "x̄": r"$\bar{x}$", "‖": r"$\|$", "∇": r"$\nabla$", "²": "$^2$",
+    "‖∇f(x̄)‖²": r"$\|\nabla f(\bar x)\|^2$", "x̄": r"$\bar{x}$", "‖": r"$\|$", "∇": r"$\nabla$", "²": "$^2$",
 }  # fmt: skip
 PATTERN = re.compile("|".join(map(re.escape, sorted(SPECIAL, key=len, reverse=True))))
+COMMAND = re.compile(r"\\[a-z]+|[\\${}^]")
 EXPONENT = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)e([+-]?\d+)\b")
 SCALES = {
     "B": ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
@@ -219,9 +221,11 @@ SCALES = {
 
 
 def to_latex(results: Results) -> str:
-    """Write a `table` environment for the package booktabs."""
+    """Write a `table` environment for the package booktabs; a wide one is scaled to the line."""
     cells: list[Cell] = []
-    for column in results.shown:  # of joined columns, only the ends of a range share a cell
+    for column in (
+        c for c in results.shown if c.paper
+    ):  # of joined columns, only the ends of a range share a cell
         if column.join == RANGE and cells:
             cells[-1].append(column)
         else:
@@ -230,16 +234,27 @@ def to_latex(results: Results) -> str:
     body = [latex_column(cell, results.rows) for cell in cells]
     sides = "".join("l" if i == 0 or c.words else "r" for i, c in enumerate(columns))
     close = [r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"] if len(cells) > NARROW else []
+    begin, end, needs = "", "", r"% needs \usepackage{booktabs}"
+    if width_of(body) > LINE:
+        begin, end, needs = r"\resizebox{\linewidth}{!}{", "}", needs[:-1] + ",graphicx}"
+    name = re.sub(r"[^a-z0-9]+", "-", results.title.lower()).strip("-") or "results"
+    notes = [*(n for n in results.notes if n not in results.screen_notes), *results.paper_notes]
     lines = [
-        r"\begin{table}", r"\centering", *close, rf"\caption{{{latex(results.title)}}}",
-        rf"\begin{{tabular}}{{{sides}}}", r"\toprule", *latex_spans(columns),
-        latex_row(column[0] for column in body), r"\midrule",
+        needs, r"\begin{table}", r"\centering", *close, rf"\caption{{{latex(results.title)}}}",
+        rf"\label{{tab:{name}}}", rf"{begin}\begin{{tabular}}{{{sides}}}", r"\toprule",
+        *latex_spans(columns), latex_row(column[0] for column in body), r"\midrule",
         *(latex_row(cells) for cells in zip(*(column[1:] for column in body), strict=True)),
-        r"\bottomrule", r"\end{tabular}",
-        *(rf"\par\smallskip{{\footnotesize {latex(note)}}}" for note in results.notes),
+        r"\bottomrule", r"\end{tabular}" + end,
+        *(rf"\par\smallskip{{\footnotesize {latex(note)}}}" for note in notes),
         r"\end{table}",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def width_of(body: Sequence[Sequence[str]]) -> float:
+    """Estimate the width of a table in footnotesize, in pt."""
+    letters = [max(len(COMMAND.sub("", cell)) for cell in column) for column in body]
+    return sum(4.5 * n + 8 for n in letters)
 
 
 def latex_spans(columns: Sequence[Column]) -> list[str]:
@@ -257,16 +272,37 @@ def latex_spans(columns: Sequence[Column]) -> list[str]:
 def latex_column(cell: Cell, rows: Sequence[Row]) -> list[str]:
     """Write header and cells of a column; numbers with a unit are all written in the header's."""
     unit, header = cell[0].unit, joined(cell, [c.header.replace("\n", " ") for c in cell])
+    if len(cell) > 1 and cell[0].header.startswith("smallest "):
+        header = cell[0].header.replace("smallest", "range of", 1)
     values = [v for c in cell for row in rows if (v := row.get(c.key)) is not None]
     numbers = [abs(v) for v in values if isinstance(v, int | float) and math.isfinite(v)]
     if unit in SCALES and all(isinstance(v, int | float) for v in values):
-        largest, scales = max(numbers, default=0.0), SCALES[unit]
-        scale, unit = next((s for s in scales if largest >= s[0]), scales[-1])
-        write = write_count if unit == "B" else lambda value: units.three_digits(value / scale)
+        scale, unit = scale_of(numbers, SCALES[unit])
+        write = write_count if unit == "B" else lambda value: significant(value / scale)
         cell = [replace(column, write=write) for column in cell]
         header = f"{header} [{unit}]"
     cell = [cell[0], *(replace(column, join=DASH) for column in cell[1:])]
     return [latex(header), *(latex(content(cell, row)) for row in rows)]
+
+
+def scale_of(numbers: Sequence[float], scales: Sequence[tuple[float, str]]) -> tuple[float, str]:
+    """Choose the unit of a column: the largest value's, or a smaller one if the smallest needs it."""
+    largest, small = max(numbers, default=0.0), min(filter(None, numbers), default=0.0)
+    at = next((i for i, s in enumerate(scales) if largest >= s[0]), len(scales) - 1)
+    while (
+        at + 1 < len(scales) and small < 0.1 * scales[at][0] and largest < 1e5 * scales[at + 1][0]
+    ):
+        at += 1
+    return scales[at]
+
+
+def significant(value: float) -> str:
+    """Write three significant digits, zeros at the end as well.
+
+    >>> significant(0.2), significant(1234.0), significant(0.0)
+    ('0.200', '1234', '0')
+    """
+    return f"{value:#.3g}" if 0 < abs(value) < 0.9995 else units.three_digits(value)
 
 
 def latex_row(cells: Iterable[str]) -> str:

@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 from distopt.core import units as q
@@ -12,6 +14,10 @@ from distopt.studies.results import Column, Results, write_count
 
 LOST = "*"  # marks an accuracy that was not kept
 OTHER_END = 0.01  # of the way down: objectives that differ by more belong to different points
+MEANINGS = {
+    "stationarity": "P = ‖∇f(x̄)‖² + consensus error, at the mean x̄ of the models.",
+    "nmse": "NMSE of the mean model on the training samples.",
+}
 SAME = ("iteration", "objective", "stationarity", "bytes_per_agent")  # what identical runs share
 
 
@@ -28,13 +34,15 @@ def tabulate(c: Comparison) -> list[Results]:
         Column("end", f"final {c.symbol}", "", "at the last record", q.small),
         *columns_spread("end", c.symbol, "", shown=False),
         Column("objective", "objective", "", "at the last record, at the mean of the models",
-               "{:.6g}".format, join="\n"),
-        *columns_spread("objective", "objective", "\n", shown=several),
+               "{:.6g}".format, join="\n", paper=False),
+        *(replace(column, paper=False)
+          for column in columns_spread("objective", "objective", "\n", shown=several)),
         *(Column(name, name.removeprefix(MEASURES), "", "of the costs, at the last record",
                  "{:.6g}".format) for name in measures_of(c)),
-        Column("seconds", "seconds", "s", "of the algorithm, diagnostics excluded"),
-        Column("seconds_diagnostics", "diagnostics", "s", "of records and checkpoints", join="\n"),
-        Column("notes", "notes", words=True, shown=any(map(remarks_on, c.variants))),
+        Column("seconds", "seconds", "s", "of the algorithm, diagnostics excluded", paper=False),
+        Column("seconds_diagnostics", "diagnostics", "s", "of records and checkpoints", join="\n",
+               paper=False),
+        Column("notes", "notes", words=True, shown=any(map(remarks_on, c.variants)), paper=False),
     ]  # fmt: skip
     rows = [
         {
@@ -53,7 +61,8 @@ def tabulate(c: Comparison) -> list[Results]:
         | dict(pair for e in v.efforts for pair in values_to(e, c.accuracies[e.accuracy]))
         for v in c.variants
     ]
-    main = Results(c.title, columns, rows, notes_on(c))
+    unproven = not_certified(c)
+    main = Results(c.title, columns, rows, notes_on(c) + unproven, unproven, [MEANINGS[c.measure]])
     return [main, rounding.tabulate(c.gaps)] if c.gaps else [main]
 
 
@@ -163,13 +172,53 @@ def notes_on(c: Comparison) -> list[str]:
         found.append(
             "Several seeds: medians over the runs that got there, and the smallest and largest value."
         )
-    found += different_ends(c)
-    found += identical(c)
-    if not any(v.certified for v in c.variants):
-        found.append(
-            "No variant is certified: the steps are larger than those with a proven Lyapunov function."
-        )
-    return found
+    return [*found, *not_reached(c), *different_problems(c), *different_ends(c), *identical(c)]
+
+
+def not_certified(c: Comparison) -> list[str]:
+    """Name the variants that have a Lyapunov function, if the steps of none are proven."""
+    able = [v.label for v in c.variants if any(h.meta["lyapunov"] for h in v.histories)]
+    if not able or any(v.certified for v in c.variants):
+        return []
+    return [
+        f"Not certified (steps larger than those with a proven Lyapunov function): {'; '.join(able)}."
+    ]
+
+
+def not_reached(c: Comparison) -> list[str]:
+    """Say which accuracy, and so all finer ones, no run reached, and how near the best came."""
+    lost = [
+        name
+        for at, name in enumerate(c.accuracies.values())
+        if not any(v.efforts[at].reached for v in c.variants)
+    ]
+    values = {
+        v.label: min(ends)
+        for v in c.variants
+        if (ends := [float(e) for h in v.histories for e in h[c.measure] if isfinite(e)])
+    }
+    if not lost or not values:
+        return []
+    best = min(values, key=values.__getitem__)
+    return [
+        f"No run reached {c.symbol} ≤ {lost[0]}; the smallest is {q.small(values[best])} ({best})."
+    ]
+
+
+def different_problems(c: Comparison) -> list[str]:
+    """Say so if variants solve different problems, as folders of runs may."""
+    known = {v.label: v.histories[0].config.get("problem", {}) for v in c.variants if v.histories}
+    if not known:
+        return []
+    first, one = next(iter(known.items()))
+    for label, other in known.items():
+        keys = [k for k in {**one, **other} if k != "seed" and one.get(k) != other.get(k)]
+        if keys and one and other:
+            return [
+                f"Runs {first} and {label} solve different problems ([problem] differs: "
+                f"{q.list_words(keys)})."
+            ]
+    return []
 
 
 def different_ends(c: Comparison) -> list[str]:

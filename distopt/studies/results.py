@@ -60,6 +60,7 @@ class Column:
     marks: Mapping[str, str] | None = None  # patterns such as "{}*", by the key that must be true
     shown: bool = True  # to people; JSON and CSV have every column
     words: bool = False  # whether the values are words, set to the left
+    paper: bool = True  # whether LaTeX has it as well
 
     def text(self, row: Row) -> str:
         """Write the value of a row for people."""
@@ -81,6 +82,8 @@ class Results:
     columns: Sequence[Column]
     rows: Sequence[Row]  # values by key; one that is absent or None is unknown
     notes: Sequence[str] = ()  # sentences that belong under it
+    screen_notes: Sequence[str] = ()  # those of them that LaTeX leaves out
+    paper_notes: Sequence[str] = ()  # sentences that only LaTeX has
 
     @classmethod
     def of_words(cls, title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Self:

@@ -83,10 +83,27 @@ def test_latex_has_units_in_the_header_and_escapes():
     assert r"\multicolumn{3}{c}{P $\le$ $10^{-6}$}" in text
     assert r"\cmidrule(lr){3-5}" in text
     assert (
-        r"variant & converged & iterations & sent [kB] & of gt [\%] & time [s] & final P \\" in text
+        r"variant & converged & iterations & sent [kB] & of gt [\%] & time [ms] & final P \\"
+        in text
     )
-    assert r"gt $|$ a\_b & 5/5 & 195* & 62.4 & 100 & 0.0123 & $1.5\times10^{-7}$ \\" in text
-    assert r"$<$b$>$ & 0/5 & - & - & - & 2.00 & inf \\" in text
+    assert r"gt $|$ a\_b & 5/5 & 195* & 62.4 & 100 & 12.3 & $1.5\times10^{-7}$ \\" in text
+    assert r"$<$b$>$ & 0/5 & - & - & - & 2000 & inf \\" in text
+
+
+def test_latex_chooses_units_by_the_smallest_and_keeps_zeros():
+    column = Column("sent", "sent", "B")
+    text = to_latex(Results("", [column], [{"sent": 4520.0}, {"sent": 1.2e6}]))
+    assert all(line in text for line in ("sent [kB]", "4.52", "1200", r"\label{tab:results}"))
+    text = to_latex(Results("", [column], [{"sent": 200.0}, {"sent": 2000.0}]))
+    assert all(line in text for line in ("sent [kB]", "0.200", "2.00"))
+
+
+def test_a_wide_latex_table_is_scaled_to_the_line():
+    columns = [Column(f"k{n}", f"a long heading {n}") for n in range(8)]
+    text = to_latex(Results("Wide", columns, [{}]))
+    assert text.startswith("% needs \\usepackage{booktabs,graphicx}\n")
+    assert r"\resizebox{\linewidth}{!}{\begin{tabular}" in text
+    assert r"\end{tabular}}" in text
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex here")

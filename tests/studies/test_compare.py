@@ -258,7 +258,7 @@ def test_table_fits_the_terminal_and_loses_nothing(three, width):
         ("csv", "variant,converged,"),
         ("json", '{"title"'),
         ("md", "| variant, "),
-        ("latex", r"\begin{"),
+        ("latex", r"% needs \usepackage{booktabs"),
     ],
 )
 def test_the_command_prints_the_table_alone(name, begins, tmp_path):
@@ -282,3 +282,35 @@ def test_json_and_csv_hold_what_the_table_leaves_out(three):
     assert row["iterations_to_1e-12"] is None
     assert {key for one in table.rows for key in one} == {c.key for c in table.columns}
     assert "seconds_to_1e-2" in render.to_csv(table)
+
+
+def test_only_variants_with_a_lyapunov_function_are_named_as_not_certified(tmp_path):
+    paths = [write_run(tmp_path / "a"), write_run(tmp_path / "b", algorithm="zed", lyapunov="")]
+    table = tabulate(compare_folders(paths, None))
+    (note,) = [n for n in table.notes if "ertified" in n]
+    assert note.endswith("Lyapunov function): a.")
+    assert "ertified" not in render.to_latex(table)
+    table = tabulate(compare_folders(paths[1:], None))
+    assert not any("ertified" in n for n in table.notes)
+
+
+def test_latex_defines_P_and_leaves_out_what_is_too_wide(three):
+    text = render.to_latex(tabulate(compare(three, [1e-2])))
+    assert r"P = $\|\nabla f(\bar x)\|^2$ + consensus error" in text
+    assert not any(word in text for word in ("objective &", "seconds", "diagnostics", "& notes"))
+
+
+def test_an_accuracy_that_no_run_reached_is_told(tmp_path):
+    paths = [write_run(tmp_path / "a", [1.0, 3e-9]), write_run(tmp_path / "b", [1.0, 1e-3])]
+    found = "No run reached P ≤ 1e-20; the smallest is 3.0e-09 (a)."
+    assert found in tabulate(compare_folders(paths, [1e-2, 1e-20])).notes
+    assert not any("No run" in n for n in tabulate(compare_folders(paths, [1e-2])).notes)
+
+
+def test_runs_of_different_problems_are_told(tmp_path):
+    paths = [write_run(tmp_path / "a"), write_run(tmp_path / "b")]
+    assert not any("different problems" in n for n in tabulate(compare_folders(paths, None)).notes)
+    other = '[problem]\nname = "pl"\nagents = 4\nseed = 1'
+    paths[1] = write_run(tmp_path / "c", config=other)
+    table = tabulate(compare_folders(paths, None))
+    assert "Runs a and c solve different problems ([problem] differs: name)." in table.notes
