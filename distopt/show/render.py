@@ -235,7 +235,7 @@ def to_latex(results: Results) -> str:
     sides = "".join("l" if i == 0 or c.words else "r" for i, c in enumerate(columns))
     close = [r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"] if len(cells) > NARROW else []
     begin, end, needs = "", "", r"% needs \usepackage{booktabs}"
-    if width_of(body) > LINE:
+    if width_of(body, small=bool(close)) > LINE:
         begin, end, needs = r"\resizebox{\linewidth}{!}{", "}", needs[:-1] + ",graphicx}"
     name = re.sub(r"[^a-z0-9]+", "-", results.title.lower()).strip("-") or "results"
     notes = [*(n for n in results.notes if n not in results.screen_notes), *results.paper_notes]
@@ -251,10 +251,11 @@ def to_latex(results: Results) -> str:
     return "\n".join(lines)
 
 
-def width_of(body: Sequence[Sequence[str]]) -> float:
-    """Estimate the width of a table in footnotesize, in pt."""
+def width_of(body: Sequence[Sequence[str]], small: bool) -> float:
+    """Estimate the width of a table in pt, in the type of the text or in footnotesize."""
+    letter, gap = (4.5, 8.0) if small else (5.5, 12.0)
     letters = [max(len(COMMAND.sub("", cell)) for cell in column) for column in body]
-    return sum(4.5 * n + 8 for n in letters)
+    return sum(letter * n + gap for n in letters)
 
 
 def latex_spans(columns: Sequence[Column]) -> list[str]:

@@ -104,6 +104,10 @@ def test_a_wide_latex_table_is_scaled_to_the_line():
     assert text.startswith("% needs \\usepackage{booktabs,graphicx}\n")
     assert r"\resizebox{\linewidth}{!}{\begin{tabular}" in text
     assert r"\end{tabular}}" in text
+    few = to_latex(Results("Few", [Column(f"k{n}", "m" * 13) for n in range(4)], [{}]))
+    assert "resizebox" not in few
+    few = to_latex(Results("Few", [Column(f"k{n}", "m" * 14) for n in range(4)], [{}]))
+    assert "resizebox" in few  # larger type than that of tables with many columns
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex here")
