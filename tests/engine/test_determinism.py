@@ -58,7 +58,11 @@ def test_bits(start, pinned, threads, target):
     assert found == bits("one process", threads, False, target)
     everywhere = bits("one process", 1, False, "this processor")
     for name, (*states, record) in found.items():
-        if name.startswith("no BLAS"):
+        # The large problem starts from normal numbers, of which numpy's sine, cosine and logarithm give
+        # other last bits to other processors.
+        if name.startswith("no BLAS:") or (
+            name.startswith("no BLAS") and target == "this processor"
+        ):
             assert states == everywhere[name][:-1], name
         assert len(states) == 4
         assert record
