@@ -27,6 +27,7 @@ from distopt.core.arrays import F64
 from distopt.core.errors import AuditError
 from distopt.core.randomness import make_key, words
 from distopt.core.streams import Stream
+from distopt.engine.diagnostics import square
 from distopt.engine.team import Team
 from distopt.transport.base import SharedError
 
@@ -214,11 +215,6 @@ class Audit:
         return SharedError(AuditError(sentence))
 
 
-def audit(team: Team) -> None:
-    """Compare copies once; see `Audit.run`."""
-    Audit(team).run()
-
-
 def checksums(h: Hosted, view: View, member: int) -> dict[str, int]:
     """Name the checksums of an agent's states: its own (member 0), or its copies of a neighbour's."""
     found = {}
@@ -242,5 +238,4 @@ def checksum(arrays: Sequence[np.ndarray]) -> int:
 
 def norm(vector: F64) -> float:
     """Return ||v||_2."""
-    flat = vector.reshape(-1)
-    return sqrt(np.dot(flat, flat))
+    return sqrt(square(vector))

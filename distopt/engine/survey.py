@@ -146,9 +146,8 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
     if steps and resolved.searching:  # of weights that are for one step, those for a careful one
         steps = replace(steps, eta=tracking_step(facts, steps.gamma))
     function = lyapunov(steps, facts)
-    if function and (
-        parts.run.batch or resolved.searching
-    ):  # the proofs: exact gradients, one step
+    # The proofs are for exact gradients and one step.
+    if function and (parts.run.batch or resolved.searching):
         function = replace(function, certified=False)
     bound = float(sum(lower) / transport.agents)
     return Survey(resolved, facts, least(problem.minimum, bound), function, warnings)

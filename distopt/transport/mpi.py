@@ -36,9 +36,8 @@ POLL_SECONDS = 0.01  # between looks for answers at the end
 SLEEP_SECONDS = 1e-6  # the kernel's timer slack makes it about 50 us
 LARGEST = 2**31 - 1  # bytes of a message, the limit of a C int count
 
-ALARM_SECONDS = (
-    3.0  # another rank waits this long for rank 0 to end the job, the next twice as long
-)
+# Another rank waits this long for rank 0 to end the job, the next twice as long.
+ALARM_SECONDS = 3.0
 COMPILE_SECONDS = 900.0  # compiling all kernels may take this long
 
 

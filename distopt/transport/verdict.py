@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from distopt.core.errors import DistoptError
 
 GRACE_SECONDS = 0.5  # for other causes, where a rank has failed and some do not answer
-ANSWER_SECONDS = (
-    10.0  # for answers, where a rank is silent: busy machines pause processes for seconds
-)
+# For answers, where a rank is silent: busy machines pause processes for seconds.
+ANSWER_SECONDS = 10.0
 LAST_SECONDS = 2.0  # for the last answer, which is most likely that of a rank that hangs
 
 

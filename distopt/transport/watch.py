@@ -105,7 +105,7 @@ class Watch:
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        self._sent = [(request, content) for request, content in self._sent if not request.Test()]
+        self._let_go()
         while self.comm.Iprobe(tag=self._tag, status=self._status):
             tag, rank = self._status.Get_tag(), self._status.Get_source()
             if tag == ALARM:
@@ -141,12 +141,11 @@ class Watch:
 
     def alarms(self) -> Iterator[Report]:
         """Take the reports that have come; let the own ones go out."""
-        self._sent = [(request, content) for request, content in self._sent if not request.Test()]
+        self._let_go()
         while self.comm.Iprobe(tag=self._tag, status=self._status):
             alarm = self._status.Get_tag() == ALARM
-            with suppress(
-                ValueError, TypeError, KeyError
-            ):  # a damaged one is one that did not come
+            # A damaged one is one that did not come.
+            with suppress(ValueError, TypeError, KeyError):
                 told = self._take()
                 if alarm:
                     yield Report(**told | {"waits": tuple(told["waits"])})
@@ -162,6 +161,10 @@ class Watch:
         """Send without waiting."""
         content = packed(told)
         self._sent += [(self.comm.Isend(content, dest=j, tag=tag), content) for j in ranks]
+
+    def _let_go(self) -> None:
+        """Let messages go out, and forget those that have."""
+        self._sent = [(request, content) for request, content in self._sent if not request.Test()]
 
     def free(self) -> None:
         """Release the communicator, once all have stopped."""

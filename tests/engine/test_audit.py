@@ -8,7 +8,7 @@ from garbling import Garbling, flip
 from run_table import configure, mark_rest, play
 
 from distopt.core.errors import AuditError, MessageError
-from distopt.engine.audit import Audit, audit
+from distopt.engine.audit import Audit
 from distopt.engine.journal import Journal
 from distopt.engine.run import resume
 from distopt.engine.team import prepare
@@ -19,7 +19,7 @@ from distopt.transport.local import LocalTransport
 def audited(team):
     """Return what the audit says, None if nothing."""
     try:
-        audit(team)
+        Audit(team).run()
     except SharedError as error:
         return str(error) if isinstance(error.cause, AuditError) else None
     return None
@@ -71,7 +71,7 @@ def test_where_nothing_is_known_twice_nothing_is_sent():
         raise AssertionError("something was sent")
 
     team.transport.collect = collect
-    audit(team)
+    Audit(team).run()
 
 
 # What goes wrong, the message, the byte and bit of it, and what the sentence says.

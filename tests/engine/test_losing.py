@@ -10,7 +10,7 @@ from run_table import PARAMETERS, SAMPLE, configure, states
 from test_resume import shards
 
 from distopt.core.errors import CheckpointError, ConfigError
-from distopt.engine.audit import audit
+from distopt.engine.audit import Audit
 from distopt.engine.run import resume, resumed_config, run
 from distopt.engine.team import prepare
 from distopt.record import checkpoint
@@ -58,7 +58,7 @@ def test_the_others_go_on_as_they_were(algorithm, message, tmp_path):
         return
     _, before, _ = shards(out)
     team = left(out)
-    audit(team)  # both ends of all edges that are left hold the same
+    Audit(team).run()  # both ends of all edges that are left hold the same
     for new, old in enumerate((0, 2, 3)):
         np.testing.assert_array_equal(states(team)[new]["x"], before[f"rank-{old:04d}.h5"]["x"])
     views = [team.parts.algorithm.view(h.state) for h in team.hosted]

@@ -22,7 +22,7 @@ from run_table import (
 import distopt
 from distopt.config.build import make_config
 from distopt.core.errors import DataError
-from distopt.engine.audit import audit
+from distopt.engine.audit import Audit
 from distopt.engine.laws import quadratic
 from distopt.transport.base import SharedError
 from distopt.transport.opening import open_transport
@@ -172,7 +172,7 @@ def test_a_pair_that_no_longer_agrees_is_named_on_every_rank(comm):
         job.hosted[0].agent._decoders[1][1]["symbols"][0] += 1
     with open_transport("mpi", job.parts, comm) as t:
         with pytest.raises(SharedError) as caught:
-            audit(dataclasses.replace(job, transport=t))
+            Audit(dataclasses.replace(job, transport=t)).run()
         sentences = comm.allgather(str(caught.value))
         assert t.traffic.diagnostics_nbytes > 0
     assert len(set(sentences)) == 1
