@@ -179,7 +179,7 @@ def verdict(value, bound, smaller=True):
 
 
 def main():
-    short = become_rank(__file__, __doc__, RANKS)
+    short = become_rank(__file__, __doc__, RANKS).short
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD

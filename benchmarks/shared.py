@@ -54,17 +54,22 @@ def options(about, *flags, **named):
     return parser.parse_args()
 
 
-def become_rank(program, about, ranks):
-    """Read the command line, and start this program over under mpirun; in a rank return --short."""
+def become_rank(program, about, ranks, **named):
+    """Read the command line, and start this program over under mpirun; in a rank return the options.
+
+    There is --short, and what else is named (name: keywords of add_argument).
+    """
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="only show that it runs")
-    short = parser.parse_args().short
+    for name, keywords in named.items():
+        parser.add_argument(f"--{name}", **keywords)
+    options = parser.parse_args()
     if this_rank() is None:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
-        line = find_mpirun().start(ranks, [sys.executable, program, *["--short"] * short])
+        line = find_mpirun().start(ranks, [sys.executable, program, *sys.argv[1:]])
         os.execvp(line[0], line)
-    return short
+    return options
 
 
 def leave(comm):

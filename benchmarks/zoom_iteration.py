@@ -64,7 +64,7 @@ def measure(comm, d, rounds):
 
 
 def main():
-    short = become_rank(__file__, __doc__, RANKS)
+    short = become_rank(__file__, __doc__, RANKS).short
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD
