@@ -1,5 +1,6 @@
 """``distopt plan``: predict a run on a network that you do not have."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -34,9 +35,10 @@ def plan(
         Option(
             metavar="S",
             min=0.1,
-            help="Simulate all variants for about S seconds in total and project the rest.",
+            help="Simulate all variants for about S seconds of the processor in total and project the "
+            "rest.",
         ),
-    ] = 8.0,
+    ] = 5.0,
     network: Network = None,
     latency: Annotated[
         float | None,
@@ -72,7 +74,7 @@ def plan(
     how.require_one_process("plan")
     from distopt.show import console
     from distopt.studies.measure import plan as planning
-    from distopt.studies.measure.computing import core
+    from distopt.studies.measure.computing import busy_cores
     from distopt.studies.measure.link import parse_links
 
     goal = planning.Goal(accuracy, seconds, share)
@@ -81,7 +83,7 @@ def plan(
     if agents is not None:
         settings = [*settings, f"problem.agents={agents}"]
     variants = []
-    with core(busy=share is not None) as computing:
+    with busy_cores() if share else nullcontext() as computing:
         for label, candidate, part in planning.in_turn(planning.candidates(config, settings), goal):
             if not quiet:
                 console.say(f"simulating {label}")

@@ -1,6 +1,6 @@
-"""How long a core of this machine computes for one agent in one iteration: alone, or with all cores busy.
+"""How long a core of this machine computes for one agent in one iteration with all cores busy.
 
-The second usually takes longer: cores share caches, memory and, as threads of one core, even more.
+Usually longer than alone: cores share caches, memory and, as threads of one core, even more.
 """
 
 import multiprocessing
@@ -31,11 +31,8 @@ Core: TypeAlias = Callable[[Config, int], float]
 
 
 @contextmanager
-def core(busy: bool) -> Iterator[Core]:
-    """Yield a function that measures a configuration; `busy`: every core does the same meanwhile."""
-    if not busy:
-        yield computing_seconds
-        return
+def busy_cores() -> Iterator[Core]:
+    """Yield a function that measures a configuration while every core does the same."""
     count = usable_cores()
     context = multiprocessing.get_context("spawn")  # no fork: numba and BLAS have threads
     with context.Manager() as manager, ProcessPoolExecutor(count, context) as pool:

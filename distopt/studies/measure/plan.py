@@ -9,9 +9,8 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from math import exp, isfinite, log
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 from distopt.algorithms import REGISTRY as ALGORITHMS
@@ -20,7 +19,6 @@ from distopt.config.build import Config, load_config, make_config
 from distopt.config.tables import read_toml
 from distopt.core import units as q
 from distopt.core.errors import ConfigError, DistoptError
-from distopt.engine.run import run
 from distopt.studies.measure.computing import Core
 from distopt.studies.measure.link import Link
 from distopt.studies.measure.model import (
@@ -31,6 +29,7 @@ from distopt.studies.measure.model import (
     fit,
     measured_exchanges,
 )
+from distopt.studies.measure.trial import iterations_to, simulate
 from distopt.studies.results import Column, Results, write_count
 from distopt.studies.suite import load_suite
 
@@ -39,8 +38,7 @@ RECOMMENDED = (
     f"Where nothing speaks for another, take the default, {ALGORITHMS.default}, whose messages are the "
     "smallest (docs/choose.md)."
 )
-FAR = 3  # times the simulated iterations
-LEAST_SECONDS = 0.3  # of a variant's iterations
+UNSURE = 3  # times the simulated iterations
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Goal:
     """The accuracy to plan for, and how to simulate."""
 
     accuracy: float
-    seconds: float  # to simulate all variants
+    seconds: float  # of the processor, to simulate all variants
     share: float | None  # agents that share a core there; None: each has its own host
 
 
@@ -111,14 +109,11 @@ def recommended(config: Config, own: str) -> list[tuple[str, Config]]:
 def in_turn(
     variants: Sequence[tuple[str, Config]], goal: Goal
 ) -> Iterator[tuple[str, Config, Goal]]:
-    """Give the variants one after the other, each with its share of the time that is left.
-
-    Records and set-up take time as well, so half of a share is for iterations.
-    """
-    end = perf_counter() + goal.seconds
+    """Give the variants one after the other, each with its share of the processor time that is left."""
+    end = process_time() + goal.seconds
     for number, (label, config) in enumerate(variants):
-        share = (end - perf_counter()) / (len(variants) - number) / 2
-        yield label, config, replace(goal, seconds=max(share, LEAST_SECONDS))
+        share = (end - process_time()) / (len(variants) - number)
+        yield label, config, replace(goal, seconds=max(share, 0.0))
 
 
 def describe(compressor: dict[str, Any]) -> str:
@@ -140,24 +135,27 @@ def predict(
     goal: Goal,
     links: Sequence[Link],
     model: ExchangeModel,
-    computing: Core,
+    computing: Core | None = None,
 ) -> dict[str, Any]:
-    """Simulate one variant and predict its seconds on every link."""
+    """Simulate one variant and predict its seconds on every link.
+
+    `computing` measures an agent's computing time; without it the simulation does.
+    """
     variant: dict[str, Any] = {"variant": label, "problem": None, "links": []}
     topology = config.problem.topology
-    stop = [f"run.stop.stationarity={goal.accuracy}", f"run.stop.seconds={goal.seconds}"]
     try:
-        result = run(config.with_settings(stop), engine="simulate")
+        trial = simulate(config, goal.accuracy, goal.seconds)
     except DistoptError as error:
         return variant | {"problem": str(error)}
-    summary, rows = result.summary, result.rows
-    k, n = max(summary["iterations"], 1), topology.agents
-    iterations, projected = iterations_to(goal.accuracy, rows)
+    k, n = trial.iterations, topology.agents
+    iterations, projected = iterations_to(goal.accuracy, trial.rows)
+    smallest = min(row["stationarity"] for row in trial.rows)
     degrees = [len(topology.neighbours(i)) for i in range(n)]
-    exchanges = summary["messages_per_agent"] / k / (sum(degrees) / n)
-    nbytes = summary["bytes_per_agent"] / k  # of one agent in one iteration, a broadcast once
+    exchanges = trial.of_iteration("messages_per_agent") / (sum(degrees) / n)
+    nbytes = trial.of_iteration("bytes_per_agent")  # of one agent, a broadcast once
+    seconds = computing(config, k) if computing else trial.computing
     one = Iteration(
-        computing=(goal.share or 1) * computing(config, k),
+        computing=(goal.share or 1) * seconds,
         exchanges=exchanges,
         message=nbytes / exchanges,
         copies=max(degrees),  # the busiest host decides
@@ -165,15 +163,15 @@ def predict(
     )
     known = iterations is not None
     return variant | {
-        "algorithm": summary["algorithm"],
-        "compressor": summary["compressor"],
+        "algorithm": ALGORITHMS.name_of(type(config.algorithm)),
+        "compressor": COMPRESSORS.name_of(type(config.compressor)),
         "agents": n,
-        "dimension": summary["dimension"],
+        "dimension": config.problem.dimension,
         "accuracy": goal.accuracy,
         "simulated": k,
         "iterations": iterations,
         "projected": projected,
-        "problem": None if known else "does not come nearer to this accuracy",
+        "problem": None if known else f"not reached: P = {q.small(smallest)} after {k} iterations",
         "bytes_per_agent": nbytes * iterations if iterations is not None else None,
         "bytes_per_iteration": nbytes,
         "message_bytes": one.message,
@@ -188,26 +186,6 @@ def predict(
             for link in links
         ],
     }
-
-
-def iterations_to(accuracy: float, rows: Sequence[dict[str, float]]) -> tuple[float | None, bool]:
-    """Return the iterations to an accuracy, and whether they are projected.
-
-    A run that ended earlier is continued at the mean rate of its second half, if P fell there at all.
-
-    >>> iterations_to(1e-6, [{"iteration": k, "stationarity": 10.0 ** (-k / 10)} for k in (0, 20, 40)])
-    (60.0, True)
-    """
-    for row in rows:
-        if row["stationarity"] <= accuracy:
-            return row["iteration"], False
-    last, middle = rows[-1], rows[len(rows) // 2]
-    steps = last["iteration"] - middle["iteration"]
-    if steps <= 0 or not 0 < last["stationarity"] < middle["stationarity"]:
-        return None, False
-    fall = log(middle["stationarity"] / last["stationarity"]) / steps
-    more = log(last["stationarity"] / accuracy) / fall
-    return (float(round(last["iteration"] + more)), True) if isfinite(exp(-fall)) else (None, False)
 
 
 def tabulate(
@@ -236,7 +214,7 @@ def tabulate(
     title = f"Predicted to P ≤ {q.power(goal.accuracy)}; {goes}"
     notes = [fastest(variants, link, goal) for link in links]
     if any(
-        v["projected"] and v["iterations"] > FAR * v["simulated"]
+        v["projected"] and v["iterations"] > UNSURE * v["simulated"]
         for v in variants
         if v.get("iterations")
     ):

@@ -17,7 +17,7 @@ from distopt.cli.app import app
 from distopt.core.errors import ConfigError, TransportError
 from distopt.show import measured, render
 from distopt.studies.measure import break_even, plan, summary, tables
-from distopt.studies.measure.computing import core
+from distopt.studies.measure.computing import busy_cores, computing_seconds
 from distopt.studies.measure.link import parse_links
 from distopt.studies.measure.timed import list_timed_runs, require_hosts
 from distopt.studies.measure.timing import require_same
@@ -200,8 +200,8 @@ def test_a_plan_counts_what_a_simulation_counts(suite_file: Path) -> None:
 @pytest.mark.slow
 def test_processes_on_all_cores_measure_together(suite_file: Path) -> None:
     config = plan.candidates(suite_file, [])[0][1]
-    with core(busy=False) as alone, core(busy=True) as beside_others:
-        times = alone(config, 30), beside_others(config, 30)
+    with busy_cores() as beside_others:
+        times = computing_seconds(config, 30), beside_others(config, 30)
     assert 0.2 < times[1] / times[0] < 20  # on a core's own threads more than 1, elsewhere less
 
 
@@ -219,14 +219,14 @@ def test_a_plan_of_a_configuration_tries_other_compressors(tmp_path: Path) -> No
 
 def test_variants_of_a_plan_share_the_time(monkeypatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(plan, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(plan, "process_time", lambda: now[0])
     shares = []
     for _, _, goal in plan.in_turn(
         [("a", None), ("b", None), ("c", None)], plan.Goal(1e-6, 12, None)
     ):
         shares.append(goal.seconds)
         now[0] += 10.0 if len(shares) == 2 else 0.0
-    assert shares == [2.0, 3.0, 1.0]
+    assert shares == [4.0, 6.0, 2.0]
 
 
 @pytest.mark.slow

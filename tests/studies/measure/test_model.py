@@ -1,8 +1,12 @@
 """The alpha-beta model: what it is fitted to it gives back; where two variants are equally fast."""
 
+import math
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from distopt.config.build import make_config
 from distopt.studies.measure.model import (
     CorrectedModel,
     ExchangeModel,
@@ -12,7 +16,7 @@ from distopt.studies.measure.model import (
     crossing,
     fit,
 )
-from distopt.studies.measure.plan import iterations_to
+from distopt.studies.measure.trial import iterations_to, simulate
 
 NETWORK = ExchangeModel(alpha=2e-4, beta=3e-9, sigma=1.15)
 RATES = (1e7, 1e8, 1e9, None)
@@ -91,6 +95,38 @@ def test_iterations_are_read_off_or_projected_or_unknown() -> None:
     falling = [{"iteration": float(k), "stationarity": 10.0 ** (-k / 10)} for k in range(0, 50, 10)]
     assert iterations_to(1e-3, falling) == (30.0, False)
     assert iterations_to(1e-9, falling) == (90.0, True)
-    flat = [{"iteration": float(k), "stationarity": 1.0} for k in range(4)]
-    assert iterations_to(1e-3, flat) == (None, False)
-    assert iterations_to(1e-3, flat[:1]) == (None, False)
+    flat = [{"iteration": float(k), "stationarity": 1.0} for k in range(8)]
+    for still in (flat, flat[:1]):
+        assert iterations_to(1e-3, still) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("P", "accuracy", "expected"),
+    [
+        (lambda k: 10.0 ** (-k / 100) + 1e-4 * (1 + 1e-3 / (1 + k)), 1e-6, None),  # stands at 1e-4
+        (lambda k: 1e-4 * (1 + 0.3 * math.sin(k)), 1e-6, None),  # wanders there
+        (lambda k: 0.99 ** k * (1 + 0.3 * math.sin(k)), 1e-9, 2062),  # falls, not monotonously
+        (lambda k: 1 / (1 + k), 1e-4, 9999),  # falls as 1 / k
+        (lambda k: 1 / (1 + k), 1e-6, None),  # too far to tell
+        (lambda k: math.nan if k > 900 else 1.0, 1e-6, None),
+    ],
+)  # fmt: skip
+def test_a_run_that_stands_still_is_not_projected(P, accuracy, expected) -> None:
+    rows = [{"iteration": float(k), "stationarity": P(k)} for k in range(0, 1001, 10)]
+    iterations, _ = iterations_to(accuracy, rows)
+    assert iterations == (None if expected is None else pytest.approx(expected, rel=0.06))
+
+
+def test_a_trial_ends_at_its_accuracy_its_end_or_its_share() -> None:
+    tables = {
+        "problem": {"name": "quadratic", "agents": 3, "dimension": 4, "start": "normal"},
+        "algorithm": {"name": "gt", "eta": 0.1, "gamma": 0.5},
+        "run": {"iterations": 5000, "record_every": 2},
+    }
+    config = make_config(tables, Path())
+    reached = simulate(config, 1e-3, 60.0)
+    assert reached.rows[-1]["stationarity"] <= 1e-3 < reached.rows[-2]["stationarity"]
+    assert reached.of_iteration("bytes_per_agent") == 2 * 8 * 4
+    assert 0 < reached.computing < 1
+    assert simulate(make_config(tables, Path(), ["run.iterations=7"]), 0.0, 60.0).iterations == 7
+    assert simulate(config, 0.0, 0.0).iterations < 5000
