@@ -12,6 +12,10 @@ from distopt.mpirun.failing import failing_together
 
 def run(
     config: options.Config,
+    iterations: Annotated[
+        int | None,
+        Option(metavar="K", help="Number of iterations.", show_default="as configured"),
+    ] = None,
     ranks: options.Ranks = None,
     simulate: options.Simulate = False,
     settings: options.Settings = [],
@@ -30,6 +34,7 @@ def run(
     """
     how = options.How(settings, simulate, ranks, mpirun_args, as_json, quiet=quiet)
     out = out or Path("runs") / config.stem
+    settings = [*settings, *([] if iterations is None else [f"run.iterations={iterations}"])]
     with failing_together():
         engine = how.engine()
         from distopt.config.build import load_config

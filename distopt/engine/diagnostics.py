@@ -184,8 +184,9 @@ class Diagnostics:
             "gradients": totals["gradients"] / n,
             "diagnostics_bytes": round(totals["diagnostics_nbytes"]),
         }
+        processes = n // len(self.team.hosted)
         for name in ("gradient", "compression", "communication", "diagnostics"):
-            row[f"seconds_{name}"] = totals[f"seconds_{name}"] / n
+            row[f"seconds_{name}"] = totals[f"seconds_{name}"] / processes
         for name in self.observed:
             whole = SERIES[name].dtype == "i8"
             row[name] = round(totals[name]) if whole else totals[name]

@@ -94,9 +94,11 @@ SERIES = Catalogue(
             "1", "times so far that all went back, to take a smaller step", "i8"
         ),
         "step_bytes": Series("B", "sent so far to agree on the step, total over agents", "i8"),
-        "seconds_gradient": Series("s", "in gradients, mean over agents"),
-        "seconds_compression": Series("s", "in encoding, decoding and mixing, mean over agents"),
-        "seconds_communication": Series("s", "in exchanges, waiting included, mean over agents"),
-        "seconds_diagnostics": Series("s", "in records and checkpoints, mean over agents"),
+        "seconds_gradient": Series(
+            "s", "in gradients of all agents of a process, mean over processes"
+        ),
+        "seconds_compression": Series("s", "in encoding, decoding and mixing, likewise"),
+        "seconds_communication": Series("s", "in exchanges, waiting included, likewise"),
+        "seconds_diagnostics": Series("s", "in records and checkpoints, likewise"),
     }
 )

@@ -187,12 +187,10 @@ def bytes_table(history: RunData) -> str:
 def seconds_table(history: RunData) -> str:
     """Tabulate where the time went."""
     total = history.last("seconds")
-    # In one process the agents take turns, so the means over agents add up n times.
-    share = int(history.meta["agents"]) if history.meta["engine"] == "simulate" else 1
     phases = {
-        "gradients": share * history.last("seconds_gradient"),
-        "compression\nencoding, decoding, mixing": share * history.last("seconds_compression"),
-        "communication\nwaiting included": share * history.last("seconds_communication"),
+        "gradients": history.last("seconds_gradient"),
+        "compression\nencoding, decoding, mixing": history.last("seconds_compression"),
+        "communication\nwaiting included": history.last("seconds_communication"),
     }
     phases["other\nupdates and the loop"] = max(total - sum(phases.values()), 0.0)
     rows = [
@@ -200,7 +198,7 @@ def seconds_table(history: RunData) -> str:
         for name, spent in phases.items()
     ]
     rows.append(("algorithm, in total", q.seconds(total), q.share(1.0)))
-    spent = share * history.last("seconds_diagnostics")
+    spent = history.last("seconds_diagnostics")
     rows.append(("diagnostics\nrecords and checkpoints, apart", q.seconds(spent), ""))
     return to_html(Results.of_words("Seconds by phase", ("phase", "time", "share"), rows))
 

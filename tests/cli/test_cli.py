@@ -187,6 +187,13 @@ def test_numbers_that_json_does_not_know_become_null():
     assert as_json(item) == '{"a": [null, 1.0], "b": [null], "c": 2}'
 
 
+def test_iterations_are_an_option_of_run_as_of_resume():
+    found = json.loads(
+        simulate("run", "c.toml", "--json", "--iterations", "6").stdout.splitlines()[-1]
+    )
+    assert found["iterations"] == 6
+
+
 def test_quiet_prints_nothing():
     assert simulate("run", "c.toml", "--quiet").output == ""
 
