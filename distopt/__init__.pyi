@@ -32,6 +32,7 @@ from distopt.config.build import Config as Config
 from distopt.config.build import load_config as load_config
 from distopt.config.build import make_config as make_config
 from distopt.core.errors import DistoptError as DistoptError
+from distopt.core.errors import DistoptWarning as DistoptWarning
 from distopt.engine.interface import minimize as minimize
 from distopt.engine.interface import simulate as simulate
 from distopt.engine.outcome import Result as Result

@@ -212,8 +212,11 @@ class Agent:
             together(x, out)
         else:
             rows = zip(x.reshape(-1, self.dimension), out.reshape(-1, self.dimension), strict=True)
-            for row, target in rows:
-                self.cost.gradient(row, target)
+            try:
+                for row, target in rows:
+                    self.cost.gradient(row, target)
+            except DataError as error:
+                raise self.blame(error) from None
 
     def blame(self, error: DataError) -> DataError:
         """Add agent and iteration to the error of a user's cost."""

@@ -5,7 +5,7 @@ a section's ``name`` selects declares the accepted keys; unknown keys are errors
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from distopt.core.usercode import blaming
 from distopt.problems.given import GivenProblem
 from distopt.problems.problem import Problem, build_problem
 
+UNCOMPRESSED = "identity"
 SECTIONS = ("problem", "topology", "algorithm", "arithmetic", "compressor", "run")
 
 
@@ -41,12 +42,15 @@ class Parts:
         Possibly with ``"auto"`` parameters still in it.
     compressor : Compressor
     run : RunConfig
+    remarks : tuple of str
+        Sentences for the user about what was chosen for want of a name.
     """
 
     problem: Problem | GivenProblem
     algorithm: Algorithm
     compressor: Compressor
     run: RunConfig
+    remarks: tuple[str, ...] = field(default=(), kw_only=True)
 
     def resolved(self) -> dict[str, dict[str, Any]]:
         """Return every section with all defaults written out."""
@@ -87,7 +91,7 @@ class Config(Parts):
         return make_config(self.tables, self.folder, settings)
 
 
-def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
+def load_config(path: str | Path, settings: Sequence[str] = ()) -> Config:
     """Read a TOML file, apply ``section.key=value`` settings, and validate.
 
     Raises
@@ -95,6 +99,7 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
     ConfigError
         With the key's full name, what was given and what is accepted.
     """
+    path = Path(path)
     return make_config(read_toml(path), path.parent, settings)
 
 
@@ -114,7 +119,8 @@ def make_config(tables: dict[str, Any], folder: Path, settings: Sequence[str] = 
         compressor = make_member(COMPRESSORS, given)
         problem = build_problem(tables["problem"], tables["topology"], folder)
         compressor = fit(compressor, problem, algorithm)
-    return Config(problem, algorithm, compressor, run, tables, folder)
+    remarks = unnamed(algorithm, named="name" in tables["compressor"])
+    return Config(problem, algorithm, compressor, run, tables, folder, remarks=remarks)
 
 
 def located(table: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -134,6 +140,16 @@ def fit(
     fitted = compressor.fitted(lambda: problem.blocks)
     algorithm.accept(fitted, problem.dimension)
     return fitted
+
+
+def unnamed(algorithm: Algorithm, named: bool) -> tuple[str, ...]:
+    """Say so if a method that compresses does not, since nobody named a compressor."""
+    if named or algorithm.needs is None or algorithm.compressor != UNCOMPRESSED:
+        return ()
+    return (
+        f"No compressor is named, so {ALGORITHMS.name_of(type(algorithm))} sends its vectors uncompressed; "
+        f'"{UNCOMPRESSED}" says that this is meant, and `distopt list compressors` has others.',
+    )
 
 
 def make_algorithm(table: dict[str, Any], arithmetic: dict[str, Any]) -> Algorithm:

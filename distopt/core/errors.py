@@ -40,6 +40,10 @@ class TransportError(DistoptError):
     """A neighbour stayed silent for longer than the timeout, or MPI cannot be used."""
 
 
+class DistoptWarning(UserWarning):
+    """What the caller of `distopt.simulate` or `minimize` should know of a run that went its way."""
+
+
 def optional(module: str, what: str) -> Any:
     """Import a package that is not always there; `DistoptError` says how to get it."""
     try:

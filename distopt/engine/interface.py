@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -9,19 +10,23 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from distopt.algorithms import REGISTRY as ALGORITHMS
-from distopt.algorithms.base import Algorithm
-from distopt.compressors.base import Compressor
-from distopt.config.build import Parts, fit
-from distopt.config.run import make_run
+from distopt.config.build import Parts
 from distopt.core import errors
 from distopt.core.arrays import F64
-from distopt.core.errors import ConfigError, DistoptError
+from distopt.core.errors import ConfigError, DistoptError, DistoptWarning
+from distopt.engine.arguments import (
+    Code,
+    Graph,
+    Method,
+    as_costs,
+    as_folder,
+    as_topology,
+    make_parts,
+    require_callable,
+)
 from distopt.engine.outcome import Result
 from distopt.engine.run import execute
 from distopt.problems.costs.base import Cost
-from distopt.problems.given import GivenProblem
-from distopt.problems.topology import Topology, build_topology
 from distopt.record import checkpoint
 from distopt.transport.opening import Engine
 
@@ -33,9 +38,9 @@ def simulate(
     costs: Sequence[Cost],
     x0: F64 | None = None,
     *,
-    algorithm: Algorithm | None = None,
-    topology: str | Topology | Mapping[str, Any] = "ring",
-    compressor: Compressor | None = None,
+    algorithm: Method = None,
+    topology: Graph = "ring",
+    compressor: Code = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -51,19 +56,18 @@ def simulate(
         Agent i's private cost is ``costs[i]``.
     x0 : float64[d] or float64[n, d], optional
         Start of all agents, or one row each; 0 by default.
-    algorithm : Algorithm, optional
-        Such as ``distopt.CompressedTracking1()``, by default ``distopt.Zed()``; parameters left at
-        ``"auto"`` follow the rules of the docs page auto.
-    topology : str, Topology or dict
-        A name of ``distopt list topologies``, your own graph, or the keys of the section [topology].
-    compressor : Compressor, optional
-        By default the algorithm's own, which for most is `Identity`.
+    algorithm : Algorithm, str or dict, optional
+        Such as ``distopt.CompressedTracking1()``, its name ``"cgt1"``, or the keys of [algorithm]; by
+        default ``distopt.Zed()``. Parameters left at ``"auto"`` follow the rules of the docs page auto.
+    topology : str, dict, Topology or networkx.Graph
+        A name of ``distopt list topologies``, the keys of the section [topology], or your own graph.
+    compressor : Compressor, str or dict, optional
+        Given likewise; by default the algorithm's own, which for most is `Identity`, with a warning.
     out : path, optional
         Run directory to write; without it nothing is written.
-    overwrite, resume : bool
-        Replace a run in `out`, or continue it from its newest checkpoint, instead of refusing it.
-    force : bool
-        Continue even a run of other costs, another graph or other parameters, and record what differs.
+    overwrite, resume, force : bool
+        Replace a run in `out`, or continue it from its newest checkpoint, instead of refusing it; with
+        `force` even one of other costs, graph or parameters, and record what differs.
     on_record : callable, optional
         Called with every new row of the record, a dict, on the first rank only.
     **run
@@ -72,7 +76,8 @@ def simulate(
     Returns
     -------
     Result
-        ``result.x`` are the agents' models, ``result.rows`` the records, ``result.summary`` the end.
+        ``result.x`` are the agents' models, ``result.rows`` the records, ``result.summary`` the end;
+        each of ``result.warnings`` is also a `DistoptWarning`, on the first rank.
 
     Raises
     ------
@@ -82,7 +87,7 @@ def simulate(
 
     Examples
     --------
-    >>> import numpy as np, distopt
+    >>> import distopt
     >>> class Parabola:
     ...     dimension, smoothness = 2, 1.0
     ...     def __init__(self, target): self.target = target
@@ -95,8 +100,8 @@ def simulate(
     >>> np.round(result.x[0], 3)
     array([1.5, 1.5])
     """
-    problem = GivenProblem(dict(enumerate(costs)), x0, as_topology(topology, len(costs)))
-    parts = make_parts(problem, algorithm, compressor, run)
+    given = dict(enumerate(as_costs(costs)))
+    parts = make_parts(given, x0, as_topology(topology, len(given)), algorithm, compressor, run)
     more = {"overwrite": overwrite, "force": force, "on_record": on_record}
     return begin(parts, "simulate", out, resume, more)
 
@@ -106,9 +111,9 @@ def minimize(
     x0: F64 | None = None,
     *,
     comm: Any = None,
-    algorithm: Algorithm | None = None,
-    topology: str | Topology | Mapping[str, Any] = "ring",
-    compressor: Compressor | None = None,
+    algorithm: Method = None,
+    topology: Graph = "ring",
+    compressor: Code = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -144,8 +149,7 @@ def minimize(
 
     def make() -> Parts:
         graph = as_topology(topology, world.size)
-        problem = GivenProblem({world.rank: cost}, x0, graph)
-        return make_parts(problem, algorithm, compressor, run)
+        return make_parts({world.rank: cost}, x0, graph, algorithm, compressor, run)
 
     more = {"overwrite": overwrite, "force": force, "on_record": on_record, "comm": world}
     try:
@@ -184,38 +188,20 @@ def silence(error: BaseException) -> None:
     sys.excepthook = hook
 
 
-def as_topology(topology: str | Topology | Mapping[str, Any], agents: int) -> Topology:
-    """Make a named graph, or check the size of a given one."""
-    if not isinstance(topology, Topology):
-        table = {"graph": topology} if isinstance(topology, str) else dict(topology)
-        return build_topology(table, agents, Path())
-    if topology.agents != agents:
-        raise ConfigError(
-            f"The topology has {topology.agents} agents, but there are {agents} costs."
-        )
-    return topology
-
-
-def make_parts(
-    problem: GivenProblem,
-    algorithm: Algorithm | None,
-    compressor: Compressor | None,
-    run: Mapping[str, Any],
-) -> Parts:
-    """Put the parts of a run together."""
-    algorithm = algorithm or ALGORITHMS.get(str(ALGORITHMS.default))()
-    compressor = fit(compressor or algorithm.own_compressor(), problem, algorithm)
-    return Parts(problem, algorithm, compressor, make_run(run))
-
-
 def begin(
     parts: Parts, engine: Engine, out: str | Path | None, resume: bool, more: Mapping[str, Any]
 ) -> Result:
     """Begin or continue a run; `more` goes to `execute`."""
-    folder = None if out is None else Path(out)
+    folder = as_folder(out)
+    require_callable(more["on_record"])
     saved = None
     if resume:
         if folder is None:
             raise ConfigError("resume=True needs out, the run directory to continue.")
         saved = checkpoint.latest(folder / "checkpoints", parts.problem.total)
-    return execute(parts, engine, out=folder, saved=saved, **more)
+    result = execute(parts, engine, out=folder, saved=saved, **more)
+    for sentence in result.warnings if result.root else ():
+        warnings.warn(
+            sentence, DistoptWarning, stacklevel=3
+        )  # where simulate or minimize was called
+    return result

@@ -67,7 +67,12 @@ def conclude(team: Team, journal: Journal, reason: str, signal: Signals | None) 
         root=team.transport.root,
         rows=journal.rows,
         x=[view(h.state).model.copy() for h in team.hosted],
-        warnings=[*team.known.warnings, *team.identity.forced, *warnings(team, journal)],
+        warnings=[
+            *team.parts.remarks,
+            *team.known.warnings,
+            *team.identity.forced,
+            *warnings(team, journal),
+        ],
         resume_hint=hint,
         signal=signal,
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from distopt.config.build import Config, Parts, make_config
 from distopt.core.blas import BLAS
-from distopt.core.errors import CheckpointError
+from distopt.core.errors import CheckpointError, ConfigError
 from distopt.core.usercode import blaming
 from distopt.engine.failures import Failure
 from distopt.engine.folder import make_folder, prepare_folder
@@ -34,7 +34,7 @@ def run(
     config: Config,
     *,
     engine: Engine,
-    out: Path | None = None,
+    out: str | Path | None = None,
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
     signals: bool = True,
@@ -66,14 +66,19 @@ def run(
     KeyboardInterrupt
         After SIGINT, if `signals`.
     """
+    if not isinstance(config, Config):
+        raise ConfigError(
+            f"config is of type {type(config).__name__}; accepted: what distopt.load_config returns."
+        )
+    folder = None if out is None else Path(out)
     return execute(
-        config, engine, out=out, overwrite=overwrite, progress=progress, signals=signals,
+        config, engine, out=folder, overwrite=overwrite, progress=progress, signals=signals,
         failures=failures,
     )  # fmt: skip
 
 
 def resume(
-    run_dir: Path,
+    run_dir: str | Path,
     *,
     engine: Engine,
     iterations: int | None = None,
@@ -107,8 +112,9 @@ def resume(
     CheckpointError
         If there is nothing to continue or it belongs to another configuration.
     """
-    config = resumed_config(run_dir, iterations, settings, force, code)
-    return go_on(config, run_dir, engine=engine, force=force, progress=progress, signals=signals)
+    folder = Path(run_dir)
+    config = resumed_config(folder, iterations, settings, force, code)
+    return go_on(config, folder, engine=engine, force=force, progress=progress, signals=signals)
 
 
 def resumed_config(

@@ -16,6 +16,7 @@ from distopt.core.randomness import make_key, normal
 from distopt.core.streams import Stream
 from distopt.problems.batches import require_batches
 from distopt.problems.costs.base import Cost
+from distopt.problems.costs.guarded import naming
 from distopt.problems.topology import FASTEST, Topology
 from distopt.theory.facts import Facts
 from distopt.theory.lyapunov import Lyapunov, lyapunov
@@ -26,6 +27,8 @@ from distopt.theory.rules import (
     tracking_step,
 )
 from distopt.transport.base import SharedError, Transport
+
+BY_SMOOTHNESS = ("eta", "mu")  # parameters whose rules of "auto" use L
 
 
 class Start(NamedTuple):
@@ -102,7 +105,10 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
     algorithm, problem, topology = parts.algorithm, parts.problem, parts.problem.topology
     pilot = algorithm.pilot and AUTO in vars(algorithm).values()
     searching = algorithm.searching
-    told = [constants(s, pilot, searching, algorithm.memory_start == "x0") for s in starts]
+    told = []
+    for s in starts:
+        with naming(f"The cost of agent {s.agent}"):
+            told.append(constants(s, pilot, searching, algorithm.memory_start == "x0"))
     if topology.rule == FASTEST:
         require_same_weights(topology, transport)
     L, lower, flattest, estimated, dimension, curvature, *points = transport.collect(
@@ -124,10 +130,11 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
             ),
         )
     smoothness, warnings = float(L.max()) or 1.0, []  # all costs are linear: any step is right
-    if estimated.any() and (algorithm.lyapunov or not searching):
+    ruled = [key for key in BY_SMOOTHNESS if vars(algorithm).get(key) == AUTO and not searching]
+    if estimated.any() and ruled:
         warnings.append(
-            f"{estimated.sum():.0f} costs have no attribute smoothness; {smoothness:.3g} was "
-            'estimated around the start, for "auto" and the Lyapunov function.'
+            f"{estimated.sum():.0f} costs have no attribute smoothness; {smoothness:.3g} was estimated "
+            f'around the start, for algorithm.{" and ".join(ruled)} = "auto".'
         )
     facts = Facts(
         agents=transport.agents,

@@ -1,7 +1,8 @@
 """A user's cost, held so that its mistakes end in sentences and cannot spoil a run."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def guard(cost: Any, place: str, path: Path | None = None, x: F64 | None = None)
     ----------
     cost : object
     place : str
-        What the sentences call it.
+        What the sentences call it, its agent included.
     path : Path, optional
         The file that sentences name; by default that of its class.
     x : float64[d], optional
@@ -34,8 +35,18 @@ def guard(cost: Any, place: str, path: Path | None = None, x: F64 | None = None)
         return cost  # type: ignore[no-any-return]
     check_shape(cost, place)
     guarded = Guarded(cost, path or source(cost))
-    check_behaviour(guarded, place, x)
+    with naming(place):
+        check_behaviour(guarded, x)
     return guarded
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Put whose cost it is before the sentences of its mistakes."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{place}: {error}") from error.__cause__
 
 
 def ours(cost: object) -> bool:
@@ -61,13 +72,15 @@ def read_only(x: Any) -> Any:
 
 def check_shape(cost: object, place: str) -> None:
     """Refuse what cannot be a cost, before anything of it is called."""
+    wanted = "a cost has dimension, value(x) and gradient(x, out)."
     if cost is None:
-        raise DataError(f"{place} returned nothing; it must return a cost.")
+        raise DataError(f"{place} is None; {wanted}")
+    if isinstance(cost, type):
+        raise DataError(f"{place} is the class {cost.__name__}; accepted: an object of it.")
     for name in ("dimension", "value", "gradient"):
         if not hasattr(cost, name):
             raise DataError(
-                f'{place} returned a {type(cost).__name__} without "{name}"; a cost has dimension, '
-                "value(x) and gradient(x, out)."
+                f'{place} is of type {type(cost).__name__} and has no "{name}"; {wanted}'
             )
     dimension = cost.dimension  # type: ignore[attr-defined]
     whole = isinstance(dimension, int | np.integer) and not isinstance(dimension, bool)
@@ -91,11 +104,11 @@ def check_shape(cost: object, place: str) -> None:
             continue
 
 
-def check_behaviour(guarded: "Guarded", place: str, x: F64 | None) -> None:
+def check_behaviour(guarded: "Guarded", x: F64 | None) -> None:
     """Call value and gradient once, at x or else the cost's own start, and check what they did."""
     d, start = guarded.dimension, getattr(guarded, "start", None)
     if start is not None and np.shape(start) != (d,):
-        raise DataError(f"{place}: start has shape {np.shape(start)}; accepted: ({d},).")
+        raise DataError(f"start has shape {np.shape(start)}; accepted: ({d},).")
     if x is None:
         x = np.zeros(d) if start is None else np.array(start, dtype=np.float64)
     guarded.value(x)
@@ -105,12 +118,11 @@ def check_behaviour(guarded: "Guarded", place: str, x: F64 | None) -> None:
     if missing.any():
         if returned is not None and np.shape(returned) == (d,):
             raise DataError(
-                f"{place}: gradient(x, out) returned an array; it must write into out instead "
-                "(out[:] = ...)."
+                "gradient(x, out) returned an array; it must write into out instead (out[:] = ...)."
             )
         raise DataError(
-            f"{place}: gradient(x, out) at the start point left out[{int(missing.argmax())}] "
-            "unwritten or made it nan; it must write all entries of out (out[:] = ...)."
+            f"gradient(x, out) at the start point left out[{int(missing.argmax())}] unwritten or "
+            "made it nan; it must write all entries of out (out[:] = ...)."
         )
 
 

@@ -34,7 +34,8 @@ class Python(Family):
             cost = make(agent, agents, **options)
         except BaseException as error:
             blame(error, Path(self.file), f"{self.factory}({agent}, {agents}, ...)")
-        return guard(cost, f"{self.factory} of {self.file}", Path(self.file))
+        place = f"The cost of agent {agent} ({self.factory} of {self.file})"
+        return guard(cost, place, Path(self.file))
 
     def located(self, folder: Path) -> Self:
         path = locate(self.file, folder)
