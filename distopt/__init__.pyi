@@ -43,6 +43,7 @@ from distopt.problems.problem import Problem as Problem
 from distopt.problems.topology import Topology as Topology
 from distopt.record.reader import RunData as RunData
 from distopt.record.reader import load as load
+from distopt.service.client import Client as Client
 from distopt.show.plot import plot as plot
 
 __version__: str

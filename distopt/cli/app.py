@@ -16,6 +16,7 @@ from distopt.cli.plan import plan
 from distopt.cli.report import report
 from distopt.cli.resume import resume
 from distopt.cli.run import run
+from distopt.cli.serve import serve
 from distopt.cli.threshold import threshold
 from distopt.core.errors import DistoptError
 from distopt.mpirun.environment import ending_threads, prepare
@@ -46,7 +47,7 @@ app = typer.Typer(
     "bit, counted and recorded.",
     epilog="Start with: [bold]distopt run launch/experiments/quickstart.toml --simulate[/bold]",
 )
-for command in (run, resume, compare, measure, plan, report, export, diagnose, threshold):
+for command in (run, resume, compare, measure, plan, report, export, diagnose, threshold, serve):
     app.command()(command)
 app.command("list")(list_members)
 app.command()(doctor)

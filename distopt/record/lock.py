@@ -83,6 +83,15 @@ def refuse_held(folder: Path) -> None:
         remove_stale(folder / NAME, keep=True)
 
 
+def held(folder: Path) -> bool:
+    """Whether a process writes to a run folder; of one on another host, whether it says so."""
+    try:
+        owner = json.loads((folder / NAME).read_bytes())
+        return owner["host"] != socket.gethostname() or alive(owner)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
 def free_lock(folder: Path, owner: tuple[str, int] | None) -> None:
     """Clear the way to a run folder after its job has ended.
 

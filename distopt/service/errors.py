@@ -1,0 +1,74 @@
+"""Errors as answers: the sentence of the command line, and the key that it is about."""
+
+import re
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from distopt.core.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DistoptError,
+    DivergedError,
+    MessageError,
+)
+from distopt.service.dispatcher import Refused
+from distopt.service.service import Missing
+
+STATUS: tuple[tuple[type[DistoptError], int], ...] = (
+    (Missing, 404),
+    (Refused, 409),
+    (CheckpointError, 409),
+    (ConfigError, 422),
+    (DataError, 422),
+    (MessageError, 422),
+    (DivergedError, 422),
+    (DistoptError, 503),
+)
+KEY = re.compile(r"^(?:Variant .*?: )?\[?([a-z_]+(?:\.\w+)+|(?<=\[)[\w.]+(?=\]))")
+
+
+def key_of(sentence: str) -> str | None:
+    """Return the key of the configuration that a sentence begins with.
+
+    >>> key_of("algorithm.eta = -1 is not acceptable; accepted: a number > 0.")
+    'algorithm.eta'
+    >>> key_of("[algoritm] is not a section.")
+    'algoritm'
+    >>> key_of("There is no job 3.")
+    """
+    found = KEY.match(sentence)
+    return found[1] if found else None
+
+
+def body(sentence: str, kind: str, key: str | None = None) -> dict[str, Any]:
+    """Return the body of an answer to a request that is refused."""
+    return {"error": {"sentence": sentence, "key": key, "kind": kind}}
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Turn the errors of an application's routes into answers."""
+
+    @app.exception_handler(DistoptError)
+    def known(request: Request, error: DistoptError) -> JSONResponse:
+        status = next(status for kind, status in STATUS if isinstance(error, kind))
+        sentence = str(error)
+        return JSONResponse(body(sentence, type(error).__name__, key_of(sentence)), status)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = jsonable_encoder(error.errors())[0]
+        key = ".".join(str(part) for part in first["loc"][1:])
+        return JSONResponse(body(f"{key or 'The request'}: {first['msg']}.", "Malformed", key), 422)
+
+    @app.exception_handler(HTTPException)
+    def other(request: Request, error: HTTPException) -> JSONResponse:
+        sentence = {404: "There is nothing here.", 405: "This is not possible here."}.get(
+            error.status_code, f"{error.detail}."
+        )
+        return JSONResponse(body(sentence, "Refused"), error.status_code, headers=error.headers)

@@ -1,0 +1,149 @@
+"""Read records for the page: what a run is at, and its curves, with few points but all extremes."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distopt.core.errors import CheckpointError, ConfigError
+from distopt.core.parameters import nearest
+from distopt.record.follow import Part, read_part
+from distopt.record.reader import RECORD
+from distopt.record.series import SERIES
+
+LAST = ("iteration", "stationarity", "objective", "bytes_per_agent", "seconds")
+AXES = ("iteration", "bytes_per_agent", "bytes_on_wire", "seconds", "gradients")
+
+
+def summaries(folders: Sequence[str]) -> list[dict[str, Any]]:
+    """Say what each run folder is at; one that cannot be read says why."""
+    return [summary(Path(folder)) for folder in folders]
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """Say what a run folder is at."""
+    found: dict[str, Any] = dict.fromkeys(("agents", "dimension", "iterations", *LAST))
+    found |= dict.fromkeys(("algorithm", "compressor", "problem", "message"), "")
+    found |= {"records": 0, "status": "unreadable"}
+    try:
+        part = read_part(folder / RECORD, -1, LAST)
+        config = tables(part)
+    except CheckpointError as error:
+        return found | {"message": str(error)}
+    meta, last = part.meta, {n: c[-1].item() for n, c in part.series.items() if len(c)}
+    found |= {key: value for key, value in last.items() if math.isfinite(value)}
+    found |= {key: str(meta.get(key, "")) for key in ("algorithm", "compressor", "status")}
+    found |= {key: whole(meta.get(key)) for key in ("agents", "dimension")}
+    problem = config.get("problem", {})
+    name = [str(problem.get(key)) for key in ("name", "dataset") if problem.get(key)]
+    found["problem"] = " ".join(Path(word).name for word in name)
+    found["iterations"] = whole(config.get("run", {}).get("iterations"))
+    found["records"] = part.rows
+    return found
+
+
+def whole(value: Any) -> int | None:
+    """Return a whole number, None for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def tables(part: Part) -> dict[str, Any]:
+    """Return the configuration that a record holds; sections that are none are left out."""
+    import tomllib
+
+    try:
+        found = tomllib.loads(str(part.meta.get("config", "")))
+    except (ValueError, RecursionError):
+        return {}
+    return {key: value for key, value in found.items() if isinstance(value, dict)}
+
+
+def series(folder: str, cursor: str, names: Sequence[str], points: int) -> dict[str, Any]:
+    """Return the rows of a run after a cursor, thinned out to about `points`, and the next cursor.
+
+    The cursor names the last row that the reader has. Where the record has another one there, because it
+    belongs to a later run or was resumed from before, the answer begins at row 0.
+    """
+    path = Path(folder) / RECORD
+    since, at = place(cursor)
+    part = read_part(path, max(since - 1, 0), [*AXES, *names])
+    if since and (part.rows < since or int(part.series["iteration"][0]) != at):
+        since = 0
+        part = read_part(path, 0, [*AXES, *names])
+    elif since:
+        part = part._replace(series={name: column[1:] for name, column in part.series.items()})
+    for name in names:
+        if name not in part.there:
+            hint = nearest(name, part.there) or "."
+            raise ConfigError(
+                f'This run has no series "{name}"{hint} It has {", ".join(part.there)}.'
+            )
+    kept = chosen([part.series[n] for n in names if n in part.series], points)
+    shown = {n: c if kept is None else c[kept] for n, c in part.series.items()}
+    new = part.series["iteration"]
+    return {
+        "since": since,
+        "rows": part.rows,
+        "cursor": f"{part.rows}:{new[-1]}" if len(new) else cursor,
+        "thinned": kept is not None,
+        "status": str(part.meta.get("status", "")),
+        "series": {name: column.tolist() for name, column in shown.items()},
+        "units": {name: SERIES[name].units for name in shown},
+        "available": part.there,
+    }
+
+
+def place(cursor: str) -> tuple[int, int]:
+    """Read a cursor: the rows that the reader has, and the iteration of the last of them.
+
+    Raises
+    ------
+    ConfigError
+        If it is none that `series` gave.
+    """
+    rows, _, iteration = cursor.partition(":")
+    if not cursor:
+        return 0, 0
+    if not (rows.isdecimal() and iteration.isdecimal() and len(cursor) < 40):
+        raise ConfigError(
+            f"cursor = {cursor[:40]!r} is not one that this server gave; leave it empty."
+        )
+    return int(rows), int(iteration)
+
+
+def chosen(columns: Sequence[np.ndarray], points: int) -> np.ndarray | None:
+    """Choose rows such that every column keeps its first, last, smallest and largest value of each bucket.
+
+    Parameters
+    ----------
+    columns : Sequence[int64 or float64[rows]]
+    points : int
+        About so many rows are chosen.
+
+    Returns
+    -------
+    int64[kept] or None
+        Ascending; None: all.
+
+    >>> chosen([np.array([0.0, 5.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0])], 4).tolist()
+    [0, 1, 9]
+    """
+    rows = len(columns[0]) if columns else 0
+    buckets = max(1, points // (4 * max(1, len(columns))))
+    if rows <= points:
+        return None
+    edges = np.linspace(0, rows, buckets + 1).astype(np.int64)
+    found = {0, rows - 1}
+    for column in columns:
+        values = np.where(np.isfinite(column), column, np.nan)
+        for first, last in pairwise(edges):
+            bucket = values[first:last]
+            if np.isnan(bucket).all():
+                found.update((int(first), int(last) - 1))
+                continue
+            extremes = (int(np.nanargmin(bucket)), int(np.nanargmax(bucket)))
+            found.update((int(first), int(last) - 1, *(int(first) + e for e in extremes)))
+    return np.array(sorted(found))
