@@ -3,7 +3,7 @@
     python benchmarks/auto.py [--algorithm NAME ...] [--only TEXT] [--seeds 3] [--quick]
 
 The grid has ten steps, each twice the one before, around the inverse of the largest curvature at the
-start; those of zed, exact_diffusion and gt run in vectorised form (auto_models.py). The rule was made on
+start; they run in vectorised form (auto_models.py). The rule was made on
 the problems of the first table; those of the second were only reported. Grids are kept in
 build/auto_grids, because they take most of the time.
 """
@@ -15,7 +15,7 @@ import warnings
 import auto_problems as p
 import networkx
 import numpy as np
-from auto_models import MODELS, iterations
+from auto_models import iterations
 from shared import ROOT, options, show
 
 import distopt
@@ -34,18 +34,9 @@ METHODS = {
     "gt": (distopt.GradientTracking, None),
     "cgt1": (distopt.CompressedTracking1, TWO_BITS),
 }
-EXPONENTS = (
-    -1,
-    0,
-    -2,
-    1,
-    -3,
-    2,
-    -4,
-    3,
-    -5,
-    -6,
-)  # of two, in this order: good ones shorten the rest
+# Of two, in this order: good ones shorten the rest. Trackers are stable up to smaller steps.
+EXPONENTS = (-1, 0, -2, 1, -3, 2, -4, 3, -5, -6)
+LOWER = {"gt": 2, "cgt1": 2}
 EVERY = 5
 
 
@@ -123,13 +114,6 @@ def attempt(method, case, seed, limit, **numbers):
     return result.summary["iterations"] if there else None, result.rows[-1]
 
 
-def fixed(method, case, stack, seed, limit, eta):
-    """Return the iterations at a fixed step, None if it does not arrive."""
-    if method in MODELS:
-        return iterations(method, stack, graph(case[2], case[3]), eta, case[4], limit, EVERY)
-    return attempt(method, case, seed, limit, eta=eta)[0]
-
-
 def best_of_grid(method, title, case, seed):
     """Return the fewest iterations of ten fixed steps, None if none arrives; once and for all."""
     file = GRIDS / f"{method}.json"
@@ -137,9 +121,11 @@ def best_of_grid(method, title, case, seed):
     key = f"{title} {case[3]} {seed}"
     if key not in known:
         stack, best = case[0](seed, case[3], **case[1]), None
+        topology = graph(case[2], case[3])
         L = max(estimate_curvature(stack.of(i), stack.start, 6) for i in range(case[3]))
         for exponent in EXPONENTS:
-            k = fixed(method, case, stack, seed, best or case[5], 2.0**exponent / L)
+            eta = 2.0 ** (exponent - LOWER.get(method, 0)) / L
+            k = iterations(method, stack, topology, eta, case[4], best or case[5], EVERY)
             best = k or best
         GRIDS.mkdir(parents=True, exist_ok=True)
         known[key] = best

@@ -27,7 +27,8 @@ class Window(NamedTuple):
     With dx and dg the changes of x and of its gradient in one iteration: |dx|^2, <dg, dx>, |dg|^2, the
     product of dx with the dx before, and -<dx, the change of mixed>, which is what the agents move apart.
     Of mini-batches, dg is between two points on one batch, and the last is e^2 times the square of the
-    gradients' noise. A window in which an agent met numbers that are not finite is adrift.
+    gradients' noise. A window in which an agent met numbers that are not finite is adrift. `steepest` is
+    the largest curvature that an agent found around its model at the end of the window, not a sum.
     """
 
     moves: float = 0.0
@@ -36,6 +37,7 @@ class Window(NamedTuple):
     along: float = 0.0
     apart: float = 0.0
     adrift: bool = False
+    steepest: float = 0.0
 
     @property
     def lowest(self) -> float:
@@ -95,13 +97,18 @@ class StepRule:
         Of the tree, half the number of iterations that an answer takes.
     noisy : bool
         Whether gradients are those of mini-batches.
+    trust : float
+        The share of the agents' steepest curvature that counts as that of the fastest motion, as long as
+        no window shows that it is more.
     """
 
     FIRST: ClassVar[float] = 30.0  # the ratio of curvatures that the first step is made for
 
-    def __init__(self, bound: float, reach: float, gap: float, height: int, noisy: bool) -> None:
+    def __init__(
+        self, bound: float, reach: float, gap: float, height: int, noisy: bool, trust: float = 1.0
+    ) -> None:
         self.bound, self.reach, self.gap, self.height = bound, reach, gap, height
-        self.noisy = noisy
+        self.noisy, self.trust = noisy, trust
 
     def first(self, curvature: float) -> int:
         """Return the level of the first step, from the largest curvature at the start."""
@@ -116,31 +123,32 @@ class StepRule:
         swings = w.share(w.along) < -0.1 and e * low > 0.6 * bound
         nervous = w.adrift or swings or e * high > 1.65 * bound
         worse = n.decisions == 0 or pace > 30 * n.pace > 0
+        if nervous and w.steepest > 0:  # learn how much of it was too much
+            n.trust = max(n.trust, 0.95 * min(high / w.steepest, 1.5))
         if w.adrift or e * high > 3 * bound or (nervous and worse):
-            new = min(max(0.88 * bound / high if high > 0 else 0.0, e / 4), e / 2)
+            found = max(high, n.trust * w.steepest)
+            new = min(max(0.88 * bound / found if found > 0 else 0.0, e / 4), e / 2)
             n.cap = sqrt(e * new)
-            n.curvature = max(n.curvature, min(high, bound / new))
             kind = FURTHER_BACK if w.adrift or n.failed else BACK
             n.failed = 1.0
             return kind, steps_between(e, new)
         n.failed, n.pace = 0.0, pace
-        # What was found at the start is forgotten sooner than what caused trouble, and that the more
-        # slowly the more often all went back.
+        # What caused trouble is forgotten the more slowly the more often all went back.
         boldness = 1 / (1 + n.returns)
-        n.curvature = max(high, (0.9**boldness if n.trouble or nervous else 0.75) * n.curvature)
+        n.trust = max(self.trust, 0.98**boldness * n.trust)
         n.cap = min(1.1**boldness * n.cap, LARGEST_CAP)
         if nervous:
             new = n.cap = min(0.9 * e, max(0.88 * bound / high, 0.4 * e))
-            n.curvature = min(n.curvature, 1.65 * bound / e)
             return NERVOUS, steps_between(e, new)
         return CALM, steps_between(e, self.calm(w, n, e))
 
     def calm(self, w: Window, n: Numbers, e: float) -> float:
         """Return the next step after a window without trouble."""
-        low = w.lowest
-        new = min(self.bound / n.curvature, n.cap)
+        low, high, new = w.lowest, max(w.highest, n.trust * w.steepest), n.cap
+        if high > 0:
+            new = min(new, self.bound / high)
         if low > 0:
-            new = min(new, self.reach / sqrt(low * n.curvature))
+            new = min(new, self.reach / sqrt(low * high))
         new = min(max(new, max(0.3, 0.6 ** (1 + self.height / 5)) * e), 1.5 * e)
         apart = w.share(w.apart)
         if (

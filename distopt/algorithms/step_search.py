@@ -2,11 +2,12 @@
 
 Agents sum up a window of iterations; the sums climb a spanning tree, the root decides (`StepRule`), and
 the decision comes down. All of it travels behind the ordinary messages, so there is no further message:
-six bytes an agent on the way up and one on the way down, counted as the algorithm's. All agents follow a
+seven bytes an agent on the way up and one on the way down, counted as the algorithm's. All agents follow a
 decision in the same iteration, 2 `height` iterations after the window.
 """
 
 from collections.abc import Generator, Mapping, Sequence
+from math import sqrt
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -33,6 +34,8 @@ from distopt.algorithms.window_code import DECISION_NBYTES, WINDOW_NBYTES, decod
 from distopt.core.arrays import F64, U8
 from distopt.core.errors import DivergedError
 from distopt.core.kernel import kernel
+from distopt.core.randomness import make_key, words
+from distopt.core.streams import Stream
 from distopt.theory.facts import Facts
 
 Received: TypeAlias = Generator[U8, Sequence[U8], Sequence[U8]]
@@ -93,15 +96,16 @@ class StepSearch:
     agent : Agent
     s : State
         Complete but for this search, at iteration 0; `x`, `g` are its model and its gradient there.
-    bound, reach : float
+    bound, reach, trust : float
         Of the method, as in `StepRule`.
     factor : float
         eta = factor e; 1 - beta for a method with momentum.
     """
 
     def __init__(
-        self, agent: Agent, s: State, bound: float, reach: float, factor: float = 1.0
-    ) -> None:
+        self, agent: Agent, s: State, bound: float, reach: float, factor: float = 1.0,
+        trust: float = 1.0,
+    ) -> None:  # fmt: skip
         self.agent, self.state, self.factor = agent, s, factor
         tree, topology = agent.topology.tree, agent.topology
         self.depth, self.height = tree.depths[agent.index], tree.height
@@ -112,9 +116,9 @@ class StepSearch:
             m for m, j in enumerate(agent.neighbours) if tree.parents[j] == agent.index
         ]
         noisy = agent.batches is not None
-        self.rule = StepRule(bound, reach, topology.gap, tree.height, noisy)
+        self.rule = StepRule(bound, reach, topology.gap, tree.height, noisy, trust)
         self.numbers = Numbers(
-            level=0, cap=LARGEST_CAP, curvature=0, pace=0, failed=0,
+            level=0, cap=LARGEST_CAP, trust=trust, steepest=0, pace=0, failed=0,
             trouble=0, first=0, decisions=0, iterations=0, length=3, stretch=SHORTEST,
             kind=0, move=0, fresh=1, anew=0, adrift=0, returns=0, nbytes=0, done=0, cut=0,
         )  # fmt: skip
@@ -123,10 +127,12 @@ class StepSearch:
         self.again = (
             np.empty(d) if noisy else self.g
         )  # the gradient at the point before, on this batch
+        # The steepest direction at x; at first, random signs.
+        self.steep = np.where(words(make_key(0, 2, Stream.TYPICAL), d) & 1, 1.0, -1.0) / sqrt(d)
+        self.near, self.there = np.empty(d), np.empty(d)  # a point on that way, the gradient there
         self.sums = np.zeros(5)  # of this agent
-        self.total = np.zeros(
-            6
-        )  # with all below it, once the window is over: the fields of `Window`
+        # Of all below it, once the window is over: the fields of `Window`.
+        self.total = np.zeros(7)
         self.last = {name: array.copy() for name, array in self.present().items()}
         self.older = {name: array.copy() for name, array in self.last.items()}
         s.derive(self.restored)
@@ -135,8 +141,7 @@ class StepSearch:
     def begin(self, facts: Facts) -> None:
         """Set the first step."""
         n = self.numbers
-        n.curvature = facts.require_curvature()
-        n.level = n.first = self.rule.first(n.curvature)
+        n.level = n.first = self.rule.first(facts.require_curvature())
 
     @property
     def eta(self) -> float:
@@ -150,7 +155,10 @@ class StepSearch:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Name the arrays that must be kept between iterations."""
-        own = {name: getattr(self, name) for name in ("x", "g", "mixed", "dx", "sums", "total")}
+        own = {
+            name: getattr(self, name)
+            for name in ("x", "g", "mixed", "dx", "steep", "sums", "total")
+        }
         kept = {"numbers": self.numbers.array, **own}
         for name, snapshot in (("last", self.last), ("older", self.older)):
             kept |= {f"{name}.{part}": array for part, array in snapshot.items()}
@@ -163,7 +171,7 @@ class StepSearch:
     def take_over(self, other: "StepSearch", neighbours: Neighbours, name: str) -> None:
         """Go on with the step of the same agent before others were lost, and with a new window."""
         n = self.numbers
-        n.array[:] = other.numbers.array
+        n.array[:], self.steep[:] = other.numbers.array, other.steep
         n.iterations, n.fresh, n.anew = 0.0, 1.0, 1.0
 
     def present(self) -> Mapping[str, np.ndarray]:
@@ -198,7 +206,7 @@ class StepSearch:
                 raise me.message_error(m + 1, "the bytes of the search for the step are missing")
             rest = message[message.size - nbytes :]
             if m in self.children and nbytes == WINDOW_NBYTES:
-                self.total += decode(rest, size(int(n.level)))
+                add(self.total, decode(rest, size(int(n.level))))
             elif me.neighbours[m] == self.parent and nbytes == DECISION_NBYTES:
                 n.kind, n.move = rest[0] >> 6, int(rest[0] & 63) - FURTHEST
             stripped.append(message[: message.size - nbytes])
@@ -224,10 +232,10 @@ class StepSearch:
 
     def window(self) -> Window:
         """Return what this agent and all below it saw."""
-        moves, bend, turns, along, apart, adrift = (
-            self.total + np.append(self.sums, self.numbers.adrift)
-        ).tolist()
-        return Window(moves, bend, turns, along, apart, adrift > 0)
+        n, whole = self.numbers, self.total.copy()
+        add(whole, np.array([*self.sums, n.adrift, n.steepest]))
+        moves, bend, turns, along, apart, adrift, steepest = whole.tolist()
+        return Window(moves, bend, turns, along, apart, adrift > 0, steepest)
 
     def decide(self) -> None:
         """At the root: choose."""
@@ -253,6 +261,8 @@ class StepSearch:
         if agent.adrift:
             n.adrift = 1.0
             s.x[:] = self.last["x"]  # finite, until all go back
+        if left == 0 and not agent.adrift:
+            self.probe()
         if left == -2 * self.height:
             self.follow()
 
@@ -266,6 +276,23 @@ class StepSearch:
         e = size(int(self.numbers.level)) if agent.batches is not None else 0.0
         square = observe(s.x, s.g, mixed, self.x, self.g, self.again, self.mixed, self.dx, e, sums)
         agent.adrift |= not square < HUGE
+
+    def probe(self) -> None:
+        """Find the largest curvature around x, by a step of the power method (the first time, by six).
+
+        It is that of the distance which x moves in an iteration, or of 1e-4 (1 + |x|) if that is more.
+        """
+        n, s, agent = self.numbers, self.state, self.agent
+        for _ in range(1 if n.decisions else 6):
+            distance = place(s.x, self.dx, self.steep, self.near)
+            if agent.batches is None:
+                agent.gradient(self.near, out=self.there)
+            else:
+                agent.gradient_again(self.near, out=self.there)
+            if agent.adrift or not (found := turn(self.there, s.g, distance, self.steep)) < np.inf:
+                agent.adrift = False  # the agent is not there
+                return
+            n.steepest = found
 
     def follow(self) -> None:
         """Do what the root decided; all agents do it in the same iteration."""
@@ -300,18 +327,53 @@ class StepSearch:
 
 
 def steps_of(
-    algorithm: Algorithm, agent: Agent, s: State, bound: float, reach: float, factor: float = 1.0
-) -> FixedStep | StepSearch:
+    algorithm: Algorithm, agent: Agent, s: State, bound: float, reach: float, factor: float = 1.0,
+    trust: float = 1.0,
+) -> FixedStep | StepSearch:  # fmt: skip
     """Make the steps of an agent: the algorithm's eta, or the search for it."""
     if not algorithm.searching:
         return FixedStep(float(vars(algorithm)["eta"]))
-    return StepSearch(agent, s, bound, reach, factor)
+    return StepSearch(agent, s, bound, reach, factor, trust)
 
 
 def copy(source: Mapping[str, np.ndarray], target: Mapping[str, np.ndarray]) -> None:
     """Copy arrays into others of the same names."""
     for name, array in source.items():
         target[name][...] = array
+
+
+def add(total: F64, more: F64) -> None:
+    """Add the fields of a window to those of others; of the curvatures the steepest counts."""
+    steepest = max(total[-1], more[-1])
+    total += more
+    total[-1] = steepest
+
+
+@kernel
+def place(x: F64, dx: F64, direction: F64, out: F64) -> float:
+    """out = x + distance direction; return distance = max(|dx|, 1e-4 (1 + |x|))."""
+    moves = square = 0.0
+    for i in range(x.size):
+        moves += dx[i] * dx[i]
+        square += x[i] * x[i]
+    distance = max(np.sqrt(moves), 1e-4 * (1.0 + np.sqrt(square)))
+    for i in range(x.size):
+        out[i] = x[i] + distance * direction[i]
+    return distance  # type: ignore[no-any-return]
+
+
+@kernel
+def turn(there: F64, g: F64, distance: float, direction: F64) -> float:
+    """Return |v|, v = (there - g) / distance; direction = v / |v| if that is a number > 0."""
+    square = 0.0
+    for i in range(g.size):
+        change = (there[i] - g[i]) / distance
+        square += change * change
+    length = np.sqrt(square)
+    if 0.0 < length < np.inf:
+        for i in range(g.size):
+            direction[i] = (there[i] - g[i]) / distance / length
+    return length  # type: ignore[no-any-return]
 
 
 @kernel

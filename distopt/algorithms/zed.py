@@ -17,6 +17,7 @@ from distopt.core.parameters import parameters
 from distopt.theory.facts import Facts
 
 KAPPA = 1.6  # ||I - W||_2
+TRUST = 0.6  # of the agents' steepest curvature; noise of the codes shows the fastest motion anyway
 
 
 @parameters("algorithm")
@@ -67,7 +68,8 @@ class Zed(Algorithm):
         s.work(z=np.empty(d), e=np.empty(d))
         agent.gradient(s.x, out=s.g)
         reach = 2 * sqrt(self.c1 * agent.topology.gap)
-        s.keep(steps=steps_of(self, agent, s, bound=2.0, reach=reach, factor=1 - self.beta))
+        steps = steps_of(self, agent, s, 2.0, reach, factor=1 - self.beta, trust=TRUST)
+        s.keep(steps=steps)
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:

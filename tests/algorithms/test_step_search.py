@@ -63,29 +63,38 @@ def team_of(method, costs, topology="ring", **settings):
 
 
 @pytest.mark.parametrize("e", [1e-3, 1.0, 70.0])
-def test_a_window_travels_in_six_bytes(e):
+def test_a_window_travels_in_seven_bytes(e):
     curvature = 1.3 / e
-    w = Window(3e-9, 3e-9 * curvature * -0.2, 3e-9 * curvature**2, 1e-9, -2e-9)
+    w = Window(
+        3e-9, 3e-9 * curvature * -0.2, 3e-9 * curvature**2, 1e-9, -2e-9, False, 3 * curvature
+    )
     sent = encode(w, e)
     assert sent.size == WINDOW_NBYTES
-    np.testing.assert_allclose(decode(sent, e)[:5], w[:5], rtol=0.08)
+    np.testing.assert_allclose(decode(sent, e), w, rtol=0.08)
     for nothing in (Window(), Window(adrift=True), Window(moves=np.inf), Window(1.0, np.nan)):
         found = decode(encode(nothing, e), e)
-        assert found.tolist() == [0, 0, 0, 0, 0, nothing != Window()]
+        assert found.tolist() == [0, 0, 0, 0, 0, nothing != Window(), 0]
 
 
-def rule_and_numbers(level=0, decisions=5, pace=1.0, curvature=1.0, returns=0, noisy=False):
+def rule_and_numbers(level=0, decisions=5, pace=1.0, trust=0.9, returns=0, noisy=False):
     numbers = Numbers(
-        level=level, cap=1e300, curvature=curvature, pace=pace, failed=0, trouble=0, decisions=decisions,
-        length=10, returns=returns, done=0, cut=0,
+        level=level, cap=1e300, trust=trust, pace=pace, failed=0, trouble=0, decisions=decisions, length=10,
+        returns=returns, done=0, cut=0,
     )  # fmt: skip
-    return StepRule(bound=2.0, reach=2 * np.sqrt(0.2), gap=0.4, height=2, noisy=noisy), numbers
+    return StepRule(
+        bound=2.0, reach=2 * np.sqrt(0.2), gap=0.4, height=2, noisy=noisy, trust=0.9
+    ), numbers
 
 
 def test_the_rule_balances_goes_back_and_waits_at_a_saddle():
     # The moves go along a flat direction: the step grows, by half at most.
     rule, n = rule_and_numbers()
-    assert rule.decide(Window(1.0, 0.01, 0.001, 0.9, 0.0), n) == (CALM, 9)
+    assert rule.decide(Window(1.0, 0.01, 0.001, 0.9, 0.0, False, 1.0), n) == (CALM, 9)
+    # But an agent knows of a steeper one, and the step stays below what is stable along that.
+    assert rule.decide(Window(1.0, 0.01, 0.001, 0.9, 0.0, False, 2.0), n) == (
+        CALM,
+        round(16 * np.log2(1 / 0.9)),
+    )
     # They have the largest curvature: agents disagree, and the step falls to sqrt(rate) bound.
     rule, n = rule_and_numbers()
     kind, move = rule.decide(Window(1.0, 1.0, 1.0, 0.9, 0.0), n)
@@ -103,16 +112,17 @@ def test_the_rule_balances_goes_back_and_waits_at_a_saddle():
     assert rule.decide(Window(adrift=True), n) == (FURTHER_BACK, -32)
 
 
-def test_the_rule_forgets_trouble_more_slowly_the_more_often_all_went_back():
+def test_the_rule_learns_how_steep_is_too_steep_and_forgets_it_slowly():
+    """Trouble at 1.3 times the steepest curvature counts for longer the more often all went back."""
     seen = []
     for returns in (0, 1, 9):
-        rule, n = rule_and_numbers(curvature=10.0, returns=returns)
-        n.trouble, n.cap = 1, 1.0
-        rule.decide(Window(1.0, 0.01, 0.001, 0.9, 0.0), n)
-        seen += [n.curvature, n.cap]
-    assert seen == pytest.approx(
-        [9, 1.1, 10 * 0.9**0.5, 1.1**0.5, 10 * 0.9**0.1, 1.1**0.1], rel=1e-12
-    )
+        rule, n = rule_and_numbers(returns=returns)
+        rule.decide(Window(1.0, 7.0, 49.0, -0.9, 0.0, False, 7 / 1.3), n)
+        assert n.trust == pytest.approx(0.95 * 1.3)
+        n.cap = 1.0
+        rule.decide(Window(1.0, 0.01, 0.001, 0.9, 0.0, False, 1.0), n)
+        seen += [n.trust / (0.95 * 1.3), n.cap]
+    assert seen == pytest.approx([0.98, 1.1, 0.98**0.5, 1.1**0.5, 0.98**0.1, 1.1**0.1], rel=1e-12)
 
 
 def test_noise_makes_the_step_fall_as_one_over_the_iterations():
