@@ -68,7 +68,20 @@ class RunConfig(BaseModel):
     seed: Annotated[
         int, Field(ge=0, lt=2**64, description="key of every random bit of the run")
     ] = 0
-    record_every: Annotated[int, Field(ge=1, description="iterations between two records")] = 10
+    record_every: Annotated[
+        Annotated[int, Field(ge=1)] | Literal["auto"],
+        Field(
+            description='iterations between two records; "auto": 10, or as many more as keep what they '
+            "cost below 5 % of what the algorithm does"
+        ),
+    ] = "auto"
+    series: Annotated[
+        Literal["auto", "all", "light"],
+        Field(
+            description="what takes the means of trackers and gradients (their errors, the Lyapunov "
+            'function): in "all" records, in none ("light"), or "auto", where this costs next to nothing'
+        ),
+    ] = "auto"
     checkpoint_every: Annotated[
         int, Field(ge=0, description="iterations between two checkpoints, 0: only when stopped")
     ] = 0
@@ -116,10 +129,6 @@ class RunConfig(BaseModel):
         if seconds == "auto":
             seconds = 0.0 if self.on_failure == "stop" else CHECKPOINT_SECONDS
         return seconds or float("inf")
-
-    def records(self, iteration: int) -> bool:
-        """Whether a record is made after this iteration."""
-        return iteration % self.record_every == 0 or iteration == self.iterations
 
 
 def make_run(table: Mapping[str, Any]) -> RunConfig:

@@ -43,6 +43,7 @@ class Stream(IntEnum):
     AUDIT = _SHARED + 7  # signs of the functional that audits sums
     DIAGONAL = _SHARED + 8  # curvatures and minimisers
     INTEGER_WEIGHTS = _SHARED + 9
+    SKETCH = _SHARED + 11  # signs of the sketches that guess P
     LEAVING = _SHARED + 10  # the common start where all gradients are zero at 0
     WEIGHTS = _SHARED + 16  # of networks; the next six are of their data
     SENSING = _SHARED + 17

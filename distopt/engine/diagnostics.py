@@ -1,23 +1,27 @@
 """The numbers of a record: means, exact gradients at the mean, errors, Lyapunov terms.
 
 None of this belongs to the algorithm. It costs extra communication, which is counted and timed
-separately. Sums run in the order of the agents, so a record is the same to the bit under every engine.
+separately: with n agents one mean, 16 d (n - 1) / n bytes an agent, and as many again for each two vectors
+of whose mean only the norm is wanted. Of such a mean every agent gets a slice and the slices' squares are
+added. Sums run in the order of the agents, so a record is the same to the bit under every engine.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from crc32c import crc32c
 
 from distopt.algorithms.state import View
 from distopt.core.arrays import F64
 from distopt.engine.measures import Measures
 from distopt.engine.team import Team
 from distopt.record.series import SERIES
+from distopt.transport.base import mean_of
 
 # Per-agent numbers, in the order in which they are collected.
 LOCAL = (
-    "energy", "consensus", "tracking", "memory_x", "memory_y", "gradient", "scale",
+    "energy", "consensus", "slope", "tracking", "residual", "memory_x", "memory_y", "gradient", "scale",
     "nbytes", "nbytes_on_wire", "messages", "diagnostics_nbytes", "gradients",
     "seconds_gradient", "seconds_compression", "seconds_communication", "seconds_diagnostics",
     "seconds",
@@ -40,6 +44,8 @@ class Diagnostics:
         Those series, in the order of `SERIES`.
     undefined : dict[int, int]
         The agents whose value at a finite mean model was nan, and the iteration where it was so first.
+    saved : float
+        Bytes an agent that the newest row did not send, because all models were equal.
     """
 
     def __init__(self, team: Team) -> None:
@@ -47,7 +53,7 @@ class Diagnostics:
         self.repeats = team.parts.algorithm.repeats
         d = team.hosted[0].agent.dimension
         shape = (self.repeats, d) if self.repeats > 1 else (d,)
-        self._mean, self._other, self._third = (np.empty(shape) for _ in range(3))
+        self._mean = np.empty(shape)
         self._work = [np.empty(shape) for _ in team.hosted]
         view = self._views()[0]
         self.observed = list(view.series)
@@ -58,6 +64,23 @@ class Diagnostics:
         self.energies = [getattr(h.agent.cost, "energy", None) for h in team.hosted]
         self.recorded = self._names()
         self.undefined: dict[int, int] = {}
+        self.saved = 0.0
+
+    @property
+    def columns(self) -> list[str]:
+        """The numbers of an agent that are collected, but for its objectives."""
+        return [*LOCAL, *self.observed, *self.measures.series]
+
+    def nbytes(self, trackers: bool) -> float:
+        """Return the bytes that an agent sends for a row, on average."""
+        others = self.team.transport.agents - 1
+        half_means = 3 + trackers * (self.has_tracker + self.has_invariant)
+        numbers = len(self.columns) + self.repeats
+        return others * (8.0 * numbers + half_means * self._mean.nbytes / (others + 1))
+
+    def meetings(self, trackers: bool) -> int:
+        """Return the messages that an agent sends to each other one for a row."""
+        return 4 + trackers * (self.has_tracker + self.has_invariant)
 
     def _views(self) -> list[View]:
         return [self.team.parts.algorithm.view(h.state) for h in self.team.hosted]
@@ -79,14 +102,17 @@ class Diagnostics:
         absent |= {n for n in SERIES if n.startswith("lyapunov") and n not in terms}
         return [*(name for name in SERIES if name not in absent), *self.measures.series]
 
-    def row(self) -> dict[str, Any]:
-        """Compute one record; all processes call this together and get the same numbers."""
-        columns = [*LOCAL, *self.observed, *self.measures.series]
+    def row(self, trackers: bool = True) -> dict[str, Any]:
+        """Compute one record; all processes call this together and get the same numbers.
+
+        Without `trackers` the series that need their mean, or that of the gradients, are nan.
+        """
+        columns = self.columns
         local = np.zeros((len(self.team.hosted), len(columns) + self.repeats))
         at = {name: local[:, i] for i, name in enumerate(columns)}
         views = self._views()
-        gradient_norm = self._at_the_mean(views, at, local[:, len(columns) :])
-        residual = self._trackers(views, at)
+        self._at_the_mean(views, at, local[:, len(columns) :])
+        self._trackers(views, at, trackers)
         self._agents(views, at)
         self._process(at)
         table = self.team.transport.collect(local)
@@ -95,21 +121,21 @@ class Diagnostics:
             for i, name in enumerate(columns)
         }
         largest = {name: float(table[:, i].max()) for i, name in enumerate(columns)}
-        if np.isfinite(gradient_norm):
+        if np.isfinite(totals["slope"]):
             for i in np.flatnonzero(np.isnan(table[:, len(columns) :]).any(axis=1)):
                 self.undefined.setdefault(int(i), self.team.clock.iteration)
         objective = [float(sum(column)) / len(table) for column in table[:, len(columns) :].T]
-        row = self._whole(totals, objective, gradient_norm) | {
+        row = self._whole(totals, objective) | {
             "seconds": largest["seconds"],
-            "invariant": residual / (largest["gradient"] or 1.0),
+            "invariant": float(np.sqrt(totals["residual"])) / (largest["gradient"] or 1.0),
             **self.measures.means(dict(zip(columns, table.T, strict=False))),
         }
         return {name: row[name] for name in self.recorded}
 
-    def _at_the_mean(self, views: Sequence[View], at: Mapping[str, F64], values: F64) -> float:
-        """Fill in what is known at xbar; return the norm of the gradient there."""
-        xbar, gradient = self._mean, self._other
-        self.team.transport.mean([view.model for view in views], xbar)
+    def _at_the_mean(self, views: Sequence[View], at: Mapping[str, F64], values: F64) -> None:
+        """Fill in what is known at xbar: f, the distances to it, squares of the mean gradient."""
+        xbar = self._mean
+        self._mean_model([view.model for view in views], xbar)
         self.measures.fill(at, xbar)
         for i, h in enumerate(self.team.hosted):
             h.agent.values(xbar, values[i])
@@ -117,26 +143,36 @@ class Diagnostics:
             distance = square_distance(views[i].model, xbar, self._work[i])
             at["consensus"][i] = distance / self.repeats
             h.agent.gradients(xbar, self._work[i])
-        self.team.transport.mean(self._work, gradient)
-        return float(np.sqrt(square(gradient) / self.repeats))
+        for i, parts in enumerate(self.team.transport.scatter(self._work)):
+            at["slope"][i] = square(mean_of(parts)) / self.repeats
 
-    def _trackers(self, views: Sequence[View], at: Mapping[str, F64]) -> float:
-        """Fill in the errors of the trackers; return ||mean tracker - mean gradient||."""
-        if not self.has_tracker:
-            return 0.0
-        for work, view in zip(self._work, views, strict=True):
-            work[:] = view.tracker
-        ybar = self._mean
-        self.team.transport.mean(self._work, ybar)
-        for i, work in enumerate(self._work):
-            at["tracking"][i] = square_distance(work, ybar, work)
+    def _mean_model(self, models: Sequence[F64], xbar: F64) -> None:
+        """Set xbar to the mean model, which at a common start nobody needs to send."""
+        transport, self.saved = self.team.transport, 0.0
+        if self.team.clock.iteration == 0:
+            marks = transport.collect(np.array([[crc32c(x.tobytes())] for x in models], np.float64))
+            if (marks == marks[0]).all():
+                n = transport.agents
+                self.saved = 2 * xbar.nbytes * (n - 1) / n
+                xbar[:] = mean_of([models[0]] * n)
+                return
+        transport.mean(models, xbar)
+
+    def _trackers(self, views: Sequence[View], at: Mapping[str, F64], wanted: bool) -> None:
+        """Fill in the errors of the trackers, and squares of mean tracker - mean gradient."""
+        trackers = [view.tracker for view in views if view.tracker is not None]
         gradients = [view.gradient for view in views if view.gradient is not None]
-        if not gradients:
-            return 0.0
-        at["gradient"][:] = [np.sqrt(square(g)) for g in gradients]
-        gbar = self._third
-        self.team.transport.mean(gradients, gbar)
-        return float(np.sqrt(square_distance(ybar, gbar, ybar)))
+        if not wanted:
+            at["tracking"][:] = at["residual"][:] = np.nan
+        elif trackers:
+            means = []
+            for i, parts in enumerate(self.team.transport.scatter(trackers)):
+                means.append(mean_of(parts))
+                at["tracking"][i] = sum(square(part - means[i]) for part in parts)
+            if gradients:
+                at["gradient"][:] = [np.sqrt(square(g)) for g in gradients]
+                for i, parts in enumerate(self.team.transport.scatter(gradients)):
+                    at["residual"][i] = square(means[i] - mean_of(parts))
 
     def _agents(self, views: Sequence[View], at: Mapping[str, F64]) -> None:
         """Fill in the numbers that each agent knows alone."""
@@ -161,12 +197,11 @@ class Diagnostics:
         at["seconds_diagnostics"][0] = clock.diagnostics_seconds
         at["seconds"][:] = clock.seconds
 
-    def _whole(
-        self, totals: Mapping[str, float], objective: Sequence[float], gradient_norm: float
-    ) -> dict[str, Any]:
+    def _whole(self, totals: Mapping[str, float], objective: Sequence[float]) -> dict[str, Any]:
         """Compute the series that follow from the sums over all agents."""
         n, repeats = self.team.transport.agents, self.repeats
         consensus = totals["consensus"] / n
+        gradient_norm = float(np.sqrt(totals["slope"]))
         row: dict[str, Any] = {
             "iteration": self.team.clock.iteration,
             "objective": sum(objective) / repeats,

@@ -17,6 +17,7 @@ from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.core.errors import CheckpointError, ConfigError
 from distopt.core.files import write_whole
 from distopt.engine.failures import Failure, failures_in, tabulate
+from distopt.engine.schedule import Schedule
 from distopt.engine.team import Team
 from distopt.record.hdf5 import run_refused
 from distopt.record.metrics import Metrics, read_metrics
@@ -48,7 +49,12 @@ def make_folder(out: Path) -> None:
 
 
 def open_record(
-    team: Team, names: Sequence[str], out: Path, resumed: bool, failures: list[Failure]
+    team: Team,
+    names: Sequence[str],
+    schedule: Schedule,
+    out: Path,
+    resumed: bool,
+    failures: list[Failure],
 ) -> Writer:
     """Write config.toml, and create metrics.h5 for the series of these names or continue it.
 
@@ -56,7 +62,7 @@ def open_record(
     """
     parts, path = team.parts, out / "metrics.h5"
     text = parts.to_toml()
-    found = earlier_record(team, names, path) if resumed else None
+    found = earlier_record(team, names, schedule.newest(), path) if resumed else None
     if found is None:
         meta = describe(team, text) | {"failures": tabulate(failures)}
         writer = Writer(path, names, meta, parts.problem.topology.matrix())
@@ -75,7 +81,7 @@ def open_record(
         if team.lost:
             found = replace(found, matrix=parts.problem.topology.matrix())
             changes = describe(team, text) | changes
-        writer = Writer.reopen(path, found, lambda k: k <= done and parts.run.records(k), changes)
+        writer = Writer.reopen(path, found, lambda k: k <= done and schedule.belongs(k), changes)
     write_whole(out / "config.toml", text.encode(), durable=True, refusal=run_refused)
     return writer
 
@@ -89,8 +95,8 @@ def breaks(team: Team, found: Metrics) -> list[dict[str, Any]]:
     return [b for b in earlier if b["iteration"] < done] + [new]
 
 
-def earlier_record(team: Team, names: Sequence[str], path: Path) -> Metrics | None:
-    """Read the record of a run that is resumed; set one aside that cannot be continued.
+def earlier_record(team: Team, names: Sequence[str], last: int, path: Path) -> Metrics | None:
+    """Read the record of a run that is resumed, to iteration `last`; set one aside that cannot go on.
 
     The state is in the checkpoints, so a lost record costs its rows and a warning, never the run.
     """
@@ -108,8 +114,7 @@ def earlier_record(team: Team, names: Sequence[str], path: Path) -> Metrics | No
         warn(f"{fault} A new record begins; rows up to iteration {done} are lost.{kept}")
         return None
     recorded = found.series["iteration"].tolist()
-    whole = range(0, done + 1, team.parts.run.record_every)
-    if not recorded or recorded[0] > 0 or recorded[-1] < whole[-1]:
+    if not recorded or recorded[0] > 0 or recorded[-1] < last:
         there = f"{recorded[0]} to {recorded[-1]}" if recorded else "no iteration"
         warn(f"{path} lacks rows up to iteration {done}: it holds those of {there}.")
     return found

@@ -165,7 +165,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         if key in changed:
             continue
         was, now = old.get(key), new.get(key)
-        if now == "auto" or same(was, now):
+        # A rule gives the number at the start, but for the records, which a run plans as it goes.
+        ruled = now == "auto" and (was is None or not key.startswith("run."))
+        if ruled or same(was, now):
             continue
         if isinstance(was, dict) and isinstance(now, dict):
             found.append(f"the file {now['file']} ({key}) has changed")

@@ -13,6 +13,7 @@ from distopt.engine.audit import Audit
 from distopt.engine.diagnostics import Diagnostics
 from distopt.engine.failures import Failure
 from distopt.engine.folder import open_record
+from distopt.engine.schedule import Schedule
 from distopt.engine.stopping import EARLY
 from distopt.engine.team import Team
 from distopt.record import checkpoint
@@ -62,12 +63,13 @@ class Journal:
         self.on_record = on_record
         self.team, self.out, self.resumed = team, out, resumed
         self.diagnostics, self.audit = Diagnostics(team), Audit(team)
+        self.schedule = Schedule(team, self.diagnostics)
         self.writer: Writer | None = None
         self.failures = [failure.over() for failure in failures]
         with team.transport.together():
             if out is not None and team.transport.root:
-                recorded = self.diagnostics.recorded
-                self.writer = open_record(team, recorded, out, resumed, self.failures)
+                recorded, schedule = self.diagnostics.recorded, self.schedule
+                self.writer = open_record(team, recorded, schedule, out, resumed, self.failures)
         self.memory = Rows(self.diagnostics.recorded) if team.transport.root and not out else None
         self.first: dict[str, Any] | None = self.writer.first if self.writer else None
         self.latest: dict[str, Any] = {}
@@ -82,10 +84,10 @@ class Journal:
         if self.resumed:
             self.team.transport.begin(RECORD, self.team.clock.iteration)
             self.audit.run()
-            self.latest = self.diagnostics.row()
+            self.latest = self.diagnostics.row(self.schedule.trackers())
             self.first = self.first or self.latest
             done = self.team.clock.iteration
-            if self.writer and self.writer.last < done and self.team.parts.run.records(done):
+            if self.writer and self.writer.last < done and self.schedule.belongs(done):
                 self.writer.append(self.latest)
         else:
             self.record()
@@ -111,11 +113,20 @@ class Journal:
         if error is not None and self.writer:
             self.writer.close()
 
+    def due(self) -> bool:
+        """Whether to record now; all processes ask together after every iteration."""
+        began = perf_counter()
+        due = self.schedule.due()
+        self.team.clock.diagnostics_seconds += perf_counter() - began
+        return due
+
     def record(self) -> None:
         """Compute one row, audit if it is time, and keep the row."""
         team, began = self.team, perf_counter()
         team.transport.begin(RECORD, team.clock.iteration)
-        row = self.diagnostics.row()
+        trackers = self.schedule.trackers()
+        row = self.diagnostics.row(trackers)
+        self.schedule.made(row, trackers)
         # A search for the step goes back by itself from numbers that are not finite.
         if not np.isfinite(row["stationarity"]) and not team.parts.algorithm.searching:
             raise SharedError(  # every process has computed this row
@@ -174,7 +185,8 @@ class Journal:
         }
         folder, keep = self.out / "checkpoints", team.parts.run.keep
         identity = team.identity.table()
-        checkpoint.save(folder, done, team.hosted, numbers, team.transport, keep, identity)
+        records = self.schedule.table()
+        checkpoint.save(folder, done, team.hosted, numbers, team.transport, keep, identity, records)
         self.saved_at, self.saved = done, perf_counter()
         self.costs = self.costs[1], self.saved - began
         team.clock.diagnostics_seconds += self.costs[1]
@@ -202,4 +214,5 @@ class Journal:
             self.writer.finish("stopped" if reason in EARLY else "finished", reason)
         if self.latest["iteration"] != self.team.clock.iteration:
             self.team.transport.begin(RECORD, self.team.clock.iteration)
-            self.latest = self.diagnostics.row()  # for the summary only: it belongs to no series
+            # For the summary only: it belongs to no series.
+            self.latest = self.diagnostics.row(self.schedule.trackers())

@@ -62,13 +62,13 @@ class Loop:
     def iterate(self) -> str:
         """Iterate until there is a reason to stop, and return it."""
         clock, settings, journal = self.team.clock, self.settings, self.journal
-        if settings.records(clock.iteration) and (reason := self.reached()):
+        if journal.schedule.belongs(clock.iteration) and (reason := self.reached()):
             return reason
         while clock.iteration < settings.iterations:
             if reason := self.asked():
                 return reason
             self.team.iterate()
-            if settings.records(clock.iteration):
+            if journal.due():
                 journal.record()
                 if reason := self.reached():
                     return reason

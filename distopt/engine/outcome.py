@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from signal import Signals
 from typing import Any
@@ -141,7 +142,7 @@ def summarize(team: Team, journal: Journal, reason: str) -> dict[str, Any]:
         "measures": {
             name.removeprefix(MEASURES): row[name] for name in row if name.startswith(MEASURES)
         },
-        "lyapunov": row.get("lyapunov"),
+        "lyapunov": known(row.get("lyapunov")),
         "certified": team.known.lyapunov is not None and team.known.lyapunov.certified,
         "bytes_per_agent": row["bytes_per_agent"],
         "bytes_on_wire": row["bytes_on_wire"],
@@ -160,3 +161,8 @@ def summarize(team: Team, journal: Journal, reason: str) -> dict[str, Any]:
         "step": found_step(team, journal) if algorithm.searching else None,
         "run_dir": None if journal.out is None else str(journal.out),
     }
+
+
+def known(value: float | None) -> float | None:
+    """Return a number, None where the record left it out."""
+    return None if value is None or isnan(value) else value

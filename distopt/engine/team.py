@@ -1,8 +1,8 @@
 """The team: the agents of this process, made from the parts of a run, ready to iterate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -58,6 +58,8 @@ class Team:
     identity : Identity
     lost : tuple of int
         The agents that the checkpoint still had and that take part no more.
+    records : dict
+        What the checkpoint says of the schedule of records.
     """
 
     parts: Parts
@@ -67,6 +69,7 @@ class Team:
     clock: Clock
     identity: Identity
     lost: tuple[int, ...] = ()
+    records: Mapping[str, float] = field(default_factory=dict)
 
     def iterate(self) -> None:
         """Do the next iteration of all agents."""
@@ -128,7 +131,8 @@ def prepare(
         clock.diagnostics_seconds = numbers.pop("run_diagnostics_seconds", 0.0)
         transport.traffic.restore(numbers)
         known.warnings[:0] = saved.damaged
-    return Team(parts, known, transport, hosted, clock, identity, lost)
+    records = saved.records if saved else {}
+    return Team(parts, known, transport, hosted, clock, identity, lost, records)
 
 
 def without(

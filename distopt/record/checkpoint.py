@@ -37,6 +37,7 @@ class Saved(NamedTuple):
     iteration: int
     damaged: list[str]  # a sentence for every newer checkpoint that was skipped
     identity: dict[str, Any] | None  # of the run; None before there were identities
+    records: dict[str, float]  # the schedule of its records, by name
 
 
 def save(
@@ -47,6 +48,7 @@ def save(
     transport: Transport,
     keep: int,
     identity: Mapping[str, Any],
+    records: Mapping[str, float],
 ) -> Path:
     """Write one checkpoint; all processes call this together.
 
@@ -65,6 +67,8 @@ def save(
         How many of the newest checkpoints stay.
     identity : Mapping[str, Any]
         Of the run, for the manifest.
+    records : Mapping[str, float]
+        The schedule of its records, for the manifest.
     """
     place = folder / f"{iteration:06d}"
     written = {}
@@ -89,6 +93,7 @@ def save(
             "iteration": iteration,
             "shards": shards,
             "identity": identity,
+            "records": records,
         }
         write_whole(
             place / "manifest.json", manifest_text(manifest), durable=True, refusal=run_refused
@@ -197,7 +202,8 @@ def latest(folder: Path, agents: int) -> Saved:
         fault = invalid(place, agents)
         if fault is None:
             manifest = json.loads((place / "manifest.json").read_text())
-            return Saved(place, int(place.name), damaged, manifest.get("identity"))
+            identity, records = manifest.get("identity"), manifest.get("records", {})
+            return Saved(place, int(place.name), damaged, identity, dict(records))
         damaged.append(f"Checkpoint {place} is not usable: {fault}.")
     raise CheckpointError(" ".join([f"There is no valid checkpoint in {folder}.", *damaged]))
 

@@ -120,25 +120,32 @@ def errors(run: RunData, name: str, lines: Mapping[str, str], title: str) -> She
     def panel(axis: Axes) -> None:
         for number, (series, label) in enumerate(lines.items()):
             if series in run.series:
-                curve(axis, run["iteration"], run[series], label=label, **line(number))
+                curve(axis, *taken(run, run[series]), label=label, **line(number))
         dress(axis, "iterations", whole=True)
         axis.set_title(title)
 
     return Sheet(name, CAPTIONS[name], [panel], legend="below")
 
 
+def taken(run: RunData, values: F64) -> tuple[F64, F64]:
+    """Return iterations and values where a series was taken: not every record has the trackers'."""
+    there = ~np.isnan(values)
+    return run["iteration"][there], values[there]
+
+
 def lyapunov(run: RunData, best: Best) -> Sheet:
     """Draw the Lyapunov function above the best minimum known, and each of its terms."""
-    function, k = run.meta["lyapunov"], run["iteration"]
+    function = run.meta["lyapunov"]
     gap = run["objective"] - best.value
     terms = {label: run[name] for name, label in LYAPUNOV_TERMS.items() if name in run.series}
     certified = str(bool(run.meta["certified"])).lower()
 
     def panel(axis: Axes) -> None:
-        curve(axis, k, gap + sum(terms.values()), label=function, color=INK, lw=2.6)
-        curve(axis, k, gap, label=LABELS["gap"], **line(0))
+        whole = gap + sum(terms.values())
+        curve(axis, *taken(run, whole), label=function, color=INK, lw=2.6)
+        curve(axis, *taken(run, gap), label=LABELS["gap"], **line(0))
         for number, (label, values) in enumerate(terms.items(), 1):
-            curve(axis, k, values, label=label, **line(number))
+            curve(axis, *taken(run, values), label=label, **line(number))
         dress(axis, "iterations", whole=True)
         axis.set_title(f"{function} and its terms, certified = {certified}")
 

@@ -2,13 +2,14 @@
 
 A transport carries the agents that live in this process: all of them in one process, exactly one
 under MPI. One driver serves both. The algorithm's traffic (`exchange`) and the diagnostics' (`mean`,
-`collect`) are counted and timed apart, and nothing else ever adds to the first.
+`scatter`, `collect`) are counted and timed apart, and nothing else ever adds to the first.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
 
@@ -45,6 +46,26 @@ def send_order(me: int, neighbours: Sequence[int], agents: int) -> list[int]:
     [[1, 3], [2, 0], [3, 1], [0, 2]]
     """
     return sorted(neighbours, key=lambda j: (j - me) % agents)
+
+
+def slices(d: int, agents: int) -> list[slice]:
+    """Cut d coordinates into one slice for each agent, the longer ones first.
+
+    >>> slices(7, 3)
+    [slice(0, 3, None), slice(3, 5, None), slice(5, 7, None)]
+    """
+    least, longer = divmod(d, agents)
+    starts = [least * i + min(i, longer) for i in range(agents + 1)]
+    return [slice(a, b) for a, b in pairwise(starts)]
+
+
+def mean_of(rows: Sequence[F64]) -> F64:
+    """Return the mean of vectors, one of each agent, summed in their order."""
+    total: F64 = rows[0].copy()
+    for row in rows[1:]:
+        total += row
+    total /= len(rows)
+    return total
 
 
 class SharedError(Exception):
@@ -122,6 +143,19 @@ class Transport(ABC):
         """Set out = the mean over all agents of their rows, summed in the order of the agents.
 
         The order is fixed, so the result is the same to the bit for any number of processes.
+        """
+
+    @abstractmethod
+    def scatter(self, rows: Sequence[F64]) -> list[Sequence[F64]]:
+        """Give each agent one of the `slices` of all agents' rows: half of what `mean` sends.
+
+        Who wants a number of the mean, such as its norm, need not know all of it.
+
+        Returns
+        -------
+        list of Sequence[float64[:]]
+            One per hosted agent: its slice of every agent's row, in the order of the agents; not to be
+            written.
         """
 
     @abstractmethod

@@ -8,7 +8,7 @@ import numpy as np
 
 from distopt.core.arrays import F64, U8
 from distopt.problems.topology import Topology
-from distopt.transport.base import Traffic, Transport
+from distopt.transport.base import Traffic, Transport, slices
 
 
 class LocalTransport(Transport):
@@ -42,8 +42,15 @@ class LocalTransport(Transport):
         for row in rows[1:]:
             out += row
         out /= self.agents
+        self.traffic.diagnostics_nbytes += 2 * out.nbytes * (self.agents - 1)
+
+    def scatter(self, rows: Sequence[F64]) -> list[Sequence[F64]]:
+        flat = [row.reshape(-1) for row in rows]
+        self.traffic.diagnostics_nbytes += flat[0].nbytes * (self.agents - 1)
+        return [[row[part] for row in flat] for part in slices(flat[0].size, self.agents)]
 
     def collect(self, rows: F64) -> F64:
+        self.traffic.diagnostics_nbytes += rows.nbytes * (self.agents - 1)
         return np.asarray(rows)
 
     def share(self, item: Any) -> list[Any]:

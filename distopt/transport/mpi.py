@@ -25,7 +25,9 @@ from distopt.transport.base import (
     SET_UP,
     Traffic,
     Transport,
+    mean_of,
     send_order,
+    slices,
 )
 from distopt.transport.verdict import Report, Verdict, aim, printed
 from distopt.transport.watch import HOSTS, RemoteError, Watch, packed
@@ -233,27 +235,25 @@ class MpiTransport(Transport):
     def mean(self, rows: Sequence[F64], out: F64) -> None:
         # Each rank sums one slice of the coordinates in the order of the agents, where an MPI library's
         # own reduction could take any order; memory stays O(d) on every rank.
-        n, d = self.agents, out.size
-        counts = np.array([d // n + (i < d % n) for i in range(n)])
-        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        mine = int(counts[self.hosted[0]])
-        parts = np.empty((n, mine))
-        self._wait(
-            [
-                self._diagnostics.Ialltoallv(
-                    [rows[0], counts, starts, MPI.DOUBLE],
-                    [parts, [mine] * n, [mine * i for i in range(n)], MPI.DOUBLE],
-                )
-            ]
-        )
-        total = parts[0]
-        for part in parts[1:]:
-            total += part
-        total /= n
-        self._wait(
-            [self._diagnostics.Iallgatherv([total, mine], [out, counts, starts, MPI.DOUBLE])]
-        )
-        self.traffic.diagnostics_nbytes += 8 * (d - mine) + 8 * mine * (n - 1)
+        (parts,) = self.scatter(rows)
+        total = mean_of(parts)
+        cut = slices(out.size, self.agents)
+        sizes, starts = [s.stop - s.start for s in cut], [s.start for s in cut]
+        whole = [out, sizes, starts, MPI.DOUBLE]
+        self._wait([self._diagnostics.Iallgatherv([total, total.size, MPI.DOUBLE], whole)])
+        self.traffic.diagnostics_nbytes += total.nbytes * (self.agents - 1)
+
+    def scatter(self, rows: Sequence[F64]) -> list[Sequence[F64]]:
+        n, d, (me,) = self.agents, rows[0].size, self.hosted
+        cut = slices(d, n)
+        sizes, starts = [s.stop - s.start for s in cut], [s.start for s in cut]
+        mine = sizes[me]
+        parts: F64 = np.empty((n, mine))
+        sent = [np.ascontiguousarray(rows[0]), sizes, starts, MPI.DOUBLE]
+        got = [parts, [mine] * n, [mine * i for i in range(n)], MPI.DOUBLE]
+        self._wait([self._diagnostics.Ialltoallv(sent, got)])
+        self.traffic.diagnostics_nbytes += 8 * (d - mine)
+        return [list(parts)]
 
     def collect(self, rows: F64) -> F64:
         out = np.empty((self.agents, rows.shape[1]))

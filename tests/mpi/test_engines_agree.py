@@ -71,6 +71,13 @@ def test_mpi_equals_simulate(algorithm, message, iterations, comm):
     compare(configure(algorithm, message, iterations=iterations, record_every=25), comm)
 
 
+def test_records_by_default_on_long_vectors(comm):
+    """Glances and the decisions that follow from them are the same."""
+    problem = {"dimension": 4000, "basis": "diagonal", "start": "zeros"}
+    settings = {"iterations": 90, "record_every": "auto", "stop": {"stationarity": 50.0}}
+    compare(configure("cgt1", "quantize", problem=problem, **settings), comm)
+
+
 GOLDEN = json.loads(golden_states.FILE.read_text())
 EVERYWHERE = {"cgt1", "choco", "fixed_point_gd"}  # send two vectors, one, and integers' sums
 

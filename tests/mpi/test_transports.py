@@ -7,7 +7,7 @@ import pytest
 
 from distopt.core.errors import ConfigError, DataError
 from distopt.problems.topology import Topology, build_topology
-from distopt.transport.base import SharedError
+from distopt.transport.base import SharedError, slices
 from distopt.transport.local import LocalTransport
 from distopt.transport.mpi import MpiTransport, require_ranks
 
@@ -108,6 +108,15 @@ def test_traffic_counts_what_was_handed_over(make, comm):
     )
     if len(hosted) < AGENTS:
         assert transport.traffic.diagnostics_nbytes > 0
+
+
+@pytest.mark.parametrize("d", [1, 3, 5, 1000])
+def test_scatter_gives_each_agent_its_slice_of_all_rows(make, d):
+    transport = make(Topology(AGENTS, GRAPHS["ring"]))
+    rows = np.arange(AGENTS * d, dtype=float).reshape(AGENTS, d)
+    found = transport.scatter([rows[i] for i in transport.hosted])
+    for i, parts in zip(transport.hosted, found, strict=True):
+        assert [part.tolist() for part in parts] == rows[:, slices(d, AGENTS)[i]].tolist()
 
 
 @pytest.mark.parametrize("d", [1, 2, 3, 5, 1000])

@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from distopt.core.errors import CheckpointError
 from distopt.record.reader import load
 from distopt.studies.measure.overhead import Accounting
@@ -29,6 +31,7 @@ def collect(wanted: Sequence[TimedRun], failures: Mapping[str, str]) -> list[Var
         names = [case.name, *(i.name for items in by_link.values() for i in items)]
         told = [failures[name] for name in names if name in failures]
         variant: Variant = {"variant": label, "failures": list(dict.fromkeys(told))}
+        every = np.nan  # iterations between two records
         try:
             history = load(case.folder)
             meta = history.meta
@@ -39,10 +42,11 @@ def collect(wanted: Sequence[TimedRun], failures: Mapping[str, str]) -> list[Var
                 k: history.config.get(k, {}) for k in ("algorithm", "compressor")
             }
             variant["bits_per_coordinate"] = history.bits
+            every = history.last("iteration") / max(len(history["iteration"]) - 1, 1)
         except CheckpointError as error:
             variant["failures"] = variant["failures"] or [str(error)]
         variant["links"] = [
-            merged(items[0], found)
+            merged(items[0], found, every)
             for items in by_link.values()
             if (found := [r for i in items if (r := i.kept(None))])
         ]
@@ -50,11 +54,10 @@ def collect(wanted: Sequence[TimedRun], failures: Mapping[str, str]) -> list[Var
     return variants
 
 
-def merged(item: TimedRun, rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def merged(item: TimedRun, rounds: Sequence[Mapping[str, Any]], every: float) -> dict[str, Any]:
     """Merge the rounds of one variant on one link: medians of times, sums of what was counted."""
     middle = sorted(rounds, key=lambda r: r["seconds_per_iteration"])[(len(rounds) - 1) // 2]
     totals = [r["seconds_per_iteration"] for r in rounds]
-    every = item.case.config.run.record_every
     split = {
         p["phase"]: median(r["phases"][i]["seconds"] / r["window"] for r in rounds)
         for i, p in enumerate(middle["phases"])

@@ -1,7 +1,7 @@
 """A variant of a plan, simulated for some seconds of this processor: how far it came, and what it took."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, log
 from statistics import median
 from time import thread_time
@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from distopt.config.build import Config
 from distopt.core.usercode import blaming
 from distopt.engine.journal import Journal
+from distopt.engine.schedule import EVERY
 from distopt.engine.team import prepare
 from distopt.transport.opening import open_transport
 
@@ -48,6 +49,8 @@ class Trial:
 
 def simulate(config: Config, accuracy: float, seconds: float) -> Trial:
     """Run a configuration until P <= accuracy, to its end, or for about `seconds` of processor time."""
+    if config.run.record_every == "auto":  # a simulation sends nothing: it may look often
+        config = replace(config, run=config.run.model_copy(update={"record_every": EVERY}))
     spent, began = list[float](), thread_time()
     with (
         open_transport("simulate", config) as transport,
@@ -64,7 +67,7 @@ def simulate(config: Config, accuracy: float, seconds: float) -> Trial:
             team.iterate()
             spent.append(thread_time() - before)
             last = team.clock.iteration >= config.run.iterations or before > end
-            if last or config.run.records(team.clock.iteration):
+            if last or journal.due():
                 journal.record()
             if last:
                 break
