@@ -21,7 +21,7 @@ class Noise:
     LINE = re.compile(
         r"^Abort\(\d+\) on node|^YOUR APPLICATION TERMINATED WITH|^This typically refers to a problem"
         r"|^Please see the FAQ page for|^\[warn\] Epoll|^\[mpiexec@[^]]*\] (Sending Ctrl-C|Press Ctrl-C)"
-        r"|^\[[^]]*\] plm:ssh: Warning: setpgid"
+        r"|^\[[^]]*\] (plm:ssh: Warning: setpgid|P(MIX|RTE) ERROR: )"
     )
 
     def __init__(self) -> None:
@@ -66,6 +66,12 @@ class Noise:
             return first
         # With signal 9 MPICH's mpirun ends all others, and then names any.
         return None if "Killed (signal 9)" in text else ranks.get((found[2], int(found[1])))
+
+    @property
+    def killed(self) -> bool:
+        """Whether mpirun says that a signal has ended a rank."""
+        text = "\n".join(self.withheld)
+        return bool(re.search(r"exited on\s+signal|EXIT STRING: .*\(signal \d+\)", text))
 
     def reason(self, ranks: Mapping[tuple[str, int], int] = NONE, first: int | None = None) -> str:
         """Say why the job ended, if mpirun did: a rank killed, too few slots, a host out of reach.

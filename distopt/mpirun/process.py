@@ -37,7 +37,8 @@ class Outcome:
     sentences: list[str]  # the errors of the ranks, without "distopt: "
     # A rank or mpirun died, or a rank fell silent: another try may succeed.
     lost: bool = field(default=False, compare=False)
-    started: bool = field(default=True, compare=False)  # a rank has spoken
+    # A rank has spoken, or it was killed before it could, so another job would start.
+    started: bool = field(default=True, compare=False)
     root: tuple[str, int] | None = field(default=None, compare=False)  # host and pid of rank 0
     victim: int | None = field(default=None, compare=False)  # the rank that died, if mpirun knows
 
@@ -102,7 +103,7 @@ class JobProcess:
             for stream in (self.process.stdout, self.process.stderr):
                 stream.close()  # type: ignore[union-attr]
         return Outcome(
-            code, self.sentences, self.lost, self.spoken, self.ranks.get(0), self.victim()
+            code, self.sentences, self.lost, self.started, self.ranks.get(0), self.victim()
         )
 
     def stop(self, number: int, frame: FrameType | None) -> None:
@@ -216,6 +217,12 @@ class JobProcess:
         if code and not self.sentences:
             self.sentences += self.explain(code)
         return 1 if code < 0 else code
+
+    @property
+    def started(self) -> bool:
+        """Whether ranks have run, also one that a signal ended before it spoke, or all with mpirun."""
+        killed = self.noise.killed or self.output_noise.killed or (self.process.poll() or 0) < 0
+        return self.spoken or killed
 
     def victim(self) -> int | None:
         """Return the rank that died or hangs, where that is certain."""

@@ -229,21 +229,26 @@ def run_in_jobs(
     Raises
     ------
     TransportError
-        If a job ends before any case has begun.
+        If a job ends before any case has begun, and is not to be started again.
     """
     failures: dict[str, str] = {}
     remaining = {case.name: case for case in cases}
-    present = ""
+    present, begun = "", False
     watch: Supervisor | None = None
 
-    def hear(event: Mapping[str, Any]) -> None:
+    def attend(name: str) -> None:
         nonlocal present, watch
+        if present != name:
+            case = remaining[name]
+            watch = Supervisor(case, view.say) if isinstance(case, Case) else None
+        present = name
+
+    def hear(event: Mapping[str, Any]) -> None:
+        nonlocal begun
         pass_on(event, view)
         if event["event"] == "begin":
-            if present != event["label"]:
-                case = remaining[event["label"]]
-                watch = Supervisor(case, view.say) if isinstance(case, Case) else None
-            present = event["label"]
+            begun = True
+            attend(event["label"])
         if event["event"] == "report" and watch:
             watch.report(event["iteration"])
         if event["event"] in {"done", "failed"}:
@@ -252,19 +257,22 @@ def run_in_jobs(
             failures[event["label"]] = event["reason"]
 
     while remaining:
-        together = of_one_size(list(remaining.values()))
+        together, begun = of_one_size(list(remaining.values())), False
+        attend(together[0].name)
         job = JobProcess(command(together), hear, view.pass_on)
         outcome = job.wait()
         if job.stopped:
             return failures | dict.fromkeys(remaining, f"{STOPPED} by {job.stopped}")
         if not any(case.name in remaining for case in together):
             continue
-        again = watch.after(outcome) if watch and present in remaining else None
+        if present not in remaining:  # it died between two cases
+            attend(next(case.name for case in together if case.name in remaining))
+        again = watch.after(outcome) if watch else None
         if again:
             remaining[present] = again  # type: ignore[assignment]
             continue
         reason = " ".join(outcome.sentences) or f"the job ended with exit code {outcome.code}"
-        if present not in remaining:
+        if not begun:
             raise TransportError(reason)
         failures[present] = reason
         view.failed(present, reason)

@@ -3,12 +3,15 @@
 The end must be that of a run in which nothing happened, to the bit.
 """
 
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
+import psutil
 import pytest
 from run_table import assert_equal_states, comparable, configure
 from test_failures import OPEN_MPI, Run, slow
@@ -72,6 +75,34 @@ def test_a_lost_rank_costs_time_only(act, tmp_path):
     assert failure.reason in line
     assert job.gone()
     assert_same_end(out, whole(tmp_path))
+
+
+def rank_process(command, rank):
+    """Return the process of a rank as soon as there is one."""
+    while command.poll() is None:
+        for process in psutil.Process(command.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                env = process.environ()
+                here = {env.get("OMPI_COMM_WORLD_RANK"), env.get("PMI_RANK")}
+                if "distopt.cli.rank" in process.cmdline()[1:3] and str(rank) in here:
+                    return process
+        time.sleep(0.01)
+    raise AssertionError(command.stderr.read())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.4, 0.8, 1.6])
+def test_a_rank_killed_while_the_job_starts_costs_time_only(seconds, tmp_path):
+    job = Run(tmp_path, "none", iterations=ITERATIONS, on_failure="restart").start()
+    victim = rank_process(job.process, 2)
+    time.sleep(seconds)
+    victim.kill()
+    code, lines = job.end()
+    assert code == 0, job.stderr
+    (line,) = lines
+    assert "was ended" in line
+    assert line.endswith("Restarting from iteration 0, try 1 of 3.")
+    assert_same_end(job.out, whole(tmp_path))
 
 
 @pytest.mark.slow

@@ -426,6 +426,10 @@ NOISE = {
         "mpirun on host h1 cannot start ranks on host h2: `ssh h2 true` must work from there without a "
         f"password, and {sys.executable} must be on that host as well.",
     ),
+    "open mpi, connection": (
+        "[vm:09658] PMIX ERROR: PMIX_ERR_UNREACH in file /x/ptl_base_connection_hdlr.c at line 121",
+        "",
+    ),
     "mpich, abort": ("Abort(1) on node 1 (rank 1 in comm 0): application called MPI_Abort", ""),
     "mpich, kill": (
         f"\n{'=' * 83}\n=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES\n=   PID 9\n"
@@ -444,6 +448,18 @@ def test_banners_are_withheld_and_understood(name: str) -> None:
     shown = [kept for line in text.split("\n") for kept in noise.filter(line)]
     assert shown + noise.end() == []
     assert noise.reason() == meaning
+
+
+@pytest.mark.parametrize("name", [*NOISE, "mpirun, kill"])
+def test_a_job_killed_before_its_ranks_speak_may_be_started_again(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "said").write_text(NOISE.get(name, [""])[0] + "\n")
+    end = "kill -9 $$" if name == "mpirun, kill" else "exit 137"
+    play = Play(tmp_path, f"cat {tmp_path}/said >&2; {end}")
+    assert play.outcome.started == ("kill" in name)
+    assert play.outcome.lost
+    assert play.lines == []
 
 
 @pytest.mark.parametrize(
