@@ -22,7 +22,7 @@ from distopt.core.errors import ConfigError
 from distopt.core.files import locate
 from distopt.core.parameters import field_names, require_known
 from distopt.core.registry import OWN, Registry
-from distopt.core.usercode import blaming
+from distopt.core.usercode import blaming, within
 from distopt.problems.given import GivenProblem
 from distopt.problems.problem import Problem, build_problem
 
@@ -112,7 +112,7 @@ def make_config(tables: dict[str, Any], folder: Path, settings: Sequence[str] = 
             raise ConfigError(f"{section} must be a table of keys, not {table!r}.")
     tables = {section: dict(tables.get(section, {})) for section in SECTIONS}
     run = make_run(tables["run"])
-    with blaming():
+    with blaming(), within(run.setup_timeout, agent=0):
         algorithm = make_algorithm(located(tables["algorithm"], folder), tables["arithmetic"])
         own = COMPRESSORS.name_of(type(algorithm.own_compressor()))
         given = {"name": own} | located(tables["compressor"], folder)

@@ -10,14 +10,17 @@ from contextlib import contextmanager
 from functools import lru_cache
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import NoReturn
 from zlib import crc32
 
 from distopt.core.errors import ConfigError, DataError, DistoptError
 from distopt.core.parameters import nearest
+from distopt.core.rank import this_rank
 
 PREFIX = "distopt_user_"  # begins the names of their modules
+LONGEST = 1e8  # seconds of a timer; run.setup_timeout may be infinite
+AGAIN_SECONDS = 1.0  # between two looks whether the user's code is at work, once its time is up
 READ_ONLY = (
     "assignment destination is read-only",
     "output array is read-only",
@@ -128,9 +131,55 @@ def blaming() -> Iterator[None]:
         blame(error, Path(last.filename), last.name)
 
 
+class Overtime(BaseException):
+    """Ends code of the user's that goes on for too long, past its own ``except Exception``."""
+
+
+@contextmanager
+def within(seconds: float, agent: int) -> Iterator[None]:
+    """End code of the user's that takes longer in the block, where it sets up an agent.
+
+    Only in the main thread of a process that is no rank: those watch each other. A call into C that never
+    returns cannot be ended so.
+
+    Raises
+    ------
+    DataError
+        A sentence with agent, file and line.
+    """
+    free = signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    main = threading.current_thread() is threading.main_thread()
+    if this_rank() is not None or not main or not free:
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        files = own_files()
+        while frame is not None and frame.f_code.co_filename not in files:
+            frame = frame.f_back
+        if frame is not None:  # else our own code is at work, and compiling, say, may take long
+            raise Overtime(
+                f"Agent {agent} hangs: %s has not ended within {seconds:g} s; run.setup_timeout sets how "
+                "long to wait."
+            )
+
+    signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, min(seconds, LONGEST), AGAIN_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def own_files() -> set[str | None]:
+    """Return the user's files that run in this process."""
+    return {m.__file__ for n, m in list(sys.modules.items()) if n.startswith(PREFIX)}
+
+
 def own_frame(error: BaseException) -> traceback.FrameSummary | None:
     """Return the innermost frame of an error that is code of the user's files."""
-    files = {m.__file__ for n, m in list(sys.modules.items()) if n.startswith(PREFIX)}
+    files = own_files()
     frames = traceback.extract_tb(error.__traceback__)
     return next((f for f in reversed(frames) if f.filename in files), None)
 
@@ -178,6 +227,8 @@ def blame(error: BaseException, path: Path, during: str) -> NoReturn:
         frames = traceback.extract_tb(error.__traceback__)
         line = next((f.lineno for f in reversed(frames) if f.filename == str(path)), None)
     where = f"{path}, line {line}" if line else str(path)
+    if isinstance(error, Overtime):
+        raise DataError(str(error) % f"{where}: {during}") from error
     if isinstance(error, SystemExit):
         raise DataError(
             f"{where}: {during} called sys.exit({'' if error.code is None else repr(error.code)}), which "

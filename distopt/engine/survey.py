@@ -14,6 +14,7 @@ from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError, DataError, DistoptError
 from distopt.core.randomness import make_key, normal
 from distopt.core.streams import Stream
+from distopt.core.usercode import within
 from distopt.problems.batches import require_batches
 from distopt.problems.costs.base import Cost
 from distopt.problems.costs.guarded import naming
@@ -58,7 +59,8 @@ class Survey(NamedTuple):
 
 def find_start(parts: Parts, i: int) -> Start:
     """Make the cost and the start point of agent i."""
-    cost = parts.problem.cost(i)
+    with within(parts.run.setup_timeout, i):
+        cost = parts.problem.cost(i)
     require_batches(cost, parts.run.batch, i)
     nmse = parts.run.stop.nmse
     if nmse and not hasattr(cost, "energy"):

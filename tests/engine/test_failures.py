@@ -216,13 +216,23 @@ def test_rank_that_hangs_while_the_others_record(who, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("who", range(1, AGENTS))  # the factory of agent 0 hangs in the command too
+@pytest.mark.parametrize("who", range(1, AGENTS))
 def test_factory_that_hangs(who, tmp_path):
     run = Run(tmp_path, "hang", who, -1, timeout=SILENCE, setup_timeout=5 * SILENCE).start()
     waited = (
         f"hangs: the others have waited {5 * SILENCE} s for it to make its cost; run.setup_timeout"
     )
     assert_one_sentence(run, f"Agent {who} (host ", waited)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("who", [0, 2])
+def test_factory_that_hangs_in_the_command(who, tmp_path):
+    """It makes the cost of agent 0 to know its dimension; in one process it makes them all."""
+    run = Run(tmp_path, "hang", who, -1, setup_timeout=3.0)
+    run.start(*run.command, "--simulate")
+    late = f": make_cost({who}, 4, ...) has not ended within 3 s; run.setup_timeout sets how long"
+    assert_one_sentence(run, f"Agent {who} hangs: ", "misbehaving.py, line ", late)
 
 
 @pytest.mark.slow
