@@ -15,7 +15,7 @@ import numpy as np
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.core.errors import CheckpointError, ConfigError
-from distopt.core.files import write_whole
+from distopt.core.files import reason, write_whole
 from distopt.engine.failures import Failure, failures_in, tabulate
 from distopt.engine.schedule import Schedule
 from distopt.engine.team import Team
@@ -33,9 +33,15 @@ def prepare_folder(out: Path, overwrite: bool) -> None:
                 f"{out} already holds a run; continue it with `distopt resume {out}`, choose "
                 "another folder with --out, or replace it with --overwrite."
             )
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
-        for name in ("metrics.h5", "config.toml", "report.html"):
-            (out / name).unlink(missing_ok=True)
+        try:
+            if (out / "checkpoints").exists():
+                shutil.rmtree(out / "checkpoints")
+            for name in ("metrics.h5", "config.toml", "report.html"):
+                (out / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"The run in {out} cannot be replaced: {error.filename}: {reason(error)}."
+            ) from None
 
 
 def make_folder(out: Path) -> None:

@@ -1,8 +1,12 @@
 """A run that was stopped and resumed is the run that was not: states, records, counters, to the bit."""
 
+import errno
 import json
+import os
+import re
 import shutil
 import tomllib
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -136,6 +140,23 @@ def test_folder_that_holds_a_run_is_refused_or_replaced(tmp_path):
     assert (out / "notes.txt").read_text() == "mine"
     with pytest.raises(ConfigError, match="is a file"):
         make_folder(out / "notes.txt")
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_run_that_cannot_be_replaced_is_named(gone, tmp_path, monkeypatch):
+    """The folder became read-only before or after its checkpoints were removed."""
+    out = tmp_path / "run"
+    config = configure("gt", "identity", iterations=5)
+    run(config, engine="simulate", out=out)
+
+    def refuse(path, *more, **how):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(*((Path, "unlink") if gone else (shutil, "rmtree")), refuse)
+    place = out / ("metrics.h5" if gone else "checkpoints")
+    told = f"The run in {out} cannot be replaced: {place}: Read-only file system."
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        run(config, engine="simulate", out=out, overwrite=True)
 
 
 def test_no_run_there(tmp_path):
