@@ -11,6 +11,8 @@ class Garbling(LocalTransport):
     `change` gets a copy; it may return None if this message cannot be changed: then the next one is tried.
     """
 
+    travels = True
+
     def __init__(self, topology, exchange, receiver, position, change):
         super().__init__(topology)
         self.topology = topology

@@ -22,11 +22,12 @@ def iterate(algorithm: Algorithm, hosted: Sequence[Hosted], transport: Transport
 
 def run_to_end(hosted: Sequence[Hosted], steps: Sequence[Step], transport: Transport) -> None:
     """Resume all generators, one of each agent, together, exchange by exchange, until they end."""
-    agents = [h.agent for h in hosted]
+    agents, travels = [h.agent for h in hosted], transport.travels
     payloads = [next(step, None) for step in steps]
     while (sent := all_or_none(payloads)) is not None:
-        received = transport.exchange([a.seal(p) for a, p in zip(agents, sent, strict=True)])
-        opened = [a.open(messages) for a, messages in zip(agents, received, strict=True)]
+        sealed = [a.seal(p, travels) for a, p in zip(agents, sent, strict=True)]
+        received = transport.exchange(sealed)
+        opened = [a.open(messages, travels) for a, messages in zip(agents, received, strict=True)]
         payloads = [resume(step, messages) for step, messages in zip(steps, opened, strict=True)]
 
 

@@ -88,12 +88,15 @@ class Transport(ABC):
     root : bool
         Whether this process writes records and prints for the user.
     traffic : Traffic
+    travels : bool
+        Whether messages go through anything that could change them.
     """
 
     agents: int
     hosted: tuple[int, ...]
     root: bool
     traffic: Traffic
+    travels: bool = True
     task: str = SET_UP  # what this process does next; completes "the others wait for it to ..."
     iteration: int | None = None  # of the task; None before the run iterates
 

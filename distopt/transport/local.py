@@ -19,6 +19,8 @@ class LocalTransport(Transport):
     topology : Topology
     """
 
+    travels = False
+
     def __init__(self, topology: Topology) -> None:
         self.agents = topology.agents
         self.hosted = tuple(range(self.agents))

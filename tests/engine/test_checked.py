@@ -67,6 +67,8 @@ def test_a_message_of_another_agent_is_refused():
     config = configure("gt", "identity", iterations=5, checked=True)
 
     class Misrouting(LocalTransport):
+        travels = True
+
         def exchange(self, payloads):
             received = super().exchange(payloads)
             received[0] = received[0][::-1]
@@ -79,3 +81,9 @@ def test_a_message_of_another_agent_is_refused():
 def test_truncated_and_longer_messages_are_refused():
     for change in (lambda m: m[:-1], lambda m: m[:3], lambda m: np.append(m, m[:1])):
         garbled("cgt1", 4, 2, change)
+
+
+def test_nothing_is_computed_where_nothing_travels(monkeypatch):
+    """In one process a message is handed over as it is; the bytes count all the same."""
+    monkeypatch.setattr("distopt.algorithms.agent.crc32c", None)
+    play(configure("gt", "identity", iterations=3, checked=True))
