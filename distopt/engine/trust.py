@@ -4,7 +4,6 @@ Code runs from a file that its config.toml names by an absolute path outside the
 it, if it is still the file that the newest checkpoint knows; else only from a file that the user names.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,9 +79,8 @@ def require_unchanged(run_dir: Path, key: str, file: Path) -> None:
     """Raise `CheckpointError` if a file is not the one that the newest checkpoint knows."""
     for place in checkpoint.newest(run_dir / "checkpoints"):
         try:
-            manifest = json.loads((place / "manifest.json").read_bytes())
-            known = manifest["identity"]["facts"][key]["sha256"]
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            known = checkpoint.read_manifest(place)["identity"]["facts"][key]["sha256"]
+        except (CheckpointError, LookupError, TypeError):
             continue
         if file.is_file() and sha256(file) != known:
             raise CheckpointError(

@@ -201,7 +201,7 @@ def latest(folder: Path, agents: int) -> Saved:
     for place in newest(folder):
         fault = invalid(place, agents)
         if fault is None:
-            manifest = json.loads((place / "manifest.json").read_text())
+            manifest = read_manifest(place)
             identity, records = manifest.get("identity"), manifest.get("records", {})
             return Saved(place, int(place.name), damaged, identity, dict(records))
         damaged.append(f"Checkpoint {place} is not usable: {fault}.")
@@ -211,21 +211,10 @@ def latest(folder: Path, agents: int) -> Saved:
 def invalid(place: Path, agents: int) -> str | None:
     """Say why a checkpoint cannot be used, None if it can."""
     try:
-        content = (place / "manifest.json").read_bytes()
-        manifest = json.loads(content)
-        found, iteration, shards = manifest["format"], manifest["iteration"], manifest["shards"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        iteration = shards = None
-    if not (isinstance(iteration, int) and isinstance(shards, dict)):
-        return "its manifest.json is missing or damaged"
-    if found != FORMAT:
-        return f"it has format {found}, this version reads {FORMAT}"
-    # Manifests of the first version have no checksum of their own, and else the same keys.
-    checked = manifest.keys() != {"format", "iteration", "shards"}
-    if checked and content != manifest_text(manifest):
-        return "its manifest.json does not match its own checksum"
-    if place.name != f"{iteration:06}":
-        return f"its manifest.json is of iteration {iteration}"
+        manifest = read_manifest(place)
+    except CheckpointError as error:
+        return str(error)
+    shards = manifest["shards"]
     agents -= len(lost_in(manifest.get("identity")))
     if set(shards) != {shard_name(i) for i in range(agents)}:
         return f"it holds {len(shards)} agents, the run has {agents}"
@@ -239,6 +228,33 @@ def invalid(place: Path, agents: int) -> str | None:
         except OSError as error:
             return f"{name} cannot be read: {reason(error)}"
     return None
+
+
+def read_manifest(place: Path) -> dict[str, Any]:
+    """Return the manifest of a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not whole; the message completes "Checkpoint ... is not usable: ".
+    """
+    try:
+        content = (place / "manifest.json").read_bytes()
+        manifest = json.loads(content)
+        found, iteration, shards = manifest["format"], manifest["iteration"], manifest["shards"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        found = iteration = shards = None
+    if not (isinstance(iteration, int) and isinstance(shards, dict)):
+        raise CheckpointError("its manifest.json is missing or damaged")
+    if found != FORMAT:
+        raise CheckpointError(f"it has format {found}, this version reads {FORMAT}")
+    # Manifests of the first version have no checksum of their own, and else the same keys.
+    checked = manifest.keys() != {"format", "iteration", "shards"}
+    if checked and content != manifest_text(manifest):
+        raise CheckpointError("its manifest.json does not match its own checksum")
+    if place.name != f"{iteration:06}":
+        raise CheckpointError(f"its manifest.json is of iteration {iteration}")
+    return dict(manifest)
 
 
 def lost_in(identity: Any) -> tuple[int, ...]:
