@@ -89,7 +89,7 @@ class RunConfig(BaseModel):
         Annotated[float, Field(ge=0)] | Literal["auto"],
         Field(
             description='about so many seconds between two checkpoints as well, 0: none, "auto": 1 with '
-            "run.on_failure, else 0; at most a fiftieth of the time goes into them",
+            "run.on_failure, else 0; less often where they take over 0.15 s and a fiftieth of the time",
         ),
     ] = "auto"
     keep: Annotated[int, Field(ge=1, description="how many of the newest checkpoints to keep")] = 2

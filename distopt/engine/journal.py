@@ -21,7 +21,11 @@ from distopt.record.rows import Rows, StoredRows
 from distopt.record.writer import Writer
 from distopt.transport.base import RECORD, SAVE, SharedError
 
-SAVING_SHARE = 0.02  # of the time, at most, goes into checkpoints that the clock demands
+SAVING_SHARE = 0.02  # of the time goes into checkpoints that the clock demands,
+CHEAP_SECONDS, PROMPT_SECONDS = (
+    0.15,
+    1.5,
+)  # and more of it to keep such short ones so close together
 ASK_SECONDS = 0.25  # between two questions whether to
 EXPLODED = 1e20  # a run that ends with P this many times its first value, or 1, has diverged
 FLUSH_SECONDS = 0.5  # records wait at most about this long for the disk
@@ -149,13 +153,19 @@ class Journal:
                 self.flushed = perf_counter()
         team.clock.diagnostics_seconds += perf_counter() - began
 
+    @property
+    def pause(self) -> float:
+        """Seconds between two checkpoints that the clock demands, infinite if it demands none."""
+        cost = min(self.costs)
+        longest = PROMPT_SECONDS if cost <= CHEAP_SECONDS else np.inf
+        return max(self.team.parts.run.saving_seconds, min(cost / SAVING_SHARE, longest))
+
     def save_by_clock(self) -> None:
         """Save if ``run.checkpoint_seconds`` have passed for any process; they ask each other at times.
 
         All save at the same iteration, and the last two checkpoints say how much time they take.
         """
-        team, done = self.team, self.team.clock.iteration
-        pause = max(team.parts.run.saving_seconds, min(self.costs) / SAVING_SHARE)
+        team, done, pause = self.team, self.team.clock.iteration, self.pause
         if self.out is None or pause == np.inf or done < self.ask_at:
             return
         began = perf_counter()

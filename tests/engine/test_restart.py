@@ -152,15 +152,17 @@ def test_a_rank_that_dies_again_and_again_ends_the_run(tmp_path):
 
 
 def test_the_clock_demands_checkpoints(tmp_path, monkeypatch):
-    """At a fiftieth of the time at most, so a dear checkpoint makes the next one wait."""
+    """At a fiftieth of the time, so a dear checkpoint makes the next one wait, and a cheap one less."""
     monkeypatch.setattr(journal, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(journal, "PROMPT_SECONDS", 0.0)
     saved = {}
-    for name, dear in (("often", 0.0), ("seldom", 1e9)):
-        monkeypatch.setattr(journal, "SAVING_SHARE", 1 / dear if dear else 1e9)
+    for name, share, cheap in (("often", 1e9, 0.0), ("seldom", 1e-9, 0.0), ("cheap", 1e-9, 1e9)):
+        monkeypatch.setattr(journal, "SAVING_SHARE", share)
+        monkeypatch.setattr(journal, "CHEAP_SECONDS", cheap)
         config = configure("gt", "identity", iterations=20, keep=99, checkpoint_seconds=1e-9)
         run(config, engine="simulate", out=tmp_path / name)
         saved[name] = sorted(int(p.name) for p in (tmp_path / name / "checkpoints").iterdir())
-    assert saved["often"] == list(range(1, 21))
+    assert saved["often"] == saved["cheap"] == list(range(1, 21))
     assert saved["seldom"] == [1, 2, 20]  # the last two tell
 
 
