@@ -181,6 +181,7 @@ def series(
     name: Annotated[list[str] | None, Query(max_length=60)] = None,
     cursor: Annotated[str, Query(max_length=40, description="of the last answer")] = "",
     points: Annotated[int, Query(ge=8, description="rows at most, about")] = 2000,
+    skip: Annotated[bool, Query(description="leave out series that the run lacks")] = False,
 ) -> models.Series:
     """Return the rows of a run's record that are new since a cursor.
 
@@ -188,7 +189,7 @@ def series(
     parts are kept.
     """
     points = min(points, here.settings.limits.points)
-    return models.Series(**here.series(run, cursor, name or ["stationarity"], points))
+    return models.Series(**here.series(run, cursor, name or ["stationarity"], points, skip))
 
 
 @router.get("/record", tags=["runs"], response_class=FileResponse)

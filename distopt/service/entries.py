@@ -42,9 +42,9 @@ def of_runs() -> Select[*tuple[Any, ...]]:
     """Select the runs; that of a job of one run has the job's name, and its state until it is finished."""
     own = Job.kind == "run"
     state = case((own & (Job.state != State.finished), Job.state), else_=Run.state)
-    name = case(
-        (own, Job.name), (Job.id.is_not(None), Job.name + ": " + Run.folder), else_=Run.folder
-    )
+    inside = func.substr(Run.folder, func.length(Job.folder) + 2)
+    other = (Job.id.is_not(None), Job.name + ": " + inside)
+    name = case((own, Job.name), other, else_=Run.folder)
     progress = func.coalesce(1.0 * Run.iteration / func.nullif(Run.iterations, 0), 0.0)
     message = case((own & (Job.message != ""), Job.message), else_=Run.message)
     changed = func.max(Run.changed, func.coalesce(Job.changed, 0))

@@ -1,12 +1,13 @@
 """Errors as answers: the sentence of the command line, and the key that it is about."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from distopt.core.errors import (
@@ -18,6 +19,7 @@ from distopt.core.errors import (
     MessageError,
 )
 from distopt.service.dispatcher import Refused
+from distopt.service.pages import render
 from distopt.service.service import Missing
 
 STATUS: tuple[tuple[type[DistoptError], int], ...] = (
@@ -51,24 +53,39 @@ def body(sentence: str, kind: str, key: str | None = None) -> dict[str, Any]:
     return {"error": {"sentence": sentence, "key": key, "kind": kind}}
 
 
+def told(
+    request: Request,
+    status: int,
+    sentence: str,
+    kind: str,
+    key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer with a sentence: as a page to a browser that asked for one, else as JSON."""
+    wants_page = "text/html" in request.headers.get("accept", "")
+    if wants_page and not request.url.path.startswith("/api/"):
+        return render(request, "error.html", {"status": status, "sentence": sentence}, status)
+    return JSONResponse(body(sentence, kind, key), status, headers=headers)
+
+
 def answer_errors(app: FastAPI) -> None:
     """Turn the errors of an application's routes into answers."""
 
     @app.exception_handler(DistoptError)
-    def known(request: Request, error: DistoptError) -> JSONResponse:
+    def known(request: Request, error: DistoptError) -> Response:
         status = next(status for kind, status in STATUS if isinstance(error, kind))
         sentence = str(error)
-        return JSONResponse(body(sentence, type(error).__name__, key_of(sentence)), status)
+        return told(request, status, sentence, type(error).__name__, key_of(sentence))
 
     @app.exception_handler(RequestValidationError)
-    def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+    def malformed(request: Request, error: RequestValidationError) -> Response:
         first = jsonable_encoder(error.errors())[0]
         key = ".".join(str(part) for part in first["loc"][1:])
-        return JSONResponse(body(f"{key or 'The request'}: {first['msg']}.", "Malformed", key), 422)
+        return told(request, 422, f"{key or 'The request'}: {first['msg']}.", "Malformed", key)
 
     @app.exception_handler(HTTPException)
-    def other(request: Request, error: HTTPException) -> JSONResponse:
+    def other(request: Request, error: HTTPException) -> Response:
         sentence = {404: "There is nothing here.", 405: "This is not possible here."}.get(
             error.status_code, f"{error.detail}."
         )
-        return JSONResponse(body(sentence, "Refused"), error.status_code, headers=error.headers)
+        return told(request, error.status_code, sentence, "Refused", headers=error.headers)

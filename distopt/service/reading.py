@@ -61,11 +61,14 @@ def tables(part: Part) -> dict[str, Any]:
     return {key: value for key, value in found.items() if isinstance(value, dict)}
 
 
-def series(folder: str, cursor: str, names: Sequence[str], points: int) -> dict[str, Any]:
+def series(
+    folder: str, cursor: str, names: Sequence[str], points: int, skip: bool = False
+) -> dict[str, Any]:
     """Return the rows of a run after a cursor, thinned out to about `points`, and the next cursor.
 
     The cursor names the last row that the reader has. Where the record has another one there, because it
-    belongs to a later run or was resumed from before, the answer begins at row 0.
+    belongs to a later run or was resumed from before, the answer begins at row 0. Names that the run
+    lacks are left out if `skip`.
     """
     path = Path(folder) / RECORD
     since, at = place(cursor)
@@ -76,7 +79,7 @@ def series(folder: str, cursor: str, names: Sequence[str], points: int) -> dict[
     elif since:
         part = part._replace(series={name: column[1:] for name, column in part.series.items()})
     for name in names:
-        if name not in part.there:
+        if name not in part.there and not skip:
             hint = nearest(name, part.there) or "."
             raise ConfigError(
                 f'This run has no series "{name}"{hint} It has {", ".join(part.there)}.'

@@ -121,7 +121,8 @@ class Guard:
                 refusal = 413, self.too_large
             if refusal is not None and not status:
                 refused = True
-                await refuse(answer, *refusal)
+                page = "text/html" in Headers(scope=scope).get("accept", "")
+                await refuse(answer, *refusal, to_login=page and scope["method"] == "GET")
         finally:
             told = {"method": scope["method"], "path": scope["path"], "status": status}
             log.info("request", extra=told | {"ms": round(1000 * (time.monotonic() - began))})
@@ -205,11 +206,14 @@ class Body:
         return message
 
 
-async def refuse(send: Send, status: int, sentence: str) -> None:
-    """Answer with a sentence."""
+async def refuse(send: Send, status: int, sentence: str, to_login: bool = False) -> None:
+    """Answer with a sentence; lead a browser without a token to where it can give one."""
     body = json.dumps({"error": {"sentence": sentence, "key": None, "kind": "Refused"}}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if status == 401:
+    if status == 401 and to_login:
+        status = 303
+        headers.append((b"location", b"/login"))
+    elif status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

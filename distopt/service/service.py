@@ -17,6 +17,9 @@ from distopt.service.settings import OWN, Settings
 from distopt.service.store import Store
 from distopt.service.worker import Worker
 
+PACKAGE = Path(__file__).parent
+SHIPPED = PACKAGE / "examples"  # of an installed package; else those of the repository
+EXAMPLES = SHIPPED if SHIPPED.is_dir() else PACKAGE.parents[1] / "launch" / "experiments"
 IDLE_SECONDS = 120.0  # after which the process that checks and draws is ended
 CHECK_SECONDS = 30.0  # a configuration may take to be checked
 DRAW_SECONDS = 120.0  # a comparison or an export may take
@@ -132,11 +135,13 @@ class Service:
             raise Missing(f"There is no run {folder[:200]!r} in this service.")
         return run, self.settings.data / run.folder
 
-    def series(self, folder: str, cursor: str, names: list[str], points: int) -> dict[str, Any]:
+    def series(
+        self, folder: str, cursor: str, names: list[str], points: int, skip: bool = False
+    ) -> dict[str, Any]:
         """Return the new rows of a run (see `distopt.service.reading.series`)."""
         _, place = self.run(folder)
         return self.reader.do(  # type: ignore[no-any-return]
-            "series", folder=str(place), cursor=cursor, names=names, points=points
+            "series", folder=str(place), cursor=cursor, names=names, points=points, skip=skip
         )
 
     def compare(self, folders: list[str], accuracies: list[float] | None) -> dict[str, Any]:
@@ -145,6 +150,10 @@ class Service:
         return self.maker.do(  # type: ignore[no-any-return]
             "compare", DRAW_SECONDS, folders=places, accuracies=accuracies
         )
+
+    def examples(self) -> dict[str, Path]:
+        """Return the configurations and suites that come with distopt, by name."""
+        return {path.stem: path for path in sorted(EXAMPLES.glob("*.toml"))}
 
     def given(self, folder: str) -> str:
         """Return the TOML with which a run folder's run was started."""

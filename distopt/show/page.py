@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from html import escape
+from typing import TYPE_CHECKING
 
-from distopt.show.figures import Sheet
+if TYPE_CHECKING:
+    from distopt.show.figures import Sheet
 
 CSS = """
 :root { --ink: #1f2933; --pale: #5f6b76; --line: #dfe3e8; --accent: #0072B2; --ground: #f6f7f9;
@@ -105,7 +107,7 @@ def note(text: str, warning: bool = False) -> str:
     return f'<p class="note{" warn" if warning else ""}">{escape(text)}</p>'
 
 
-def sheet(sheet: Sheet) -> str:
+def sheet(sheet: "Sheet") -> str:
     """Show a figure panel by panel; each panel can be enlarged, without a script."""
     drawn, parts = sheet.parts(), []
     for number, image in enumerate(drawn, 1):

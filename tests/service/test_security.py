@@ -1,12 +1,15 @@
 """Each attack is tried: foreign hosts and origins, missing and wrong tokens, sizes, rates, paths, files."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from browser import Browser
 from handmade import write_run
 from pretend import QUICK
 
+import distopt.service.app
 from distopt.core.errors import ConfigError
 from distopt.service.security import digest
 from distopt.service.service import Service
@@ -205,3 +208,25 @@ def test_a_server_on_this_machine_only_knows_its_names(tmp_path):
     ]  # fmt: skip
     far = replace(here, host="0.0.0.0", names=("lab",))
     assert [far.knows(n) for n in ("lab", "LAB", "10.0.0.1", "evil")] == [True, True, True, False]
+
+
+def test_the_page_is_complete_and_loads_nothing_from_elsewhere(service):
+    client = Browser(service)
+    static = Path(distopt.service.app.STATIC)
+    assert sum(path.stat().st_size for path in (static / "vendor").glob("*.min.*")) <= 500_000
+    listed = [
+        line.split()[-1] for line in (static / "vendor" / "VENDOR").read_text().splitlines()[1:]
+    ]
+    assert sorted(listed) == sorted(
+        p.name for p in (static / "vendor").iterdir() if p.name != "VENDOR"
+    )
+    for path in ("/", "/new", "/new?example=demo", "/api", "/login"):
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        assert not re.findall(r'(?:src|href|action)="(?!/|#)[^"]*"', answer.text)
+        assert not re.findall(r"\son\w+=|<style|style=|<script(?![^>]*(?:src|type=\"application/json\"))",
+                              answer.text)  # fmt: skip
+        for link in re.findall(r'(?:src|href)="(/(?:static|base)[^"]*)"', answer.text):
+            assert client.get(link).status_code == 200, link
+    answer = client.get("/jobs/77", headers={"Accept": "text/html"})
+    assert (answer.status_code, "There is no job 77." in answer.text) == (404, True)
