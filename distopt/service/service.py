@@ -17,9 +17,7 @@ from distopt.service.settings import OWN, Settings
 from distopt.service.store import Store
 from distopt.service.worker import Worker
 
-PACKAGE = Path(__file__).parent
-SHIPPED = PACKAGE / "examples"  # of an installed package; else those of the repository
-EXAMPLES = SHIPPED if SHIPPED.is_dir() else PACKAGE.parents[1] / "launch" / "experiments"
+EXAMPLES = Path(__file__).parent / "examples"  # links, whose files a wheel has
 IDLE_SECONDS = 120.0  # after which the process that checks and draws is ended
 CHECK_SECONDS = 30.0  # a configuration may take to be checked
 DRAW_SECONDS = 120.0  # a comparison or an export may take
