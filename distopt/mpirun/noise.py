@@ -21,7 +21,7 @@ class Noise:
     LINE = re.compile(
         r"^Abort\(\d+\) on node|^YOUR APPLICATION TERMINATED WITH|^This typically refers to a problem"
         r"|^Please see the FAQ page for|^\[warn\] Epoll|^\[mpiexec@[^]]*\] (Sending Ctrl-C|Press Ctrl-C)"
-        r"|^\[[^]]*\] (plm:ssh: Warning: setpgid|P(MIX|RTE) ERROR: )"
+        r"|^\[[^]]*\] (plm:ssh: Warning: setpgid|P(MIX|RTE) ERROR: |\*\*\* )"
     )
 
     def __init__(self) -> None:
@@ -109,4 +109,7 @@ class Noise:
                 f"mpirun on host {here} cannot start ranks on host {there}: `ssh {there} true` must work "
                 f"from there without a password, and {sys.executable} must be on that host as well."
             )
-        return ""
+        found = re.search(r"\*\*\* An error occurred in (.*)", text)
+        return (
+            f"MPI has failed and ended the job: an error occurred in {found[1]}." if found else ""
+        )

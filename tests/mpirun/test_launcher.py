@@ -430,6 +430,10 @@ NOISE = {
         "[vm:09658] PMIX ERROR: PMIX_ERR_UNREACH in file /x/ptl_base_connection_hdlr.c at line 121",
         "",
     ),
+    "open mpi, error": (
+        "[h2:00000] *** An error occurred in Socket closed\n[h2:00000] *** Unknown error",
+        "MPI has failed and ended the job: an error occurred in Socket closed.",
+    ),
     "mpich, abort": ("Abort(1) on node 1 (rank 1 in comm 0): application called MPI_Abort", ""),
     "mpich, kill": (
         f"\n{'=' * 83}\n=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES\n=   PID 9\n"
