@@ -10,7 +10,9 @@ import pytest
 from numba.core import event
 from run_table import configure, mark_rest
 
+import distopt
 from distopt.config.build import make_config
+from distopt.engine import team
 from distopt.engine.journal import Journal
 from distopt.engine.team import prepare
 from distopt.transport.local import LocalTransport
@@ -119,3 +121,27 @@ print(late)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_loading_kernels_costs_one_gradient(monkeypatch):
+    """It plays two iterations of two agents, of a cost that may be dear."""
+    calls = []
+
+    class Dear:
+        dimension, smoothness = 3, 1.0
+
+        def value(self, x):
+            return 0.5 * float(x @ x)
+
+        def gradient(self, x, out):
+            calls.append(1)
+            out[:] = x
+
+    def count():
+        calls.clear()
+        distopt.simulate([Dear()] * 2, np.ones(3), iterations=1, algorithm="zed", record_every=1)
+        return len(calls)
+
+    whole = count()
+    monkeypatch.setattr(team, "warm_up", lambda *arguments: None)
+    assert whole == count() + 1
