@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from struct import pack_into
 from time import perf_counter
 from typing import TypeVar
 
 import numpy as np
-from crc32c import crc32c
 
+from distopt.algorithms.envelope import Envelope
 from distopt.algorithms.memory import Memory, MemoryKind, MemoryStart, Replicas, RunningSum
+from distopt.algorithms.reader import Reader
 from distopt.compressors.base import CodecState, Compressor
 from distopt.core.arrays import F64, I64, U8
 from distopt.core.errors import DataError, DivergedError, MessageError
@@ -25,9 +25,6 @@ from distopt.problems.topology import Links, Topology
 
 M = TypeVar("M", bound=Memory)
 
-CHECKSUM = 4  # bytes behind a checked message
-RIGHT = 0x48674BC7  # the CRC-32C of any message together with its own CRC-32C
-TAIL = 8  # bytes at most that `append` may put behind a message
 STREAMS = 2  # a checkpoint holds the compressor states of at least this many vectors, used or not
 
 
@@ -93,15 +90,12 @@ class Agent:
         self.topology = topology
         self.neighbours = topology.neighbours(index)
         self._memories: list[Memory] = []
-        self._take_links(topology.at(0).links(index))
         self.compressor = compressor
         self.seed = seed
         self.remedy = remedy
         self.work = workspace or Workspace()
         self.iteration = 0
         self.checked = checked
-        self._exchange = 0  # of this iteration
-        self._tags = [j << 16 & 0xFFFFFFFF for j in (index, *self.neighbours)]
         # Numbers that are not finite raise; an agent that forgives is adrift instead, and sends zeros.
         self.forgives = self.adrift = False
         self.batches = Batches(cost.samples, batch, seed, index) if batch else None  # type: ignore[attr-defined]
@@ -112,17 +106,17 @@ class Agent:
             [make_key(seed, j, Stream.MESSAGE + v) for v in range(streams)] for j in members
         ]
         self.max_nbytes = vectors * max(compressor.max_nbytes(self.dimension), 8)
-        # Two send buffers in turn: in one process a neighbour may read the previous message while
-        # this agent packs the next one of the same iteration.
-        self._buffers = [np.zeros(self.max_nbytes + TAIL + CHECKSUM, np.uint8) for _ in range(2)]
-        self._sealed = np.zeros(CHECKSUM, np.uint8)  # messages that an algorithm made by itself
-        self._turn = 0
-        self._packed = self._appended = self._buffers[0][:0]
+        self._envelope = Envelope(members, self.max_nbytes)
+        self.append = self._envelope.append  # bytes behind the message that was packed last
+        self._nothing = self._envelope.packed  # the message of an agent that sends none to itself
         # Adaptive compressors: the sender's state per vector, and one per vector and member for decoding.
         d = self.dimension
         self._names = [f"vector {v}" for v in range(streams)]
         self._encoders = [compressor.new_state(d) for _ in range(streams)]
         self._decoders = [[compressor.new_state(d) for _ in range(streams)] for _ in members]
+        self._fused = compressor.fused(d, len(members), self.work)
+        self._reader = Reader(self, self._fused, self._keys, self._decoders)
+        self._take_links(topology.at(0).links(index))
 
     def new_memory(
         self, kind: MemoryKind, start: MemoryStart = "zeros", x0: F64 | None = None
@@ -141,7 +135,8 @@ class Agent:
 
     def begin(self, k: int) -> None:
         """Go to iteration k; the driver calls it before the step."""
-        self.iteration, self._exchange = k, 0
+        self.iteration = k
+        self._envelope.begin(k)
         links = self.topology.at(k).links(self.index)
         if links is not self.links:
             self._take_links(links)
@@ -155,6 +150,7 @@ class Agent:
         self.weights = tuple(heard.get(j, 0.0) for j in self.neighbours)
         self.weight_sum = float(sum(self.weights))
         self._silent = {m for m, j in enumerate(self.neighbours, start=1) if j not in heard}
+        self._reader.weigh(self.weights, self._silent)
         for memory in self._memories:
             memory.reweigh(self.weights)
 
@@ -256,72 +252,70 @@ class Agent:
         """
         began = perf_counter()
         self.iteration = k
-        self._turn ^= 1
-        buffer = self._buffers[self._turn]
-        used = 0
+        buffer, used = self._envelope.turn(), 0
+        encode = None if self.adrift else self._fused.encode
         for stream, (name, vector) in enumerate(vectors.items(), start=first):
-            self.require_finite(name, vector)
             self._names[stream] = name
             key = self._keys[0][stream]
             key[2] = k
-            try:
-                state = self._encoders[stream]
-                used += self.compressor.encode(vector, buffer[used:], key, state, self.work)
-            except DivergedError as error:
-                raise DivergedError(
-                    f"Agent {self.index} cannot send {name} at iteration {k}: {error}"
-                ) from None
-        self._packed = buffer[:used]
+            out = buffer[used:] if used else buffer
+            nbytes = -1 if encode is None else encode(vector, out, key)
+            used += nbytes if nbytes >= 0 else self._encode(name, stream, vector, out)
+        return self._packed(used, began)
+
+    def pack_differences(self, k: int, /, **pairs: tuple[F64, Memory]) -> U8:
+        """Do as `pack` with the difference of each vector to the own part of its memory."""
+        began = perf_counter()
+        self.iteration = k
+        buffer, used = self._envelope.turn(), 0
+        encode = None if self.adrift else self._fused.encode_difference
+        for stream, (name, (vector, memory)) in enumerate(pairs.items()):
+            self._names[stream] = name
+            key = self._keys[0][stream]
+            key[2] = k
+            out = buffer[used:] if used else buffer
+            nbytes = -1 if encode is None else encode(vector, memory.own, out, key)
+            if nbytes < 0:
+                z = self.work.array("differences", self.dimension)
+                nbytes = self._encode(name, stream, np.subtract(vector, memory.own, out=z), out)
+            used += nbytes
+        return self._packed(used, began)
+
+    def _packed(self, used: int, began: float) -> U8:
+        """Return what was packed since `began`."""
+        message = self._envelope.packed = self._envelope.buffer[:used]
         self.seconds.encoding += perf_counter() - began
         self.seconds.encodings += 1
-        return self._packed
+        return message
+
+    def _encode(self, name: str, stream: int, vector: F64, out: U8) -> int:
+        """Encode a vector step by step; what is wrong with it becomes a sentence."""
+        self.require_finite(name, vector)
+        key, state = self._keys[0][stream], self._encoders[stream]
+        try:
+            return self.compressor.encode(vector, out, key, state, self.work)
+        except DivergedError as error:
+            raise DivergedError(
+                f"Agent {self.index} cannot send {name} at iteration {self.iteration}: {error}"
+            ) from None
 
     def seal(self, payload: U8, travels: bool = True) -> U8:
-        """Return a message as it is sent: with `checked`, followed by its CRC-32C.
+        """Return a message as it is sent: with `checked`, followed by its checksum.
 
-        The checksum starts from sender, iteration and exchange, so a message of another one of these is
-        wrong as well. One that does not travel has as many bytes, and none that say anything.
+        One that does not travel has as many bytes, and none that say anything.
         """
-        if not self.checked:
-            return payload
-        size = payload.size
-        if payload is self._packed or payload is self._appended:
-            buffer = self._buffers[self._turn]
-        else:
-            if self._sealed.size < size + CHECKSUM:
-                self._sealed = np.zeros(size + CHECKSUM, np.uint8)
-            buffer = self._sealed
-            buffer[:size] = payload
-        if travels:
-            crc = crc32c(payload, self._turn_tag() ^ self._tags[0])  # type: ignore[arg-type]  # a buffer
-            pack_into("<I", buffer, size, crc)  # type: ignore[arg-type]
-        return buffer[: size + CHECKSUM]
+        return self._envelope.seal(payload, travels) if self.checked else payload
 
     def open(self, received: Sequence[U8], travels: bool = True) -> Sequence[U8]:
         """Return received messages as they were packed; `MessageError` if one has a wrong checksum."""
         if not self.checked:
             return received
-        turn = self._turn_tag()
-        for member, message in enumerate(received if travels else (), start=1):
-            crc = crc32c(message, turn ^ self._tags[member])  # type: ignore[arg-type]
-            if crc != RIGHT and member not in self._silent:
+        for member in self._envelope.wrong(received) if travels else ():
+            if member not in self._silent:
                 raise self.message_error(
                     member, "its checksum is wrong, so it was changed on its way"
                 )
-        self._exchange += 1
-        return [message[:-CHECKSUM] for message in received]
-
-    def _turn_tag(self) -> int:
-        """Return what the checksums of an exchange begin with, besides their senders."""
-        return (self.iteration ^ self._exchange << 28) & 0xFFFFFFFF
-
-    def append(self, tail: U8) -> U8:
-        """Put bytes behind the message that was packed last; return it with them."""
-        used = self._packed.size + tail.size
-        sent = self._buffers[self._turn][:used]
-        sent[self._packed.size :] = tail
-        self._appended = sent
-        return sent
+        return self._envelope.open(received)
 
     def mix(
         self,
@@ -354,55 +348,16 @@ class Agent:
             Naming receiver, sender and iteration.
         """
         began = perf_counter()
-        messages = self._all(self._packed, received)
-        scales = scales or [1.0] * len(memories)
-        for stream, (memory, scale) in enumerate(zip(memories, scales, strict=True)):
-            for member, message in enumerate(messages):
-                weight, acc = memory.target(member, scale, alpha)
-                if member in self._silent:
-                    continue
-                used = self._decode_add(member, stream, message, weight, acc)
-                messages[member] = message[used:]
-            memory.settle(alpha)
-        self._require_empty(messages)
+        self._reader.mix([self._envelope.packed, *received], memories, scales, alpha)
         self.seconds.mixing += perf_counter() - began
         self.seconds.mixings += 1
 
     def average(self, received: Sequence[U8], *pairs: tuple[F64, F64], first: int = 0) -> None:
         """For each pair (v, out): out = sum_j W_ij (C(v_j) - v_i), without any memory."""
         began = perf_counter()
-        messages = self._all(self._packed[:0], received)
-        for stream, (vector, out) in enumerate(pairs, start=first):
-            np.multiply(vector, -self.weight_sum, out=out)
-            for member in range(1, len(messages)):
-                if member in self._silent:
-                    continue
-                message, weight = messages[member], self.weights[member - 1]
-                used = self._decode_add(member, stream, message, weight, out)
-                messages[member] = message[used:]
-        self._require_empty(messages)
+        self._reader.average([self._nothing, *received], pairs, first)
         self.seconds.mixing += perf_counter() - began
         self.seconds.mixings += 1
-
-    def _all(self, own: U8, received: Sequence[U8]) -> list[U8]:
-        """List the messages by member; of those that are not heard, nothing."""
-        messages = [own, *received]
-        for member in self._silent:
-            messages[member] = own[:0]
-        return messages
-
-    def _decode_add(self, member: int, stream: int, payload: U8, weight: float, acc: F64) -> int:
-        key, state = self._keys[member][stream], self._decoders[member][stream]
-        key[2] = self.iteration
-        try:
-            return self.compressor.decode_add(payload, weight, acc, key, state, self.work)
-        except MessageError as error:
-            raise self.message_error(member, str(error)) from None
-
-    def _require_empty(self, rests: Sequence[U8]) -> None:
-        for member, rest in enumerate(rests):
-            if rest.size:
-                raise self.message_error(member, f"{rest.size} bytes are left over")
 
     def message_error(self, member: int, reason: str) -> MessageError:
         """Make the error that names receiver, sender and iteration (member 0 is this agent)."""

@@ -2,8 +2,6 @@
 
 from typing import Self
 
-import numpy as np
-
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Fraction, Positive, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
@@ -48,7 +46,5 @@ class Beer(CompressedTracking):
         self.descend(s, s.mixed_x, s.y)
         agent.gradient(s.x, out=s.g_next)
         self.track(s, s.mixed_y)
-        np.subtract(s.x, s.hx.own, out=s.dx)
-        np.subtract(s.y, s.hy.own, out=s.dy)
-        received = yield agent.pack(k, x=s.dx, y=s.dy)
+        received = yield agent.pack_differences(k, x=(s.x, s.hx), y=(s.y, s.hy))
         agent.mix(received, s.hx, s.hy)

@@ -2,8 +2,6 @@
 
 from typing import Self
 
-import numpy as np
-
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.arithmetic import ArithmeticField
 from distopt.algorithms.base import AUTO, Fraction, Positive, Step
@@ -46,9 +44,8 @@ class CompressedTracking1(CompressedTracking):
         return mixing.with_numbers(eta=tracking_step(facts, mixing.gamma))
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
-        np.subtract(s.x, s.hx.own, out=s.dx)
-        np.subtract(s.y, s.hy.own, out=s.dy)
-        received = yield from s.steps.exchange(agent.pack(k, x=s.dx, y=s.dy))
+        packed = agent.pack_differences(k, x=(s.x, s.hx), y=(s.y, s.hy))
+        received = yield from s.steps.exchange(packed)
         agent.mix(received, s.hx, s.hy, alpha=self.alpha)
         self.descend(s, s.hx.mixed, s.y)
         agent.gradient(s.x, out=s.g_next)

@@ -63,6 +63,7 @@ class CompressedTracking2(CompressedTracking):
     def init(self, agent: Agent, x0: F64) -> State:
         s = super().init(agent, x0)
         s.keep(sx=np.ones(1), sy=np.ones(1))
+        s.work(dx=np.empty(x0.size), dy=np.empty(x0.size))
         return s
 
     def start(self, agent: Agent, s: State, facts: Facts) -> Step:

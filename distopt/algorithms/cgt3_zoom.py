@@ -64,9 +64,7 @@ class ZoomingTracking3(CompressedTracking2):
         return self
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
-        np.subtract(s.x, s.hx.own, out=s.dx)
-        np.subtract(s.y, s.hy.own, out=s.dy)
-        received = yield agent.pack(k, x=s.dx, y=s.dy)
+        received = yield agent.pack_differences(k, x=(s.x, s.hx), y=(s.y, s.hy))
         agent.mix(received, s.hx, s.hy)
         self.descend(s, s.hx.mixed, s.y)
         agent.gradient(s.x, out=s.g_next)

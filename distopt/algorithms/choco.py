@@ -50,8 +50,7 @@ class Choco(Algorithm):
         eta_k = self.eta / (1 + k) ** self.decay
         agent.gradient(s.x, out=s.g)
         s.x -= np.multiply(s.g, eta_k, out=s.g)
-        np.subtract(s.x, s.hx.own, out=s.dx)
-        received = yield agent.pack(k, x=s.dx)
+        received = yield agent.pack_differences(k, x=(s.x, s.hx))
         agent.mix(received, s.hx)
         s.x += np.multiply(s.hx.mixed, self.gamma, out=s.dx)
 

@@ -10,6 +10,7 @@ from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.algorithms.state import State, View
 from distopt.algorithms.step_search import steps_of
+from distopt.algorithms.updates import correct_and_descend, descend_both
 from distopt.core.arrays import F64
 from distopt.core.parameters import parameters
 from distopt.theory.facts import Facts
@@ -64,15 +65,10 @@ class Lead(Algorithm):
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
         eta = s.steps.eta
-        np.add(s.g, s.D, out=s.z)
-        s.z *= -eta
-        s.z += s.x
-        s.z -= s.hx.own
-        received = yield from s.steps.exchange(agent.pack(k, z=s.z))
+        descend_both(s.x, s.g, s.D, eta, s.z)
+        received = yield from s.steps.exchange(agent.pack_differences(k, z=(s.z, s.hx)))
         agent.mix(received, s.hx, alpha=self.alpha)
-        s.D -= np.multiply(s.hx.mixed, self.gamma / (2 * eta), out=s.z)
-        np.add(s.g, s.D, out=s.z)
-        s.x -= np.multiply(s.z, eta, out=s.z)
+        correct_and_descend(s.x, s.g, s.D, s.hx.mixed, self.gamma / (2 * eta), eta)
         agent.gradient(s.x, out=s.g)
         s.steps.watch(s.hx.mixed)
 

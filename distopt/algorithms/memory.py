@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
+from distopt.compressors.fused import mix_tile
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
 from distopt.core.kernel import kernel
@@ -191,21 +192,9 @@ TILE = 2048  # coordinates that stay in the first-level cache over all members
 @kernel
 def weighted_differences(h: F64, weights: F64, mixed: F64) -> None:
     """mixed = sum_j W_ij (h_j - h_i); h : float64[1 + degree, d], row 0 is agent i."""
-    members, d = h.shape
+    d = h.shape[1]
     for start in range(0, d, TILE):
-        # One-dimensional slices: indexing h[m, k] in the inner loop kept it from vectorising.
-        own = h[0, start : start + TILE]
-        out = mixed[start : start + TILE]
-        if members == 1:
-            out[:] = 0.0
-        for m in range(1, members):
-            w, other = weights[m], h[m, start : start + TILE]
-            if m == 1:
-                for k in range(own.size):
-                    out[k] = w * (other[k] - own[k])
-            else:
-                for k in range(own.size):
-                    out[k] += w * (other[k] - own[k])
+        mix_tile(h, weights, start, min(start + TILE, d), mixed)
 
 
 @kernel

@@ -57,8 +57,7 @@ class PrimalDual(Algorithm):
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
-        np.subtract(s.x, s.hx.own, out=s.dx)
-        received = yield agent.pack(k, x=s.dx)
+        received = yield agent.pack_differences(k, x=(s.x, s.hx))
         agent.mix(received, s.hx, alpha=self.alpha)
         s.x -= np.multiply(s.g, self.eta, out=s.dx)
         s.x -= np.multiply(s.v, self.eta, out=s.dx)

@@ -119,7 +119,6 @@ class CompressedTracking(Tracking):
 
     def init(self, agent: Agent, x0: F64) -> State:
         s = super().init(agent, x0)
-        s.work(dx=np.empty(x0.size), dy=np.empty(x0.size))
         if self.arithmetic is None:
             s.keep(hx=agent.new_memory(self.memory, self.memory_start, x0))
             s.keep(hy=agent.new_memory(self.memory))

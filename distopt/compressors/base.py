@@ -24,6 +24,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+from distopt.compressors.fused import Fused
 from distopt.core.arrays import F64, U8, U32
 from distopt.core.randomness import make_key
 from distopt.core.streams import Stream
@@ -167,6 +168,14 @@ class Compressor(ABC):
     def new_state(self, d: int) -> CodecState:
         """Make the adaptive state of one end of one stream: named arrays, checkpointed like x."""
         return {}
+
+    def fused(self, d: int, members: int, work: Workspace) -> Fused:
+        """Return kernels that do several steps of an iteration at once, where there are any.
+
+        They are for one agent with `members` - 1 neighbours, take their temporaries from `work`, and give
+        the bits of `encode` and `decode_add`. Only for compressors without state.
+        """
+        return Fused()
 
 
 def compress(compressor: Compressor, x: ArrayLike, key: U32 | None = None) -> tuple[bytes, F64]:

@@ -3,8 +3,10 @@
 import numpy as np
 
 from distopt.compressors.base import Absolute, CodecState, Compressor, Guarantee, Local, Relative
-from distopt.compressors.coders.wire import accepted, add_f64
-from distopt.core.arrays import F64, U8, U32
+from distopt.compressors.coders.wire import accepted, add_f64, load_f64, load_u64, store_u64
+from distopt.compressors.fused import AT, FINE, SIZE, Fused, rest
+from distopt.core.arrays import F64, I64, U8, U32
+from distopt.core.kernel import kernel
 from distopt.core.parameters import parameters
 from distopt.core.workspace import Workspace
 
@@ -39,3 +41,48 @@ class Identity(Compressor):
         self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
     ) -> int:
         return accepted(add_f64(payload, weight, acc), payload, acc.size)
+
+    def fused(self, d: int, members: int, work: Workspace) -> Fused:
+        return Fused(encode=encode_finite, average=average)
+
+
+MAGNITUDE, INFINITE = np.uint64(0x7FFFFFFFFFFFFFFF), np.uint64(0x7FF0000000000000)
+TILE = 2048  # coordinates that stay in the first-level cache over all members
+
+
+@kernel
+def encode_finite(x: F64, out: U8, key: U32) -> int:
+    """Write x; return the bytes, or -1 if a number is not finite."""
+    bits = x.view(np.uint64)
+    largest = np.uint64(0)
+    for i in range(x.size):
+        store_u64(out, 8 * i, bits[i])
+        largest = max(largest, bits[i] & MAGNITUDE)
+    return 8 * x.size if largest < INFINITE else -1
+
+
+@kernel
+def average(table: I64, x: F64, weights: F64, total: float, out: F64) -> int:
+    """Do as `Fused.average`."""
+    for member in range(1, table.shape[0]):
+        size = table[member, SIZE]
+        if 0 <= size < table[member, AT] + 8 * x.size:
+            return member
+    for start in range(0, x.size, TILE):
+        own, part = x[start : start + TILE], out[start : start + TILE]
+        for k in range(own.size):
+            part[k] = own[k] * -total
+        for member in range(1, table.shape[0]):
+            if table[member, SIZE] < 0:
+                continue
+            w, payload = weights[member], rest(table, member)[8 * start :]
+            largest = np.uint64(0)
+            for k in range(own.size):
+                largest = max(largest, load_u64(payload, 8 * k) & MAGNITUDE)
+            if largest >= INFINITE:
+                return member
+            for k in range(own.size):
+                part[k] += w * load_f64(payload, 8 * k)
+    for member in range(1, table.shape[0]):
+        table[member, AT] += 8 * x.size
+    return FINE

@@ -8,17 +8,20 @@ from distopt.compressors.base import Guarantee, Local, Relative
 from distopt.compressors.coded import Coded, Entropy
 from distopt.compressors.coders.bits import above_half, pack, packed_nbytes, padding_is_zero, unpack
 from distopt.compressors.coders.wire import INVALID_CODE, PADDING, TOO_SHORT, accepted
+from distopt.compressors.fused import AT, FINE, SIZE, Fused, mix_tile, rest
 from distopt.compressors.scales import (
     MAX_NBYTES,
     SLACK,
     ScaleType,
     load_scale,
     max_abs,
+    max_abs_difference,
     round_scale,
     store_scale,
+    subtract,
     two_norm,
 )
-from distopt.core.arrays import F64, U8, U16, U32, Codes
+from distopt.core.arrays import F64, I64, U8, U16, U32, Codes
 from distopt.core.errors import ConfigError, DivergedError
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
@@ -138,6 +141,30 @@ class Quantize(Coded):
         scales = work.array("scales", -(-acc.size // block))
         add_signed_levels(codes, self.bits, block, scales, weight, acc)
 
+    def fused(self, d: int, members: int, work: Workspace) -> Fused:
+        if self.entropy != "none":
+            return Fused()
+        bits, dithered, block = self.bits, self.dithered, self.block or d
+        two, wide, blocks = self.norm == "two", self.scale == "float64", -(-d // block)
+        words, codes = work.array("words", TILE, np.uint32), work.array("codes", TILE, np.uint16)
+        scales, z = work.array("scales", members * blocks), work.array("difference", TILE)
+
+        def encode(x: F64, out: U8, key: U32) -> int:
+            head = store_norms(x, two, block, wide, scales, out)
+            if head < 0:
+                return -1
+            return encode_quantized(x, bits, dithered, block, key, words, codes, scales, head, out)
+
+        def encode_difference(x: F64, h: F64, out: U8, key: U32) -> int:
+            return encode_quantized_difference(
+                x, h, bits, dithered, block, wide, key, words, codes, scales, z, out
+            )
+
+        def mix(table: I64, h: F64, weights: F64, scale: float, mixed: F64) -> int:
+            return mix_quantized(table, bits, block, wide, codes, scales, scale, h, weights, mixed)
+
+        return Fused(encode, None if two else encode_difference, mix)
+
     def _store_norms(self, x: F64, out: U8, work: Workspace) -> tuple[F64, int]:
         """Write the scales; return them and their bytes."""
         block = self.block or x.size
@@ -201,18 +228,18 @@ def round_levels(
 
 @kernel
 def round_tile(
-    x: F64, start: int, stop: int, bits: int, dithered: bool, block: int, key: U32, words: U32,
-    scales: F64, codes: U16,
+    x: F64, start: int, bits: int, dithered: bool, block: int, key: U32, words: U32, scales: F64,
+    codes: U16,
 ) -> None:  # fmt: skip
-    """codes[: stop - start] = the levels of x[start:stop], which begins at a tile."""
+    """codes[: x.size] = the levels of the tile x, whose first coordinate has the index `start`."""
     if dithered:
         fill_tile(key, start // TILE, words)
-    first = start
+    first, stop = start, start + x.size
     while first < stop:  # the parts of blocks that lie in this tile
         last = min((first // block + 1) * block, stop)
+        a, b = first - start, last - start
         round_levels(
-            x[first:last], scales[first // block], np.float64(1 << (bits - 1)), dithered,
-            words[first - start : last - start], codes[first - start : last - start],
+            x[a:b], scales[first // block], np.float64(1 << (bits - 1)), dithered, words[a:b], codes[a:b]
         )  # fmt: skip
         first = last
 
@@ -230,7 +257,7 @@ def encode_quantized(
     end = head + packed_nbytes(x.size, width)
     for start in range(0, x.size, TILE):
         stop = min(start + TILE, x.size)
-        round_tile(x, start, stop, bits, dithered, block, key, words, scales, codes)
+        round_tile(x[start:stop], start, bits, dithered, block, key, words, scales, codes)
         pack(codes, stop - start, width, out, head + packed_nbytes(start, width), end)
     return end
 
@@ -244,7 +271,7 @@ def signed_levels(
     levels = np.int32(1 << (bits - 1))
     for start in range(0, x.size, TILE):
         stop = min(start + TILE, x.size)
-        round_tile(x, start, stop, bits, dithered, block, key, words, scales, codes)
+        round_tile(x[start:stop], start, bits, dithered, block, key, words, scales, codes)
         for i in range(start, stop):
             signed[i] = np.int32(codes[i - start]) - levels
 
@@ -269,30 +296,95 @@ def add_levels(codes: Codes, zero: int, bits: int, scale: float, weight: float, 
 
 
 @kernel
+def encode_quantized_difference(
+    x: F64, h: F64, bits: int, dithered: bool, block: int, wide: bool, key: U32, words: U32, codes: U16,
+    scales: F64, z: F64, out: U8,
+) -> int:  # fmt: skip
+    """Write x - h; return the bytes, or -1 where a norm is not finite. z : float64[TILE] is work space."""
+    d, width, head = x.size, bits + 1, 0
+    for number in range(-(-d // block)):
+        first, last = number * block, min((number + 1) * block, d)
+        scale = round_scale(max_abs_difference(x[first:last], h[first:last]), wide)
+        if not np.isfinite(scale):
+            return -1
+        scales[number] = scale
+        head += store_scale(out, head, scale, wide)
+    end = head + packed_nbytes(d, width)
+    for start in range(0, d, TILE):
+        count = min(TILE, d - start)
+        subtract(x[start : start + count], h[start : start + count], z)
+        round_tile(z[:count], start, bits, dithered, block, key, words, scales, codes)
+        pack(codes, count, width, out, head + packed_nbytes(start, width), end)
+    return end
+
+
+@kernel
+def head_if_valid(payload: U8, d: int, bits: int, block: int, wide: bool, scales: F64) -> int:
+    """Load the scales; return the bytes before the codes, or a negative status if anything is wrong."""
+    width = bits + 1
+    head = load_norms(payload, -(-d // block), wide, scales)
+    if head < 0:
+        return head
+    if head + packed_nbytes(d, width) > payload.size:
+        return TOO_SHORT
+    if not padding_is_zero(payload, head, d * width):
+        return PADDING
+    return INVALID_CODE if above_half(payload, head, d, width) else head
+
+
+@kernel
+def add_tile(
+    payload: U8, head: int, start: int, stop: int, bits: int, block: int, codes: U16, scales: F64,
+    weight: float, acc: F64,
+) -> None:  # fmt: skip
+    """Add weight C(x)[start:stop], which begins at a tile, to acc[start:stop]."""
+    width, zero = bits + 1, 1 << (bits - 1)
+    unpack(payload, head + packed_nbytes(start, width), stop - start, width, codes)
+    first = start
+    while first < stop:  # the parts of blocks that lie in this tile
+        last = min((first // block + 1) * block, stop)
+        part = codes[first - start : last - start]
+        add_levels(part, zero, bits, scales[first // block], weight, acc[first:last])
+        first = last
+
+
+@kernel
+def mix_quantized(
+    table: I64, bits: int, block: int, wide: bool, codes: U16, scales: F64, scale: float, h: F64,
+    weights: F64, mixed: F64,
+) -> int:  # fmt: skip
+    """Do as `Fused.mix`; scales : float64[members blocks] is work space."""
+    members, d = h.shape
+    blocks = -(-d // block)
+    for m in range(members):
+        if table[m, SIZE] < 0:
+            continue
+        head = head_if_valid(rest(table, m), d, bits, block, wide, scales[m * blocks :])
+        if head < 0:
+            return m
+        table[m, AT] += head  # from here on that of the codes
+    for start in range(0, d, TILE):
+        stop = min(start + TILE, d)
+        for m in range(members):
+            if table[m, SIZE] >= 0:
+                add_tile(
+                    rest(table, m), 0, start, stop, bits, block, codes, scales[m * blocks :], scale, h[m]
+                )  # fmt: skip
+        mix_tile(h, weights, start, stop, mixed)
+    for m in range(members):
+        table[m, AT] += packed_nbytes(d, bits + 1)
+    return FINE
+
+
+@kernel
 def decode_quantized(
     payload: U8, bits: int, block: int, wide: bool, codes: U16, scales: F64, weight: float, acc: F64
 ) -> int:
     """Add weight C(x) to acc; return the bytes consumed or a negative status."""
-    d = acc.size
-    head = load_norms(payload, -(-d // block), wide, scales)
+    head = head_if_valid(payload, acc.size, bits, block, wide, scales)
     if head < 0:
         return head
-    width = bits + 1
-    end = head + packed_nbytes(d, width)
-    if end > payload.size:
-        return TOO_SHORT
-    if not padding_is_zero(payload, head, d * width):
-        return PADDING
-    if above_half(payload, head, d, width):
-        return INVALID_CODE
-    zero = 1 << (bits - 1)
-    for start in range(0, d, TILE):
-        stop = min(start + TILE, d)
-        unpack(payload, head + packed_nbytes(start, width), stop - start, width, codes)
-        first = start
-        while first < stop:
-            last = min((first // block + 1) * block, stop)
-            part = codes[first - start : last - start]
-            add_levels(part, zero, bits, scales[first // block], weight, acc[first:last])
-            first = last
-    return end
+    for start in range(0, acc.size, TILE):
+        stop = min(start + TILE, acc.size)
+        add_tile(payload, head, start, stop, bits, block, codes, scales, weight, acc)
+    return head + packed_nbytes(acc.size, bits + 1)

@@ -78,6 +78,22 @@ def two_norm(x: F64) -> float:
 
 
 @kernel
+def subtract(x: F64, h: F64, z: F64) -> None:
+    """z[: x.size] = x - h."""
+    for i in range(x.size):
+        z[i] = x[i] - h[i]
+
+
+@kernel
+def max_abs_difference(x: F64, h: F64) -> float:
+    """Return max |x_i - h_i|."""
+    largest = np.int64(0)
+    for i in range(x.size):
+        largest = max(largest, np.float64(x[i] - h[i]).view(np.int64) & _MAGNITUDE)
+    return np.int64(largest).view(np.float64)  # type: ignore[no-any-return]
+
+
+@kernel
 def round_scale(norm: float, wide: bool) -> float:
     """Return the scale that travels for this norm: the smallest one on the wire that is >= norm."""
     if wide or norm < _SMALLEST or norm > _LARGEST:

@@ -33,7 +33,9 @@ from distopt.transport.verdict import Report, Verdict, aim, printed
 from distopt.transport.watch import HOSTS, RemoteError, Watch, packed
 
 TAG = 1
-SPIN_SECONDS = 2e-3  # poll this long before sleeping between polls, where every rank has a core
+# Poll this long, yielding the core in between, before sleeping between polls: where every rank has a
+# core, and where ranks share cores.
+SPIN_SECONDS, SHARED_SPIN_SECONDS = 2e-3, 2e-5
 POLL_SECONDS = 0.01  # between looks for answers at the end
 SLEEP_SECONDS = 1e-6  # the kernel's timer slack makes it about 50 us
 LARGEST = 2**31 - 1  # bytes of a message, the limit of a C int count
@@ -118,7 +120,7 @@ class MpiTransport(Transport):
         links = topology.links(comm.rank)
         self._neighbours = links.hears
         self._order = send_order(comm.rank, links.tells, comm.size)
-        self._spin_seconds = 0.0 if self._crowded() else SPIN_SECONDS
+        self._spin_seconds = SHARED_SPIN_SECONDS if self._crowded() else SPIN_SECONDS
         self._hosts = ["?"] * comm.size
         self._hosts = self.share(socket.gethostname())
         self._statuses = [MPI.Status() for _ in range(len(self._neighbours) + len(self._order))]

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, TypeAlias
 
-from distopt.algorithms.agent import CHECKSUM
+from distopt.algorithms.envelope import CHECKSUM
 from distopt.config.build import Parts
 from distopt.transport.base import Transport
 from distopt.transport.local import LocalTransport

@@ -85,5 +85,5 @@ def test_truncated_and_longer_messages_are_refused():
 
 def test_nothing_is_computed_where_nothing_travels(monkeypatch):
     """In one process a message is handed over as it is; the bytes count all the same."""
-    monkeypatch.setattr("distopt.algorithms.agent.crc32c", None)
+    monkeypatch.setattr("distopt.algorithms.envelope.crc32c", None)
     play(configure("gt", "identity", iterations=3, checked=True))

@@ -1,0 +1,140 @@
+"""How an agent reads messages: by kernels over all members at once, or member by member."""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from distopt.algorithms.memory import Memory, Replicas
+from distopt.compressors.base import CodecState, Compressor
+from distopt.compressors.fused import FINE, Fused, Mail, first_left_over
+from distopt.core.arrays import F64, U8, U32
+from distopt.core.errors import MessageError
+from distopt.core.workspace import Workspace
+
+
+class Owner(Protocol):
+    """The agent, as far as its reader knows it."""
+
+    compressor: Compressor
+    dimension: int
+    iteration: int
+    work: Workspace
+
+    def message_error(self, member: int, reason: str) -> MessageError:
+        """Make the error that names receiver, sender and iteration."""
+        ...
+
+
+class Reader:
+    """Decodes the messages of an agent and its neighbours into memories or averages.
+
+    Where the compressor has a kernel for all members together, that does it; else each message is
+    decoded by itself. Both give the same bits.
+
+    Parameters
+    ----------
+    owner : Owner
+    fused : Fused
+        Kernels of the compressor.
+    keys, decoders : lists by member and stream
+        Keys of the senders, and the states with which their messages are decoded.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        fused: Fused,
+        keys: Sequence[Sequence[U32]],
+        decoders: Sequence[Sequence[CodecState]],
+    ) -> None:
+        self._owner, self._fused = owner, fused
+        self._keys, self._decoders = keys, decoders
+        self._mail = Mail(len(keys))
+        self._weights = np.zeros(len(keys))
+        self._total = 0.0
+        self._silent: Collection[int] = ()
+
+    def weigh(self, weights: Sequence[float], silent: Collection[int]) -> None:
+        """Take the weights of the neighbours, and the members that are not heard."""
+        self._weights[1:] = weights
+        self._total = float(sum(weights))
+        self._silent = silent
+
+    def mix(
+        self,
+        messages: list[U8],
+        memories: Sequence[Memory],
+        scales: Sequence[float] | None,
+        alpha: float,
+    ) -> None:
+        """Do `Agent.mix` with the messages of all members."""
+        mix = self._fused.mix
+        if mix and alpha == 1 and all([type(m) is Replicas for m in memories]):  # noqa: C419
+            self._post(messages)
+            memory: Any
+            for stream, memory in enumerate(memories):
+                scale = scales[stream] if scales else 1.0
+                wrong = mix(self._mail.table, memory.h, memory.weights, scale, memory.mixed)
+                if wrong != FINE:
+                    self._refuse(wrong, stream, messages)
+            self._require_taken(messages)
+            return
+        for stream, memory in enumerate(memories):
+            scale = scales[stream] if scales else 1.0
+            for member, message in enumerate(messages):
+                weight, acc = memory.target(member, scale, alpha)
+                if member not in self._silent:
+                    messages[member] = self._decode_add(member, stream, message, weight, acc)
+            memory.settle(alpha)
+        self._require_empty(messages)
+
+    def average(self, messages: list[U8], pairs: Sequence[tuple[F64, F64]], first: int) -> None:
+        """Do `Agent.average` with the messages of all members; that of the agent itself is empty."""
+        average = self._fused.average
+        if average:
+            self._post(messages)
+            for stream, (vector, out) in enumerate(pairs, start=first):
+                wrong = average(self._mail.table, vector, self._weights, self._total, out)
+                if wrong != FINE:
+                    self._refuse(wrong, stream, messages)
+            self._require_taken(messages)
+            return
+        for stream, (vector, out) in enumerate(pairs, start=first):
+            np.multiply(vector, -self._total, out=out)
+            for member, message in enumerate(messages):
+                if member and member not in self._silent:
+                    weight = self._weights[member]
+                    messages[member] = self._decode_add(member, stream, message, weight, out)
+        self._require_empty(messages)
+
+    def _decode_add(self, member: int, stream: int, message: U8, weight: float, acc: F64) -> U8:
+        """Decode the next vector of a member's message; return what follows it."""
+        owner = self._owner
+        key, state = self._keys[member][stream], self._decoders[member][stream]
+        key[2] = owner.iteration
+        try:
+            used = owner.compressor.decode_add(message, weight, acc, key, state, owner.work)
+        except MessageError as error:
+            raise owner.message_error(member, str(error)) from None
+        return message[used:]
+
+    def _post(self, messages: Sequence[U8]) -> None:
+        """Let the kernels find the messages."""
+        self._mail.post(messages, self._silent)
+
+    def _refuse(self, member: int, stream: int, messages: Sequence[U8]) -> None:
+        """Raise what is wrong with the vector with which a member's message goes on."""
+        rest = messages[member][self._mail.at(member) :]
+        self._decode_add(member, stream, rest, 1.0, np.zeros(self._owner.dimension))
+
+    def _require_taken(self, messages: Sequence[U8]) -> None:
+        """Demand that the kernels have taken all there was."""
+        if first_left_over(self._mail.table) != FINE:
+            self._require_empty([m[self._mail.at(j) :] for j, m in enumerate(messages)])
+
+    def _require_empty(self, rests: Sequence[U8]) -> None:
+        """Demand that nothing is left of any message."""
+        for member, rest in enumerate(rests):
+            if rest.size and member not in self._silent:
+                raise self._owner.message_error(member, f"{rest.size} bytes are left over")
