@@ -32,6 +32,7 @@ from distopt.compressors.base import Compressor, Guarantee, Relative
 from distopt.core.arrays import F64, U8
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import Field
+from distopt.core.units import a
 from distopt.theory.facts import Facts
 from distopt.theory.lyapunov import Steps
 
@@ -100,9 +101,8 @@ class Algorithm(ABC):
                     f"{takers(compressor, d)}."
                 )
         elif compressor.guarantee(d, needs) is None:
-            article = "an" if needs.name[0] in "aeiou" else "a"
             raise ConfigError(
-                f'algorithm.name = "{me}" needs a compressor with {article} {needs.name} guarantee, '
+                f'algorithm.name = "{me}" needs a compressor with {a(needs.name)} guarantee, '
                 f'but compressor.name = "{name}" has none; '
                 f"{takers(compressor, d)} takes it."
             )

@@ -77,6 +77,24 @@ def small(value: float | None, digits: int = 2) -> str:
     return "0" if value == 0 else f"{value:.{digits - 1}e}" if math.isfinite(value) else f"{value}"
 
 
+def count(number: float, noun: str) -> str:
+    """Write a number of things.
+
+    >>> count(1, "decision"), count(2.0, "agent")
+    ('1 decision', '2 agents')
+    """
+    return f"{number:.0f} {noun}{'s' * (number != 1)}"
+
+
+def a(noun: str) -> str:
+    """Write a noun with its article.
+
+    >>> a("ring graph"), a("erdos_renyi graph")
+    ('a ring graph', 'an erdos_renyi graph')
+    """
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+
+
 def power(value: float) -> str:
     """Write an accuracy as people type it.
 

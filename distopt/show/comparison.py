@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from distopt.core import units as q
 from distopt.core.files import as_json, write_files
 from distopt.show import page
 from distopt.show.comparison_figures import of_comparison
@@ -46,15 +47,16 @@ def write_comparison(c: Comparison, tables: Sequence[Results], out: Path) -> lis
 def first_line(c: Comparison) -> str:
     """Describe the compared runs in one line."""
     known = [history for variant in c.variants for history in variant.histories]
+    variants = q.count(len(c.variants), "variant")
     if not known:
-        return f"{len(c.variants)} variants"
+        return variants
     problem, meta = known[0].config.get("problem", {}), known[0].meta
     data = f" {problem['dataset']}" if "dataset" in problem else ""
     graph = known[0].config.get("topology", {}).get("graph", "given")
     return (
-        f"{len(c.variants)} variants of {problem.get('name', 'one problem')}{data}, {meta['agents']} "
-        f"agents on a {graph} graph (spectral gap {meta['spectral_gap']:.3g}), {meta['dimension']} "
-        "unknowns."
+        f"{variants} of {problem.get('name', 'one problem')}{data}, {q.count(meta['agents'], 'agent')} on "
+        f"{q.a(graph + ' graph')} (spectral gap {meta['spectral_gap']:.3g}), "
+        f"{q.count(meta['dimension'], 'unknown')}."
     )
 
 

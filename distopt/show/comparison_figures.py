@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
 
 from distopt.core import units as q
-from distopt.show.figures import COLOURS, GREY, INK, Sheet, curve, dress, line
+from distopt.show.figures import COLOURS, GREY, GROUND, INK, Sheet, curve, dress, line
 from distopt.show.plot import ABSCISSAE, LABELS, draw_runs
 from distopt.studies.compare import Comparison, Effort, Variant
 from distopt.studies.rounding import Gaps
@@ -80,7 +80,7 @@ def draw_bars(axis: Axes, efforts: Sequence[Effort], variants: Sequence[Variant]
     for place, (e, variant) in enumerate(zip(efforts, variants, strict=True)):
         if e.bytes_per_agent is None:
             words = "not reached" if variant.histories else variant.status
-            axis.text(0.01 * largest, place, words, va="center", color=GREY, size=8.5)
+            beside(axis, 0.0, place, words, color=GREY)
             continue
         axis.barh(place, e.bytes_per_agent, height=0.66, color=COLOURS[place % len(COLOURS)])
         low, high = (e.spread["bytes_per_agent"][name] for name in ("smallest", "largest"))
@@ -89,12 +89,20 @@ def draw_bars(axis: Axes, efforts: Sequence[Effort], variants: Sequence[Variant]
         text = q.nbytes(e.bytes_per_agent)
         if e.to_baseline is not None:
             text += f" ({q.share(e.to_baseline)})"
-        axis.text(high + 0.02 * largest, place, text, va="center", size=8.5)
+        beside(axis, high, place, text)
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
     axis.set_xlim(0, 1.5 * largest or 1.0)  # room for the numbers
     axis.xaxis.set_major_locator(MaxNLocator(4) if largest else NullLocator())
     axis.xaxis.set_major_formatter(EngFormatter("B", places=None))
+
+
+def beside(axis: Axes, x: float, y: float, text: str, **look: Any) -> None:
+    """Write to the right of a bar, clear of the end of its range, on what lines lie behind."""
+    axis.annotate(
+        text, (x, y), (7, 0), textcoords="offset points", va="center", size=8.5,
+        bbox={"boxstyle": "square,pad=0.1", "color": GROUND}, **look,
+    )  # fmt: skip
 
 
 def runs(found: Sequence[Gaps]) -> Sheet:

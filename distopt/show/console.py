@@ -145,9 +145,9 @@ def make_bar() -> Any:
 def show_summary(summary: Mapping[str, Any], warnings: Sequence[str], hint: str | None) -> None:
     """Print the result of a run."""
     s = summary
-    spent = s["seconds"]
+    spent, reason = s["seconds"], REASONS.get(s["stop_reason"], s["stop_reason"])
     lines = {
-        "result": f"{s['iterations']} iterations, {REASONS.get(s['stop_reason'], s['stop_reason'])}",
+        "result": f"{q.count(s['iterations'], 'iteration')}, {reason}",
         "parameters": parameters_line(s["parameters"]),
         "P": f"{q.small(s['stationarity'], 3)}   (consensus error "
         f"{q.small(s['consensus_error'], 3)}, gradient norm {q.small(s['gradient_norm'], 3)})",
@@ -167,14 +167,15 @@ def show_summary(summary: Mapping[str, Any], warnings: Sequence[str], hint: str 
         lines["lost"] = f"agent {' and '.join(map(str, s['lost']))}; the others went on"
     if s["failures"]:
         lines["restarted"] = (
-            f"after {s['failures']} failure(s): {s['iterations_repeated']} iterations repeated, "
+            f"after {q.count(s['failures'], 'failure')}: {s['iterations_repeated']} iterations repeated, "
             f"{q.seconds(s['seconds_lost'])} lost"
         )
     if s.get("ball_violations"):
-        lines["outside ball"] = f"{s['ball_violations']:.0f} arguments"
+        lines["outside ball"] = q.count(s["ball_violations"], "argument")
     if s.get("run_dir"):
         lines["kept in"] = s["run_dir"]
-    title = f"{s['algorithm']} with {s['compressor']}, {s['agents']} agents, d = {s['dimension']}"
+    agents = q.count(s["agents"], "agent")
+    title = f"{s['algorithm']} with {s['compressor']}, {agents}, d = {s['dimension']}"
     console = output()
     console.print(f"[bold]{title}")
     for name, text in lines.items():
@@ -193,9 +194,10 @@ def parameters_line(parameters: Mapping[str, Any]) -> str:
 
 def step_line(step: Mapping[str, float]) -> str:
     """Say what a search for the step came to and cost."""
-    back = f", {step['returns']:.0f} times back" if step["returns"] else ""
+    back = f", {q.count(step['returns'], 'time')} back" if step["returns"] else ""
+    decisions = q.count(step["decisions"], "decision")
     return (
-        f"eta from {step['first']:.3g} to {step['last']:.3g} in {step['decisions']:.0f} decisions{back}; "
+        f"eta from {step['first']:.3g} to {step['last']:.3g} in {decisions}{back}; "
         f"{q.nbytes(step['bytes_per_agent'])} per agent to agree"
     )
 

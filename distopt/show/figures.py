@@ -37,6 +37,7 @@ MARKS = "os^DvPX*"
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 INK, GREY, PALE = "#222222", "#777777", "#DDDDDD"
+GROUND = "#FEFEFE"  # behind texts, where lines pass
 DPI = 144
 STYLE: Any = {
     "font.size": 9.5,
@@ -89,7 +90,7 @@ def svg(figure: Figure) -> str:
     text = re.sub(r' (?:xmlns(?::\w+)?|width|height|version)="[^"]*"', "", text, count=5)
     for number, colour in enumerate(COLOURS):
         text = text.replace(colour.lower(), f"var(--c{number})")
-    for name, colour in (("ink", INK), ("grey", GREY), ("grid", PALE)):
+    for name, colour in (("ink", INK), ("grey", GREY), ("grid", PALE), ("sheet", GROUND)):
         text = text.replace(colour.lower(), f"var(--{name})")
     return text.strip()
 

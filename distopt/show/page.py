@@ -20,7 +20,7 @@ CSS = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink);
        font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-main { max-width: 1120px; margin: 0 auto; padding: 32px 24px 64px; }
+main { max-width: 1240px; margin: 0 auto; padding: 32px 24px 64px; }
 h1 { font-size: 26px; line-height: 1.25; margin: 0 0 4px; }
 h2 { font-size: 18px; margin: 40px 0 12px; }
 .lead { color: var(--pale); margin: 0 0 24px; }
@@ -55,10 +55,10 @@ figure.wide { flex-basis: 100%; }
 figcaption { color: var(--pale); font-size: 13.5px; margin-top: 8px; }
 .scroll { overflow-x: auto; background: var(--sheet); border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
-th, td { padding: 7px 12px; text-align: right; border-bottom: 1px solid var(--line);
+th, td { padding: 7px 10px; text-align: right; border-bottom: 1px solid var(--line);
          vertical-align: top; white-space: nowrap; }
 tr:last-child td { border-bottom: 0; }
-th { color: var(--pale); font-weight: 600; }
+th { color: var(--pale); font-weight: 600; white-space: normal; }
 th:first-child, td:first-child, .words { text-align: left; }
 td small { color: var(--pale); }
 td.words { white-space: normal; overflow-wrap: break-word; min-width: 7.5em; }

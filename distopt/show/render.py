@@ -9,10 +9,11 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from itertools import groupby, zip_longest
+from textwrap import wrap
 from typing import TypeAlias
 
 from rich.console import Console, JustifyMethod
@@ -27,6 +28,8 @@ Cell: TypeAlias = list[Column]  # the columns that share one cell
 WORDS = ' class="words"'  # set to the left
 LINE = 345.0  # width of a line of the class article, in pt
 NARROW = 5  # columns of a LaTeX table in the type of the text; more are set closer
+JOINS = {", "}  # become lines where a terminal is narrow
+NARROW_WORDS = 20  # letters of a line of words there
 RANGES = RANGE, DASH = " to ", "--"  # join the two ends of a range
 
 
@@ -85,29 +88,53 @@ def texts_of(results: Results, cells: Sequence[Cell]) -> list[list[str]]:
 
 
 def rich_tables(results: Results, width: int) -> list[Table]:
-    """Draw a table; one that is too wide comes in parts, each with the first column."""
+    """Draw a table; one that is too wide is set narrower, and then in parts, each with the first column."""
     cells = cells_of(results)
-    rows = texts_of(results, cells)
-    texts = [[heading(c), *(row[i] for row in rows)] for i, c in enumerate(cells)]
-    widths = [3 + max(len(line) for t in column for line in t.split("\n")) for column in texts]
+    titles, rows = [heading(cell) for cell in cells], texts_of(results, cells)
+    if sum(widths := widths_of([titles, *rows])) > width:
+        titles = [heading(in_lines(cell, {*JOINS, RANGE})) for cell in cells]
+        rows = texts_of(results, [in_lines(cell, JOINS) for cell in cells])
+        rows = [
+            [wrapped(t) if c[0].words else t for c, t in zip(cells, row, strict=True)]
+            for row in rows
+        ]
+        widths = widths_of([titles, *rows])
     parts: list[list[int]] = [[0]]
     for number in range(1, len(cells)):
         if len(parts[-1]) > 1 and sum(widths[i] for i in parts[-1]) + widths[number] > width:
             parts.append([0])
         parts[-1].append(number)
-    several = any("\n" in text for column in texts for text in column[1:])
+    several = any("\n" in text for row in rows for text in row)
     tables: list[Table] = []
     for part in parts:
         title = results.title if not tables else None
         table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
         for i in part:
             side: JustifyMethod = "left" if i == 0 or cells[i][0].words else "right"
-            table.add_column(texts[i][0], justify=side, no_wrap=True)
+            table.add_column(titles[i], justify=side, no_wrap=True)
         for row, below in zip_longest(rows, rows[1:]):
             end = several and below is not None and below[0] != ""
             table.add_row(*(row[i] for i in part), end_section=end)
         tables.append(table)
     return tables
+
+
+def widths_of(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Count the characters that columns take with their borders."""
+    return [
+        3 + max(len(line) for text in column for line in text.split("\n"))
+        for column in zip(*rows, strict=True)
+    ]
+
+
+def in_lines(cell: Cell, joins: Container[str]) -> Cell:
+    """Give the values of a cell that are joined so a line each."""
+    return [replace(column, join="\n") if column.join in joins else column for column in cell]
+
+
+def wrapped(text: str) -> str:
+    """Break the lines of a cell of words."""
+    return "\n".join(part for line in text.split("\n") for part in wrap(line, NARROW_WORDS) or [""])
 
 
 def to_html(results: Results) -> str:

@@ -56,8 +56,8 @@ def report_page(history: RunData, sheets: Sequence[Sheet]) -> str:
         [
             str(problem.get("name", "")),
             str(problem.get("dataset", "")),
-            f"{meta['agents']} agents on a {links.get('graph', 'given')} graph",
-            f"{meta['dimension']} unknowns",
+            f"{q.count(meta['agents'], 'agent')} on {q.a(links.get('graph', 'given') + ' graph')}",
+            q.count(meta["dimension"], "unknown"),
             f"{'simulated' if meta['engine'] == 'simulate' else 'MPI'} on {meta['host']}",
         ]
     ).replace(", ,", ",")
@@ -134,9 +134,9 @@ def survived(failures: list[Failure]) -> str:
     if len(failures) > SHOWN:
         listed.append(f"And {len(failures) - SHOWN} more.")
     return (
-        f"Restarted after {cost['failures']} failure(s); {cost['iterations_repeated']} iterations were "
-        f"done twice and {q.seconds(cost['seconds_lost'])} lost. The numbers are those of an undisturbed "
-        f"run. {' '.join(listed)}"
+        f"Restarted after {q.count(cost['failures'], 'failure')}; {cost['iterations_repeated']} iterations "
+        f"were done twice and {q.seconds(cost['seconds_lost'])} lost. The numbers are those of an "
+        f"undisturbed run. {' '.join(listed)}"
     )
 
 

@@ -1,6 +1,6 @@
 """Figures of one run: convergence, errors, Lyapunov terms, the graph of its agents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 from matplotlib.axes import Axes
 
+from distopt.core import units as q
 from distopt.core.arrays import F64
 from distopt.record.reader import RunData
 from distopt.record.series import MEASURES
@@ -22,25 +23,30 @@ LYAPUNOV_TERMS = {
     "lyapunov_tracking": "tracking",
     "lyapunov_scale": "scales",
 }
-ERRORS = {  # title, and the legend of each series
-    "errors": (
-        "Consensus and tracking error",
-        {"consensus_error": "consensus error", "tracking_error": "tracking error"},
-    ),
-    "compression": (
-        "Compression errors",
-        {"compression_error_x": "of x", "compression_error_y": "of y"},
-    ),
-    "invariant": ("Tracking invariant", {"invariant": "relative residual"}),
+TITLES = {
+    "compression": "Compression error",
+    "invariant": "Tracking invariant",
+}
+ERRORS = {  # the legend of each series
+    "errors": {"consensus_error": "consensus error", "tracking_error": "tracking error"},
+    "compression": {"compression_error_x": "of x", "compression_error_y": "of y"},
+    "invariant": {"invariant": "relative residual"},
+}
+NAMES = {  # of what the lines are of, in captions
+    "consensus_error": "of the models (consensus error)",
+    "tracking_error": "of the trackers (tracking error)",
+    "compression_error_x": "x",
+    "compression_error_y": "the tracker y",
 }
 CAPTIONS = {
     "topology": "Who talks with whom; edges are as wide as their weights.",
     "convergence": "Stationarity P against iterations, bytes sent per agent (a broadcast counted once; "
     "logarithmic) and seconds of the algorithm.",
     "measures": "What the costs measure besides their values, at the mean of the agents' models.",
-    "errors": "How far the agents are from each other: of the models (consensus error), and of the "
-    "trackers (tracking error), mean over agents.",
-    "compression": "What the neighbours do not know yet: squared distance of x and y to their memories.",
+    "errors": "How far the agents are from each other: {}, mean over agents.",
+    "compression": "What the neighbours do not know yet: squared distance of {} to what they remember, "
+    "mean over agents.",
+    "step": "The step that the search chose, over {}. It went back {} to an earlier point.",
     "invariant": "The mean of the trackers minus the mean gradient, relative to the largest gradient: "
     "zero but for rounding as long as all ends of all edges hold the same numbers.",
     "regimes": "Shares of the coordinates of all repeats with a step eta |g_i| of at least the gap u, "
@@ -60,11 +66,13 @@ def of_run(run: RunData, best: Best) -> list[Sheet]:
     found = [topology(run), convergence(run), objective(run, best)]
     if names := [name for name in run.series if name.startswith(MEASURES)]:
         found.append(measures(run, names))
-    for name, (title, lines) in ERRORS.items():
+    if "step" in known:
+        found.append(step(run))
+    for name in ERRORS:
         if name == "invariant" and "invariant" in known and not (run["invariant"] > 0).any():
             continue
-        if known & set(lines):
-            found.append(errors(run, name, lines, title))
+        if known & set(ERRORS[name]):
+            found.append(errors(run, name))
     if "lyapunov" in known:
         found.append(lyapunov(run, best))
     if "regime_large" in known:
@@ -114,17 +122,33 @@ def told(best: Best) -> str:
     return f"f_best = {best.value:.10g}, {best.source}"
 
 
-def errors(run: RunData, name: str, lines: Mapping[str, str], title: str) -> Sheet:
-    """Draw some of a run's series, by their legend texts."""
+def errors(run: RunData, name: str) -> Sheet:
+    """Draw the series of `ERRORS` that a run has, and say in the caption what they are."""
+    lines = {series: label for series, label in ERRORS[name].items() if series in run.series}
+    caption = CAPTIONS[name].format(" and ".join(NAMES.get(series, series) for series in lines))
+    title = TITLES.get(name) or " and ".join(lines.values()).capitalize()
 
     def panel(axis: Axes) -> None:
         for number, (series, label) in enumerate(lines.items()):
-            if series in run.series:
-                curve(axis, *taken(run, run[series]), label=label, **line(number))
+            curve(axis, *taken(run, run[series]), label=label, **line(number))
         dress(axis, "iterations", whole=True)
         axis.set_title(title)
 
-    return Sheet(name, CAPTIONS[name], [panel], legend="below")
+    return Sheet(name, caption, [panel], legend="below")
+
+
+def step(run: RunData) -> Sheet:
+    """Draw the step that was searched."""
+    decisions = q.count(run.last("step_decisions"), "decision")
+    caption = CAPTIONS["step"].format(decisions, q.count(run.last("step_returns"), "time"))
+
+    def panel(axis: Axes) -> None:
+        curve(axis, run["iteration"], run["step"], color=COLOURS[0], drawstyle="steps-post")
+        dress(axis, "iterations", whole=True)
+        axis.set_ylabel(LABELS["step"])
+        axis.set_title(f"Step, {run.last('step'):.3g} at the end")
+
+    return Sheet("step", caption, [panel])
 
 
 def taken(run: RunData, values: F64) -> tuple[F64, F64]:
@@ -173,8 +197,8 @@ def topology(run: RunData) -> Sheet:
         axis.set_axis_off()
         axis.set_aspect("equal")
         axis.margins(0.12)
-        links = "1 edge" if len(graph.edges) == 1 else f"{len(graph.edges)} edges"
-        axis.set_title(f"{name}: {n} agents, {links}\nspectral gap {run.meta['spectral_gap']:.4g}")
+        counts = f"{q.count(n, 'agent')}, {q.count(len(graph.edges), 'edge')}"
+        axis.set_title(f"{name}: {counts}\nspectral gap {run.meta['spectral_gap']:.4g}")
 
     return Sheet("topology", CAPTIONS["topology"], [panel], (4.2, 4.2))
 

@@ -111,10 +111,10 @@ def run_or_go_on(case: Case, engine: Engine, **how: Any) -> Result:
 def in_short(result: Result) -> str:
     """Describe a run in one line."""
     s = result.summary
-    again = f"restarted after {s['failures']} failure(s), " if s["failures"] else ""
+    again = f"restarted after {q.count(s['failures'], 'failure')}, " if s["failures"] else ""
     left = "; began at a seeded point, since all gradients are zero at x = 0"
     return (
-        f"{again}{s['iterations']} iterations, P = {q.small(s['stationarity'])}, "
+        f"{again}{q.count(s['iterations'], 'iteration')}, P = {q.small(s['stationarity'])}, "
         f"{q.nbytes(s['bytes_per_agent'])} per agent, {q.seconds(s['seconds']['algorithm'])}"
         f"{left if LEFT in result.warnings else ''}"
     )

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf, isfinite
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,6 +26,8 @@ from distopt.studies.suite import ACCURACIES, NOT_RUN, Measure, Suite, slug
 SEED = re.compile(r"seed-(\d{1,20})")  # the folder of one seed of a variant
 
 QUANTILES = {"smallest": 0.0, "lower_quartile": 0.25, "upper_quartile": 0.75, "largest": 1.0}
+POWERS = [10.0**-k for k in range(2, 31, 2)]
+MOST = 3  # accuracies that are chosen of them
 SYMBOLS = {"stationarity": "P", "nmse": "NMSE"}
 
 
@@ -224,8 +227,24 @@ def compare_folders(folders: Sequence[Path], accuracies: Sequence[float] | None)
     measure: Measure = told.get("measure", "stationarity")
     runs = [replace(run, measure=measure) for run in find_runs(folders)]
     baseline = told.get("baseline") if told.get("baseline") in {r.label for r in runs} else None
-    accuracies = accuracies or told.get("accuracies") or ACCURACIES
+    accuracies = accuracies or told.get("accuracies") or own_accuracies(runs, measure)
     return compare(runs, accuracies, baseline, told.get("title", "Comparison"))
+
+
+def own_accuracies(runs: Sequence[VariantRun], measure: Measure) -> Sequence[float]:
+    """Choose accuracies of runs that no suite has: those at which they stop, and coarser usual ones.
+
+    If none stops at an accuracy: the `MOST` finest powers of 100 that any of them reached.
+    """
+    found = [run.history for run in runs if run.history]
+    stops = {float(h.config.get("run", {}).get("stop", {}).get(measure, 0.0)) for h in found} - {
+        0.0
+    }
+    if stops:
+        return sorted(stops | {a for a in ACCURACIES if a >= 3 * min(stops)})
+    ends = [float(e) for h in found for e in h.series.get(measure, ()) if isfinite(e)]
+    reached = [a for a in POWERS if a >= min(ends, default=inf)]
+    return reached[-MOST:] or ACCURACIES
 
 
 def told_by_suite(folder: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from distopt.problems.topology import build_topology
 from distopt.record.reader import RunData, load
 from distopt.show.comparison_figures import bars, curves
 from distopt.show.figures import COLOURS, DASHES, Sheet, line
-from distopt.show.run_figures import lyapunov, positions, topology
+from distopt.show.run_figures import lyapunov, of_run, positions, topology
 from distopt.studies.best import Best, best_minima
 from distopt.studies.compare import VariantRun, compare
 
@@ -75,6 +75,31 @@ def test_bars_say_what_was_not_reached(comparison):
     assert [text.get_text() for text in second.texts][1:] == ["not reached", "failed"]
     assert [round(bar.get_width()) for bar in first.patches] == [20_000, 20_000]
     assert [label.get_text() for label in first.get_yticklabels()] == ["a", "b", "c"]
+
+
+def test_numbers_stand_clear_of_bars_and_ranges(comparison):
+    figure = bars(comparison).whole()
+    figure.canvas.draw()
+    axis = figure.axes[0]
+    ends = [line.get_window_extent().x1 for line in axis.lines]
+    assert len(ends) == 2
+    for text, end in zip(axis.texts, ends, strict=False):
+        assert text.get_window_extent().x0 > end + 4
+
+
+def test_captions_name_only_what_a_run_has_and_a_searched_step_is_drawn(tmp_path):
+    absent = ["tracking_error", "compression_error_y"]
+    run = load(write_run(tmp_path / "a", absent=absent))
+    run.series.update(step=np.array([0.1, 0.4, 0.2, 0.2]), step_decisions=np.array([0.0, 0, 1, 1]))
+    run.series["step_returns"] = np.array([0.0, 0, 2, 2])
+    sheets = {sheet.name: sheet for sheet in of_run(run, Best(0.0, "a"))}
+    told = " ".join(sheet.caption for sheet in sheets.values())
+    assert "tracker" not in sheets["errors"].caption + sheets["compression"].caption
+    assert "of x to what they remember" in sheets["compression"].caption
+    assert sheets["errors"].whole().axes[0].get_title(loc="left") == "Consensus error"
+    assert "over 1 decision. It went back 2 times" in told
+    (axis,) = sheets["step"].whole().axes
+    np.testing.assert_array_equal(axis.lines[0].get_ydata(), run["step"])
 
 
 def test_panels_of_a_page_follow_its_colours_and_have_a_legend(comparison):

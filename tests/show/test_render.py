@@ -135,7 +135,7 @@ def test_html_escapes_and_makes_further_lines_small():
 def test_terminal_is_never_wider_than_it_is_and_loses_nothing(width):
     console = Console(file=io.StringIO(), width=width)
     parts = rich_tables(TABLE, width)
-    assert (len(parts) == 1) == (width == 200)
+    assert (len(parts) == 1) == (width >= 50)
     for part in parts:
         console.print(part)
     text = console.file.getvalue()
@@ -143,7 +143,8 @@ def test_terminal_is_never_wider_than_it_is_and_loses_nothing(width):
     for words in (
         "gt | a_b",
         "5/5",
-        "195*, 62.4 kB",
+        "195*",
+        "62.4 kB",
         "100 %",
         "12.3 ms",
         "1.5e-07",

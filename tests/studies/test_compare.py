@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
+import tomli_w
 from handmade import write_run
 from typer.testing import CliRunner
 
@@ -249,7 +251,35 @@ def test_table_fits_the_terminal_and_loses_nothing(three, width):
     assert "…" not in text
     for row in range(3):
         for cell in cells(results, row):
-            assert all(line in text for line in cell.split("\n"))
+            assert all(part in text for part in re.split("\n|, ", cell))
+
+
+def test_eighty_letters_show_three_accuracies_in_two_tables(tmp_path):
+    labels = ("gt, float64", "lead, float64", "cgt1, quantize 2 bits dithered")
+    runs = [entry(tmp_path, label, compressor="identity") for label in labels[:2]]
+    runs.append(entry(tmp_path, labels[2]))
+    results = tabulate(compare(runs, [1e-2, 1e-5, 1e-8]))
+    first, second = render.rich_tables(results, 80)
+    assert [column.header.split("\n")[0] for column in first.columns][1:] == [
+        "P ≤ 1e-2", "P ≤ 1e-5", "P ≤ 1e-8",
+    ]  # fmt: skip
+    label = list(second.columns[0].cells)[2]
+    assert label == "cgt1, quantize 2\nbits dithered\n1/1"
+
+
+def test_runs_without_a_suite_are_compared_where_they_stop(tmp_path):
+    def accuracies(*stops, P=(1.0, 1e-2, 1e-5, 1e-8)):
+        folders = []
+        for number, stop in enumerate(stops):
+            run = {"stop": {"stationarity": stop}} if stop else {}
+            config = tomli_w.dumps({"problem": {"name": "quadratic"}, "run": run})
+            folders.append(write_run(tmp_path / f"{len(P)}-{number}-{stop}", P, config=config))
+        return list(compare_folders(folders, None).accuracies.values())
+
+    assert accuracies(1e-7) == ["1e-4", "1e-6", "1e-7"]
+    assert accuracies(1e-3, 3e-5) == ["1e-3", "1e-4", "3e-5"]
+    assert accuracies(0, 0) == ["1e-4", "1e-6", "1e-8"]  # the finest that were reached
+    assert accuracies(0, P=(1.0, 5e-3)) == ["1e-2"]
 
 
 @pytest.mark.parametrize(
