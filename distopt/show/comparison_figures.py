@@ -65,12 +65,14 @@ def bars(c: Comparison) -> Sheet:
         draw_bars(axis, [v.efforts[number] for v in c.variants], c.variants)
         axis.set_yticks(range(len(c.variants)), [v.label for v in c.variants])
         axis.set_ylim(len(c.variants) - 0.4, -0.6)
-        axis.set_title(f"bytes per agent to {c.symbol} ≤ {goal}")
+        axis.set_title(f"to {c.symbol} ≤ {goal}")
+        axis.set_xlabel("bytes per agent")
 
     goals = enumerate(c.accuracies.values())
     panels = [partial(panel, number=number, goal=goal) for number, goal in goals]
-    height = 1.0 + 0.34 * len(c.variants)
-    return Sheet("bytes", caption, panels, (4.2, height), columns=len(panels), share=True)
+    width = 3.3 + 0.07 * min(max(len(v.label) for v in c.variants), 40)
+    height = 1.2 + 0.34 * len(c.variants)
+    return Sheet("bytes", caption, panels, (width, height), columns=len(panels), share=True)
 
 
 def draw_bars(axis: Axes, efforts: Sequence[Effort], variants: Sequence[Variant]) -> None:
@@ -92,7 +94,7 @@ def draw_bars(axis: Axes, efforts: Sequence[Effort], variants: Sequence[Variant]
         beside(axis, high, place, text)
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
-    axis.set_xlim(0, 1.5 * largest or 1.0)  # room for the numbers
+    axis.set_xlim(0, 1.7 * largest or 1.0)  # room for the numbers
     axis.xaxis.set_major_locator(MaxNLocator(4) if largest else NullLocator())
     axis.xaxis.set_major_formatter(EngFormatter("B", places=None))
 

@@ -68,6 +68,8 @@ pre { background: var(--sheet); border: 1px solid var(--line); border-radius: 8p
 .columns { display: grid; gap: 0 24px;
            grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); }
 .columns > div { min-width: 0; }
+@media (max-width: 600px) { main { padding: 20px 14px 40px; } th, td { padding: 6px 7px; }
+  td:first-child { white-space: normal; } }
 @media print { body { background: #fff; } }
 """
 

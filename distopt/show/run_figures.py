@@ -46,7 +46,7 @@ CAPTIONS = {
     "errors": "How far the agents are from each other: {}, mean over agents.",
     "compression": "What the neighbours do not know yet: squared distance of {} to what they remember, "
     "mean over agents.",
-    "step": "The step that the search chose, over {}. It went back {} to an earlier point.",
+    "step": "The step that the search chose, in {}.",
     "invariant": "The mean of the trackers minus the mean gradient, relative to the largest gradient: "
     "zero but for rounding as long as all ends of all edges hold the same numbers.",
     "regimes": "Shares of the coordinates of all repeats with a step eta |g_i| of at least the gap u, "
@@ -134,13 +134,15 @@ def errors(run: RunData, name: str) -> Sheet:
         dress(axis, "iterations", whole=True)
         axis.set_title(title)
 
-    return Sheet(name, caption, [panel], legend="below")
+    return Sheet(name, caption, [panel], legend="below" if len(lines) > 1 else "")
 
 
 def step(run: RunData) -> Sheet:
     """Draw the step that was searched."""
     decisions = q.count(run.last("step_decisions"), "decision")
-    caption = CAPTIONS["step"].format(decisions, q.count(run.last("step_returns"), "time"))
+    caption = CAPTIONS["step"].format(decisions)
+    if returns := run.last("step_returns", 0):
+        caption += f" It went back to an earlier point {q.count(returns, 'time')}."
 
     def panel(axis: Axes) -> None:
         curve(axis, run["iteration"], run["step"], color=COLOURS[0], drawstyle="steps-post")

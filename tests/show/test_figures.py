@@ -85,6 +85,7 @@ def test_numbers_stand_clear_of_bars_and_ranges(comparison):
     assert len(ends) == 2
     for text, end in zip(axis.texts, ends, strict=False):
         assert text.get_window_extent().x0 > end + 4
+        assert text.get_window_extent().x1 <= axis.get_window_extent().x1
 
 
 def test_captions_name_only_what_a_run_has_and_a_searched_step_is_drawn(tmp_path):
@@ -97,7 +98,7 @@ def test_captions_name_only_what_a_run_has_and_a_searched_step_is_drawn(tmp_path
     assert "tracker" not in sheets["errors"].caption + sheets["compression"].caption
     assert "of x to what they remember" in sheets["compression"].caption
     assert sheets["errors"].whole().axes[0].get_title(loc="left") == "Consensus error"
-    assert "over 1 decision. It went back 2 times" in told
+    assert "in 1 decision. It went back to an earlier point 2 times." in told
     (axis,) = sheets["step"].whole().axes
     np.testing.assert_array_equal(axis.lines[0].get_ydata(), run["step"])
 
