@@ -27,6 +27,7 @@ from distopt.problems.given import GivenProblem
 from distopt.problems.problem import Problem, build_problem
 
 UNCOMPRESSED = "identity"
+UNNAMED = "No compressor is named"  # begins the remark
 SECTIONS = ("problem", "topology", "algorithm", "arithmetic", "compressor", "run")
 
 
@@ -147,7 +148,7 @@ def unnamed(algorithm: Algorithm, named: bool) -> tuple[str, ...]:
     if named or algorithm.needs is None or algorithm.compressor != UNCOMPRESSED:
         return ()
     return (
-        f"No compressor is named, so {ALGORITHMS.name_of(type(algorithm))} sends its vectors uncompressed; "
+        f"{UNNAMED}, so {ALGORITHMS.name_of(type(algorithm))} sends its vectors uncompressed; "
         f'"{UNCOMPRESSED}" says that this is meant, and `distopt list compressors` has others.',
     )
 

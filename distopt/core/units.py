@@ -6,12 +6,12 @@ import math
 def nbytes(count: float | None) -> str:
     """Write a number of bytes with a decimal unit.
 
-    >>> nbytes(999), nbytes(12_345), nbytes(9.6e6)
-    ('999 B', '12.3 kB', '9.60 MB')
+    >>> nbytes(999), nbytes(999.7), nbytes(12_345), nbytes(9.6e6)
+    ('999 B', '1.00 kB', '12.3 kB', '9.60 MB')
     """
     if count is None or not math.isfinite(count):
         return "-"
-    if count < 1000:
+    if count < 999.5:
         return f"{count:.0f} B"
     unit = "B"
     for larger in ("kB", "MB", "GB", "TB"):

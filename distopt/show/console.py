@@ -178,8 +178,9 @@ def show_summary(summary: Mapping[str, Any], warnings: Sequence[str], hint: str 
     title = f"{s['algorithm']} with {s['compressor']}, {agents}, d = {s['dimension']}"
     console = output()
     console.print(f"[bold]{title}")
+    width = max(12, *map(len, lines))
     for name, text in lines.items():
-        console.print(f"  [cyan]{name:<12}[/]  {escape(text)}")
+        console.print(f"  [cyan]{name:<{width}}[/]  {escape(text)}")
     show_warnings(warnings, hint)
 
 

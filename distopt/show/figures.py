@@ -5,7 +5,7 @@ apart; dashes and marks differ as well, so lines stay apart in print without col
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +37,7 @@ MARKS = "os^DvPX*"
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 INK, GREY, PALE = "#222222", "#777777", "#DDDDDD"
+FAR_APART = 50  # times the smallest value
 GROUND = "#FEFEFE"  # behind texts, where lines pass
 DPI = 144
 STYLE: Any = {
@@ -171,22 +172,32 @@ def line(number: int, marked: bool = False) -> dict[str, Any]:
     return look
 
 
-def curve(axis: Axes, x: F64, y: F64, **options: Any) -> None:
-    """Draw values on a logarithmic axis, with gaps where a value has no place on it."""
-    seen = (y > 1e-250) & (y < 1e250)
+def far_apart(values: Iterable[F64]) -> bool:
+    """Whether numbers of any kind, such as a cost's own measures, are better seen on a logarithmic axis."""
+    whole = np.concatenate([*values, np.empty(0)])
+    whole = whole[np.isfinite(whole)]
+    return bool(whole.size and 0 < FAR_APART * whole.min() < whole.max())
+
+
+def curve(axis: Axes, x: F64, y: F64, log: bool = True, **options: Any) -> None:
+    """Draw values, on a logarithmic axis with gaps where a value has no place on it."""
+    seen = (y > 1e-250) & (y < 1e250) if log else np.isfinite(y)
     if axis.get_xscale() == "log":
         seen &= x > 0
     axis.plot(x, np.where(seen, y, np.nan), **options)
 
 
-def dress(axis: Axes, label: str, unit: str = "", whole: bool = False) -> None:
-    """Give an axis pair its scales, ticks and the label of x; `whole`: x are whole numbers."""
+def dress(axis: Axes, label: str, unit: str = "", whole: bool = False, log: bool = True) -> None:
+    """Give an axis pair its scales, ticks and the label of x; `whole`: x are whole numbers.
+
+    `log`: the values, as far as they are positive, are on a logarithmic axis.
+    """
     drawn = [np.asarray(one.get_ydata(), float) for one in axis.lines]
     bands = [path for band in axis.collections for path in band.get_paths()]
     drawn += [np.asarray(path.vertices)[:, 1] for path in bands]
     values = np.concatenate([*drawn, np.empty(0)])
     positive = values[np.isfinite(values) & (values > 0)]
-    if positive.size:
+    if log and positive.size:
         low, high = np.log10(positive.min()), np.log10(positive.max())
         margin = max(0.05 * (high - low), 0.1)
         axis.set_yscale("log")

@@ -22,7 +22,7 @@ from distopt.core.errors import ConfigError
 from distopt.core.parameters import nearest
 from distopt.record.reader import Recorded, RunData
 from distopt.record.series import MEASURES, SERIES
-from distopt.show.figures import PALE, SVG, curve, dress, line
+from distopt.show.figures import PALE, SVG, curve, dress, far_apart, line
 from distopt.show.render import latex
 from distopt.studies.best import best_minima
 from distopt.studies.compare import find_runs
@@ -231,6 +231,7 @@ def draw_runs(
     along = abscissa(x, everything)
     if along.log:
         axis.set_xscale("log")
+    log = not y.startswith(MEASURES) or far_apart(values_of(run, y) for run in everything)
     lowest = best_minima(everything) if y == GAP else []
     below = {id(run): best.value for run, best in zip(everything, lowest, strict=False)}
     for number, (label, some) in enumerate(groups.items()):
@@ -240,7 +241,7 @@ def draw_runs(
         curves = [(run[along.series], values_of(run, y) - below.get(id(run), 0.0)) for run in some]
         name = latex(label) if mpl.rcParams["text.usetex"] else label.replace("$", r"\$")
         if len(curves) == 1:
-            curve(axis, *curves[0], label=name, **look)
+            curve(axis, *curves[0], log=log, label=name, **look)
             continue
         at, table = common(curves)
         if along.log:
@@ -248,11 +249,11 @@ def draw_runs(
         most = at <= np.median(
             [along_x[-1] for along_x, _ in curves]
         )  # then half of them have ended
-        curve(axis, at[most], np.median(table, axis=0)[most], label=name, **look)
+        curve(axis, at[most], np.median(table, axis=0)[most], log=log, label=name, **look)
         for low, high in band:
             ends = np.clip(np.quantile(table, (low, high), axis=0), -1e250, 1e250)
             axis.fill_between(at, ends[0], ends[1], color=look["color"], alpha=0.13, lw=0)
-    dress(axis, along.label, along.unit, whole=along.series == "iteration")
+    dress(axis, along.label, along.unit, whole=along.series == "iteration", log=log)
 
 
 def values_of(run: RunData, y: str) -> F64:

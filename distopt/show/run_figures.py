@@ -12,7 +12,7 @@ from distopt.core import units as q
 from distopt.core.arrays import F64
 from distopt.record.reader import RunData
 from distopt.record.series import MEASURES
-from distopt.show.figures import COLOURS, INK, Sheet, curve, dress, line
+from distopt.show.figures import COLOURS, INK, Sheet, curve, dress, far_apart, line
 from distopt.show.plot import LABELS, draw_runs
 from distopt.studies.best import Best
 
@@ -106,12 +106,13 @@ def objective(run: RunData, best: Best) -> Sheet:
 
 def measures(run: RunData, names: Sequence[str]) -> Sheet:
     """Draw what the costs measure."""
+    log = far_apart(run[name] for name in names)
 
     def panel(axis: Axes) -> None:
         for number, name in enumerate(names):
             label = name.removeprefix(MEASURES)
-            axis.plot(run["iteration"], run[name], label=label, **line(number))
-        axis.set_xlabel("iterations")
+            curve(axis, run["iteration"], run[name], log=log, label=label, **line(number))
+        dress(axis, "iterations", whole=True, log=log)
         axis.set_title("Measures of the costs")
 
     return Sheet("measures", CAPTIONS["measures"], [panel], legend="below")

@@ -8,7 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from distopt.config.build import make_config
+from distopt.config.build import UNNAMED, make_config
 from distopt.core import units as q
 from distopt.core.errors import CheckpointError, ConfigError, DistoptError, TransportError
 from distopt.engine.failures import Failure
@@ -113,10 +113,12 @@ def in_short(result: Result) -> str:
     s = result.summary
     again = f"restarted after {q.count(s['failures'], 'failure')}, " if s["failures"] else ""
     left = "; began at a seeded point, since all gradients are zero at x = 0"
+    plain = "; uncompressed, since no compressor is named"
     return (
         f"{again}{q.count(s['iterations'], 'iteration')}, P = {q.small(s['stationarity'])}, "
         f"{q.nbytes(s['bytes_per_agent'])} per agent, {q.seconds(s['seconds']['algorithm'])}"
         f"{left if LEFT in result.warnings else ''}"
+        f"{plain if any(w.startswith(UNNAMED) for w in result.warnings) else ''}"
     )
 
 

@@ -173,3 +173,16 @@ def test_ticks_of_short_axes_are_apart_and_in_one_style(tmp_path):
     (axis,) = paper_figure(runs, ["iterations"], "objective").axes
     assert "1.2" in [t.get_text() for t in axis.get_yticklabels()]
     assert label_of("measures.test_accuracy") == "test accuracy"
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [((0.5, 0.9, 0.95), "linear"), ((-1.0, 0.0, 1.0), "linear"), ((1.0, 1e-3, 1e-6), "log")],
+)
+def test_measures_have_the_axis_that_suits_them(values, scale, tmp_path):
+    run = distopt.load(write_run(tmp_path / "a", [1.0, 1e-2, 1e-4]))
+    run.series["measures.own"] = np.array(values)
+    axis = distopt.plot(run, "iterations", "measures.own")
+    (line,) = axis.lines
+    assert axis.get_yscale() == scale
+    np.testing.assert_array_equal(line.get_ydata(), values)

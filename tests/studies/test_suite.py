@@ -252,3 +252,16 @@ def test_a_variant_that_leaves_a_saddle_says_so(slope, said, tmp_path):
     line, reason = run_case(tables, tmp_path, tmp_path / "run", False, ())
     assert not reason
     assert ("all gradients are zero at x = 0" in line) is said
+
+
+def test_a_variant_for_which_no_compressor_is_named_says_that_it_is_uncompressed(tmp_path):
+    plain = {"name": "quadratic", "agents": 2}, {"name": "cgt1", "eta": 0.1, "gamma": 0.5}
+    lines = []
+    for compressor in ({}, {"name": "identity"}):
+        tables = dict(
+            zip(("problem", "algorithm", "compressor"), (*plain, compressor), strict=True)
+        )
+        lines.append(
+            run_case(tables | {"run": {"iterations": 2}}, tmp_path, tmp_path / "a", False, ())[0]
+        )
+    assert ["no compressor is named" in line for line in lines] == [True, False]
