@@ -12,9 +12,8 @@ from typer.testing import CliRunner
 from distopt.algorithms import REGISTRY
 from distopt.cli.app import app
 from distopt.config.build import load_config
-from distopt.engine.interface import make_parts
+from distopt.engine.arguments import make_parts
 from distopt.problems.costs.quadratic import QuadraticCost
-from distopt.problems.given import GivenProblem
 from distopt.problems.topology import Topology
 from distopt.studies.measure import plan
 
@@ -29,7 +28,7 @@ def test_the_default_is_the_recommendation():
     assert config.resolved()["algorithm"]["name"] == NAME
     assert "algorithm" not in tomllib.loads(QUICKSTART.read_text())
     cost = QuadraticCost(np.ones(2), np.zeros(2))
-    parts = make_parts(GivenProblem({0: cost}, None, Topology(1, [])), None, None, {})
+    parts = make_parts({0: cost}, None, Topology(1, []), None, None, {})
     assert REGISTRY.name_of(type(parts.algorithm)) == NAME
 
 
