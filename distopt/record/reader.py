@@ -54,6 +54,8 @@ class Reach(NamedTuple):
     bytes_per_agent: float
     bytes_on_wire: float
     seconds: float
+    bytes_recorded: float  # per agent, with those of records
+    seconds_recorded: float
     held: bool  # it stayed that small to the end of the run
 
 
@@ -183,11 +185,15 @@ class RunData:
         if not good.any():
             return None
         row = int(np.argmax(good))
+        at = {name: float(values[row]) for name, values in self.series.items() if values.ndim == 1}
+        records = at.get("diagnostics_bytes", 0.0) / int(self.meta["agents"])
         return Reach(
-            float(self["iteration"][row]),
-            float(self["bytes_per_agent"][row]),
-            float(self["bytes_on_wire"][row]),
-            float(self["seconds"][row]),
+            at["iteration"],
+            at["bytes_per_agent"],
+            at["bytes_on_wire"],
+            at["seconds"],
+            at["bytes_per_agent"] + records,
+            at["seconds"] + at.get("seconds_diagnostics", 0.0),
             held=bool(good[row:].all()),
         )
 

@@ -157,6 +157,8 @@ def show_summary(summary: Mapping[str, Any], warnings: Sequence[str], hint: str 
         f"{s['bits_per_coordinate']:.3g} bits per coordinate and message",
         "time": f"{q.seconds(spent['algorithm'])} (communication "
         f"{q.seconds(spent['communication'])}), diagnostics {q.seconds(spent['diagnostics'])}",
+        "with records": f"{q.nbytes(s['bytes_on_wire'] + s['diagnostics_bytes'])} on wire, "
+        f"{q.seconds(spent['algorithm'] + spent['diagnostics'])}",
     }
     if s.get("step"):
         lines["step"] = step_line(s["step"])

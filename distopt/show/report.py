@@ -180,6 +180,7 @@ def bytes_table(history: RunData) -> str:
          f"mean size {q.nbytes(size)}"),
         ("diagnostics, all agents\nfor these records; in none of the above", q.nbytes(overhead),
          f"{overhead:,.0f}"),
+        ("on wire, with records", q.nbytes(on_wire + overhead), f"{on_wire + overhead:,.0f}"),
     ]  # fmt: skip
     return to_html(Results.of_words("Bytes by kind", ("kind", "amount", "exactly"), rows))
 
@@ -200,6 +201,7 @@ def seconds_table(history: RunData) -> str:
     rows.append(("algorithm, in total", q.seconds(total), q.share(1.0)))
     spent = history.last("seconds_diagnostics")
     rows.append(("diagnostics\nrecords and checkpoints, apart", q.seconds(spent), ""))
+    rows.append(("in total, with records", q.seconds(total + spent), ""))
     return to_html(Results.of_words("Seconds by phase", ("phase", "time", "share"), rows))
 
 

@@ -58,6 +58,8 @@ class Effort:
     bytes_per_agent: float | None = None
     bytes_on_wire: float | None = None
     seconds: float | None = None
+    bytes_recorded: float | None = None  # per agent, with those of records
+    seconds_recorded: float | None = None
     to_baseline: float | None = None  # bytes per agent, as a share of the baseline's
     to_uncompressed: float | None = None  # and of the best uncompressed variant's
     spread: Mapping[str, Mapping[str, float]] = field(
@@ -380,6 +382,8 @@ def effort(
         bytes_per_agent=median(r.bytes_per_agent for r in reached),
         bytes_on_wire=median(r.bytes_on_wire for r in reached),
         seconds=median(r.seconds for r in reached),
+        bytes_recorded=median(r.bytes_recorded for r in reached),
+        seconds_recorded=median(r.seconds_recorded for r in reached),
         to_baseline=ratio(group, baseline, accuracy),
         to_uncompressed=ratio(group, uncompressed, accuracy),
         spread={name: spread([getattr(r, name) for r in reached]) for name in Reach._fields[:-1]},

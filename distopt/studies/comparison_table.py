@@ -110,13 +110,21 @@ def columns_to(c: Comparison, accuracy: str, several: bool) -> list[Column]:
         Column(f"share_of_best{to}", "of best", "%", "of the best uncompressed variant's bytes",
                None, title, ", ", shown=not c.baseline_is_best),
         *columns_spread("bytes_per_agent", "bytes", "\n", "B", several, to, title),
+        Column(f"bytes_recorded{to}", "with records", "B", "sent per agent, for records as well",
+               write_recorded, title, "\n", paper=False),
         *columns_spread("iterations", "iterations", "", shown=False, to=to),
         *columns_spread("seconds", "time", "", "s", shown=False, to=to),
         Column(f"bytes_on_wire{to}", "on wire", "B", "of all agents, every copy", shown=False),
         Column(f"seconds{to}", "time", "s", "of the algorithm", shown=False),
+        Column(f"seconds_recorded{to}", "time with records", "s", shown=False),
         Column(f"some{to}", "reached", "", "by some runs, of all, where not by all", shown=False),
         Column(f"lost{to}", "lost", "", "not kept to the end by all runs", shown=False),
     ]  # fmt: skip
+
+
+def write_recorded(nbytes: float) -> str:
+    """Write bytes that include those of records."""
+    return f"{q.nbytes(nbytes)} with records"
 
 
 def values_to(e: Effort, accuracy: str) -> Iterator[tuple[str, Any]]:
@@ -128,6 +136,8 @@ def values_to(e: Effort, accuracy: str) -> Iterator[tuple[str, Any]]:
         "share_of_best": e.to_uncompressed,
         "bytes_on_wire": e.bytes_on_wire,
         "seconds": e.seconds,
+        "bytes_recorded": e.bytes_recorded,
+        "seconds_recorded": e.seconds_recorded,
         "some": f"{e.reached}/{e.runs}" if e.reached < e.runs else "",
         "lost": e.held < e.reached,
     } | {

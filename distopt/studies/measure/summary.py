@@ -8,8 +8,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from distopt.core.errors import CheckpointError
 from distopt.record.reader import load
 from distopt.studies.measure.overhead import Accounting
@@ -31,7 +29,6 @@ def collect(wanted: Sequence[TimedRun], failures: Mapping[str, str]) -> list[Var
         names = [case.name, *(i.name for items in by_link.values() for i in items)]
         told = [failures[name] for name in names if name in failures]
         variant: Variant = {"variant": label, "failures": list(dict.fromkeys(told))}
-        every = np.nan  # iterations between two records
         try:
             history = load(case.folder)
             meta = history.meta
@@ -42,11 +39,10 @@ def collect(wanted: Sequence[TimedRun], failures: Mapping[str, str]) -> list[Var
                 k: history.config.get(k, {}) for k in ("algorithm", "compressor")
             }
             variant["bits_per_coordinate"] = history.bits
-            every = history.last("iteration") / max(len(history["iteration"]) - 1, 1)
         except CheckpointError as error:
             variant["failures"] = variant["failures"] or [str(error)]
         variant["links"] = [
-            merged(items[0], found, every)
+            merged(items[0], found)
             for items in by_link.values()
             if (found := [r for i in items if (r := i.kept(None))])
         ]
@@ -54,7 +50,7 @@ def collect(wanted: Sequence[TimedRun], failures: Mapping[str, str]) -> list[Var
     return variants
 
 
-def merged(item: TimedRun, rounds: Sequence[Mapping[str, Any]], every: float) -> dict[str, Any]:
+def merged(item: TimedRun, rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Merge the rounds of one variant on one link: medians of times, sums of what was counted."""
     middle = sorted(rounds, key=lambda r: r["seconds_per_iteration"])[(len(rounds) - 1) // 2]
     totals = [r["seconds_per_iteration"] for r in rounds]
@@ -81,7 +77,9 @@ def merged(item: TimedRun, rounds: Sequence[Mapping[str, Any]], every: float) ->
             "compression": split["encoding"] + split["decoding and mixing"],
             "waiting": split["exchange, waiting"],
             "rest": split["updates, the rest"],
-            "diagnostics": median(r["record_seconds"] for r in rounds) / every,
+            "diagnostics": median(
+                r["records"]["seconds"] / r["records"]["iterations"] for r in rounds
+            ),
         },
         "phases": middle["phases"],
         "bytes_per_agent": sum(r["bytes_per_agent"] for r in rounds) / iterations,
@@ -99,10 +97,15 @@ def same_accuracy(found: Sequence[dict[str, Any] | None]) -> dict[str, Any] | No
     known = [f for f in found if f]
     if not known:
         return None
-    return known[0] | {
-        "seconds": median(f["seconds"] for f in known),
-        "projected": any(f["projected"] for f in known),
-    }
+    return (
+        known[0]
+        | {
+            key: median(f[key] for f in known)
+            for key in ("seconds", "seconds_recorded")
+            if key in known[0]
+        }
+        | {"projected": any(f["projected"] for f in known)}
+    )
 
 
 def bare(found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

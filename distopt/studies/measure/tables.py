@@ -16,7 +16,7 @@ PARTS = {
     "compression": "compression",
     "waiting": "waiting",
     "rest": "rest",
-    "diagnostics": "records",
+    "diagnostics": "records",  # and glances, as they are by default
 }
 
 
@@ -51,6 +51,12 @@ def iterations_table(
             Column(f"seconds_to_{a}", f"P ≤ {a}", "s", marks={f"projected_to_{a}": "≈{}"}),
             Column(f"projected_to_{a}", "projected", meaning="from the pace so far", shown=False),
         ]
+    columns += [
+        Column("seconds_recorded", "with records", "s", "to the finest accuracy reached, with records "
+               "as they are by default", marks={"projected_recorded": "≈{}"}),
+        Column("projected_recorded", "projected", meaning="with 5 % for the rest", shown=False),
+        Column("bytes_recorded", "sent with records", "B", "to there, of all hosts, every copy"),
+    ]  # fmt: skip
     links = dict.fromkeys(e["link"] for v in variants for e in v["links"])
     rows = [
         iteration_row(v["variant"], e)
@@ -77,6 +83,9 @@ def iteration_row(label: str, e: dict[str, Any]) -> dict[str, Any]:
     for reached in filter(None, e["accuracies"]):
         a = q.power(reached["accuracy"])
         row |= {f"seconds_to_{a}": reached["seconds"], f"projected_to_{a}": reached["projected"]}
+        if "seconds_recorded" in reached:
+            row |= {key: reached[key] for key in ("seconds_recorded", "bytes_recorded")}
+            row["projected_recorded"] = reached["projected"]
     return row
 
 

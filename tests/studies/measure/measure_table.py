@@ -35,7 +35,7 @@ def bare_entry(seconds: float) -> dict[str, Any]:
             None,
         ],
         "bare": {"nbytes": 1000, "seconds": seconds / 2, "raw_seconds": seconds / 3, "exchanges": 1.0},
-        "record_seconds": 0.05,
+        "records": {"seconds": 0.05, "iterations": 50},
     }  # fmt: skip
 
 
