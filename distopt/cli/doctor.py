@@ -71,6 +71,7 @@ def checks() -> dict[str, tuple[Callable[[], str], str]]:
             kernel_cache,
             "Set NUMBA_CACHE_DIR to a folder that is; without it every start compiles again.",
         ),
+        "service": (service, ""),
         "MPI library": (mpi_library, INSTALL),
         "mpirun": (lambda: " ".join(find_mpirun().command), INSTALL),
         "two ranks": (
@@ -118,6 +119,16 @@ def kernel_cache() -> str:
             return str(folder)
     except OSError as error:
         raise DistoptError(f"{folder} is not writable ({error.strerror})") from None
+
+
+def service() -> str:
+    """Name the packages of `distopt serve`, which nothing else needs."""
+    from distopt.cli.serve import missing_packages
+
+    if missing := missing_packages():
+        return f'{", ".join(missing)} missing; `pip install "distopt-mpi[service]"` for `distopt serve`'
+    names = ("fastapi", "uvicorn", "sqlalchemy", "sse-starlette")
+    return ", ".join(f"{name} {version(name)}" for name in names)
 
 
 def exchange() -> str:

@@ -74,10 +74,14 @@ def serve(
     serve_until_stopped(settings, token)
 
 
+def missing_packages() -> list[str]:
+    """List the packages of the extra that are not there."""
+    return [package for package in PACKAGES if find_spec(package) is None]
+
+
 def require_packages() -> None:
     """Refuse to serve without the packages of the extra."""
-    missing = [package for package in PACKAGES if find_spec(package) is None]
-    if missing:
+    if missing := missing_packages():
         raise DistoptError(
             f'The service needs {", ".join(missing)}; `pip install "distopt-mpi[service]"` installs '
             "what is missing."

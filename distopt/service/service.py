@@ -151,7 +151,7 @@ class Service:
 
     def examples(self) -> dict[str, Path]:
         """Return the configurations and suites that come with distopt, by name."""
-        return {path.stem: path for path in sorted(EXAMPLES.glob("*.toml"))}
+        return {path.stem: path.resolve() for path in sorted(EXAMPLES.glob("*.toml"))}
 
     def given(self, folder: str) -> str:
         """Return the TOML with which a run folder's run was started."""
