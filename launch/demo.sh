@@ -78,10 +78,14 @@ fi
 
 printf 'demo: 2 of 3: seven methods on the same data, over 4 MPI ranks (compiling on the way, the first time);\n'
 printf 'demo:         about a minute on an idle machine with two cores, less the next time\n'
+[ -t 2 ] || tick 'running the methods' & # a terminal has a bar
+ticker=$!
 "$venv/bin/distopt" compare "$suite" --out "$out" --overwrite "$@"
+stop_ticking
 printf '\ndemo: P against iterations, bytes and seconds: %s\n' "$out/curves.png"
 printf 'demo: page with table and figures: %s\n' "$out/comparison.html"
 
 printf 'demo: 3 of 3: a page for each run\n'
+printf 'demo:         ten to thirty seconds; what is above can be looked at meanwhile\n'
 "$venv/bin/distopt" report "$out"/*/ >/dev/null
 printf 'demo: %s\n' "$out/*/report.html"

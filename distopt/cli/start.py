@@ -41,6 +41,7 @@ def carry_out(job: "RunJob | ResumeJob", engine: "Engine | None", how: How) -> N
                 f'warning: run.on_failure = "{mode}" needs `distopt {job.kind}` outside of mpirun and '
                 "without --simulate; nobody restarts this run, but `distopt resume` continues it."
             )
+        view.begin("")
         result = run_here(job, engine, view)
     if result.root:
         present(told(result), how)
@@ -73,6 +74,8 @@ def start(job: "AnyJob", folder: Path, how: How) -> None:
     command = starter(how)
     with console.ProgressView(how.quiet) as view:
         watch = None if job.kind == "threshold" else Supervisor(job.cases[0], view.say)
+        if watch:
+            view.begin("")
 
         def hear(event: dict[str, Any]) -> None:
             if event["event"] == "result":

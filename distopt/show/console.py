@@ -48,7 +48,7 @@ class ProgressView:
         self._printed: float | None = None
 
     def __enter__(self) -> Self:
-        """Start; the bar appears with the first `report`."""
+        """Start; the bar appears with `begin`, else with the first `report`."""
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -56,10 +56,12 @@ class ProgressView:
         self.clear()
 
     def begin(self, label: str) -> None:
-        """Name the run that `report` will be about."""
+        """Name the run that `report` will be about, "" for the only one; it is being set up."""
         self.clear()
         self.label = label
         self._printed = None
+        if not self.quiet and sys.stderr.isatty():
+            self._show(None, None, "setting up")
 
     def report(self, progress: "Progress") -> None:
         """Report on the present run."""
@@ -77,12 +79,16 @@ class ProgressView:
                     f"P = {q.small(p.stationarity)}, {q.seconds(p.seconds)}"
                 )
             return
+        self._show(p.iteration, p.iterations, f"P = {q.small(p.stationarity)}")
+
+    def _show(self, done: int | None, total: int | None, state: str) -> None:
+        """Bring the bar up to date; `total` is not known before the first report."""
         if self._bar is None:
             self._bar = make_bar()
-            self._bar.add_task(self.label or "running", total=p.iterations, P="")
+            self._bar.add_task(self.label or "running", total=total, P=state)
             self._bar.start()
         (task,) = self._bar.task_ids
-        self._bar.update(task, completed=p.iteration, P=f"P = {q.small(p.stationarity)}")
+        self._bar.update(task, completed=done, total=total, P=state)
 
     def done(self, label: str, line: str) -> None:
         """Say how a run of several ended."""

@@ -365,6 +365,8 @@ def test_progress_on_a_terminal_is_a_bar_that_goes_away(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", Screen(terminal=True))
     with console.ProgressView() as view:
+        view.begin("")
+        assert "setting up" in sys.stderr.text  # at once: the first run compiles for a while
         view.report(Progress(10, 30, 1e-3, 5.0))
         view.pass_on("a line of somebody")
         assert view._bar is not None
