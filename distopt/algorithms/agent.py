@@ -229,9 +229,14 @@ class Agent:
             vector.fill(0.0)
         elif at >= 0:
             raise DivergedError(
-                f"Agent {self.index} diverged at iteration {self.iteration}: {name}[{at}] is "
-                f"{vector[at]}; {self.remedy}."
+                f"Agent {self.index} diverged at iteration {self.iteration}: {name}[{at}]"
+                f"{self._named(at)} is {vector[at]}; {self.remedy}."
             )
+
+    def _named(self, at: int) -> str:
+        """Say which parameter of a model an entry of x is, if it is one."""
+        name_of = getattr(self.cost, "name_of", None)
+        return f" ({name_of(at)})" if name_of else ""
 
     def pack(self, k: int, first: int = 0, /, **vectors: F64) -> U8:
         """Encode vectors one after the other into one buffer; return the bytes to send.

@@ -54,12 +54,23 @@ def export(
             metavar="STYLE", help="A style of matplotlib, by name or file: fonts, LaTeX, colours."
         ),
     ] = None,
+    torch: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE",
+            help="Write the trained model of a run as a state dict: FILE.pt or FILE.safetensors.",
+            show_default=False,
+        ),
+    ] = None,
     accuracies: Annotated[
         list[float] | None, Option("--accuracy", metavar="P", help="Of the table.")
     ] = None,
     debug: options.Debug = False,
 ) -> None:
-    """Write the results of runs as data, as a LaTeX table, or as a figure for a paper."""
+    """Write the results of runs as data, a LaTeX table, a figure for a paper, or a trained model."""
+    if torch is not None:
+        write_model(runs, torch)
+        return
     kind = kind or kind_of(out)
     from distopt.core.files import write_whole
     from distopt.show.export import export as export_as
@@ -72,6 +83,22 @@ def export(
     path = out or Path(f"{runs[0].resolve().stem}.{kind}")
     write_whole(path, content)
     typer.echo(path)
+
+
+def write_model(runs: list[Path], path: Path) -> None:
+    """Write the model of one run, and say what is not in it."""
+    if len(runs) != 1:
+        raise ConfigError(f"--torch writes the model of one run, not of {len(runs)}.")
+    from distopt.show.models import write_state
+
+    missing = write_state(runs[0], path)
+    typer.echo(path)
+    if missing:
+        typer.echo(
+            f"Constants of the module are not in it ({', '.join(missing)}): load_state_dict(..., "
+            "strict=False) keeps the module's own.",
+            err=True,
+        )
 
 
 def kind_of(out: Path | None) -> Kind:

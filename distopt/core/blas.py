@@ -21,6 +21,11 @@ class BlasThreads:
         self._limits: threadpool_limits | None = None
         self._number = 0
 
+    @property
+    def number(self) -> int:
+        """The number that is held, 0 if none is."""
+        return self._number if self._holders else 0
+
     @contextmanager
     def held(self, number: int) -> Iterator[None]:
         """Hold the number inside the block; the last block to end restores the former number.

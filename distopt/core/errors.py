@@ -44,13 +44,13 @@ class DistoptWarning(UserWarning):
     """What the caller of `distopt.simulate` or `minimize` should know of a run that went its way."""
 
 
-def optional(module: str, what: str) -> Any:
+def optional(module: str, what: str, extra: str = "tables") -> Any:
     """Import a package that is not always there; `DistoptError` says how to get it."""
     try:
         return import_module(module)
     except ImportError:
         raise DistoptError(
-            f'{what} needs {module}; `pip install "distopt-mpi[tables]"` installs it.'
+            f'{what} needs {module}; `pip install "distopt-mpi[{extra}]"` installs it.'
         ) from None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from distopt.config.build import Parts
 from distopt.core.errors import CheckpointError
 from distopt.core.files import sha256
+from distopt.engine.agreement import first_difference
 from distopt.engine.survey import Start
 from distopt.problems.given import GIVEN
 from distopt.problems.topology import METROPOLIS
@@ -32,8 +33,8 @@ class Identity:
     Parameters
     ----------
     parts : Parts
-    measured : dict[str, float], optional
-        As from `first_values`.
+    measured : dict, optional
+        As from `first_values` and `agree`.
     force : bool
         Whether differences are noted in `forced` instead of refused.
 
@@ -47,7 +48,7 @@ class Identity:
     """
 
     def __init__(
-        self, parts: Parts, measured: dict[str, float] | None = None, force: bool = False
+        self, parts: Parts, measured: dict[str, Any] | None = None, force: bool = False
     ) -> None:
         self.measured = measured or {}
         self.facts = facts_of(parts) | self.measured
@@ -161,6 +162,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     found = []
     lost = dropped(old, new)
     changed = {"problem.lost", "smoothness", *(f"cost {i}" for i in lost)} if lost else set()
+    was, now = old.get("parameters"), new.get("parameters")
+    if was and now and was != now:
+        found.append(first_difference(was, now, "the run"))
+        changed |= {"parameters", "others", "dimension", "smoothness"}
+        changed |= {key for key in new if key.startswith("cost ")}
     for key in dict.fromkeys([*new, *old]):
         if key in changed:
             continue

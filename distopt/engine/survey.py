@@ -62,6 +62,8 @@ def find_start(parts: Parts, i: int) -> Start:
     with within(parts.run.setup_timeout, i):
         cost = parts.problem.cost(i)
     require_batches(cost, parts.run.batch, i)
+    if not parts.run.batch:
+        require_batches(cost, getattr(cost, "batch", 0), i, "batch")
     nmse = parts.run.stop.nmse
     if nmse and not hasattr(cost, "energy"):
         raise ConfigError(
@@ -156,7 +158,8 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
         steps = replace(steps, eta=tracking_step(facts, steps.gamma))
     function = lyapunov(steps, facts)
     # The proofs are for exact gradients and one step.
-    if function and (parts.run.batch or resolved.searching):
+    batches = parts.run.batch or any(getattr(s.cost, "batch", 0) for s in starts)
+    if function and (batches or resolved.searching):
         function = replace(function, certified=False)
     bound = float(sum(lower) / transport.agents)
     return Survey(resolved, facts, least(problem.minimum, bound), function, warnings)
@@ -191,16 +194,17 @@ def constants(s: Start, pilot: bool, searching: bool, point: bool) -> list[float
     `searching`), and a checksum of its start if `point`.
     """
     known = known_smoothness(s)
-    L = estimate_smoothness(s.cost, s.x0) if known is None else known
+    probe = getattr(s.cost, "probe", s.cost)
+    L = estimate_smoothness(probe, s.x0) if known is None else known
     if known == 0:  # of a linear cost; elsewhere 0 means that it is unknown
-        L = 2 * estimate_curvature(s.cost, s.x0, 20)
+        L = 2 * estimate_curvature(probe, s.x0, 20)
         known = None if L else known
     flattest = np.nan
     if pilot:
-        flattest = estimate_flattest(s.cost, s.x0, L) if L else 0.0
+        flattest = estimate_flattest(probe, s.x0, L) if L else 0.0
     curvature = np.nan
     if searching:
-        curvature = L / 2 if known is None else min(L, estimate_curvature(s.cost, s.x0, 6))
+        curvature = L / 2 if known is None else min(L, estimate_curvature(probe, s.x0, 6))
     lower = getattr(s.cost, "lower_bound", None)
     lower = np.nan if lower is None else lower
     told = [L, lower, flattest, float(known is None), s.cost.dimension, curvature]

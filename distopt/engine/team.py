@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from distopt.algorithms.agent import Agent
+from distopt.algorithms.base import Algorithm
 from distopt.algorithms.hosted import Hosted
 from distopt.config.build import Parts
 from distopt.core.arrays import F64, I64, require_room
 from distopt.core.errors import DistoptError
+from distopt.core.parameters import field_names
 from distopt.core.workspace import Workspace
+from distopt.engine.agreement import agree
 from distopt.engine.driver import iterate, run_to_end
 from distopt.engine.identity import Identity, first_values
 from distopt.engine.losing import counted, places_before, restore_sums, take_over
@@ -96,13 +99,17 @@ def prepare(
     with transport.together():
         require_room(parts.problem.dimension, len(transport.hosted))
         starts = [find_start(parts, i) for i in transport.hosted]
+    common, apart = agree(starts, transport)
+    if common and not apart:
+        parts = replace(parts, algorithm=with_memory_at_start(parts.algorithm))
     given, starts = starts, leave_saddle(parts, starts, transport)
     known = survey(parts, starts, transport)
     if starts is not given:
         known.warnings.append(LEFT)
     algorithm, topology, clock = known.algorithm, parts.problem.topology, Clock()
     parts = replace(parts, algorithm=algorithm)
-    measured = first_values(parts, starts, known.facts.smoothness, transport)
+    known.warnings.extend(apart)
+    measured = first_values(parts, starts, known.facts.smoothness, transport) | common
     transport.warm_up(lambda: warm_up(parts, known, starts[0]))
     with transport.together():
         hosted = make_agents(parts, topology, starts)
@@ -137,6 +144,17 @@ def prepare(
     return Team(parts, known, transport, hosted, clock, identity, lost, records)
 
 
+def with_memory_at_start(algorithm: Algorithm) -> Algorithm:
+    """Let the memories of models that all start alike begin where they do, not at 0.
+
+    There they would pull all agents towards 0, and a network whose weights are 0 learns nothing.
+    """
+    has_one = "memory_start" in field_names(type(algorithm))
+    if not has_one or getattr(algorithm, "arithmetic", None) is not None:
+        return algorithm
+    return replace(algorithm, memory_start="x0")  # type: ignore[type-var]
+
+
 def without(
     parts: Parts,
     before: Sequence[int],
@@ -167,7 +185,7 @@ def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> li
             parts.compressor,
             run.seed,
             vectors=algorithm.vectors,
-            batch=run.batch,
+            batch=run.batch or getattr(cost, "batch", 0),
             remedy=algorithm.remedy(),
             checked=run.checked,
             workspace=workspace,

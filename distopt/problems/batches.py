@@ -56,18 +56,22 @@ class Batches:
         return self._chosen[: self.size]
 
 
-def require_batches(cost: Cost, size: int, agent: int) -> None:
+def require_batches(cost: Cost, size: int, agent: int, key: str = "run.batch") -> None:
     """Raise `ConfigError` unless a cost has mini-batches of this size; 0 asks for none."""
     if size == 0:
         return
+    if size < 0 or not isinstance(size, int):
+        raise ConfigError(
+            f"{key} = {size!r} of agent {agent} is not a number of samples; accepted: 0 or more."
+        )
     samples = getattr(cost, "samples", None)
     if samples is None or not hasattr(cost, "batch_gradient"):
         raise ConfigError(
-            f"run.batch = {size} needs costs that are means over samples, and that of agent {agent} is "
+            f"{key} = {size} needs costs that are means over samples, and that of agent {agent} is "
             "not (it has no samples and batch_gradient); accepted: 0, which takes exact gradients."
         )
     if size > samples:
         raise ConfigError(
-            f"run.batch = {size} is more than the {samples} samples of agent {agent}; accepted: 1 to "
+            f"{key} = {size} is more than the {samples} samples of agent {agent}; accepted: 1 to "
             f"{samples}, or 0 for exact gradients."
         )

@@ -22,7 +22,7 @@ class GivenProblem:
     costs : Mapping[int, Cost]
         By agent; those of the user's own classes are guarded (`distopt.problems.costs.guarded`).
     x0 : float64[d] or float64[n, d], optional
-        Start of all agents, or one row each; 0 by default.
+        Start of all agents, or one row each; by default the costs' own `start`, else 0.
     topology : Topology
     """
 
@@ -47,8 +47,8 @@ class GivenProblem:
                     "agents need the same."
                 )
         self.start = "zeros" if x0 is None else "given"
-        self.x0 = np.zeros(d) if x0 is None else np.array(x0, dtype=np.float64)
-        if self.x0.shape not in {(d,), (n, d)}:
+        self.x0 = None if x0 is None else np.array(x0, dtype=np.float64)
+        if self.x0 is not None and self.x0.shape not in {(d,), (n, d)}:
             raise ConfigError(f"x0 has shape {self.x0.shape}; accepted: ({d},) or ({n}, {d}).")
         self.costs = {
             i: guard(cost, f"The cost of agent {i}", x=self.start_point(i, cost))
@@ -65,7 +65,10 @@ class GivenProblem:
 
     def start_point(self, i: int, cost: Cost) -> F64:
         """Return agent i's start."""
-        return (self.x0 if self.x0.ndim == 1 else self.x0[i]).copy()
+        if self.x0 is not None:
+            return (self.x0 if self.x0.ndim == 1 else self.x0[i]).copy()
+        own = getattr(cost, "start", None)
+        return np.zeros(self.dimension) if own is None else np.array(own, dtype=np.float64)
 
     def table(self) -> dict[str, Any]:
         """Describe the problem as far as a file can."""

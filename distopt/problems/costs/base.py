@@ -32,6 +32,8 @@ class Cost(Protocol):
     samples : int, and batch_gradient(x, index, out) : method
         Of a mean over samples: their number, and out = the gradient of the mean over the samples
         index : int64[b] alone (all else, such as a regulariser, whole). For ``run.batch``.
+    batch : int
+        Samples of a gradient where ``run.batch`` is 0.
     measures(x) : method
         Further numbers at x by name, such as ``{"accuracy": 0.93}`` on held-out samples: series of the
         record (``measures.accuracy``, at the mean of the models, averaged over the agents that gave it).

@@ -13,6 +13,7 @@ from distopt.core.arrays import F64, require_room
 from distopt.core.errors import DataError
 from distopt.core.usercode import blame
 from distopt.problems.costs.base import Cost
+from distopt.problems.costs.model import ModelCost
 
 OURS = "distopt."
 WRITING = {"batch_gradient", "values", "gradients", "hvp"}  # their last argument is written
@@ -36,7 +37,10 @@ def guard(cost: Any, place: str, path: Path | None = None, x: F64 | None = None)
     check_shape(cost, place)
     guarded = Guarded(cost, path or source(cost))
     with naming(place):
-        check_behaviour(guarded, x)
+        if isinstance(cost, ModelCost):
+            guarded.check(cost.start if x is None else x)
+        else:
+            check_behaviour(guarded, x)
     return guarded
 
 
@@ -50,12 +54,14 @@ def naming(place: str) -> Iterator[None]:
 
 
 def ours(cost: object) -> bool:
-    """Whether a cost is one of this package, or guarded already."""
-    return type(cost).__module__.startswith(OURS)
+    """Whether a cost is one of this package, or guarded already; models run code of the user's."""
+    return type(cost).__module__.startswith(OURS) and not isinstance(cost, ModelCost)
 
 
 def source(cost: object) -> Path:
     """Return the file of an object's class, as far as it has one."""
+    if isinstance(cost, ModelCost):
+        return Path(cost.source)
     try:
         return Path(inspect.getfile(type(cost)))
     except (TypeError, OSError):
@@ -77,6 +83,9 @@ def check_shape(cost: object, place: str) -> None:
         raise DataError(f"{place} is None; {wanted}")
     if isinstance(cost, type):
         raise DataError(f"{place} is the class {cost.__name__}; accepted: an object of it.")
+    if isinstance(cost, ModelCost):
+        with naming(place):
+            _ = cost.dimension  # builds the parameters, which may show what is wrong with them
     for name in ("dimension", "value", "gradient"):
         if not hasattr(cost, name):
             raise DataError(
@@ -151,6 +160,10 @@ class Guarded:
     def gradient(self, x: F64, out: F64) -> Any:
         """Let the user's gradient write `out`; return what it returns."""
         return self.call(self._cost.gradient, read_only(x), out)
+
+    def check(self, x: F64) -> None:
+        """Check a model at x (`ModelCost.check`)."""
+        self.call(self._cost.check, read_only(x))
 
     def measures(self, x: F64) -> dict[str, float]:
         """Return the user's further numbers at x by name, none where the cost has none."""

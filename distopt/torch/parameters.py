@@ -1,0 +1,88 @@
+"""The trained parameters of a module as one vector."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from distopt.core.arrays import F64
+from distopt.core.errors import DataError
+
+ACCEPTED = (torch.float32, torch.float64)
+
+
+def named_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that are trained, by name; one that two layers share has its first name."""
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}
+
+
+def other_names(module: nn.Module) -> dict[str, str]:
+    """Map the further names of a state dict: of a shared parameter to its first, of a constant to ""."""
+    first = {id(p): name for name, p in named_parameters(module).items()}
+    kept = module.state_dict(keep_vars=True)
+    names = {name: first.get(id(tensor), "") for name, tensor in kept.items()}
+    return {name: same for name, same in names.items() if name != same}
+
+
+class Flat:
+    """One vector whose parts are the parameters: writing it moves the module, without a copy of a tensor.
+
+    Parameters
+    ----------
+    parameters : Mapping[str, nn.Parameter]
+        By name, as `require_usable` wants them. Their data become views of `vector`.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        self.parameters = [*parameters.values()]
+        first, sizes = self.parameters[0], [p.numel() for p in self.parameters]
+        self.vector = torch.empty(sum(sizes), dtype=first.dtype, device=first.device)
+        for p, piece in zip(self.parameters, self.vector.split(sizes), strict=True):
+            view = piece.view(p.shape)
+            view.copy_(p.detach())
+            p.data = view
+        ends = np.cumsum(sizes)
+        self.bounds = [*zip(ends - sizes, ends, strict=True)]
+
+    def load(self, x: F64) -> None:
+        """Set the parameters to x : float64[d], rounded to their precision."""
+        if self.vector.is_cuda:
+            self.vector.copy_(torch.from_numpy(x.copy()))
+        else:
+            np.copyto(self.vector.numpy(), x, casting="same_kind")
+
+    def store(self, gradients: Sequence[Tensor], out: F64) -> None:
+        """Write the gradients of all parameters into out : float64[d]."""
+        for (begin, end), gradient in zip(self.bounds, gradients, strict=True):
+            np.copyto(out[begin:end], gradient.cpu().numpy().reshape(-1))
+
+
+def require_usable(parameters: Mapping[str, nn.Parameter]) -> None:
+    """Raise `DataError` unless these can be views of one vector."""
+    if not parameters:
+        raise DataError("it has a module without a trained parameter (requires_grad = True).")
+    first, *_ = parameters
+    kind, device = parameters[first].dtype, parameters[first].device
+    for name, p in parameters.items():
+        if p.dtype not in ACCEPTED:
+            raise DataError(
+                f"it has the parameter {name} in {str(p.dtype).removeprefix('torch.')}; accepted: float32 "
+                "and float64, which module.float() and module.double() make."
+            )
+        if (p.dtype, p.device) != (kind, device):
+            raise DataError(
+                f"it has the parameter {name} in {p.dtype} on {p.device}, but {first} in {kind} on "
+                f"{device}; all trained parameters need the same precision and device."
+            )
+    places = sorted(
+        (p.data_ptr(), p.data_ptr() + p.numel() * p.element_size(), n)
+        for n, p in parameters.items()
+    )
+    for (_, end, one), (begin, _, other) in pairwise(places):
+        if begin < end:
+            raise DataError(
+                f"it has the parameters {one} and {other}, which share memory without being one parameter; "
+                "give both layers the same Parameter object (a.weight = b.weight), or copy one."
+            )
