@@ -1,6 +1,6 @@
 """Time and processor time of an iteration, against an expert's loop and against the bare bytes.
 
-    python benchmarks/speed.py [--short] [--d 100 --d 10000]
+    python benchmarks/speed.py [--short] [--d 100 --d 10000] [--rounds 9]
 
 Starts its own MPI job: four ranks on a ring, the PL cost in its diagonal basis. For every method and
 dimension d, in turns within one job: distopt's loop without records; an expert's loop of fused kernels
@@ -113,13 +113,17 @@ def measure(comm, method, d, rounds):
 
 def main():
     options = become_rank(
-        __file__, __doc__, RANKS, d={"action": "append", "type": int, "choices": BLOCKS}
+        __file__,
+        __doc__,
+        RANKS,
+        d={"action": "append", "type": int, "choices": BLOCKS},
+        rounds={"type": int},
     )
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD
     rows = [
-        measure(comm, method, d, 1 if options.short else ROUNDS[d])
+        measure(comm, method, d, 1 if options.short else options.rounds or ROUNDS[d])
         for d in options.d or BLOCKS
         for method in METHODS
     ]

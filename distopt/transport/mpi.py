@@ -66,9 +66,8 @@ class MpiTransport(Transport):
     Receives are posted one exchange ahead, into two sets of buffers in turn, so a neighbour that is
     early finds its receive waiting. Waiting polls: a blocking MPI call could neither notice a silent
     neighbour nor let a signal be handled. Between polls it yields the core at first and later sleeps
-    in short steps; with more ranks than cores it sleeps from the start, since a busy wait keeps the
-    awaited rank from running (4 ranks on 2 cores, 30 us of work each: 300 us an exchange with MPICH
-    against 410 yielding and 6000 spinning; about the same as yielding with Open MPI).
+    in short steps; with more ranks than cores it yields for 20 us only, since a busy wait keeps the
+    awaited rank from running (docs: speed, waiting).
 
     A rank that fails, or has waited too long, calls the others on a third communicator. They look for
     calls whenever they wait and between iterations, and answer with what they do. Rank 0 saves its
@@ -210,17 +209,17 @@ class MpiTransport(Transport):
         RemoteError
             If another rank has failed.
         """
-        began = perf_counter()
+        began, spin, limit = perf_counter(), self._spin_seconds, self._limit[0]
         while not done():
             waited = perf_counter() - began
-            if waited < self._spin_seconds:
+            if waited < spin:
                 os.sched_yield()
                 continue
             time.sleep(SLEEP_SECONDS)
             try:
                 self._watch.look()
-                if waited > self._limit[0]:
-                    self._waited = self._limit[0]
+                if waited > limit:
+                    self._waited = limit
                     raise SilenceError(f"Agent {self.hosted[0]} has waited {waited:g} s.")
             except DistoptError:
                 self._waits = late() if late else ()
