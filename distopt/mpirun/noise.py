@@ -21,6 +21,7 @@ class Noise:
     LINE = re.compile(
         r"^Abort\(\d+\) on node|^YOUR APPLICATION TERMINATED WITH|^This typically refers to a problem"
         r"|^Please see the FAQ page for|^\[warn\] Epoll|^\[mpiexec@[^]]*\] (Sending Ctrl-C|Press Ctrl-C)"
+        r"|^\d+ more process(es)? ha(s|ve) sent help message "
         r"|^\[[^]]*\] (plm:ssh: Warning: setpgid|P(MIX|RTE) ERROR: |\*\*\* )"
     )
 

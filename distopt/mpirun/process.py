@@ -26,6 +26,7 @@ ASK_SECONDS = 10.0  # ranks that continue after a request to stop are asked agai
 SILENT = re.compile(  # one agent, as `distopt.transport.verdict` names it
     r"^Agent (\d+) \(host [^)]*\) hangs: | heard nothing from agent (\d+) \(host [^)]*\) for "
 )
+CUT_OFF = re.compile(r"^Agent \d+ \(host [^)]*\) lost a connection: ")  # as `MpiTransport` says it
 END_SECONDS = 15.0  # mpirun may take this long to end after its ranks
 
 
@@ -208,7 +209,9 @@ class JobProcess:
         self.sentences = list(dict.fromkeys(self.sentences))
         if not code and self.ranks and self.over is None and not self.sentences:
             code = 1  # a rank has left, which MPICH takes for a good end if its exit code is 0
-        silent = code == LOST and bool(self.sentences)
+        # An MPI whose connection breaks meanwhile may end its rank with another exit code.
+        told = [SILENT.search(s) or CUT_OFF.search(s) for s in self.sentences]
+        silent = bool(told) and (code == LOST or all(told))
         died = bool(code) and not self.sentences and not self.crashed
         self.lost = (silent or died) and not self.stopped
         self.first = self.deaths.first if died and code > 0 else None

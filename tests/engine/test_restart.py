@@ -33,9 +33,9 @@ def in_one_process(*arguments):
     subprocess.run(command, check=True, timeout=900)
 
 
-def whole(folder):
+def whole(folder, iterations=ITERATIONS):
     """Run the same configuration in one process, and undisturbed."""
-    again = Run(folder, "none", iterations=ITERATIONS)
+    again = Run(folder, "none", iterations=iterations)
     in_one_process("run", again.config, "--out", folder / "whole")
     return folder / "whole"
 

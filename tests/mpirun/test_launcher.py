@@ -431,7 +431,8 @@ NOISE = {
         "",
     ),
     "open mpi, error": (
-        "[h2:00000] *** An error occurred in Socket closed\n[h2:00000] *** Unknown error",
+        "[h2:00000] *** An error occurred in Socket closed\n[h2:00000] *** Unknown error\n"
+        "1 more process has sent help message help-mpi-errors.txt / mpi_errors_are_fatal unknown handle",
         "MPI has failed and ended the job: an error occurred in Socket closed.",
     ),
     "mpich, abort": ("Abort(1) on node 1 (rank 1 in comm 0): application called MPI_Abort", ""),
@@ -477,6 +478,19 @@ def test_a_job_killed_before_its_ranks_speak_may_be_started_again(
 )
 def test_who_is_silent_is_known(told: str, victim: int | None, tmp_path: Path) -> None:
     assert Play(tmp_path, f"echo 'distopt: {told}' >&2; exit 75").outcome.victim == victim
+
+
+@pytest.mark.parametrize(
+    ("told", "lost"),
+    [
+        ("Agent 1 (host a) heard nothing from agent 2 (host b) for 5 s in iteration 7; x", True),
+        ("Agent 2 (host b) lost a connection: MPI_ERR_OTHER.", True),
+        ("Agent 2 diverged at iteration 7: gradient[0] is nan", False),
+    ],
+)
+def test_silence_counts_whatever_the_exit_code(told: str, lost: bool, tmp_path: Path) -> None:
+    """A rank whose connection breaks is ended by MPI itself, with a code of MPI's."""
+    assert Play(tmp_path, f"echo 'distopt: {told}' >&2; exit 16").outcome.lost == lost
 
 
 def test_the_process_that_mpich_names_is_a_rank() -> None:
