@@ -143,6 +143,7 @@ def test_the_tables_hold_every_variant_link_and_phase() -> None:
     v = variant("gt", {1e7: 10.0, None: 1.0})
     for e in v["links"]:
         e["seconds_per_iteration"] |= {"diagnostics": 0.001}
+        e["accuracies"][0] |= {"seconds_recorded": 11.0, "bytes_recorded": 3e6}
         e |= {"hosts": {"h1": {}, "h2": {}, "h3": {}}, "phases": bare_entry(0.01)["phases"]}
     packed = v | {"variant": "packed", "break_even": {"against": "gt", "accuracy": 1e-6,
                   "measured": "never", "model": 2.5e8}}  # fmt: skip
@@ -152,7 +153,7 @@ def test_the_tables_hold_every_variant_link_and_phase() -> None:
     ]  # fmt: skip
     first, *_ = render.to_markdown(one).splitlines()[2:]
     assert first.startswith("| gt, 1e+07 | 100 ms | 25.0 ms |")
-    assert first.endswith("| 2.00 kB | - | 1.00 | - | ≈10.0 s |")
+    assert first.endswith("| 2.00 kB | - | 1.00 | - | ≈10.0 s | ≈11.0 s | 3.00 MB |")
     assert "| packed | never | 250 Mbit/s |" in render.to_markdown(even)
     assert len(phases.rows) == 4 * 5
     console = Console(file=StringIO(), width=160)
