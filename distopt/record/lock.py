@@ -83,11 +83,11 @@ def refuse_held(folder: Path) -> None:
         remove_stale(folder / NAME, keep=True)
 
 
-def held(folder: Path) -> bool:
-    """Whether a process writes to a run folder; of one on another host, whether it says so."""
+def held(folder: Path, elsewhere: bool = True) -> bool:
+    """Whether a process writes to a run folder; `elsewhere` is the answer for one on another host."""
     try:
         owner = json.loads((folder / NAME).read_bytes())
-        return owner["host"] != socket.gethostname() or alive(owner)
+        return alive(owner) if owner["host"] == socket.gethostname() else elsewhere
     except (OSError, ValueError, LookupError, TypeError):
         return False
 

@@ -20,6 +20,9 @@ SKIPPED = {OWN, "checkpoints"}
 TOGETHER = 50  # folders that are read at once
 SCAN_SECONDS = 5.0  # between two walks through all folders, at least
 SHARE = 0.01  # of the time goes into walks, at most
+QUIET_SECONDS = (
+    900.0  # after which a writer on another host, of whom nothing is known, counts as gone
+)
 
 
 class Catalogue:
@@ -32,20 +35,19 @@ class Catalogue:
     def refresh(self, jobs: Sequence[Job] = (), walk: bool = False) -> None:
         """Look at the runs that are at work, and at `jobs`; now and then at all folders."""
         began = time.monotonic()
-        walk = walk or began >= self.next_walk
-        known = {run.folder: run for run in self.store.runs()}
-        if walk:
+        if walk or began >= self.next_walk:
+            known = {run.folder: run for run in self.store.runs()}
             found = set(self.folders(self.store.data))
             self.store.drop_runs(known.keys() - found)
-        else:
-            found = {folder for folder, run in known.items() if run.state == "running"}
-            for job in jobs:
-                found.update(self.folders(self.store.data / job.folder))
-        self.look(found, known)
-        if walk:
-            self.next_walk = time.monotonic() + max(
-                SCAN_SECONDS, (time.monotonic() - began) / SHARE
-            )
+            self.look(found, known)
+            spent = time.monotonic() - began
+            self.next_walk = time.monotonic() + max(SCAN_SECONDS, spent / SHARE)
+            return
+        found = {run.folder for run in self.store.runs(state="running")}
+        for job in jobs:
+            found.update(self.folders(self.store.data / job.folder))
+        if found:
+            self.look(found, {run.folder: run for run in self.store.runs(folders=found)})
 
     def folders(self, place: Path) -> Iterator[str]:
         """Find the run folders in a folder; links are never followed."""
@@ -81,7 +83,7 @@ class Catalogue:
         """Return the columns of a run."""
         place = self.store.data / folder
         status = found.pop("status")
-        if status == "running" and not held(place):
+        if status == "running" and not at_work(place):
             status = "interrupted"
         numbers = ("agents", "dimension", "iterations", "iteration", "stationarity", "objective",
                    "bytes_per_agent", "seconds")  # fmt: skip
@@ -127,10 +129,19 @@ def run_folders(place: Path, depth: int) -> Iterator[Path]:
             yield from run_folders(folder, depth - 1)
 
 
+def at_work(folder: Path) -> bool:
+    """Whether somebody writes to a run folder; a writer on another host must have done so lately."""
+    try:
+        quiet = time.time() - (folder / RECORD).stat().st_mtime
+    except OSError:
+        return False
+    return held(folder, elsewhere=quiet < QUIET_SECONDS)
+
+
 def stamp_of(folder: Path) -> str:
     """Tell one state of a run from the next: its record, and whether somebody writes there."""
     try:
         state = (folder / RECORD).lstat()
     except OSError:
         return ""
-    return f"{state.st_mtime_ns}:{state.st_size}:{state.st_ino}:{held(folder):d}"
+    return f"{state.st_mtime_ns}:{state.st_size}:{state.st_ino}:{at_work(folder):d}"

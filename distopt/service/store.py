@@ -116,11 +116,22 @@ class Store:
             run = session.get(Run, folder)
         return None if run is None or run.state == State.deleted else run
 
-    def runs(self, job: int | None = None) -> Sequence[Run]:
-        """Return all runs, or those of a job."""
+    def runs(
+        self,
+        job: int | None = None,
+        state: str | None = None,
+        folders: Collection[str] | None = None,
+    ) -> Sequence[Run]:
+        """Return all runs, or those of a job, in a state, or in some folders."""
         wanted = select(Run).where(Run.state != State.deleted).order_by(Run.folder)
+        if job is not None:
+            wanted = wanted.where(Run.job == job)
+        if state is not None:
+            wanted = wanted.where(Run.state == state)
+        if folders is not None:
+            wanted = wanted.where(Run.folder.in_(folders))
         with self.reading() as session:
-            return session.scalars(wanted if job is None else wanted.where(Run.job == job)).all()
+            return session.scalars(wanted).all()
 
     def put_runs(self, found: Sequence[Mapping[str, Any]]) -> None:
         """Write what was found in run folders: all columns but `changed`."""

@@ -66,7 +66,7 @@
     const step = Math.max(1, Math.ceil((last - first) / 10));
     const found = [];
     for (let at = first; at <= last; at += step) {
-      const some = last - first > 2 ? [1] : last - first > 1 ? [1, 2, 5] : [1, 2, 3, 4, 5, 6, 7, 8, 9];
+      const some = last - first > 2 ? [1] : last - first > 1 ? [1, 2, 5] : [1, 1.5, 2, 3, 5, 7];
       for (const digit of some) found.push(digit * 10 ** at);
     }
     return found.filter((v) => v >= low && v <= high);
