@@ -17,6 +17,7 @@ from distopt.theory.facts import Facts
 from distopt.theory.rules import following
 
 BOUND = 1.0  # of eta times a curvature: half of what is stable without compression
+TRUST = 0.7  # of the agents' steepest curvature, measured
 
 
 @parameters("algorithm")
@@ -46,11 +47,12 @@ class Lead(Algorithm):
     def choose(self, facts: Facts) -> Self:
         found = following(facts.compressor, facts.dimension)
         steps, gamma = self.with_numbers(alpha=found.alpha), (1 + found.lag) ** -1.5
-        if found.delay > 1:
+        if found.delay > 0.5:
             # D integrates a vector that comes too late; only curvature damps this (docs: auto, lead).
             steps = steps.with_numbers(eta=0.5 / facts.require_smoothness("algorithm.eta"))
             if facts.flattest is not None:
-                gamma = min(gamma, steps.eta * facts.flattest / (facts.kappa * found.delay))
+                slowness = facts.kappa * max(1.0, found.delay - 1)
+                gamma = min(gamma, steps.eta * facts.flattest / slowness)
         return steps.with_numbers(gamma=gamma)
 
     def init(self, agent: Agent, x0: F64) -> State:
@@ -60,7 +62,7 @@ class Lead(Algorithm):
         s.work(z=np.empty(d), direction=np.empty(d))
         agent.gradient(s.x, out=s.g)
         reach = 2 * sqrt(self.gamma * agent.topology.gap / 2)
-        s.keep(steps=steps_of(self, agent, s, bound=BOUND, reach=reach))
+        s.keep(steps=steps_of(self, agent, s, bound=BOUND, reach=reach, trust=TRUST))
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:

@@ -147,7 +147,7 @@ class StepRule:
         low, high, new = w.lowest, max(w.highest, n.trust * w.steepest), n.cap
         if high > 0:
             new = min(new, self.bound / high)
-        if low > 0:
+        if low * high > 0:
             new = min(new, self.reach / sqrt(low * high))
         new = min(max(new, max(0.3, 0.6 ** (1 + self.height / 5)) * e), 1.5 * e)
         apart = w.share(w.apart)

@@ -18,6 +18,7 @@ from distopt.core.usercode import within
 from distopt.problems.batches import require_batches
 from distopt.problems.costs.base import Cost
 from distopt.problems.costs.guarded import naming
+from distopt.problems.costs.slope import slope_ratio
 from distopt.problems.topology import FASTEST, Topology
 from distopt.theory.facts import Facts
 from distopt.theory.lyapunov import Lyapunov, lyapunov
@@ -115,7 +116,7 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
             told.append(constants(s, pilot, searching, algorithm.memory_start == "x0"))
     if topology.rule == FASTEST:
         require_same_weights(topology, transport)
-    L, lower, flattest, estimated, dimension, curvature, *points = transport.collect(
+    L, lower, flattest, estimated, dimension, curvature, slopes, *points = transport.collect(
         np.array(told)
     ).T
     require_equal(
@@ -133,7 +134,8 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
                 f'agents 0 and {i} start from different points; accepted here: "zeros".'
             ),
         )
-    smoothness, warnings = float(L.max()) or 1.0, []  # all costs are linear: any step is right
+    smoothness = float(L.max()) or 1.0  # all costs are linear: any step is right
+    warnings = wrong_slopes(slopes)
     ruled = [key for key in BY_SMOOTHNESS if vars(algorithm).get(key) == AUTO and not searching]
     if estimated.any() and ruled:
         warnings.append(
@@ -191,7 +193,7 @@ def constants(s: Start, pilot: bool, searching: bool, point: bool) -> list[float
 
     L, a lower bound of its cost (nan: unknown), the flattest curvature near the start (nan unless
     `pilot`), whether L is an estimate, the dimension, the curvature at its start (nan unless
-    `searching`), and a checksum of its start if `point`.
+    `searching`), the slope of its values over that of its gradient, and a checksum of its start if `point`.
     """
     known = known_smoothness(s)
     probe = getattr(s.cost, "probe", s.cost)
@@ -207,8 +209,31 @@ def constants(s: Start, pilot: bool, searching: bool, point: bool) -> list[float
         curvature = L / 2 if known is None else min(L, estimate_curvature(probe, s.x0, 6))
     lower = getattr(s.cost, "lower_bound", None)
     lower = np.nan if lower is None else lower
-    told = [L, lower, flattest, float(known is None), s.cost.dimension, curvature]
+    slope = slope_ratio(s.cost, s.x0)
+    told = [L, lower, flattest, float(known is None), s.cost.dimension, curvature, slope]
     return [*told, float(crc32(s.x0.tobytes()))] if point else told
+
+
+def wrong_slopes(slopes: F64) -> list[str]:
+    """Return a warning where gradients do not fit the values; raise where one points the other way."""
+    check = "`distopt.testing.check_cost` shows where"
+    worst = int(np.argmin(slopes))
+    if slopes[worst] < -0.5:
+        raise SharedError(
+            DataError(
+                f"The gradient of agent {worst} points the wrong way: along it the value changes "
+                f"{slopes[worst]:.3g} times as much as it says. Is its sign wrong? {check}."
+            )
+        )
+    wrong = np.flatnonzero(slopes != 1)
+    if not wrong.size:
+        return []
+    agents = f"agent {wrong[0]}" if wrong.size == 1 else f"agents {', '.join(map(str, wrong[:5]))}"
+    more = f" and {wrong.size - 5} more" if wrong.size > 5 else ""
+    return [
+        f"The gradient of {agents}{more} does not fit the value at the start: along a direction the value "
+        f"changes {slopes[wrong[0]]:.3g} times as much as the gradient says. Does a term miss? {check}."
+    ]
 
 
 def known_smoothness(s: Start) -> float | None:

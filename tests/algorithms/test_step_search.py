@@ -238,14 +238,19 @@ def test_it_resumes_to_the_bit_in_the_middle_of_an_agreement(tmp_path):
         assert f"eta from {found.summary['step']['first']:.3g} to" in said
 
 
-def test_a_gradient_that_is_not_the_costs_ends_in_a_sentence():
-    class Uphill(Bowl):
+def test_a_cost_without_a_minimum_ends_in_a_sentence():
+    class Hill(Bowl):
+        def value(self, x):
+            r = x - self.a
+            return -float(r @ r + (r @ r) ** 2) / 2
+
         def gradient(self, x, out):
-            np.multiply(-(1 + x @ x), x - self.a, out=out)
+            r = x - self.a
+            np.multiply(-(1 + 2 * (r @ r)), r, out=out)
 
     with pytest.raises(DivergedError, match=r"found no step.*algorithm\.eta"):
         distopt.simulate(
-            [Uphill(i) for i in range(3)], algorithm=distopt.ExactDiffusion(), iterations=20000,
+            [Hill(i) for i in range(3)], algorithm=distopt.ExactDiffusion(), iterations=20000,
             record_every=20000,
         )  # fmt: skip
 

@@ -34,12 +34,12 @@ def test_an_agent_that_diverges_names_the_steps_of_its_algorithm():
 
 
 class Upward:
-    """f(x) = ||x - 1||^2 / 2 with a gradient of the wrong sign."""
+    """f(x) = -||x - 1||^2 / 2, which has no minimum."""
 
     dimension, smoothness = 3, 1.0
 
     def value(self, x):
-        return float((x - 1) @ (x - 1)) / 2
+        return -float((x - 1) @ (x - 1)) / 2
 
     def gradient(self, x, out):
         np.subtract(1, x, out=out)
@@ -69,7 +69,8 @@ class Unvalued(Upward):
 class Valued(Unvalued):
     """The same with its value."""
 
-    value = Upward.value
+    def value(self, x):
+        return float((x - 1) @ (x - 1)) / 2
 
 
 def test_a_value_that_is_nan_is_said_once_with_its_agents():
