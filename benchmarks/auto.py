@@ -98,7 +98,7 @@ REPORTED = {
 
 
 def attempt(method, case, seed, limit, **numbers):
-    """Return (iterations or None, the last record)."""
+    """Return (iterations or None, the last record, the largest P over the smallest before it)."""
     family, keys, name, agents, target, _ = case
     cls, compressor = METHODS[method]
     stack, topology = family(seed, agents, **keys), graph(name, agents)
@@ -109,9 +109,11 @@ def attempt(method, case, seed, limit, **numbers):
             stop={"stationarity": target},
         )  # fmt: skip
     except DistoptError:
-        return None, {}
+        return None, {}, np.nan
     there = result.summary["stop_reason"] == "stop.stationarity"
-    return result.summary["iterations"] if there else None, result.rows[-1]
+    P = np.array([row["stationarity"] for row in result.rows])
+    rise = float((P / np.minimum.accumulate(P)).max())
+    return result.summary["iterations"] if there else None, result.rows[-1], rise
 
 
 def best_of_grid(method, title, case, seed):
@@ -139,18 +141,19 @@ def compare(method, title, case, seeds):
     for seed in seeds if case[3] < 100 else seeds[:1]:  # one seed of the largest: they take longest
         best = best_of_grid(method, title, case, seed)
         limit = case[5] if best is None else 4 * best + 200
-        k, last = attempt(method, case, seed, limit)
+        k, last, rise = attempt(method, case, seed, limit)
         if best is not None:
             ratios.append(k / best if k else np.inf)
-        found.append((k, best, last))
-    numbers = [f"{k or '-'} / {best or '-'}" for k, best, _ in found]
-    share = [100 * r["step_bytes"] / case[3] / r["bytes_per_agent"] for _, _, r in found if r]
+        found.append((k, best, last, rise))
+    numbers = [f"{k or '-'} / {best or '-'}" for k, best, *_ in found]
+    share = [100 * r["step_bytes"] / case[3] / r["bytes_per_agent"] for _, _, r, _ in found if r]
     print(f"{method}, {title}: {numbers}", file=sys.stderr, flush=True)
     row = {
         "problem": title, "graph": f"{case[2]} {case[3]}".replace("cycle", "ring"),
         "found": ", ".join(numbers),
         "ratio": ", ".join("lost" if np.isinf(r) else f"{r:.2f}" for r in ratios),
-        "decisions": float(np.median([r["step_decisions"] for _, _, r in found if r] or [np.nan])),
+        "decisions": float(np.median([r["step_decisions"] for _, _, r, _ in found if r] or [np.nan])),
+        "rise": max(rise for *_, rise in found),
         "share": float(np.median(share)) if share else np.nan,
     }  # fmt: skip
     return row, ratios
@@ -162,6 +165,7 @@ COLUMNS = [
     Column("found", "auto / best of grid, by seed"),
     Column("ratio", "ratio"),
     Column("decisions", "decisions", write="{:.0f}".format),
+    Column("rise", "largest rise of P", write="{:.2g}".format),
     Column("share", "bytes of agreeing, %", write="{:.2g}".format),
 ]
 
