@@ -32,10 +32,11 @@ h2 { font-size: 18px; margin: 40px 0 12px; }
         border-radius: 6px; padding: 10px 14px; margin: 12px 0; }
 .warn { border-left-color: #D55E00; }
 .remark { color: var(--pale); font-size: 14px; margin: 6px 2px; }
-.figures { display: flex; flex-wrap: wrap; gap: 16px; }
+.figures { display: grid; gap: 16px;
+           grid-template-columns: repeat(auto-fill, minmax(min(420px, 100%), 1fr)); }
 figure { margin: 0; background: var(--sheet); border: 1px solid var(--line); border-radius: 8px;
-         padding: 14px; flex: 1 1 420px; min-width: 0; }
-figure.wide { flex-basis: 100%; }
+         padding: 14px; min-width: 0; }
+figure.wide { grid-column: 1 / -1; }
 .panels { display: grid; gap: 8px 20px; align-items: center;
           grid-template-columns: repeat(auto-fit, minmax(min(280px, 100%), 1fr)); }
 .panels.square { grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); }

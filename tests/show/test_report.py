@@ -64,6 +64,13 @@ def test_page_loads_nothing_from_outside(run):
     assert all(f'id="{item[1:]}"' in text for item in checked.loaded)
 
 
+def test_a_figure_without_a_neighbour_is_no_larger_than_the_others(run):
+    rule = re.search(r"\.figures \{[^}]*\}", run[1].read_text())[0]
+    assert (
+        "repeat(auto-fill" in rule
+    )  # an empty place stays empty, where a flexible row would fill it
+
+
 def test_figures_are_written_beside_it(run):
     for name in FIGURES:
         assert (run[0] / f"{name}.png").read_bytes().startswith(b"\x89PNG")
