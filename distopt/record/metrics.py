@@ -130,7 +130,12 @@ def matrix_sum(matrix: F64) -> int:
 
 def seal(content: bytes) -> bytes:
     """Return the content of a file with its SHA-256 behind it, where HDF5 does not look."""
-    return content + SEAL + hashlib.sha256(content).hexdigest().encode() + b"\n"
+    return content + seal_of(content)
+
+
+def seal_of(content: bytes | memoryview) -> bytes:
+    """Return the end of a sealed file."""
+    return SEAL + hashlib.sha256(content).hexdigest().encode() + b"\n"
 
 
 def require_seal(path: Path) -> None:
@@ -142,7 +147,7 @@ def require_seal(path: Path) -> None:
             return
         file.seek(0)
         content = file.read(size)
-    if seal(content[:-SEALED]) != content:
+    if seal_of(memoryview(content)[:-SEALED]) != content[-SEALED:]:
         raise ValueError("it does not match its own checksum")
 
 

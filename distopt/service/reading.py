@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -138,15 +137,14 @@ def chosen(columns: Sequence[np.ndarray], points: int) -> np.ndarray | None:
     buckets = max(1, points // (4 * max(1, len(columns))))
     if rows <= points:
         return None
-    edges = np.linspace(0, rows, buckets + 1).astype(np.int64)
-    found = {0, rows - 1}
+    width = -(-rows // buckets)
+    padding = np.full(-rows % width, np.nan)
+    starts = np.arange(0, rows, width)
+    found = [starts, np.minimum(starts + width, rows) - 1]
     for column in columns:
         values = np.where(np.isfinite(column), column, np.nan)
-        for first, last in pairwise(edges):
-            bucket = values[first:last]
-            if np.isnan(bucket).all():
-                found.update((int(first), int(last) - 1))
-                continue
-            extremes = (int(np.nanargmin(bucket)), int(np.nanargmax(bucket)))
-            found.update((int(first), int(last) - 1, *(int(first) + e for e in extremes)))
-    return np.array(sorted(found))
+        parts = np.concatenate([values, padding]).reshape(-1, width)
+        some = ~np.isnan(parts).all(axis=1)
+        found.append(starts[some] + np.nanargmin(parts[some], axis=1))
+        found.append(starts[some] + np.nanargmax(parts[some], axis=1))
+    return np.unique(np.concatenate(found))
