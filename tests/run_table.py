@@ -228,8 +228,9 @@ def assert_equal_states(found, wanted) -> None:
 
 
 def comparable(rows: Sequence[dict[str, float]], *others: str) -> list[dict[str, float]]:
-    """Drop what may differ between equal runs: clocks, and the series in `others`."""
+    """Drop what may differ between equal runs: clocks, traffic of records, the series in `others`."""
+    dropped = {"diagnostics_bytes", *others}
     return [
-        {k: v for k, v in row.items() if not k.startswith("seconds") and k not in others}
+        {k: v for k, v in row.items() if not k.startswith("seconds") and k not in dropped}
         for row in rows
     ]
