@@ -111,7 +111,7 @@ def columns_to(c: Comparison, accuracy: str, several: bool) -> list[Column]:
                None, title, ", ", shown=not c.baseline_is_best),
         *columns_spread("bytes_per_agent", "bytes", "\n", "B", several, to, title),
         Column(f"bytes_recorded{to}", "with records", "B", "sent per agent, for records as well",
-               write_recorded, title, "\n", paper=False),
+               q.nbytes, title, "\n", paper=False),
         *columns_spread("iterations", "iterations", "", shown=False, to=to),
         *columns_spread("seconds", "time", "", "s", shown=False, to=to),
         Column(f"bytes_on_wire{to}", "on wire", "B", "of all agents, every copy", shown=False),
@@ -120,11 +120,6 @@ def columns_to(c: Comparison, accuracy: str, several: bool) -> list[Column]:
         Column(f"some{to}", "reached", "", "by some runs, of all, where not by all", shown=False),
         Column(f"lost{to}", "lost", "", "not kept to the end by all runs", shown=False),
     ]  # fmt: skip
-
-
-def write_recorded(nbytes: float) -> str:
-    """Write bytes that include those of records."""
-    return f"{q.nbytes(nbytes)} with records"
 
 
 def values_to(e: Effort, accuracy: str) -> Iterator[tuple[str, Any]]:

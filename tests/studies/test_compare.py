@@ -89,7 +89,7 @@ def test_accuracy_that_is_not_reached(three):
     assert row.efforts[1].iterations is None
     assert (row.converged, row.status) == ("0/1", "not reached")
     assert cells(tabulate(comparison), 2)[1:3] == [
-        "20, 2.00 kB\n20.0 %, 50.0 %\n2.05 kB with records",
+        "20, 2.00 kB\n20.0 %, 50.0 %\n2.05 kB",
         "-",
     ]
 
@@ -136,7 +136,7 @@ def test_tables_tell_the_spread_over_the_seeds(tmp_path):
         "smallest": 100, "lower_quartile": 150, "upper_quartile": 400, "largest": 600,
     }  # fmt: skip
     table = tabulate(compare(runs, [1e-2]))
-    assert cells(table, 0)[1] == "10, 200 B\n100 B to 600 B\n225 B with records"
+    assert cells(table, 0)[1] == "10, 200 B\n100 B to 600 B\n225 B"
     assert table.rows[0]["bytes_per_agent_upper_quartile_to_1e-2"] == 400
     assert "100--600" in render.to_latex(table)
     assert "to 600" not in cells(tabulate(compare(runs[:1], [1e-2])), 0)[1]
