@@ -12,7 +12,7 @@ from jax.interpreters.partial_eval import dce_jaxpr
 
 from distopt.core.arrays import F64
 from distopt.core.errors import DataError
-from distopt.problems.costs.model import AT_ONCE, Chosen, Layout, ModelCost
+from distopt.problems.costs.model import AT_ONCE, Chosen, Layout, ModelCost, file_of
 
 Loss: TypeAlias = Callable[..., Any]
 ACCEPTED = ("float32", "float64")
@@ -72,7 +72,7 @@ class Cost(ModelCost):
     @property
     def source(self) -> str:
         """The file that sentences name."""
-        return inspect.getsourcefile(inspect.unwrap(self._loss)) or "<loss>"
+        return file_of(inspect.unwrap(self._loss))
 
     # The parameters as a vector.
 

@@ -1,6 +1,5 @@
 """A PyTorch module and its loss as the cost of one agent."""
 
-import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from distopt.core.arrays import F64
 from distopt.core.blas import BLAS
 from distopt.core.errors import DataError
-from distopt.problems.costs.model import AT_ONCE, Chosen, Layout, ModelCost
+from distopt.problems.costs.model import AT_ONCE, Chosen, Layout, ModelCost, file_of
 from distopt.torch.parameters import Flat, named_parameters, other_names, require_usable
 from distopt.torch.samples import Samples
 
@@ -89,10 +88,7 @@ class Cost(ModelCost):
     @property
     def source(self) -> str:
         """The file that sentences name: that of the module's class, else of the loss."""
-        for part in (type(self._module), self._loss):
-            if not part.__module__.startswith("torch"):
-                return inspect.getfile(part)
-        return f"<{type(self._module).__name__}>"
+        return file_of(type(self._module), self._loss, type(self._loss))
 
     # The copy of the module.
 
@@ -115,11 +111,11 @@ class Cost(ModelCost):
         return copy if self._device is None else copy.to(self._device)
 
     @cached_property
-    def _modes(self) -> list[tuple[nn.Module, bool]]:
-        """Every layer that does one thing in training and another later, with the mode it was given in."""
-        modes = [(layer, layer.training) for layer in self.module.modules()]
+    def _modes(self) -> list[nn.Module]:
+        """The layers that were given in training mode."""
+        layers = [layer for layer in self.module.modules() if layer.training]
         self.module.eval()
-        return [(layer, True) for layer, training in modes if training]
+        return layers
 
     @cached_property
     def _flat(self) -> Flat:
@@ -211,13 +207,11 @@ class Cost(ModelCost):
         """Let layers train or not; random numbers of PyTorch are a function of the samples chosen."""
         modes = self._modes
         if training != self._training:
-            for layer, _ in modes:
+            for layer in modes:
                 layer.training = training
             self._training = training
-        if not (training and modes):
-            yield
-            return
-        seed, generators = crc32(np.ascontiguousarray(chosen).tobytes()), self._generators
+        index = np.arange(chosen.start, chosen.stop) if isinstance(chosen, slice) else chosen
+        seed, generators = crc32(index.tobytes()), self._generators
         states = [generator.get_state() for generator in generators]
         for generator in generators:
             generator.manual_seed(seed)
@@ -241,7 +235,7 @@ class Cost(ModelCost):
         few = slice(0, min(2, self.samples))
         for name, layer in self.module.named_modules():
             tracking = getattr(layer, "track_running_stats", True)
-            if isinstance(layer, _BatchNorm) and ((layer, True) in self._modes or not tracking):
+            if isinstance(layer, _BatchNorm) and (layer in self._modes or not tracking):
                 raise DataError(
                     f"it has the layer {name} ({type(layer).__name__}), whose output depends on the whole "
                     "batch and whose statistics no agent could agree on; take GroupNorm or LayerNorm, or "

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -156,6 +157,21 @@ def test_dropout_is_in_mini_batches_only_and_depends_on_the_batch_alone():
     assert torch.equal(
         torch.rand(1), before
     )  # the user's own numbers go on as if nothing had happened
+
+
+def test_augmented_data_depend_on_the_batch_alone():
+    class Noisy(torch.utils.data.Dataset):
+        def __len__(self):
+            return 12
+
+        def __getitem__(self, i):
+            return data()[0][i] + 0.1 * torch.randn(3), data()[1][i]
+
+    loss = partial(F.cross_entropy, label_smoothing=0.1)
+    own = distopt.torch.Cost(network(), loss, Noisy())
+    assert own.value(own.start) == own.value(own.start)
+    assert own.value(own.start) != distopt.torch.Cost(network(), loss, data()).value(own.start)
+    assert own.source == "<model>"  # all code is the library's
 
 
 # In a run.

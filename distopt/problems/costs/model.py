@@ -3,6 +3,7 @@
 What PyTorch and JAX have in common (`distopt.torch`, `distopt.jax`). Nothing here imports either.
 """
 
+import inspect
 import json
 from abc import ABC, abstractmethod
 from bisect import bisect_right
@@ -287,6 +288,18 @@ class ModelCost(ABC):
                 f"it has a gradient of {g[entry]} at the start, for {self.name_of(entry)}; a square root "
                 "or a norm at 0 has no derivative: add a small number under it."
             )
+
+
+def file_of(*parts: object) -> str:
+    """Return the first file that defines one of these outside a library, "<model>" if none does."""
+    for part in parts:
+        try:
+            path = inspect.getfile(getattr(part, "func", part))  # type: ignore[arg-type]
+        except (TypeError, OSError):  # an instance, or typed into a terminal
+            continue
+        if "site-packages" not in path:
+            return path
+    return "<model>"
 
 
 class Probe:
