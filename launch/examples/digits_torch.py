@@ -18,7 +18,7 @@ import distopt
 import distopt.torch
 
 
-def make_cost(agent, agents, batch=32, seed=0):
+def make_cost(agent, agents, batch=0, seed=0):
     """Make the cost of one agent; agent 0 also has the test images."""
     torch.manual_seed(seed)  # the same start at all agents
     network = nn.Sequential(
@@ -44,7 +44,7 @@ def main(folder):
 
     rank, ranks = MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
     cost = make_cost(rank, ranks)
-    result = distopt.minimize(cost, iterations=600, record_every=10, out=folder, overwrite=True)
+    result = distopt.minimize(cost, iterations=300, record_every=10, out=folder, overwrite=True)
     if result.root:
         draw(result, folder)
         network = cost.module_at(result.x[0])
