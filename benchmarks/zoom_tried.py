@@ -49,7 +49,7 @@ class Tried(Zoom):
             codes[sizes < 1.0] = (np.sign(x) * keep)[sizes < 1.0]
         if np.minimum(np.abs(codes), CAP).mean() < self.trigger:
             codes[:] = 0  # costs no byte: a payload without bytes is decoded as zeros
-        zoom(codes, bounds, level, self._activity, CAP)
+        zoom(codes, bounds, level, self.zoomed_in_on(x.size), CAP)
         self.damp(before, level)
         return at + self.coder(x.size).encode(codes, out[at:], state, work)
 

@@ -19,6 +19,8 @@ CALM, NERVOUS, BACK, FURTHER_BACK = range(4)
 LARGEST_CAP = 1e300
 NOISE_CUT = 0.85  # what noise leaves of a step at a time
 SEEN = 4  # iterations of a window that are watched with mini-batches, at a further gradient each
+SETTLED = 3  # windows until the moves are no longer those of the start
+GROWN = 3.0  # |dx|^2 over that of the last window; where all curve upwards it grows only if e is too large
 
 
 class Window(NamedTuple):
@@ -132,21 +134,32 @@ class StepRule:
             kind = FURTHER_BACK if w.adrift or n.failed else BACK
             n.failed = 1.0
             return kind, steps_between(e, new)
+        grows = self.grows(w, n, pace)
         n.failed, n.pace = 0.0, pace
-        # What caused trouble is forgotten the more slowly the more often all went back.
-        boldness = 1 / (1 + n.returns)
+        # What caused trouble is forgotten the more slowly the more often there was such.
+        boldness = 1 / (1 + n.returns + n.grown)
         n.trust = max(self.trust, 0.98**boldness * n.trust)
         n.cap = min(1.1**boldness * n.cap, LARGEST_CAP)
         if nervous:
             new = n.cap = min(0.9 * e, max(0.88 * bound / high, 0.4 * e))
             return NERVOUS, steps_between(e, new)
+        if grows:
+            n.grown += 1
+            n.pace = 0.0  # the next window still has moves of this step
+            new = n.cap = 0.6 * e
+            return NERVOUS, steps_between(e, new)
         return CALM, steps_between(e, self.calm(w, n, e))
+
+    def grows(self, w: Window, n: Numbers, pace: float) -> bool:
+        """Whether the moves grow although every direction that they take curves upwards."""
+        upwards = w.lowest > 0.3 * w.highest > 0
+        return upwards and not self.noisy and n.decisions >= SETTLED and pace > GROWN * n.pace > 0
 
     def calm(self, w: Window, n: Numbers, e: float) -> float:
         """Return the next step after a window without trouble."""
         low, high, new = w.lowest, max(w.highest, n.trust * w.steepest), n.cap
         if high > 0:
-            new = min(new, self.bound / high)
+            new = min(new, self.bound / (high + max(low, 0.0)))
         if low * high > 0:
             new = min(new, self.reach / sqrt(low * high))
         new = min(max(new, max(0.3, 0.6 ** (1 + self.height / 5)) * e), 1.5 * e)

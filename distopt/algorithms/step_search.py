@@ -120,7 +120,7 @@ class StepSearch:
         self.numbers = Numbers(
             level=0, cap=LARGEST_CAP, trust=trust, steepest=0, pace=0, failed=0,
             trouble=0, first=0, decisions=0, iterations=0, length=3, stretch=SHORTEST,
-            kind=0, move=0, fresh=1, anew=0, adrift=0, returns=0, nbytes=0, done=0, cut=0,
+            kind=0, move=0, fresh=1, anew=0, adrift=0, returns=0, grown=0, nbytes=0, done=0, cut=0,
         )  # fmt: skip
         d = agent.dimension
         self.x, self.g, self.mixed, self.dx = s.x.copy(), s.g.copy(), np.zeros(d), np.zeros(d)

@@ -22,6 +22,7 @@ from distopt.core.parameters import Field, parameters
 from distopt.core.workspace import Workspace
 
 HIGHEST = 32767  # of |q|; a larger one saturates, and the step grows
+ACTIVITY = 0.44
 CAP = 6  # of |q| in the mean that moves the step
 LARGE = 1 << 17  # coordinates from which "auto" takes the fast coder
 CODERS: dict[tuple[str, bool], Coder] = {
@@ -37,7 +38,9 @@ class Zoom(PerBlock):
     for q_i = 0; then, at both ends, log2 step += mean_i min(|q_i|, 6) - activity.
 
     The vector has one step, or each of its blocks has one (`per_block`). It starts at
-    2^round(log2 max |x_i|), sent once. The constants are measured (docs: zooming), not derived.
+    2^round(log2 max |x_i|), sent once. The constants are measured (docs: zooming), not derived. The
+    activity "auto" is 0.44, but 2 / d for d < 5, where codes are few, a byte holds more of them than
+    that, and agents with the same errors would not settle.
 
     Class: adaptive; nothing is promised for a single vector. Only zed and zed1 take it.
 
@@ -45,7 +48,8 @@ class Zoom(PerBlock):
     coded with a model learned from earlier messages (docs: compressors/entropy).
     """  # noqa: D205
 
-    activity: Annotated[float, Field(gt=0, lt=6)] = 0.44  # mean of min(|q|, 6) to zoom in on
+    # Mean of min(|q|, 6) to zoom in on.
+    activity: Annotated[float, Field(gt=0, lt=6)] | Literal["auto"] = "auto"
     rounding: Annotated[float, Field(ge=0.5, lt=1)] = 0.55  # 0.5 is to the nearest
     offset: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # of a decoded magnitude
     entropy: Literal["auto", "range", "fast"] = "auto"  # the coder of the codes
@@ -68,7 +72,7 @@ class Zoom(PerBlock):
         codes = work.array("codes", x.size, np.int16)
         at = write_first_scales(x, bounds, level, out)
         quantise(x, bounds, level, self.rounding, HIGHEST, codes)
-        zoom(codes, bounds, level, self._activity, CAP)
+        zoom(codes, bounds, level, self.zoomed_in_on(x.size), CAP)
         return at + self.coder(x.size).encode(codes, out[at:], state, work)
 
     def decode_add(
@@ -80,7 +84,7 @@ class Zoom(PerBlock):
         at = accepted(read_first_scales(payload, level), payload, acc.size)
         at += self.coder(acc.size).decode(payload[at:], codes, state, work)
         add_codes(codes, bounds, level, self.offset, weight, acc)
-        zoom(codes, bounds, level, self._activity, CAP)
+        zoom(codes, bounds, level, self.zoomed_in_on(acc.size), CAP)
         state["level"][:] = level
         return at
 
@@ -89,6 +93,7 @@ class Zoom(PerBlock):
         auto = "fast" if d >= LARGE else "range"
         return CODERS[auto if self.entropy == "auto" else self.entropy, self.alone]
 
-    @property
-    def _activity(self) -> int:
-        return round(self.activity * OCTAVE)
+    def zoomed_in_on(self, d: int) -> int:
+        """Return the activity for vectors of size d, in units of a level."""
+        activity = max(ACTIVITY, 2 / d) if self.activity == "auto" else self.activity
+        return round(activity * OCTAVE)

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 import distopt
-from distopt.algorithms.step_rule import BACK, CALM, FURTHER_BACK, Numbers, StepRule, Window, size
+from distopt.algorithms.step_rule import (
+    BACK,
+    CALM,
+    FURTHER_BACK,
+    NERVOUS,
+    Numbers,
+    StepRule,
+    Window,
+    size,
+)
 from distopt.algorithms.window_code import WINDOW_NBYTES, decode, encode
 from distopt.config.build import Parts, make_config
 from distopt.config.run import make_run
@@ -79,7 +88,7 @@ def test_a_window_travels_in_seven_bytes(e):
 def rule_and_numbers(level=0, decisions=5, pace=1.0, trust=0.9, returns=0, noisy=False):
     numbers = Numbers(
         level=level, cap=1e300, trust=trust, pace=pace, failed=0, trouble=0, decisions=decisions, length=10,
-        returns=returns, done=0, cut=0,
+        returns=returns, grown=0, done=0, cut=0,
     )  # fmt: skip
     return StepRule(
         bound=2.0, reach=2 * np.sqrt(0.2), gap=0.4, height=2, noisy=noisy, trust=0.9
@@ -110,6 +119,21 @@ def test_the_rule_balances_goes_back_and_waits_at_a_saddle():
     assert rule.decide(large, n)[0] == FURTHER_BACK
     rule, n = rule_and_numbers()
     assert rule.decide(Window(adrift=True), n) == (FURTHER_BACK, -32)
+
+
+def test_moves_that_grow_where_all_curve_upwards_make_the_step_fall():
+    """As they do only if agents or codes amplify their own errors; what follows waits a window."""
+    rule, n = rule_and_numbers()
+    rule.decide(Window(1.0, 1.0, 1.0, 0.0, 0.0), n)
+    assert rule.decide(Window(2.0, 2.0, 2.0, 0.0, 0.0), n)[0] == CALM
+    kind, move = rule.decide(Window(8.0, 8.0, 8.0, 0.0, 0.0), n)
+    assert (kind, move) == (NERVOUS, round(16 * np.log2(0.6)))
+    assert n.grown == 1
+    assert rule.decide(Window(99.0, 99.0, 99.0, 0.0, 0.0), n)[0] == CALM
+    # Along flat or negative curvature they may: a valley, a saddle.
+    rule, n = rule_and_numbers(pace=0.1)
+    assert rule.decide(Window(99.0, 1.0, 9.0, 0.0, 0.0), n)[0] == CALM
+    assert n.grown == 0
 
 
 def test_the_rule_learns_how_steep_is_too_steep_and_forgets_it_slowly():

@@ -29,4 +29,4 @@ def test_all_three_are_mixed_and_counted():
 def test_messages_have_room_for_all_vectors():
     assert ThreeVectors(**STEPS).max_nbytes(distopt.Identity(), 9) == 3 * 72
     assert distopt.Zed(eta=1.0).max_nbytes(distopt.Identity(), 9) == 72
-    assert distopt.Zed().max_nbytes(distopt.Identity(), 9) == 72 + 6  # of the search
+    assert distopt.Zed().max_nbytes(distopt.Identity(), 9) == 72 + 7  # of the search

@@ -191,3 +191,30 @@ def test_gains_shrink_where_weights_reach_further_than_they_were_measured_for(na
         found[weights] = summary["stationarity"], summary["parameters"]["c1"]
     assert found["fastest"][0] < 10 * found["metropolis"][0] < 1e-2
     assert found["metropolis"][1] == REGISTRY.get(name).constants["c1"] > found["fastest"][1]
+
+
+class Distance:
+    """|x - target|^2 / 2."""
+
+    def __init__(self, target):
+        self.target, self.dimension = target, target.size
+
+    def value(self, x):
+        return 0.5 * float(((x - self.target) ** 2).sum())
+
+    def gradient(self, x, out):
+        np.subtract(x, self.target, out=out)
+
+
+@pytest.mark.parametrize("d", [1, 2, 10])
+@pytest.mark.parametrize(
+    ("graph", "agents"), [("ring", 3), ("ring", 4), ("complete", 8), ("star", 6)]
+)
+def test_agents_that_err_alike_settle(graph, agents, d):
+    """Equal curvatures and coordinates: no errors of codes average out."""
+    costs = [Distance(np.full(d, float(i))) for i in range(agents)]
+    stop = {"stationarity": 1e-12}
+    result = distopt.simulate(costs, topology=graph, iterations=1000, stop=stop)
+    assert result.summary["stop_reason"] == "stop.stationarity"
+    if d == 1:
+        assert result.summary["iterations"] <= 150

@@ -20,7 +20,8 @@ from distopt.record import checkpoint
 from distopt.record.metrics import read_metrics
 
 ITERATIONS = 60
-CLOCKS = {"agent_gradient", "agent_encoding", "agent_mixing"}  # seconds of the agents
+# Seconds of the agents; and agents ask each other by the clock whether to save.
+CLOCKS = {"agent_gradient", "agent_encoding", "agent_mixing", "diagnostics_nbytes"}
 
 
 def shards(run_dir):
@@ -209,7 +210,11 @@ def damage_format(place):
 def damage_agents(place):
     manifest = json.loads((place / "manifest.json").read_text())
     manifest["shards"].pop("rank-0000.h5")
-    del manifest["sha256"], manifest["identity"]  # as the first version wrote it
+    del (
+        manifest["sha256"],
+        manifest["identity"],
+        manifest["records"],
+    )  # as the first version wrote it
     (place / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -230,7 +235,7 @@ def test_damaged_checkpoint_is_passed_over_or_refused(damage, whole, tmp_path):
     config = configure("cgt1", "quantize-dithered", iterations=28, checkpoint_every=14)
     run(config, engine="simulate", out=out)
     damage(out / "checkpoints" / "000028")
-    place, done, sentences, _ = checkpoint.latest(out / "checkpoints", 4)
+    place, done, sentences, *_ = checkpoint.latest(out / "checkpoints", 4)
     assert (place.name, done) == ("000014", 14)
     assert len(sentences) == 1
     shutil.copytree(out, tmp_path / "both")
