@@ -42,7 +42,8 @@ def write_run(
     """
     place.mkdir(parents=True, exist_ok=True)
     usual = [n for n in SERIES if n not in {*OBSERVED, "objective_runs"}]
-    names = [n for n in usual if n not in {"lyapunov_scale", "ball_violations", *absent}]
+    rare = {"lyapunov_scale", "lyapunov_direction", "ball_violations"}
+    names = [n for n in usual if n not in {*rare, *absent}]
     names += ["ball_violations"] * ("ball_violations" in meta)
     compressor = meta.get("compressor", "quantize")
     config = {

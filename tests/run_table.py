@@ -58,6 +58,8 @@ PARAMETERS = {
     "cgt1-x0": {"eta": 0.01, "gamma": 0.1, "memory": "sum", "memory_start": "x0"},
     "lead-x0": {"eta": 0.02, "gamma": 0.2, "memory_start": "x0"},
     "zed-x0": {"memory_start": "x0"},
+    "zest": {},
+    "zest-gradient": {"form": "gradient"},
 }
 # Rows whose names end in -x0 start all agents from this point, with these compressors only.
 COMMON_START = Path(__file__).with_name("start.txt")
@@ -99,6 +101,7 @@ MESSAGES = {
     "ternary": {"name": "ternary"},
     "uniform": {"name": "uniform"},
     "uniform-dithered": {"name": "uniform", "dithered": True},
+    "uniform-inset": {"name": "uniform", "entropy": "range", "inset": 0.08, "alone": True},
     "uniform-fast": {"name": "uniform", "entropy": "fast"},
     "one_bit": {"name": "one_bit"},
     "saturating": {"name": "saturating", "bits": 4},

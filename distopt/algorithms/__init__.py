@@ -19,6 +19,7 @@ REGISTRY = Registry(
         "primal_dual": "distopt.algorithms.primal_dual:PrimalDual",
         "zed": "distopt.algorithms.zed:Zed",
         "zed1": "distopt.algorithms.zed1:Zed1",
+        "zest": "distopt.algorithms.zest:Zest",
     },
     default="zed",  # what to take when one knows nothing (docs: choose)
 )

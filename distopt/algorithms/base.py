@@ -4,7 +4,8 @@ A step is a straight line that stops exactly where messages are exchanged:
 
     received = yield agent.pack(k, x=..., y=...)
 
-The driver resumes it with the neighbours' messages, both under MPI and in one process. Between
+The driver resumes it with the neighbours' messages, both under MPI and in one process. A step that talks
+to some neighbours only yields a `Letter` instead. Between
 iterations everything is in named arrays of the `State`, and a checkpoint holds those.
 """
 
@@ -24,6 +25,7 @@ from typing import (
 
 from distopt.algorithms import REGISTRY
 from distopt.algorithms.agent import Agent
+from distopt.algorithms.letter import Letter
 from distopt.algorithms.memory import MemoryStart
 from distopt.algorithms.state import State, View
 from distopt.algorithms.window_code import WINDOW_NBYTES
@@ -36,7 +38,7 @@ from distopt.core.units import a
 from distopt.theory.facts import Facts
 from distopt.theory.lyapunov import Steps
 
-Step: TypeAlias = Generator[U8, Sequence[U8], None]
+Step: TypeAlias = Generator[U8 | Letter, Sequence[U8], None]
 
 # A parameter may be "auto" until `resolve` has put its rule's number there; a step only sees numbers,
 # so type checkers see numbers too.
@@ -66,8 +68,10 @@ class Algorithm(ABC):
         The class of compressors that the method takes; None if it sends uncompressed vectors only.
     compressor : str
         The compressor where the configuration names none.
+    coding : dict
+        Further keys of it there.
     lyapunov : str or None
-        Which Lyapunov function belongs to it: "V1", "V2", "V3" (docs: theory).
+        Which Lyapunov function belongs to it: "V1", "V2", "V3", "V4" (docs: theory).
     pilot : bool
         Whether its rules for ``"auto"`` need the flattest curvature that local descents meet.
     searches : bool
@@ -77,16 +81,20 @@ class Algorithm(ABC):
         are means over the runs.
     memory_start : "zeros" or "x0"
         Where the memories of x begin; at x0 all agents must start from the same point.
+    one_model : bool
+        Whether all agents hold the same x.
     """
 
     vectors: ClassVar[int] = 2
     needs: ClassVar[type[Guarantee] | None] = Relative
     compressor: ClassVar[str] = "identity"
+    coding: ClassVar[dict[str, Any]] = {}
     lyapunov: ClassVar[str | None] = None
     pilot: ClassVar[bool] = False
     searches: ClassVar[bool] = False
     repeats = 1
     memory_start: MemoryStart = "zeros"
+    one_model: ClassVar[bool] = False
 
     def accept(self, compressor: Compressor, d: int) -> None:
         """Raise `ConfigError`, naming an algorithm that takes it, for a compressor of another class."""
@@ -139,7 +147,7 @@ class Algorithm(ABC):
 
     def own_compressor(self) -> Compressor:
         """Make the compressor that is used where none is named."""
-        made: Compressor = COMPRESSORS.get(self.compressor)()
+        made: Compressor = COMPRESSORS.get(self.compressor)(**self.coding)
         return made
 
     def resolve(self, facts: Facts) -> Self:

@@ -1,6 +1,6 @@
 """The state of one agent: the part that a checkpoint holds, and the part that is seen in records."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -109,6 +109,11 @@ class View:
         What all agents hold alike, to the bit.
     squared_scales : float
         sx^2 + sy^2 for methods that scale their messages, else 0.
+    squared_direction : float
+        |G|^2 of the vector along which x moved last, at the agent that knows it, else 0.
+    copies : Mapping[str, Sequence[ndarray or None]]
+        By name: what it holds of itself, and what it holds of each neighbour or None. Both are the same
+        to the bit.
     series : Mapping[str, float]
         Further series of the record (`distopt.record.series`), to be summed over the agents.
     """
@@ -119,4 +124,6 @@ class View:
     memories: Mapping[str, tuple[F64, Memory]] = field(default_factory=dict)
     common: np.ndarray | None = None
     squared_scales: float = 0.0
+    squared_direction: float = 0.0
+    copies: Mapping[str, Sequence[np.ndarray | None]] = field(default_factory=dict)
     series: Mapping[str, float] = field(default_factory=dict)

@@ -25,6 +25,7 @@ class Coded(Compressor):
     """
 
     entropy: str
+    alone: bool = False  # with an entropy coder: the vector is all of its message
     code_type: ClassVar[type] = np.int16
 
     @abstractmethod
@@ -62,7 +63,11 @@ class Coded(Compressor):
     @property
     def coder(self) -> Coder:
         """The entropy coder."""
-        return make_coder(self.entropy, *self.code_bounds())
+        return make_coder(self.entropy, *self.code_bounds(), self.alone)
+
+    @property
+    def ends_message(self) -> bool:
+        return self.alone and self.entropy != "none"
 
     def max_nbytes(self, d: int) -> int:
         if self.entropy == "none":
@@ -92,6 +97,6 @@ class Coded(Compressor):
 
 
 @lru_cache(maxsize=64)
-def make_coder(name: str, lowest: int, highest: int) -> Coder:
+def make_coder(name: str, lowest: int, highest: int, alone: bool = False) -> Coder:
     """Make the entropy coder of a name for codes within bounds."""
-    return CODERS[name](lowest, highest)
+    return CODERS[name](lowest, highest, alone)

@@ -10,7 +10,7 @@ from distopt.compressors.coders.bits import flush_bits, padding_is_zero
 from distopt.compressors.coders.gamma import MAX_BITS, read_gamma, write_gamma
 from distopt.compressors.coders.wire import PADDING, accepted
 from distopt.core.arrays import F64, I64, U8, U32, Codes
-from distopt.core.errors import DivergedError
+from distopt.core.errors import ConfigError, DivergedError
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import TILE, fill_tile
@@ -21,11 +21,12 @@ from distopt.core.workspace import Workspace
 class Uniform(Coded):
     """C(x)_i = delta q_i, q_i = floor(x_i / delta + 1/2), or dithered floor(x_i / delta + u_i).
 
-    u_i is uniform on [0, 1), so that the dithered E C(x) = x.
+    u_i is uniform on [0, 1), so that the dithered E C(x) = x. With an `inset` q_i = +-1 means
+    +-(1 - inset) delta: of numbers that are more often small, those are the nearer ones on average.
 
-    Class: absolute, derived (docs: compressors/uniform): nearest p = inf, C = delta / 2; dithered
-    p = 2, C = sqrt(d) delta / 2. Local in the maximum norm with 1 - phi = delta / 2 nearest and delta
-    dithered, where that is below 1.
+    Class: absolute, derived (docs: compressors/uniform): nearest p = inf, C = (1/2 + inset) delta;
+    dithered p = 2, C = sqrt(d) delta / 2. Local in the maximum norm with 1 - phi = (1/2 + inset) delta
+    nearest and delta dithered, where that is below 1.
     Wire: the Elias-gamma codes of q (docs: compressors, Elias-gamma), padded to whole bytes; with
     `entropy` q entropy coded (docs: compressors/entropy).
 
@@ -45,16 +46,25 @@ class Uniform(Coded):
     delta: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # step of the grid
     dithered: bool = False  # unbiased, with random bits
     entropy: Entropy = "none"  # a coder that learns from earlier messages; none: Elias-gamma codes
+    inset: Annotated[float, Field(ge=0, lt=0.5)] = 0.0  # of what +-1 means, in steps
+    alone: bool = False  # with an entropy coder: the vector is all of its message
 
     code_type: ClassVar[type] = np.int64
+
+    def __post_init__(self) -> None:
+        if self.dithered and self.inset:
+            raise ConfigError(
+                f"compressor.inset = {self.inset:g} cannot be combined with compressor.dithered = true, "
+                "which is unbiased; accepted there: 0."
+            )
 
     def guarantees(self, d: int) -> tuple[Guarantee, ...]:
         found: list[Guarantee] = []
         if self.dithered:
             found.append(Absolute(p=2, C=float(np.sqrt(d)) * self.delta / 2))
         else:
-            found.append(Absolute(p=np.inf, C=self.delta / 2))
-        error = self.delta if self.dithered else self.delta / 2
+            found.append(Absolute(p=np.inf, C=(0.5 + self.inset) * self.delta))
+        error = self.delta if self.dithered else (0.5 + self.inset) * self.delta
         if error < 1:
             found.append(Local(p=np.inf, phi=1 - error))
         return tuple(found)
@@ -71,7 +81,7 @@ class Uniform(Coded):
         return 0
 
     def add_codes(self, codes: Codes, weight: float, acc: F64, work: Workspace) -> None:
-        add_integers(codes, self.delta, weight, acc)
+        add_integers(codes, self.delta, self.inset, weight, acc)
 
     def plain_nbytes(self, d: int) -> int:
         return (MAX_BITS * d + 7) // 8
@@ -93,7 +103,8 @@ class Uniform(Coded):
 
     def decode_add_plain(self, payload: U8, weight: float, acc: F64, work: Workspace) -> int:
         codes = work.array("integers", acc.size, np.int64)
-        return accepted(decode_uniform(payload, self.delta, codes, weight, acc), payload, acc.size)
+        status = decode_uniform(payload, self.delta, self.inset, codes, weight, acc)
+        return accepted(status, payload, acc.size)
 
 
 @kernel
@@ -152,7 +163,9 @@ def encode_uniform(
 
 
 @kernel
-def decode_uniform(payload: U8, delta: float, codes: I64, weight: float, acc: F64) -> int:
+def decode_uniform(
+    payload: U8, delta: float, inset: float, codes: I64, weight: float, acc: F64
+) -> int:
     """Add weight C(x) to acc; return the bytes consumed or a negative status.
 
     codes : int64[d] is work space.
@@ -162,12 +175,15 @@ def decode_uniform(payload: U8, delta: float, codes: I64, weight: float, acc: F6
         return bit
     if not padding_is_zero(payload, 0, bit):
         return PADDING
-    add_integers(codes[: acc.size], delta, weight, acc)
+    add_integers(codes[: acc.size], delta, inset, weight, acc)
     return (bit + 7) // 8
 
 
 @kernel
-def add_integers(codes: I64, delta: float, weight: float, acc: F64) -> None:
-    """Add weight delta codes to acc."""
+def add_integers(codes: I64, delta: float, inset: float, weight: float, acc: F64) -> None:
+    """Add weight delta codes to acc, where +-1 stands for +-(1 - inset)."""
     for i in range(acc.size):
-        acc[i] += weight * (np.float64(codes[i]) * delta)
+        level = np.float64(codes[i])
+        if inset > 0.0 and abs(level) == 1.0:
+            level -= inset * level
+        acc[i] += weight * (level * delta)

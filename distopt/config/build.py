@@ -116,7 +116,9 @@ def make_config(tables: dict[str, Any], folder: Path, settings: Sequence[str] = 
     with blaming(), within(run.setup_timeout, agent=0):
         algorithm = make_algorithm(located(tables["algorithm"], folder), tables["arithmetic"])
         own = COMPRESSORS.name_of(type(algorithm.own_compressor()))
-        given = {"name": own} | located(tables["compressor"], folder)
+        given = located(tables["compressor"], folder)
+        if "name" not in given:
+            given = {"name": own} | algorithm.coding | given
         compressor = make_member(COMPRESSORS, given)
         problem = build_problem(tables["problem"], tables["topology"], folder)
         compressor = fit(compressor, problem, algorithm)

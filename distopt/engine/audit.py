@@ -225,6 +225,10 @@ def checksums(h: Hosted, view: View, member: int) -> dict[str, int]:
         replica = memory.replica(member)
         if replica is not None:
             found[f"the memory h{name}"] = checksum([replica])
+    for name, held in view.copies.items():
+        copy = held[member]
+        if copy is not None:
+            found[name] = checksum([copy])
     return found
 
 

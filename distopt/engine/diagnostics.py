@@ -21,7 +21,8 @@ from distopt.transport.base import mean_of
 
 # Per-agent numbers, in the order in which they are collected.
 LOCAL = (
-    "energy", "consensus", "slope", "tracking", "residual", "memory_x", "memory_y", "gradient", "scale",
+    "energy", "consensus", "slope", "tracking", "residual", "memory_x", "memory_y", "gradient",
+    "scale", "direction",
     "nbytes", "nbytes_on_wire", "messages", "diagnostics_nbytes", "gradients",
     "seconds_gradient", "seconds_compression", "seconds_communication", "seconds_diagnostics",
     "seconds",
@@ -182,6 +183,7 @@ class Diagnostics:
                     vector, memory = view.memories[name]
                     at[f"memory_{name}"][i] = square_distance(vector, memory.own, self._work[i])
             at["scale"][i] = view.squared_scales
+            at["direction"][i] = view.squared_direction
             for name, number in view.series.items():
                 at[name][i] = number
             at["gradients"][i] = h.agent.seconds.gradients
@@ -233,6 +235,7 @@ class Diagnostics:
                 consensus=totals["consensus"],
                 tracking=totals["tracking"],
                 scale=totals["scale"] / n,
+                direction=totals["direction"],
             )
             row |= {f"lyapunov_{name}": value for name, value in terms.items()}
             row["lyapunov"] = sum(terms.values())

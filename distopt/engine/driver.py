@@ -6,8 +6,10 @@ which algorithm nor which transport it drives.
 
 from collections.abc import Sequence
 
+from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import Algorithm, Step
 from distopt.algorithms.hosted import Hosted
+from distopt.algorithms.letter import Letter
 from distopt.core.arrays import U8
 from distopt.transport.base import FINISH, Transport
 
@@ -22,19 +24,43 @@ def iterate(algorithm: Algorithm, hosted: Sequence[Hosted], transport: Transport
 
 def run_to_end(hosted: Sequence[Hosted], steps: Sequence[Step], transport: Transport) -> None:
     """Resume all generators, one of each agent, together, exchange by exchange, until they end."""
-    agents, travels = [h.agent for h in hosted], transport.travels
-    checked = agents[0].checked  # all are, or none
+    agents = [h.agent for h in hosted]
     payloads = [next(step, None) for step in steps]
     while (sent := all_or_none(payloads)) is not None:
-        if checked:
-            sent = [a.seal(p, travels) for a, p in zip(agents, sent, strict=True)]
-        received = transport.exchange(sent)
-        if checked:
-            received = [a.open(r, travels) for a, r in zip(agents, received, strict=True)]
+        if isinstance(sent[0], Letter):
+            received = deliver(agents, sent, transport)  # type: ignore[arg-type]
+        else:
+            received = exchange(agents, sent, transport)  # type: ignore[arg-type]
         payloads = [resume(step, messages) for step, messages in zip(steps, received, strict=True)]
 
 
-def resume(step: Step, messages: Sequence[U8]) -> U8 | None:
+def exchange(
+    agents: Sequence[Agent], sent: Sequence[U8], transport: Transport
+) -> list[Sequence[U8]]:
+    """Exchange messages for all neighbours."""
+    if not agents[0].checked:  # all are, or none
+        return transport.exchange(sent)
+    travels = transport.travels
+    received = transport.exchange([a.seal(p, travels) for a, p in zip(agents, sent, strict=True)])
+    return [a.open(r, travels) for a, r in zip(agents, received, strict=True)]
+
+
+def deliver(
+    agents: Sequence[Agent], letters: Sequence[Letter], transport: Transport
+) -> list[Sequence[U8]]:
+    """Exchange letters."""
+    if not agents[0].checked:
+        return transport.deliver(letters)
+    travels = transport.travels
+    sealed = [
+        x._replace(payload=a.seal(x.payload, travels)) if x.tells else x
+        for a, x in zip(agents, letters, strict=True)
+    ]
+    received = transport.deliver(sealed)
+    return [a.open(r, travels, x.hears) for a, x, r in zip(agents, letters, received, strict=True)]
+
+
+def resume(step: Step, messages: Sequence[U8]) -> U8 | Letter | None:
     """Give a generator what its agent received; return its next payload, None at its end."""
     try:
         return step.send(messages)
@@ -42,7 +68,7 @@ def resume(step: Step, messages: Sequence[U8]) -> U8 | None:
         return None
 
 
-def all_or_none(payloads: Sequence[U8 | None]) -> list[U8] | None:
+def all_or_none(payloads: Sequence[U8 | Letter | None]) -> list[U8 | Letter] | None:
     """Return the payloads if there is one of every agent, None if all have ended."""
     present = [p for p in payloads if p is not None]
     if present and len(present) != len(payloads):

@@ -110,10 +110,11 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
     algorithm, problem, topology = parts.algorithm, parts.problem, parts.problem.topology
     pilot = algorithm.pilot and AUTO in vars(algorithm).values()
     searching = algorithm.searching
+    from_x0 = algorithm.memory_start == "x0"
     told = []
     for s in starts:
         with naming(f"The cost of agent {s.agent}"):
-            told.append(constants(s, pilot, searching, algorithm.memory_start == "x0"))
+            told.append(constants(s, pilot, searching, from_x0 or algorithm.one_model))
     if topology.rule == FASTEST:
         require_same_weights(topology, transport)
     L, lower, flattest, estimated, dimension, curvature, slopes, *points = transport.collect(
@@ -126,7 +127,7 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
             f"{dimension[0]:.0f}; all agents need the same."
         ),
     )
-    for point in points:
+    for point in points if from_x0 else []:
         require_equal(
             point,
             lambda i: ConfigError(
@@ -153,6 +154,8 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
         flattest=float(flattest.min()) if pilot else None,
         estimated=bool(estimated.any()),
         curvature=(float(curvature.max()) or smoothness) if searching else None,
+        mean_smoothness=float(sum(L)) / L.size or 1.0,
+        same_start=all((point == point[0]).all() for point in points),
     )
     resolved = resolve(algorithm, facts, transport)
     steps = resolved.steps()

@@ -20,6 +20,7 @@ from distopt.core.errors import ConfigError, DataError
 from distopt.core.files import locate
 from distopt.core.parameters import field_names, nearest, require_known, show
 from distopt.core.registry import OWN
+from distopt.problems.spanning_tree import Tree, lean_tree, tree_from_centre
 from distopt.problems.topologies import REGISTRY
 from distopt.problems.topologies.base import GraphKind, require_connected
 from distopt.problems.topologies.edge_file import EdgeFile, MatrixFile
@@ -47,19 +48,6 @@ METROPOLIS: Final = "metropolis"
 FASTEST: Final = "fastest"
 OWN_WEIGHTS: Final = "own"  # of the graph
 WEIGHTS: Final = (METROPOLIS, "max_degree", FASTEST, OWN_WEIGHTS)
-
-
-@dataclass(frozen=True)
-class Tree:
-    """A spanning tree of a graph; every agent is as near to the root as the graph allows."""
-
-    parents: tuple[int, ...]  # -1 of the root
-    depths: tuple[int, ...]
-
-    @property
-    def height(self) -> int:
-        """The largest depth."""
-        return max(self.depths)
 
 
 class Topology:
@@ -267,14 +255,12 @@ class Topology:
     @cached_property
     def tree(self) -> Tree:
         """A spanning tree from the centre of the graph, the same on every process."""
-        import networkx
+        return tree_from_centre(self._graph)
 
-        root = min(networkx.center(self._graph, usebounds=True))
-        far = networkx.single_source_shortest_path_length(self._graph, root)
-        near = [[j for j in self.links(i).hears if far[j] < far[i]] for i in range(self.agents)]
-        return Tree(
-            tuple(min(js, default=-1) for js in near), tuple(far[i] for i in range(self.agents))
-        )
+    @cached_property
+    def lean_tree(self) -> Tree:
+        """A spanning tree of least height in which few agents have children."""
+        return lean_tree(self._graph)
 
     @cached_property
     def _eigenvalues(self) -> tuple[float, float]:

@@ -61,6 +61,7 @@ SERIES = Catalogue(
         "lyapunov_consensus": Series("1", "term c3 sum_i ||x_i - xbar||^2 of V"),
         "lyapunov_tracking": Series("1", "term c4 sum_i ||y_i - ybar||^2 of V"),
         "lyapunov_scale": Series("1", "term c5 (sx^2 + sy^2) of V"),
+        "lyapunov_direction": Series("1", "term c6 |G|^2 of V, G the last direction"),
         "bytes_per_agent": Series(
             "B", "sent by the algorithm, mean over agents, a broadcast counted once"
         ),

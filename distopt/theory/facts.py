@@ -28,6 +28,10 @@ class Facts:
         Whether L is an estimate, which certifies nothing.
     curvature : float or None
         The largest that was found around the agents' start points; only where a step is searched.
+    mean_smoothness : float or None
+        The mean of the local smoothness constants, a smoothness constant of f.
+    same_start : bool
+        Whether all agents start from the same point; asked only where it matters.
     """
 
     agents: int
@@ -40,6 +44,8 @@ class Facts:
     flattest: float | None = None
     estimated: bool = False
     curvature: float | None = None
+    mean_smoothness: float | None = None
+    same_start: bool = True
 
     def require_curvature(self) -> float:
         """Return the curvature at the start; a step is searched, so there is one."""

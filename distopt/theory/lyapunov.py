@@ -1,4 +1,4 @@
-"""The Lyapunov functions V1, V2, V3: terms, certified weights, practical weights (docs: theory).
+"""The Lyapunov functions V1 to V4: terms, certified weights, practical weights (docs: theory).
 
 With the errors, each summed over the agents,
 
@@ -15,6 +15,9 @@ The weights c = (eta L^2 / 2n) ((1 - rho) I - M')^-1 e_3 then make
 
 provided c >= 0, n c'v <= eta/4, eta L <= 1 and alpha <= 1/r; in expectation, and on every path if C is
 deterministic. V2 and V3 add c5 (sx^2 + sy^2) against the forcing b s^2.
+
+V4 = f(x) - f* + c6 |G|^2 belongs to a method in which all agents hold the same x and move it along
+G, a sum of rounded gradients (docs: zest).
 """
 
 from dataclasses import dataclass, fields
@@ -35,14 +38,17 @@ class Steps:
     Attributes
     ----------
     function : str
-        "V1", "V2" or "V3".
+        "V1", "V2", "V3" or "V4".
     needs : type[Guarantee] or None
         The class of compressors that the method is for.
     eta, gamma : float
+        gamma is not used by V4.
     alpha : float or None
         The memory step of V1; None where the memory itself is mixed, with the memory step 1 (beer).
     mu : float or None
         The factor of the scales of V2 and V3.
+    rounding_up, rounding_down : float or None
+        delta_u and delta_d of V4: errors of the gradient and of the step, relative to the last G.
     """
 
     function: str
@@ -51,24 +57,27 @@ class Steps:
     gamma: float
     alpha: float | None = None
     mu: float | None = None
+    rounding_up: float | None = None
+    rounding_down: float | None = None
 
 
 @dataclass(frozen=True)
 class Lyapunov:
-    """V = gap + c1 O1 + c2 O2 + c3 O3 + c4 O4 + c5 (sx^2 + sy^2), with the terms that exist.
+    """V = gap + c1 O1 + c2 O2 + c3 O3 + c4 O4 + c5 (sx^2 + sy^2) + c6 |G|^2, with the terms that exist.
 
     O1 and O2 are the memory errors of x and y, O3 the consensus and O4 the tracking error, each
     summed over agents. A weight of None means that the function has no such term.
     """
 
-    function: str  # "V1", "V2" or "V3"
+    function: str  # "V1", "V2", "V3" or "V4"
     certified: bool  # whether the weights are proven for the steps in use
     rho: float  # certified decrease rate of the error terms; 0 where not certified
     memory_x: float | None
     memory_y: float | None
-    consensus: float
-    tracking: float
+    consensus: float | None
+    tracking: float | None
     scale: float | None
+    direction: float | None = None
 
     def weights(self) -> dict[str, float]:
         """Map the name of each term to its weight; the gap has weight 1."""
@@ -175,6 +184,8 @@ def lyapunov(steps: Steps | None, facts: Facts) -> Lyapunov | None:
     """Return the Lyapunov function of a method with these steps, None where it has none."""
     if steps is None:
         return None
+    if steps.function == "V4":
+        return along_sums(steps, facts)
     certified = None
     if not facts.estimated and facts.smoothness and facts.agents > 1:
         certify = certified_first if steps.function == "V1" else certified_scaled
@@ -234,6 +245,24 @@ def certified_scaled(steps: Steps, facts: Facts) -> Lyapunov | None:
     forcing = max(float(c @ b[2:]) for b in system.forced())
     c5 = forcing / (1 - rho - mu**2)
     return Lyapunov(steps.function, True, rho, None, None, float(c[0]), float(c[1]), c5)
+
+
+def along_sums(steps: Steps, facts: Facts) -> Lyapunov:
+    """V4: c6 = eta theta / 2, theta = 1 - delta_d - L eta (1 + delta_d)^2, L that of f.
+
+    Certified where theta > delta_u^2: then V+ <= V - (eta/2)(1 - delta_d) N - rho c6 |G|^2 with
+    rho = 1 - delta_u^2 / theta. Else c6 is what eta L = 1/2 gives.
+    """
+    up, down, L = steps.rounding_up, steps.rounding_down, facts.mean_smoothness or 1.0
+    assert up is not None
+    assert down is not None
+    theta = 1 - down - L * steps.eta * (1 + down) ** 2
+    certified = theta > up**2 and not facts.estimated
+    if theta <= up**2:
+        theta = 1 - down - (1 + down) ** 2 / 2
+    rho = 1 - up**2 / theta if certified else 0.0
+    weight = steps.eta * theta / 2
+    return Lyapunov("V4", certified, rho, None, None, None, None, None, direction=weight)
 
 
 def practical(steps: Steps, facts: Facts) -> Lyapunov:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
 
+from distopt.algorithms.letter import Letter
 from distopt.core import errors
 from distopt.core.arrays import F64, U8
 from distopt.core.errors import DistoptError
@@ -139,6 +140,13 @@ class Transport(ABC):
         list of Sequence[uint8[:]]
             One per hosted agent: its neighbours' payloads in the order of its neighbours, valid
             until the next call.
+        """
+
+    @abstractmethod
+    def deliver(self, letters: Sequence[Letter]) -> list[Sequence[U8]]:
+        """Send each hosted agent's letter to those it names; return what each received, as `exchange`.
+
+        Of neighbours that a letter does not hear the messages are empty.
         """
 
     @abstractmethod

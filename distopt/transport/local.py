@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from distopt.algorithms.letter import NOTHING, Letter
 from distopt.core.arrays import F64, U8
 from distopt.problems.topology import Topology
 from distopt.transport.base import Traffic, Transport, slices
@@ -36,6 +37,17 @@ class LocalTransport(Transport):
         for payload, links in zip(payloads, self._links, strict=True):
             self.count(payload, len(links.tells))
         received = [[payloads[j] for j in links.hears] for links in self._links]
+        self.traffic.seconds += perf_counter() - began
+        return received  # type: ignore[return-value]
+
+    def deliver(self, letters: Sequence[Letter]) -> list[Sequence[U8]]:
+        began = perf_counter()
+        for letter in letters:
+            self.count(letter.payload, len(letter.tells))
+        received = [
+            [letters[j].payload if j in letter.hears else NOTHING for j in links.hears]
+            for letter, links in zip(letters, self._links, strict=True)
+        ]
         self.traffic.seconds += perf_counter() - began
         return received  # type: ignore[return-value]
 

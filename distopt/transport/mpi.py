@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from distopt.algorithms.letter import NOTHING, Letter
 from distopt.core.arrays import F64, U8
 from distopt.core.errors import ConfigError, DistoptError, TransportError
 from distopt.problems.topology import Topology
@@ -32,7 +33,7 @@ from distopt.transport.base import (
 from distopt.transport.verdict import Report, Verdict, aim, printed
 from distopt.transport.watch import HOSTS, RemoteError, Watch, packed
 
-TAG = 1
+TAG, LETTER = 1, 2
 # Poll this long, yielding the core in between, before sleeping between polls: where every rank has a
 # core, and where ranks share cores.
 SPIN_SECONDS, SHARED_SPIN_SECONDS = 2e-3, 2e-5
@@ -54,6 +55,17 @@ def require_ranks(comm: MPI.Comm | None, agents: int) -> MPI.Comm:
             f"agent: start {agents} ranks or set problem.agents = {comm.size}."
         )
     return comm
+
+
+def late_ranks(
+    requests: Sequence[MPI.Request], sources: Sequence[int], targets: Sequence[int]
+) -> tuple[int, ...]:
+    """Return who has not sent its message, or else not taken this rank's."""
+    pending = [not request.Get_status() for request in requests]
+    n = len(sources)
+    silent = [j for j, late in zip(sources, pending[:n], strict=True) if late]
+    stuck = [j for j, late in zip(targets, pending[n:], strict=True) if late]
+    return tuple(silent or stuck)
 
 
 class SilenceError(TransportError):
@@ -134,6 +146,7 @@ class MpiTransport(Transport):
             for buffers in self._buffers
         ]
         self._turn = 0
+        self._letters: dict[int, U8] = {}  # buffers of those from whom letters have come
         MPI.Prequest.Startall(self._receives[0])
 
     def _meet(self, comm: MPI.Comm) -> MPI.Comm:
@@ -163,12 +176,33 @@ class MpiTransport(Transport):
         requests: list[MPI.Request] = [*self._receives[turn]]
         requests += [self._comm.Isend(message, dest=j, tag=TAG) for j in self._order]
         self.count(payload, len(self._order))
-        self._wait(requests, self._statuses)
+        self._wait(requests, self._statuses, self._neighbours, self._order)
         received = [
             buffer[: status.Get_count(MPI.BYTE)]
             for buffer, status in zip(self._buffers[turn], self._statuses, strict=False)
         ]
         MPI.Prequest.Startall(self._receives[self._turn])
+        self.exchanges += 1
+        self.traffic.seconds += perf_counter() - began
+        return [received]
+
+    def deliver(self, letters: Sequence[Letter]) -> list[Sequence[U8]]:
+        began = perf_counter()
+        (letter,) = letters
+        received, heard = [NOTHING] * len(self._neighbours), []
+        for m, j in enumerate(self._neighbours):
+            if j in letter.hears:
+                if j not in self._letters:
+                    self._letters[j] = np.zeros(self._buffers[0][m].size, np.uint8)
+                heard.append((m, j, self._letters[j]))
+        requests = [self._comm.Irecv(room, source=j, tag=LETTER) for _, j, room in heard]
+        order = [j for j in self._order if j in letter.tells]
+        message = [letter.payload, letter.payload.size, MPI.BYTE]
+        requests += [self._comm.Isend(message, dest=j, tag=LETTER) for j in order]
+        self.count(letter.payload, len(order))
+        self._wait(requests, self._statuses[: len(requests)], [j for _, j, _ in heard], order)
+        for (m, _, room), status in zip(heard, self._statuses, strict=False):
+            received[m] = room[: status.Get_count(MPI.BYTE)]
         self.exchanges += 1
         self.traffic.seconds += perf_counter() - began
         return [received]
@@ -190,11 +224,17 @@ class MpiTransport(Transport):
         longer = COMPILE_SECONDS if self.task == COMPILE else self.patience
         return max(self.timeout, longer), "run.setup_timeout"
 
-    def _wait(self, requests: list[MPI.Request], statuses: list[MPI.Status] | None = None) -> None:
-        """Wait for all requests. Without statuses it is an operation of all ranks."""
+    def _wait(
+        self,
+        requests: list[MPI.Request],
+        statuses: list[MPI.Status] | None = None,
+        sources: Sequence[int] = (),
+        targets: Sequence[int] = (),
+    ) -> None:
+        """Wait for receives from `sources` and sends to `targets`; without statuses, for all ranks."""
         testall = MPI.Request.Testall
         if not testall(requests, statuses):
-            late = None if statuses is None else (lambda: self._late(requests))
+            late = None if statuses is None else (lambda: late_ranks(requests, sources, targets))
             self._until(lambda: testall(requests, statuses), late)
 
     def _until(
@@ -224,14 +264,6 @@ class MpiTransport(Transport):
             except DistoptError:
                 self._waits = late() if late else ()
                 raise
-
-    def _late(self, requests: list[MPI.Request]) -> tuple[int, ...]:
-        """Return who has not sent its message, or else not taken this rank's."""
-        pending = [not request.Get_status() for request in requests]
-        n = len(self._neighbours)
-        silent = [j for j, late in zip(self._neighbours, pending[:n], strict=True) if late]
-        stuck = [j for j, late in zip(self._order, pending[n:], strict=True) if late]
-        return tuple(silent or stuck)
 
     def mean(self, rows: Sequence[F64], out: F64) -> None:
         # Each rank sums one slice of the coordinates in the order of the agents, where an MPI library's

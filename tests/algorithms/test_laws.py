@@ -45,6 +45,9 @@ ALGORITHMS = {
     ),
     "zed": (distopt.Zed(eta=0.02), None),
     "zed1": (distopt.Zed1(eta=0.02), None),
+    "zest": (distopt.Zest(), None),
+    "zest-own": (distopt.Zest(hessian="own"), None),
+    "zest-gradient": (distopt.Zest(form="gradient"), distopt.Uniform(dithered=True)),
 }
 
 

@@ -38,6 +38,7 @@ COMPRESSORS = {  # a new compressor adds one line, and a golden file by write_go
     "uniform": Uniform(delta=0.25),
     "uniform-dithered": Uniform(delta=0.3, dithered=True),
     "uniform-range": Uniform(delta=0.25, entropy="range"),
+    "uniform-inset": Uniform(delta=0.25, entropy="range", inset=0.08, alone=True),
     "uniform-dithered-fast": Uniform(delta=0.3, dithered=True, entropy="fast"),
     "one_bit": OneBit(),
     "saturating-3": Saturating(bits=3),

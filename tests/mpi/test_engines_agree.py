@@ -160,6 +160,13 @@ def test_mini_batches_and_blocks(problem, comm):
     compare(config, comm)
 
 
+@pytest.mark.parametrize("graph", ["path", *once("star")])
+def test_letters_along_a_tree(graph, comm):
+    """zest's messages go to parents and children only; checked, with the root's own Hessian."""
+    config = configure("zest", "uniform-inset", graph=graph, iterations=60, checked=True)
+    compare(config.with_settings(["algorithm.hessian=own"]), comm)
+
+
 def test_three_vectors_a_message(comm):
     settings = {
         "algorithm": ThreeVectors(eta=0.02, gamma=0.3, alpha=1.0),
