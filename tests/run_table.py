@@ -234,6 +234,10 @@ def comparable(rows: Sequence[dict[str, float]], *others: str) -> list[dict[str,
     """Drop what may differ between equal runs: clocks, traffic of records, the series in `others`."""
     dropped = {"diagnostics_bytes", *others}
     return [
-        {k: v for k, v in row.items() if not k.startswith("seconds") and k not in dropped}
+        {
+            k: None if v != v else v  # nan equals nothing
+            for k, v in row.items()
+            if not k.startswith("seconds") and k not in dropped
+        }
         for row in rows
     ]
