@@ -24,7 +24,12 @@ class Garbling(LocalTransport):
         return self.topology.links(self.receiver).hears[self.position]
 
     def exchange(self, payloads):
-        received = super().exchange(payloads)
+        return self.garble(super().exchange(payloads))
+
+    def deliver(self, letters):
+        return self.garble(super().deliver(letters))
+
+    def garble(self, received):
         if not self.done and self.exchange_number >= self.at:
             mine = list(received[self.receiver])
             changed = self.change(mine[self.position].copy())

@@ -62,11 +62,11 @@ class State:
             If something of it belongs to the graph.
         """
         for name in self._kept:
-            item, old = getattr(self, name), getattr(other, name)
+            item, old = getattr(self, name), getattr(other, name, None)
             if isinstance(item, np.ndarray):
                 item[...] = old
         for name in self._kept:  # afterwards, since they fill what they have mixed
-            item, old = getattr(self, name), getattr(other, name)
+            item, old = getattr(self, name), getattr(other, name, None)  # None: what only a root has
             if hasattr(item, "take_over"):
                 item.take_over(old, neighbours, f"{name}.h")
             elif not isinstance(item, np.ndarray):

@@ -16,7 +16,7 @@ from distopt.core.arrays import F64
 from distopt.core.errors import CheckpointError, ConfigError, optional
 from distopt.core.parameters import nearest
 from distopt.record.metrics import read_metrics
-from distopt.record.series import SERIES
+from distopt.record.series import MEASURES, SERIES
 
 RECORD = "metrics.h5"  # its name in a run directory
 # What readers rely on: texts, counts, numbers.
@@ -224,6 +224,7 @@ def load(run: "str | Path | RunData | Recorded") -> RunData:
             raise CheckpointError("This result holds no record; that of the first rank does.")
         if run.run_dir is None:
             names = [name for name in SERIES if name in run.rows[0]]
+            names += [name for name in run.rows[0] if name.startswith(MEASURES)]
             series = {name: np.array([row[name] for row in run.rows], float) for name in names}
             return RunData(None, run.summary | {"config": ""}, np.empty((0, 0)), series)
         run = run.run_dir
