@@ -66,7 +66,10 @@ class State:
             if isinstance(item, np.ndarray):
                 item[...] = old
         for name in self._kept:  # afterwards, since they fill what they have mixed
-            item, old = getattr(self, name), getattr(other, name, None)  # None: what only a root has
+            item, old = (
+                getattr(self, name),
+                getattr(other, name, None),
+            )  # None: what only a root has
             if hasattr(item, "take_over"):
                 item.take_over(old, neighbours, f"{name}.h")
             elif not isinstance(item, np.ndarray):
