@@ -128,9 +128,14 @@ suite golden "$limit" .venv/bin/python $pytest -m "$chosen" $golden
 part "tests without MPI"
 # A file's tests stay on one worker: some share what is costly to make, or look for what they leave behind.
 failures=tests/engine/test_failures.py
+models=tests/models
 # shellcheck disable=SC2046,SC2086
 suite plain "$limit" .venv/bin/python $pytest -n "$jobs" --dist loadfile -m "$chosen" \
-    $(printf ' --ignore=%s' $golden $failures)
+    $(printf ' --ignore=%s' $golden $failures $models)
+
+part "tests of models (JAX has threads, and tests that fork must not have them)"
+# shellcheck disable=SC2086
+suite models "$limit" .venv/bin/python $pytest -n "$jobs" --dist loadfile -m "$chosen" $models
 
 # Where one MPI has shown that all ranks agree, the second one runs what goes through MPI in another way.
 part "MPI jobs from outside (Open MPI)"
