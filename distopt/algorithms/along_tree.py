@@ -252,7 +252,7 @@ class Broadcast:
         old = self.numbers[:2].tolist()
         new = [self.level(most, level) for most, level in zip((up, down), old, strict=True)]
         used = write_levels(new, old, self.out)
-        scale_down(p, size(new[1]), self.scaled)
+        np.divide(p, size(new[1]), out=self.scaled)
         used += self.encoder.encode(self.scaled, self.out[used:])
         return self.out[:used]
 
@@ -337,13 +337,6 @@ def predict(S: F64, b: float, dx: F64, out: F64) -> F64:
     for i in range(S.size):
         out[i] = S[i] + b * dx[i]
     return out
-
-
-@kernel
-def scale_down(v: F64, step: float, out: F64) -> None:
-    """out = v / step."""
-    for i in range(v.size):
-        out[i] = v[i] / step
 
 
 @kernel

@@ -61,15 +61,13 @@ class State:
         ConfigError
             If something of it belongs to the graph.
         """
+        # The other has nothing of what only a root keeps, if it was none.
         for name in self._kept:
             item, old = getattr(self, name), getattr(other, name, None)
             if isinstance(item, np.ndarray):
                 item[...] = old
         for name in self._kept:  # afterwards, since they fill what they have mixed
-            item, old = (
-                getattr(self, name),
-                getattr(other, name, None),
-            )  # None: what only a root has
+            item, old = getattr(self, name), getattr(other, name, None)
             if hasattr(item, "take_over"):
                 item.take_over(old, neighbours, f"{name}.h")
             elif not isinstance(item, np.ndarray):

@@ -201,7 +201,6 @@ def begin(
         saved = checkpoint.latest(folder / "checkpoints", parts.problem.total)
     result = execute(parts, engine, out=folder, saved=saved, **more)
     for sentence in result.warnings if result.root else ():
-        warnings.warn(
-            sentence, DistoptWarning, stacklevel=3
-        )  # where simulate or minimize was called
+        # Where simulate or minimize was called.
+        warnings.warn(sentence, DistoptWarning, stacklevel=3)
     return result

@@ -21,11 +21,9 @@ from distopt.record.rows import Rows, StoredRows
 from distopt.record.writer import Writer
 from distopt.transport.base import RECORD, SAVE, SharedError
 
-SAVING_SHARE = 0.02  # of the time goes into checkpoints that the clock demands,
-CHEAP_SECONDS, PROMPT_SECONDS = (
-    0.15,
-    1.5,
-)  # and more of it to keep such short ones so close together
+SAVING_SHARE = 0.02  # of the time goes into checkpoints that the clock demands; more of it where a
+CHEAP_SECONDS = 0.15  # checkpoint takes no longer, to keep them
+PROMPT_SECONDS = 1.5  # apart at most
 ASK_SECONDS = 0.25  # between two questions whether to
 EXPLODED = 1e20  # a run that ends with P this many times its first value, or 1, has diverged
 FLUSH_SECONDS = 0.5  # records wait at most about this long for the disk

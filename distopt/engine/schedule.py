@@ -23,9 +23,8 @@ ALLOWED = 2.0**18  # bytes an agent besides, so that short runs on short vectors
 EVERY = 10  # iterations between two records, at least
 GLANCE_EVERY = 5  # and between two glances
 CHEAPER = 4  # times, at least, a glance is cheaper than a record
-MESSAGE = (
-    1000.0  # bytes that take as long as a message's latency: 0.1 ms at 100 Mbit/s, 8 us at 1 Gbit/s
-)
+# Bytes that take as long as a message's latency: 0.1 ms at 100 Mbit/s, 8 us at 1 Gbit/s.
+MESSAGE = 1000.0
 SHORT = 2.0**16  # bytes of an agent's vectors that nobody saves
 
 

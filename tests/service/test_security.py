@@ -177,7 +177,7 @@ def test_what_a_run_says_of_itself_is_text(service, settings):
         {"problem": {"name": "logistic", "dataset": "/etc/passwd"}},
         {"problem": {"start": "../start.npy"}},
         {"problem": {"start": "~/start.npy"}},
-        {"topology": {"file": "/work/graph.txt"}},
+        {"topology": {"file": "/elsewhere/graph.txt"}},
         {"compressor": {"name": "top_k", "values": {"name": "python", "file": "/tmp/evil.py"}}},
         {"variant": [{"label": "a/b", "algorithm": {"name": "python", "file": "../evil.py"}}]},
         {"problem": {"name": "python", "file": "sub/link.py"}},
