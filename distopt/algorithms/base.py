@@ -81,8 +81,6 @@ class Algorithm(ABC):
         are means over the runs.
     memory_start : "zeros" or "x0"
         Where the memories of x begin; at x0 all agents must start from the same point.
-    one_model : bool
-        Whether all agents hold the same x.
     """
 
     vectors: ClassVar[int] = 2
@@ -94,7 +92,6 @@ class Algorithm(ABC):
     searches: ClassVar[bool] = False
     repeats = 1
     memory_start: MemoryStart = "zeros"
-    one_model: ClassVar[bool] = False
 
     def accept(self, compressor: Compressor, d: int) -> None:
         """Raise `ConfigError`, naming an algorithm that takes it, for a compressor of another class."""

@@ -50,7 +50,6 @@ class Zest(Algorithm):
     needs: ClassVar[type[Guarantee] | None] = Absolute
     compressor: ClassVar[str] = "uniform"
     coding: ClassVar[dict[str, Any]] = {"entropy": "range", "inset": 0.08, "alone": True}
-    one_model = True
 
     def __post_init__(self) -> None:
         if self.form == "gradient" and self.hessian == "own":

@@ -110,14 +110,13 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
     algorithm, problem, topology = parts.algorithm, parts.problem, parts.problem.topology
     pilot = algorithm.pilot and AUTO in vars(algorithm).values()
     searching = algorithm.searching
-    from_x0 = algorithm.memory_start == "x0"
     told = []
     for s in starts:
         with naming(f"The cost of agent {s.agent}"):
-            told.append(constants(s, pilot, searching, from_x0 or algorithm.one_model))
+            told.append(constants(s, pilot, searching))
     if topology.rule == FASTEST:
         require_same_weights(topology, transport)
-    L, lower, flattest, estimated, dimension, curvature, slopes, *points = transport.collect(
+    L, lower, flattest, estimated, dimension, curvature, slopes, points = transport.collect(
         np.array(told)
     ).T
     require_equal(
@@ -127,9 +126,9 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
             f"{dimension[0]:.0f}; all agents need the same."
         ),
     )
-    for point in points if from_x0 else []:
+    if algorithm.memory_start == "x0":
         require_equal(
-            point,
+            points,
             lambda i: ConfigError(
                 'algorithm.memory_start = "x0" needs agents that all start from the same point, but '
                 f'agents 0 and {i} start from different points; accepted here: "zeros".'
@@ -155,7 +154,7 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
         estimated=bool(estimated.any()),
         curvature=(float(curvature.max()) or smoothness) if searching else None,
         mean_smoothness=float(sum(L)) / L.size or 1.0,
-        same_start=all((point == point[0]).all() for point in points),
+        same_start=bool((points == points[0]).all()),
     )
     resolved = resolve(algorithm, facts, transport)
     steps = resolved.steps()
@@ -191,12 +190,12 @@ def least(known: float | None, bound: float) -> Minimum:
     return Minimum(0.0, "unknown, 0 used") if np.isnan(bound) else Minimum(bound, "lower bound")
 
 
-def constants(s: Start, pilot: bool, searching: bool, point: bool) -> list[float]:
+def constants(s: Start, pilot: bool, searching: bool) -> list[float]:
     """Return the constants that an agent shares with the others before the run.
 
     L, a lower bound of its cost (nan: unknown), the flattest curvature near the start (nan unless
     `pilot`), whether L is an estimate, the dimension, the curvature at its start (nan unless
-    `searching`), the slope of its values over that of its gradient, and a checksum of its start if `point`.
+    `searching`), the slope of its values over that of its gradient, and a checksum of its start.
     """
     known = known_smoothness(s)
     probe = getattr(s.cost, "probe", s.cost)
@@ -213,8 +212,8 @@ def constants(s: Start, pilot: bool, searching: bool, point: bool) -> list[float
     lower = getattr(s.cost, "lower_bound", None)
     lower = np.nan if lower is None else lower
     slope = slope_ratio(s.cost, s.x0)
-    told = [L, lower, flattest, float(known is None), s.cost.dimension, curvature, slope]
-    return [*told, float(crc32(s.x0.tobytes()))] if point else told
+    start = float(crc32(s.x0.tobytes()))
+    return [L, lower, flattest, float(known is None), s.cost.dimension, curvature, slope, start]
 
 
 def wrong_slopes(slopes: F64) -> list[str]:

@@ -31,7 +31,7 @@ class Facts:
     mean_smoothness : float or None
         The mean of the local smoothness constants, a smoothness constant of f.
     same_start : bool
-        Whether all agents start from the same point; asked only where it matters.
+        Whether all agents start from the same point.
     """
 
     agents: int
