@@ -51,7 +51,8 @@ tick() {
 }
 ticker=
 stop_ticking() {
-    [ -z "$ticker" ] || kill "$ticker" 2>/dev/null || true
+    # SIGTERM is lost where it comes before the ticker has put the traps below away.
+    [ -z "$ticker" ] || { kill -KILL "$ticker" && wait "$ticker"; } 2>/dev/null || true
     ticker=
 }
 trap stop_ticking EXIT
