@@ -1,49 +1,31 @@
 """What the agents' models must have in common: parameters, precision, library (docs: models)."""
 
-from collections.abc import Mapping, Sequence
-from zlib import crc32
+from collections.abc import Mapping
 
 from distopt.core.errors import DataError
-from distopt.engine.survey import Start
 from distopt.problems.costs.model import Layout
 from distopt.transport.base import SharedError, Transport
 
-APART = (
-    "Agents 0 and {agent} start from different parameters, and the mean of two networks is seldom a good "
-    "one; seed the library before the model is made (torch.manual_seed(0)), the same on all ranks, or "
-    "give x0."
-)
 
+def agree(own: Mapping[str, Mapping[str, str]], transport: Transport) -> dict[str, str]:
+    """Return the common facts, empty for costs that have none; all processes call this together.
 
-def agree(starts: Sequence[Start], transport: Transport) -> tuple[dict[str, str], list[str]]:
-    """Compare what costs tell of themselves, in `ModelCost.facts`; all processes call this together.
-
-    Returns
-    -------
-    dict[str, str]
-        The common facts, empty for costs that have none.
-    list[str]
-        Warnings.
+    `own` are those of this process's agents, as `ModelCost.facts` tells them, by the agents' numbers.
 
     Raises
     ------
     SharedError
         If an agent's differ from those of agent 0.
     """
-    own = {str(s.agent): dict(getattr(s.cost, "facts", {})) for s in starts}
-    points = {str(s.agent): crc32(s.x0.tobytes()) for s in starts}
     told: dict[str, dict[str, str]] = {}
-    begins: dict[str, int] = {}
-    for facts, marks in transport.share([own, points]):
+    for facts in transport.share({agent: dict(facts) for agent, facts in own.items()}):
         told |= facts
-        begins |= marks
     first = told["0"]
     for agent, facts in told.items():
         for key in {**first, **facts}:
             if facts.get(key) != first.get(key):
                 raise SharedError(DataError(difference(agent, key, facts, first)))
-    apart = [agent for agent, mark in begins.items() if mark != begins["0"]]
-    return first, [APART.format(agent=apart[0])] if first and apart else []
+    return first
 
 
 def difference(agent: str, key: str, facts: Mapping[str, str], first: Mapping[str, str]) -> str:

@@ -2,22 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from math import isclose, isnan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from distopt.config.build import Parts
 from distopt.core.errors import CheckpointError
 from distopt.core.files import sha256
 from distopt.engine.agreement import first_difference
-from distopt.engine.survey import Start
-from distopt.problems.given import GIVEN
 from distopt.problems.topology import METROPOLIS
-from distopt.transport.base import Transport
 
 FREE = {  # of [run]
     "iterations", "timeout", "setup_timeout", "keep", "checkpoint_every", "checkpoint_seconds",
@@ -33,8 +28,8 @@ class Identity:
     Parameters
     ----------
     parts : Parts
-    measured : dict, optional
-        As from `first_values` and `agree`.
+    measured : Mapping, optional
+        As in `Survey.measured`.
     force : bool
         Whether differences are noted in `forced` instead of refused.
 
@@ -48,9 +43,9 @@ class Identity:
     """
 
     def __init__(
-        self, parts: Parts, measured: dict[str, Any] | None = None, force: bool = False
+        self, parts: Parts, measured: Mapping[str, Any] | None = None, force: bool = False
     ) -> None:
-        self.measured = measured or {}
+        self.measured = dict(measured or {})
         self.facts = facts_of(parts) | self.measured
         self.force = force
         self.forced: list[str] = []
@@ -93,30 +88,6 @@ class Identity:
         if not self.force:
             raise CheckpointError(f"{sentence} Start a new run, or continue this one with --force.")
         self.forced.append(sentence)
-
-
-def first_values(
-    parts: Parts, starts: Sequence[Start], smoothness: float | None, transport: Transport
-) -> dict[str, float]:
-    """Measure costs that are Python objects: their smoothness and values at the start, by name.
-
-    No more of them can be compared. Files and keys describe all other costs, so theirs is empty. All
-    processes call this together.
-    """
-    if parts.problem.table()["name"] not in {GIVEN, "python"}:
-        return {}
-    values = transport.collect(np.array([[first_value(s)] for s in starts]))
-    number = parts.problem.member
-    found = {f"cost {number(i)}": float(value) for i, (value,) in enumerate(values)}
-    return found if smoothness is None else found | {"smoothness": smoothness}
-
-
-def first_value(s: Start) -> float:
-    """Return a cost at its start, nan where it fails (the first record then says how)."""
-    try:
-        return float(s.cost.value(s.x0.copy()))
-    except Exception:
-        return float("nan")
 
 
 def facts_of(parts: Parts) -> dict[str, Any]:

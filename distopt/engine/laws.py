@@ -11,8 +11,9 @@ from distopt.config.build import Parts, fit
 from distopt.config.run import RunConfig
 from distopt.core.laws import law
 from distopt.core.randomness import make_key, normal
-from distopt.engine.survey import find_start
-from distopt.engine.team import Team, make_agents, prepare
+from distopt.engine.agents import make_agents
+from distopt.engine.starts import find_start
+from distopt.engine.team import Team, prepare
 from distopt.problems.costs.base import Cost
 from distopt.problems.costs.quadratic import QuadraticCost
 from distopt.problems.given import GivenProblem

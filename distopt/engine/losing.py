@@ -13,12 +13,32 @@ import numpy as np
 from distopt.algorithms.base import Algorithm
 from distopt.algorithms.hosted import Hosted
 from distopt.algorithms.memory import Neighbours
+from distopt.config.build import Parts
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
+from distopt.engine.agents import make_agents
+from distopt.engine.starts import Start
 from distopt.problems.given import GivenProblem
 from distopt.problems.problem import Problem
 from distopt.record import checkpoint
 from distopt.transport.base import Transport
+
+
+def load_without(
+    parts: Parts,
+    before: Sequence[int],
+    starts: Sequence[Start],
+    place: Path,
+    hosted: Sequence[Hosted],
+    root: bool,
+) -> dict[str, float]:
+    """Load a checkpoint in which agents still took part that are lost now; return the counters."""
+    problem, whole = parts.problem, parts.problem.whole.without(before)
+    numbers = places_before(problem, before)
+    olds = make_agents(parts, whole, [s._replace(agent=numbers[s.agent]) for s in starts])
+    checkpoint.load(place, olds)
+    take_over(parts.algorithm, place, hosted, olds, numbers)
+    return counted(place, whole.agents, problem.agents, root)
 
 
 def places_before(problem: Problem | GivenProblem, lost_before: Sequence[int]) -> list[int]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -12,13 +12,11 @@ from distopt.algorithms.base import AUTO, Algorithm
 from distopt.config.build import Parts
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError, DataError, DistoptError
-from distopt.core.randomness import make_key, normal
-from distopt.core.streams import Stream
-from distopt.core.usercode import within
-from distopt.problems.batches import require_batches
-from distopt.problems.costs.base import Cost
+from distopt.core.parameters import field_names
+from distopt.engine.starts import Start, Starts, known_smoothness
 from distopt.problems.costs.guarded import naming
 from distopt.problems.costs.slope import slope_ratio
+from distopt.problems.given import GIVEN
 from distopt.problems.topology import FASTEST, Topology
 from distopt.theory.facts import Facts
 from distopt.theory.lyapunov import Lyapunov, lyapunov
@@ -30,15 +28,12 @@ from distopt.theory.rules import (
 )
 from distopt.transport.base import SharedError, Transport
 
+APART = (
+    "Agents 0 and {agent} start from different parameters, and the mean of two networks is seldom a good "
+    "one; seed the library before the model is made (torch.manual_seed(0)), the same on all ranks, or "
+    "give x0."
+)
 BY_SMOOTHNESS = ("eta", "mu")  # parameters whose rules of "auto" use L
-
-
-class Start(NamedTuple):
-    """Where an agent of this process begins."""
-
-    agent: int
-    cost: Cost
-    x0: F64
 
 
 class Minimum(NamedTuple):
@@ -55,63 +50,20 @@ class Survey(NamedTuple):
     facts: Facts
     minimum: Minimum
     lyapunov: Lyapunov | None
+    measured: dict[str, Any]  # facts of the costs that no file or key describes, by name
     warnings: list[str]  # sentences for the user
 
 
-def find_start(parts: Parts, i: int) -> Start:
-    """Make the cost and the start point of agent i."""
-    with within(parts.run.setup_timeout, i):
-        cost = parts.problem.cost(i)
-    require_batches(cost, parts.run.batch, i)
-    if not parts.run.batch:
-        require_batches(cost, getattr(cost, "batch", 0), i, "batch")
-    nmse = parts.run.stop.nmse
-    if nmse and not hasattr(cost, "energy"):
-        raise ConfigError(
-            f"run.stop.nmse = {nmse:g} needs costs that have an NMSE (an attribute energy, as "
-            f"networks have); that of agent {i} has none. Accepted: 0."
-        )
-    start = Start(i, cost, parts.problem.start_point(i, cost))
-    known_smoothness(start)
-    return start
+def survey(parts: Parts, starts: Starts, transport: Transport) -> Survey:
+    """Collect the constants of all agents, the only numbers that the rules of "auto" may use.
 
-
-def leave_saddle(parts: Parts, starts: list[Start], transport: Transport) -> list[Start]:
-    """Start elsewhere if no start was chosen and the gradients of all costs are exactly zero at 0.
-
-    No method leaves such a point, a saddle of factorizations for example, whatever its seed. The new one
-    is the same for all agents, of norm 1, and a function of the problem's seed (of the run's, where the
-    costs are objects).
+    All processes call this together, and end with the same algorithm, to the bit.
     """
-    problem = parts.problem
-    if problem.start != "zeros":
-        return starts
-    with transport.together():
-        held = [[is_held(s)] for s in starts]
-    if not transport.collect(np.array(held, np.float64)).all():
-        return starts
-    key = make_key(getattr(problem, "seed", parts.run.seed), 0, Stream.LEAVING)
-    point = normal(key, problem.dimension)
-    point /= np.linalg.norm(point)
-    return [s._replace(x0=point.copy()) for s in starts]
-
-
-def is_held(s: Start) -> bool:
-    """Whether the start is 0 for want of another, and the gradient there is exactly zero."""
-    if getattr(s.cost, "start", None) is not None:
-        return False
-    gradient = np.empty(s.cost.dimension)
-    s.cost.gradient(s.x0, gradient)
-    return not gradient.any()
-
-
-def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Survey:
-    """Collect the constants of all agents, the only numbers that the rules of "auto" may use."""
     algorithm, problem, topology = parts.algorithm, parts.problem, parts.problem.topology
     pilot = algorithm.pilot and AUTO in vars(algorithm).values()
     searching = algorithm.searching
     told = []
-    for s in starts:
+    for s in starts.own:
         with naming(f"The cost of agent {s.agent}"):
             told.append(constants(s, pilot, searching))
     if topology.rule == FASTEST:
@@ -126,6 +78,7 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
             f"{dimension[0]:.0f}; all agents need the same."
         ),
     )
+    apart = np.flatnonzero(points != points[0])
     if algorithm.memory_start == "x0":
         require_equal(
             points,
@@ -135,7 +88,11 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
             ),
         )
     smoothness = float(L.max()) or 1.0  # all costs are linear: any step is right
-    warnings = wrong_slopes(slopes)
+    warnings = [*starts.warnings, *wrong_slopes(slopes)]
+    if starts.common and apart.size:
+        warnings.append(APART.format(agent=apart[0]))
+    elif starts.common:
+        algorithm = with_memory_at_start(algorithm)
     ruled = [key for key in BY_SMOOTHNESS if vars(algorithm).get(key) == AUTO and not searching]
     if estimated.any() and ruled:
         warnings.append(
@@ -154,19 +111,37 @@ def survey(parts: Parts, starts: Sequence[Start], transport: Transport) -> Surve
         estimated=bool(estimated.any()),
         curvature=(float(curvature.max()) or smoothness) if searching else None,
         mean_smoothness=float(sum(L)) / L.size or 1.0,
-        same_start=bool((points == points[0]).all()),
+        same_start=not apart.size,
     )
     resolved = resolve(algorithm, facts, transport)
-    steps = resolved.steps()
-    if steps and resolved.searching:  # of weights that are for one step, those for a careful one
+    batches = parts.run.batch or any(getattr(s.cost, "batch", 0) for s in starts.own)
+    function = lyapunov_function(resolved, facts, bool(batches))
+    minimum = least(problem.minimum, float(sum(lower) / transport.agents))
+    measured = first_values(parts, starts.own, smoothness, transport) | dict(starts.common)
+    return Survey(resolved, facts, minimum, function, measured, warnings)
+
+
+def with_memory_at_start(algorithm: Algorithm) -> Algorithm:
+    """Let the memories of models that all start alike begin where they do, not at 0.
+
+    There they would pull all agents towards 0, and a network whose weights are 0 learns nothing.
+    """
+    has_one = "memory_start" in field_names(type(algorithm))
+    if not has_one or getattr(algorithm, "arithmetic", None) is not None:
+        return algorithm
+    return replace(algorithm, memory_start="x0")  # type: ignore[type-var]
+
+
+def lyapunov_function(algorithm: Algorithm, facts: Facts, batches: bool) -> Lyapunov | None:
+    """Return the function of an algorithm without "auto", certified where the proof covers the run."""
+    steps = algorithm.steps()
+    if steps and algorithm.searching:  # of weights that are for one step, those for a careful one
         steps = replace(steps, eta=tracking_step(facts, steps.gamma))
     function = lyapunov(steps, facts)
     # The proofs are for exact gradients and one step.
-    batches = parts.run.batch or any(getattr(s.cost, "batch", 0) for s in starts)
-    if function and (batches or resolved.searching):
+    if function and (batches or algorithm.searching):
         function = replace(function, certified=False)
-    bound = float(sum(lower) / transport.agents)
-    return Survey(resolved, facts, least(problem.minimum, bound), function, warnings)
+    return function
 
 
 def require_same_weights(topology: Topology, transport: Transport) -> None:
@@ -238,21 +213,28 @@ def wrong_slopes(slopes: F64) -> list[str]:
     ]
 
 
-def known_smoothness(s: Start) -> float | None:
-    """Return what a cost says of its smoothness, None where it says nothing."""
-    told = getattr(s.cost, "smoothness", None)
-    if told is None:
-        return None
+def first_values(
+    parts: Parts, starts: Sequence[Start], smoothness: float, transport: Transport
+) -> dict[str, float]:
+    """Measure costs that are Python objects: their smoothness and values at the start, by name.
+
+    No more of them can be compared. Files and keys describe all other costs, so theirs is empty. All
+    processes call this together.
+    """
+    if parts.problem.table()["name"] not in {GIVEN, "python"}:
+        return {}
+    values = transport.collect(np.array([[first_value(s)] for s in starts]))
+    number = parts.problem.member
+    found = {f"cost {number(i)}": float(value) for i, (value,) in enumerate(values)}
+    return found | {"smoothness": smoothness}
+
+
+def first_value(s: Start) -> float:
+    """Return a cost at its start, nan where it fails (the first record then says how)."""
     try:
-        number = np.nan if isinstance(told, str) else float(told)
-    except (TypeError, ValueError):
-        number = np.nan
-    if not 0 <= number < np.inf:
-        raise DataError(
-            f"The cost of agent {s.agent} has smoothness = {told!r}; accepted: a positive finite number, "
-            "0 for a linear cost, None where it is unknown."
-        )
-    return number
+        return float(s.cost.value(s.x0.copy()))
+    except Exception:
+        return float("nan")
 
 
 def require_equal(told: F64, refusal: Callable[[int], DistoptError]) -> None:

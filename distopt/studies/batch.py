@@ -15,7 +15,7 @@ from distopt.engine.failures import Failure
 from distopt.engine.identity import FREE
 from distopt.engine.outcome import Result
 from distopt.engine.run import go_on, resumed_config, run
-from distopt.engine.team import LEFT
+from distopt.engine.starts import LEFT
 from distopt.mpirun.jobfile import Case
 from distopt.mpirun.process import JobProcess
 from distopt.mpirun.relay import View, pass_on

@@ -1,0 +1,32 @@
+"""The agents of this process, made from the parts of a run, with their states at iteration 0."""
+
+from collections.abc import Sequence
+
+from distopt.algorithms.agent import Agent
+from distopt.algorithms.hosted import Hosted
+from distopt.config.build import Parts
+from distopt.core.workspace import Workspace
+from distopt.engine.starts import Start
+from distopt.problems.topology import Topology
+
+
+def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> list[Hosted]:
+    """Make agents of a topology, and their states at iteration 0."""
+    algorithm, run = parts.algorithm, parts.run
+    workspace = Workspace()  # one for all, since they work in turn
+    hosted = []
+    for i, cost, x0 in starts:
+        agent = Agent(
+            i,
+            cost,
+            topology,
+            parts.compressor,
+            run.seed,
+            vectors=algorithm.vectors,
+            batch=run.batch or getattr(cost, "batch", 0),
+            remedy=algorithm.remedy(),
+            checked=run.checked,
+            workspace=workspace,
+        )
+        hosted.append(Hosted(agent, algorithm.init(agent, x0)))
+    return hosted
