@@ -21,10 +21,11 @@ def list_members(
     debug: options.Debug = False,
 ) -> None:
     """List what a configuration can name, with parameters, ranges and defaults."""
-    from distopt.core.parameters import nearest
-    from distopt.show.listing import print_members
+    from distopt.show.members import print_members
 
     if kind is not None and kind not in LISTED:
+        from distopt.core.parameters import nearest
+
         hint = nearest(kind, LISTED) or "."
         raise ConfigError(f'There is no list of "{kind}"{hint} Known: {", ".join(LISTED)}.')
     print_members([kind] if kind else list(LISTED), dimension, as_json)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distopt.cli.start import run_here, told, work_in_turn
+from distopt.cli.here import run_here, told, work_in_turn
 from distopt.core.rank import this_rank
 from distopt.mpirun.environment import end_at_once, ending_threads, prepare
 from distopt.mpirun.failing import failing_together

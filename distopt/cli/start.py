@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import typer
 
+from distopt.cli.here import run_here, told, work_in_turn
 from distopt.cli.options import How
 from distopt.core.errors import ConfigError
 from distopt.core.rank import this_rank
@@ -17,9 +18,7 @@ from distopt.mpirun.launcher import Mpirun, find_mpirun
 from distopt.mpirun.relay import pass_on
 
 if TYPE_CHECKING:
-    from distopt.engine.outcome import Result
     from distopt.mpirun.jobfile import AnyJob, ResumeJob, RunJob, SuiteJob, TimingJob
-    from distopt.mpirun.relay import View
     from distopt.show.console import ProgressView
     from distopt.studies.batch import Part
     from distopt.transport.opening import Engine
@@ -45,20 +44,6 @@ def carry_out(job: "RunJob | ResumeJob", engine: "Engine | None", how: How) -> N
         result = run_here(job, engine, view)
     if result.root:
         present(told(result), how)
-
-
-def run_here(job: "RunJob | ResumeJob", engine: "Engine", view: "View") -> "Result":
-    """Run one case in this process, which may be one rank of many."""
-    from distopt.engine.run import go_on, resumed_config, run
-
-    (case,) = job.cases
-    how: dict[str, Any] = {"engine": engine, "progress": view.report, "signals": False}
-    how["failures"] = case.failures
-    if job.kind == "resume":
-        return go_on(case.config, case.folder, force=job.force, **how)
-    if case.resume:
-        return go_on(resumed_config(case.folder, None, case.changes), case.folder, **how)
-    return run(case.config, out=case.folder, overwrite=job.overwrite, **how)
 
 
 def start(job: "AnyJob", folder: Path, how: How) -> None:
@@ -144,22 +129,6 @@ def carry_parts(
     how.require_ranks(job_of(parts).ranks)
     command = starter(how, place)
     return run_in_jobs(parts, lambda some: command(job_of(some), folder), view)
-
-
-def work_in_turn(job: "SuiteJob | TimingJob", view: "View") -> dict[str, str]:
-    """Do the parts of a job as one rank of many; return the failures by name."""
-    if job.kind == "compare":
-        from distopt.studies.batch import run_in_turn
-
-        return run_in_turn(job.cases, "mpi", view)
-    from distopt.studies.measure.timed import time_in_turn
-
-    return time_in_turn(job, view)
-
-
-def told(result: "Result") -> dict[str, Any]:
-    """Return the parts of a result that the user sees."""
-    return {"summary": result.summary, "warnings": result.warnings, "hint": result.resume_hint}
 
 
 def present(result: dict[str, Any], how: How) -> None:

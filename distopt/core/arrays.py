@@ -1,12 +1,14 @@
-"""The array types that the package passes around, and whether they fit into memory."""
+"""The array types that the package passes around, whether they fit into memory, and their files."""
 
 import os
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distopt.core.errors import ConfigError
+from distopt.core.errors import ConfigError, DataError
+from distopt.core.files import reason
 from distopt.core.units import nbytes
 
 F64: TypeAlias = NDArray[np.float64]  # vectors of the algorithms
@@ -30,3 +32,12 @@ def require_room(d: int, agents: int = 1) -> None:
             f"The dimension {d} is too large for this machine: the vectors of {whose} take at least "
             f"{nbytes(need)}, and it has {nbytes(have)}; accepted: at most {have // (need // d)}."
         )
+
+
+def read_npy(path: Path, key: str) -> F64:
+    """Read the numbers of a .npy file; `key` names the file in sentences."""
+    try:
+        with path.open("rb") as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False), np.float64)
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise DataError(f'{key} = "{path}" cannot be read: {reason(error)}.') from None

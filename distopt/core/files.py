@@ -9,9 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from distopt.core.errors import DataError, DistoptError
 
 
@@ -39,15 +36,6 @@ def read_text(path: Path, key: str) -> str:
     except UnicodeDecodeError as error:
         why = not_utf8(error)
     raise DataError(f'{key} = "{path}" cannot be read: {why}.')
-
-
-def read_npy(path: Path, key: str) -> NDArray[np.float64]:
-    """Read the numbers of a .npy file; `key` names the file in sentences."""
-    try:
-        with path.open("rb") as file:
-            return np.asarray(np.lib.format.read_array(file, allow_pickle=False), np.float64)
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise DataError(f'{key} = "{path}" cannot be read: {reason(error)}.') from None
 
 
 def not_utf8(error: UnicodeDecodeError) -> str:

@@ -72,29 +72,34 @@ def as_start(x0: object) -> F64 | None:
 
 def as_topology(topology: object, agents: int) -> Topology:
     """Make a named graph, or check the size of a given one."""
-    import networkx
-
     if isinstance(topology, str):
         topology = {"graph": topology}
-    if isinstance(topology, networkx.Graph) and not topology.is_directed():
-        if set(topology) != set(range(len(topology))):
-            raise ConfigError(
-                "The nodes of the topology are not 0, 1, 2 and so on, as the agents are; "
-                "networkx.convert_node_labels_to_integers numbers them."
-            )
-        topology = Topology.from_graph(topology)
-    elif isinstance(topology, Mapping):
+    if isinstance(topology, Mapping):
         return build_topology(dict(topology), agents, Path())
     if not isinstance(topology, Topology):
-        raise ConfigError(
-            f'topology is {described(topology)}; accepted: a name such as "ring", the keys of [topology] '
-            "in a dict, a distopt.Topology, or an undirected networkx.Graph."
-        )
+        topology = of_networkx(topology)
     if topology.agents != agents:
         raise ConfigError(
             f"The topology has {topology.agents} agents, but there are {agents} costs."
         )
     return topology
+
+
+def of_networkx(graph: object) -> Topology:
+    """Take an undirected networkx graph."""
+    import networkx
+
+    if not isinstance(graph, networkx.Graph) or graph.is_directed():
+        raise ConfigError(
+            f'topology is {described(graph)}; accepted: a name such as "ring", the keys of [topology] '
+            "in a dict, a distopt.Topology, or an undirected networkx.Graph."
+        )
+    if set(graph) != set(range(len(graph))):
+        raise ConfigError(
+            "The nodes of the topology are not 0, 1, 2 and so on, as the agents are; "
+            "networkx.convert_node_labels_to_integers numbers them."
+        )
+    return Topology.from_graph(graph)
 
 
 def as_member(registry: Registry, kind: type, given: object) -> Any:

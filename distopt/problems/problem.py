@@ -12,9 +12,9 @@ import numpy as np
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-from distopt.core.arrays import F64
+from distopt.core.arrays import F64, read_npy
 from distopt.core.errors import ConfigError, DataError
-from distopt.core.files import locate, read_npy, read_text, reason
+from distopt.core.files import locate, read_text, reason
 from distopt.core.parameters import explain, field_names, nearest, require_known, show
 from distopt.core.randomness import make_key, normal
 from distopt.core.registry import as_table

@@ -1,4 +1,4 @@
-"""``distopt list``: what a configuration can name, read from the classes themselves."""
+"""What a configuration can name, read from the classes themselves."""
 
 import inspect
 import sys
@@ -10,9 +10,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 from pydantic.fields import FieldInfo
-from rich.markup import escape
-from rich.padding import Padding
-from rich.table import Table
 
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.algorithms.base import Algorithm
@@ -23,42 +20,21 @@ from distopt.core.parameters import BOUNDS, defaults, field_names, show
 from distopt.core.registry import OWN, Registry
 from distopt.problems.costs import REGISTRY as COSTS
 from distopt.problems.topologies import REGISTRY as TOPOLOGIES
-from distopt.show.console import output, write_json
 
 REGISTRIES = {r.kind: r for r in (COMPRESSORS, ALGORITHMS, COSTS, TOPOLOGIES)}
-DEFAULT = {
-    "algorithms": "the default, to be taken where nothing speaks for another: docs/choose.md",
-    "topologies": "the default",
-}
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", dict: "table"}
 
 
-def print_members(kinds: list[str], dimension: int, as_json: bool) -> None:
-    """Print the members of some registries."""
-    found = {kind: describe(REGISTRIES[kind], dimension) for kind in kinds}
-    if as_json:
-        write_json(found)
-        return
-    console = output()
-    for kind, members in found.items():
-        registry = REGISTRIES[kind]
-        console.print(
-            f"\n[bold underline]{kind}[/]  [dim]\\[{registry.section}] {registry.key} = ...[/]"
-        )
-        for member in members:
-            default = f"  [green]({DEFAULT[kind]})[/]" if member["default"] else ""
-            console.print(f"[bold cyan]{member['name']}[/]{default}  {escape(member['summary'])}")
-            for line in member.get("properties", []):
-                console.print(f"    [green]{escape(line)}[/]")
-            table = Table.grid(padding=(0, 2, 0, 0))
-            for parameter in member["parameters"]:
-                table.add_row(*map(escape, parameter.values()))
-            if table.row_count:
-                console.print(Padding.indent(table, 4))
-        if registry.takes_file(OWN):
-            console.print(
-                f'[bold cyan]{OWN}[/]  A class of your own: file = "mine.py" (docs: python).'
-            )
+def contents(kinds: list[str], dimension: int) -> dict[str, dict[str, Any]]:
+    """Describe some registries: how a configuration names their members, and each of these."""
+    return {
+        kind: {
+            "named by": f"[{registry.section}] {registry.key} = ...",
+            "own": registry.takes_file(OWN),
+            "members": describe(registry, dimension),
+        }
+        for kind, registry in ((kind, REGISTRIES[kind]) for kind in kinds)
+    }
 
 
 def describe(registry: Registry, dimension: int) -> list[dict[str, Any]]:

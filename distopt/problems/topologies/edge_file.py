@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from distopt.core.arrays import read_npy
 from distopt.core.errors import DataError
-from distopt.core.files import read_npy, read_text
+from distopt.core.files import read_text
 from distopt.core.parameters import parameters
 from distopt.problems.topologies.base import GraphKind, require_connected
 
@@ -46,7 +47,7 @@ class EdgeFile(GraphKind):
                     f"{self.file}: the weights of agent {i} sum to {total:.12g} ({weight:g} of itself); "
                     "accepted: 1."
                 )
-        require_connected(graph, self.file)
+        require_connected(agents, graph.edges, self.file)
         return graph
 
 
@@ -150,5 +151,5 @@ class MatrixFile(GraphKind):
         graph = networkx.empty_graph(agents)
         above = zip(*np.nonzero(np.triu(W, 1)), strict=True)
         graph.add_weighted_edges_from((int(i), int(j), float(W[i, j])) for i, j in above)
-        require_connected(graph, self.file)
+        require_connected(agents, graph.edges, self.file)
         return graph

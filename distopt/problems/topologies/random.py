@@ -5,7 +5,6 @@ A draw that is not connected is thrown away and the next one is taken, up to `DR
 
 from collections.abc import Callable
 
-import networkx
 import numpy as np
 
 from distopt.core.arrays import F64, I64
@@ -13,19 +12,19 @@ from distopt.core.errors import ConfigError
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import make_key, uniform
 from distopt.core.streams import Stream
-from distopt.problems.topologies.base import GraphKind
+from distopt.problems.topologies.base import Edges, Pattern, parts_of
 
 DRAWS = 100
 
 
 @parameters("topology")
-class ErdosRenyi(GraphKind):
+class ErdosRenyi(Pattern):
     """Each pair of agents is linked with probability p, independently."""
 
     p: float = Field(default=0.5, gt=0, le=1)
     seed: int = Field(default=0, ge=0)
 
-    def graph(self, agents: int) -> networkx.Graph:
+    def edges(self, agents: int) -> Edges:
         likely = np.log(max(agents, 2)) / agents  # below this p, isolated agents are the rule
         return first_connected(
             agents,
@@ -36,13 +35,13 @@ class ErdosRenyi(GraphKind):
 
 
 @parameters("topology")
-class Geometric(GraphKind):
+class Geometric(Pattern):
     """Agents stand at random points of the unit square; those within `radius` are linked."""
 
     radius: float = Field(default=0.5, gt=0)
     seed: int = Field(default=0, ge=0)
 
-    def graph(self, agents: int) -> networkx.Graph:
+    def edges(self, agents: int) -> Edges:
         def near(draw: int, pairs: I64) -> np.ndarray:
             points = numbers(self.seed, draw, 2 * agents).reshape(agents, 2)
             apart = points[pairs[:, 0]] - points[pairs[:, 1]]
@@ -64,8 +63,8 @@ def numbers(seed: int, draw: int, count: int) -> F64:
 
 def first_connected(
     agents: int, linked: Callable[[int, I64], np.ndarray], what: str, advice: str
-) -> networkx.Graph:
-    """Return the first connected graph of the draws 0, 1, ..., DRAWS - 1.
+) -> Edges:
+    """Return the edges of the first connected graph of the draws 0, 1, ..., DRAWS - 1.
 
     Parameters
     ----------
@@ -77,11 +76,10 @@ def first_connected(
     pairs = np.column_stack(np.triu_indices(agents, 1))
     fewest = agents
     for draw in range(DRAWS):
-        graph = networkx.empty_graph(agents)
-        graph.add_edges_from(pairs[linked(draw, pairs)].tolist())
-        parts = networkx.number_connected_components(graph)
+        edges: Edges = pairs[linked(draw, pairs)].tolist()
+        parts = len(parts_of(agents, edges))
         if parts == 1:
-            return graph
+            return edges
         fewest = min(fewest, parts)
     raise ConfigError(
         f"{what} gave no connected graph of {agents} agents in {DRAWS} draws (the best had "

@@ -1,0 +1,69 @@
+"""What a command imports before it does anything, since that is most of a short one's time."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from distopt.show import members
+
+FIGURES = ["matplotlib", "pandas", "PIL"]
+ELSEWHERE = [
+    *FIGURES,
+    "sklearn",
+    "networkx",
+    "torch",
+    "jax",
+    "typer",
+    "rich",
+    "fastapi",
+    "sqlalchemy",
+]
+
+
+@pytest.mark.parametrize(
+    ("modules", "unwanted"),
+    [
+        ("distopt.cli.app, distopt.show.members", [*FIGURES, "numpy", "numba", "h5py", "mpi4py"]),
+        (
+            "distopt.cli.rank, distopt.mpirun.jobfile, distopt.engine.run, distopt.transport.mpi, "
+            "distopt.problems.costs.logistic, distopt.problems.topologies.regular",
+            ELSEWHERE,
+        ),
+    ],
+    ids=["list", "rank"],
+)
+def test_imports_stay_light(modules, unwanted):
+    code = f"import sys, {modules}; found = {{*{unwanted}}} & {{*sys.modules}}; assert not found, found"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
+
+
+def test_data_sets_are_read_without_scikit_learn():
+    code = (
+        "import sys; from distopt.problems.costs.data import read;"
+        "shapes = read('breast_cancer')[0].shape, read('digits')[0].shape;"
+        "assert shapes == ((569, 30), (1797, 64)), shapes;"
+        "assert 'sklearn' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
+
+
+def test_the_list_is_kept_until_a_file_changes(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(members, "entry_points", lambda: SimpleNamespace(groups=set()))
+    reads = []
+
+    def ask(question="compressors 1000"):
+        return members.remembered(question, lambda: reads.append(question) or {"n": len(reads)})
+
+    assert ask() == ask() == {"n": 1}
+    assert ask("all 10") == {"n": 2}
+    for path in (tmp_path / "distopt").iterdir():
+        path.write_text("{")  # as after a full disk
+    assert ask() == ask() == {"n": 3}
+    monkeypatch.setattr(members, "state", lambda: "another")
+    assert ask() == {"n": 4}
+    offered = SimpleNamespace(groups={"distopt.compressors"})
+    monkeypatch.setattr(members, "entry_points", lambda: offered)
+    assert ask() != ask()
