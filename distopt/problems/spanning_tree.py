@@ -1,13 +1,14 @@
-"""Spanning trees of a graph of agents, which is given by everybody's neighbours."""
+"""Spanning trees of a graph of agents."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from itertools import pairwise
-from operator import or_
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
-Near: TypeAlias = Sequence[Sequence[int]]
+if TYPE_CHECKING:
+    import networkx
 
 CENTRES = 32  # roots that are tried at most
 
@@ -30,79 +31,53 @@ class Tree:
         return len({*self.parents} - {-1})
 
 
-def eccentricities(near: Near) -> list[int]:
-    """Return each agent's distance to the farthest one: the round in which it has heard of all.
-
-    >>> eccentricities([[1], [0, 2], [1]])
-    [2, 1, 2]
-    """
-    heard = [1 << i for i in range(len(near))]  # sets of agents, a bit each
-    everybody = (1 << len(near)) - 1
-    found, rounds = [0] * len(near), 0
-    while left := [i for i, h in enumerate(heard) if h != everybody]:
-        rounds += 1
-        heard = [reduce(or_, (heard[j] for j in js), heard[i]) for i, js in enumerate(near)]
-        for i in left:
-            found[i] = rounds
-    return found
-
-
-def centre(near: Near) -> list[int]:
-    """Return the agents from which the farthest one is nearest, ascending."""
-    far = eccentricities(near)
-    least = min(far)
-    return [i for i, distance in enumerate(far) if distance == least]
-
-
-def layers_from(near: Near, root: int) -> list[list[int]]:
-    """Return the agents by their distance from the root, ascending in each layer."""
-    layers, known = [[root]], {root}
-    while farther := {j for i in layers[-1] for j in near[i]} - known:
-        layers.append(sorted(farther))
-        known |= farther
-    return layers
-
-
-def depths_of(layers: Sequence[Sequence[int]]) -> list[int]:
-    """Return each agent's place in the layers."""
-    depths = {i: depth for depth, layer in enumerate(layers) for i in layer}
-    return [depths[i] for i in range(len(depths))]
-
-
-def tree_from_centre(near: Near) -> Tree:
+def tree_from_centre(graph: networkx.Graph) -> Tree:
     """Return a tree from the centre of the graph; each agent's parent is the first one possible."""
-    far = depths_of(layers_from(near, centre(near)[0]))
-    parents = [min((j for j in js if far[j] < far[i]), default=-1) for i, js in enumerate(near)]
-    return Tree(tuple(parents), tuple(far))
+    import networkx
+
+    root = min(networkx.center(graph, usebounds=True))
+    far = networkx.single_source_shortest_path_length(graph, root)
+    near = [[j for j in sorted(graph[i]) if far[j] < far[i]] for i in range(len(graph))]
+    return Tree(tuple(min(js, default=-1) for js in near), tuple(far[i] for i in range(len(graph))))
 
 
-def lean_tree(near: Near) -> Tree:
+def lean_tree(graph: networkx.Graph) -> Tree:
     """Return a tree of least height with few inner agents, the same on every process.
 
     Few, not fewest: each layer takes as parents, one after the other, those who reach most of the next.
 
-    >>> lean_tree([[1, 3], [0, 2], [1, 3], [0, 2]]).parents
+    >>> import networkx
+    >>> lean_tree(networkx.cycle_graph(4)).parents
     (-1, 0, 1, 0)
     """
-    roots = centre(near)[:CENTRES]
-    return min((lean_tree_from(near, root) for root in roots), key=lambda tree: tree.inner)
+    import networkx
+
+    roots = sorted(networkx.center(graph, usebounds=True))[:CENTRES]
+    return min((lean_tree_from(graph, root) for root in roots), key=lambda tree: tree.inner)
 
 
-def lean_tree_from(near: Near, root: int) -> Tree:
+def lean_tree_from(graph: networkx.Graph, root: int) -> Tree:
     """Return such a tree of one root."""
-    layers = layers_from(near, root)
-    parents = [-1] * len(near)
+    import networkx
+
+    far = networkx.single_source_shortest_path_length(graph, root)
+    layers: list[list[int]] = [[] for _ in range(max(far.values()) + 1)]
+    for i in range(len(graph)):
+        layers[far[i]].append(i)
+    parents = [-1] * len(graph)
     for upper, lower in pairwise(layers):
-        for parent, children in covering(near, upper, lower).items():
+        for parent, children in covering(graph, upper, lower).items():
             for child in children:
                 parents[child] = parent
-    return Tree(tuple(parents), tuple(depths_of(layers)))
+    return Tree(tuple(parents), tuple(far[i] for i in range(len(graph))))
 
 
-def covering(near: Near, upper: Sequence[int], lower: Sequence[int]) -> Mapping[int, set[int]]:
+def covering(
+    graph: networkx.Graph, upper: Sequence[int], lower: Sequence[int]
+) -> Mapping[int, set[int]]:
     """Choose parents in one layer for all agents of the next."""
     left, chosen = set(lower), dict[int, set[int]]()
-    reach = {i: left.intersection(near[i]) for i in upper}
+    reach = {i: left.intersection(graph[i]) for i in upper}
     while left:
         best = max(upper, key=lambda i: (len(reach[i] & left), -i))
         chosen[best] = reach[best] & left

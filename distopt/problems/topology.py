@@ -20,9 +20,9 @@ from distopt.core.errors import ConfigError, DataError
 from distopt.core.files import locate
 from distopt.core.parameters import field_names, nearest, require_known, show
 from distopt.core.registry import OWN
-from distopt.problems.spanning_tree import Tree, eccentricities, lean_tree, tree_from_centre
+from distopt.problems.spanning_tree import Tree, lean_tree, tree_from_centre
 from distopt.problems.topologies import REGISTRY
-from distopt.problems.topologies.base import GraphKind, Pattern, parts_of, require_connected
+from distopt.problems.topologies.base import GraphKind, require_connected
 from distopt.problems.topologies.edge_file import EdgeFile, MatrixFile
 from distopt.problems.topologies.fastest import fastest_weights
 
@@ -97,11 +97,11 @@ class Topology:
                     f"The edge ({i}, {j}) is not possible; accepted: two different agents "
                     f"of 0 to {agents - 1}."
                 )
-        require_connected(agents, self.edges, f"The {name} graph")
-        self._near: list[list[int]] = [[] for _ in range(agents)]
-        for i, j in self.edges:
-            self._near[i].append(j)
-            self._near[j].append(i)
+        import networkx
+
+        self._graph = networkx.empty_graph(agents)
+        self._graph.add_edges_from(self.edges)
+        require_connected(self._graph, f"The {name} graph")
         self.rule = weights if isinstance(weights, str) else OWN_WEIGHTS
         if self.rule not in WEIGHTS[:3] and isinstance(weights, str):
             raise ConfigError(
@@ -145,6 +145,8 @@ class Topology:
         >>> Topology(4, [(0, 1), (1, 2), (2, 3), (3, 0)]).without([1]).edges
         ((0, 2), (1, 2))
         """
+        import networkx
+
         if not lost:
             return self
         if len({*lost}) < len(lost) or not {*lost} < {*range(self.agents)}:
@@ -152,15 +154,16 @@ class Topology:
                 f"problem.lost = {[*lost]} is not acceptable; accepted: different agents of 0 to "
                 f"{self.agents - 1}, but not all of them."
             )
-        rest = sorted({*range(self.agents)} - {*lost})
-        at = {old: new for new, old in enumerate(rest)}
-        own = {(at[i], at[j]): self.weight(i, j) for i, j in self.edges if i in at and j in at}
-        parts = [rest[part] for part in parts_of(len(rest), own)]
+        rest = self._graph.copy()
+        rest.remove_nodes_from(lost)
+        parts = sorted(min(part) for part in networkx.connected_components(rest))
         if len(parts) > 1:
             raise ConfigError(
                 f"problem.lost = {[*lost]} is not possible: without it the {self.name} graph falls apart, "
                 f"no path leads from agent {parts[0]} to agent {parts[1]}."
             )
+        at = {old: new for new, old in enumerate(sorted(rest))}
+        own = {(at[i], at[j]): self.weight(i, j) for i, j in self.edges if i in at and j in at}
         return Topology(len(at), own, self.name, own if self.rule == OWN_WEIGHTS else self.rule)
 
     def _find_weights(
@@ -208,7 +211,7 @@ class Topology:
 
     @cached_property
     def _links(self) -> list[Links]:
-        linked = [tuple(sorted(near)) for near in self._near]
+        linked = [tuple(sorted(self._graph[i])) for i in range(self.agents)]
         return [Links(js, tuple(self.weight(i, j) for j in js), js) for i, js in enumerate(linked)]
 
     def neighbours(self, i: int) -> tuple[int, ...]:
@@ -217,7 +220,7 @@ class Topology:
 
     def degree(self, i: int) -> int:
         """Count the neighbours of agent i."""
-        return len(self._near[i])
+        return len(self._graph[i])
 
     def weight(self, i: int, j: int) -> float:
         """Return W_ij of an edge."""
@@ -244,18 +247,20 @@ class Topology:
 
     @cached_property
     def diameter(self) -> int:
-        """Largest number of edges between two agents: rounds in which all hear of all."""
-        return max(eccentricities(self._near))
+        """Largest number of edges between two agents."""
+        import networkx
+
+        return int(networkx.diameter(self._graph, usebounds=True))
 
     @cached_property
     def tree(self) -> Tree:
         """A spanning tree from the centre of the graph, the same on every process."""
-        return tree_from_centre(self._near)
+        return tree_from_centre(self._graph)
 
     @cached_property
     def lean_tree(self) -> Tree:
         """A spanning tree of least height in which few agents have children."""
-        return lean_tree(self._near)
+        return lean_tree(self._graph)
 
     @cached_property
     def _eigenvalues(self) -> tuple[float, float]:
@@ -302,10 +307,7 @@ def describe_topology(
             f"{nearest(str(weights), WEIGHTS) or ';'} accepted: {', '.join(map(show, WEIGHTS))}."
         )
     name, kind = graph_kind(rest, folder)
-    if isinstance(kind, Pattern) and weights != OWN_WEIGHTS:
-        made = Topology(agents, kind.edges(agents), name, weights or METROPOLIS)
-    else:
-        made = Topology.from_graph(require_graph(kind.graph(agents), agents, name), name, weights)
+    made = Topology.from_graph(require_graph(kind.graph(agents), agents, name), name, weights)
     shape = REGISTRY.describe(kind)
     if isinstance(kind, EdgeFile | MatrixFile):
         del shape[REGISTRY.key]

@@ -12,7 +12,6 @@ FIGURES = ["matplotlib", "pandas", "PIL"]
 ELSEWHERE = [
     *FIGURES,
     "sklearn",
-    "networkx",
     "torch",
     "jax",
     "typer",
@@ -28,7 +27,7 @@ ELSEWHERE = [
         ("distopt.cli.app, distopt.show.members", [*FIGURES, "numpy", "numba", "h5py", "mpi4py"]),
         (
             "distopt.cli.rank, distopt.mpirun.jobfile, distopt.engine.run, distopt.transport.mpi, "
-            "distopt.problems.costs.logistic, distopt.problems.topologies.regular",
+            "distopt.problems.costs.logistic",
             ELSEWHERE,
         ),
     ],

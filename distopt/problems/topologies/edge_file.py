@@ -47,7 +47,7 @@ class EdgeFile(GraphKind):
                     f"{self.file}: the weights of agent {i} sum to {total:.12g} ({weight:g} of itself); "
                     "accepted: 1."
                 )
-        require_connected(agents, graph.edges, self.file)
+        require_connected(graph, self.file)
         return graph
 
 
@@ -151,5 +151,5 @@ class MatrixFile(GraphKind):
         graph = networkx.empty_graph(agents)
         above = zip(*np.nonzero(np.triu(W, 1)), strict=True)
         graph.add_weighted_edges_from((int(i), int(j), float(W[i, j])) for i, j in above)
-        require_connected(agents, graph.edges, self.file)
+        require_connected(graph, self.file)
         return graph

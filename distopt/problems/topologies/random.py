@@ -5,6 +5,7 @@ A draw that is not connected is thrown away and the next one is taken, up to `DR
 
 from collections.abc import Callable
 
+import networkx
 import numpy as np
 
 from distopt.core.arrays import F64, I64
@@ -12,19 +13,19 @@ from distopt.core.errors import ConfigError
 from distopt.core.parameters import Field, parameters
 from distopt.core.randomness import make_key, uniform
 from distopt.core.streams import Stream
-from distopt.problems.topologies.base import Edges, Pattern, parts_of
+from distopt.problems.topologies.base import GraphKind
 
 DRAWS = 100
 
 
 @parameters("topology")
-class ErdosRenyi(Pattern):
+class ErdosRenyi(GraphKind):
     """Each pair of agents is linked with probability p, independently."""
 
     p: float = Field(default=0.5, gt=0, le=1)
     seed: int = Field(default=0, ge=0)
 
-    def edges(self, agents: int) -> Edges:
+    def graph(self, agents: int) -> networkx.Graph:
         likely = np.log(max(agents, 2)) / agents  # below this p, isolated agents are the rule
         return first_connected(
             agents,
@@ -35,13 +36,13 @@ class ErdosRenyi(Pattern):
 
 
 @parameters("topology")
-class Geometric(Pattern):
+class Geometric(GraphKind):
     """Agents stand at random points of the unit square; those within `radius` are linked."""
 
     radius: float = Field(default=0.5, gt=0)
     seed: int = Field(default=0, ge=0)
 
-    def edges(self, agents: int) -> Edges:
+    def graph(self, agents: int) -> networkx.Graph:
         def near(draw: int, pairs: I64) -> np.ndarray:
             points = numbers(self.seed, draw, 2 * agents).reshape(agents, 2)
             apart = points[pairs[:, 0]] - points[pairs[:, 1]]
@@ -63,8 +64,8 @@ def numbers(seed: int, draw: int, count: int) -> F64:
 
 def first_connected(
     agents: int, linked: Callable[[int, I64], np.ndarray], what: str, advice: str
-) -> Edges:
-    """Return the edges of the first connected graph of the draws 0, 1, ..., DRAWS - 1.
+) -> networkx.Graph:
+    """Return the first connected graph of the draws 0, 1, ..., DRAWS - 1.
 
     Parameters
     ----------
@@ -76,10 +77,11 @@ def first_connected(
     pairs = np.column_stack(np.triu_indices(agents, 1))
     fewest = agents
     for draw in range(DRAWS):
-        edges: Edges = pairs[linked(draw, pairs)].tolist()
-        parts = len(parts_of(agents, edges))
+        graph = networkx.empty_graph(agents)
+        graph.add_edges_from(pairs[linked(draw, pairs)].tolist())
+        parts = networkx.number_connected_components(graph)
         if parts == 1:
-            return edges
+            return graph
         fewest = min(fewest, parts)
     raise ConfigError(
         f"{what} gave no connected graph of {agents} agents in {DRAWS} draws (the best had "

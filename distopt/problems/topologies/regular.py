@@ -1,71 +1,73 @@
 """Graphs that are given by their number of agents alone (and a shape where they have one)."""
 
 import math
-from collections.abc import Sequence
-from itertools import combinations, pairwise
+
+import networkx
 
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import Field, parameters
-from distopt.problems.topologies.base import Edges, Pattern
+from distopt.problems.topologies.base import GraphKind
 
 
 @parameters("topology")
-class Ring(Pattern):
+class Ring(GraphKind):
     """Agent i is linked with i - 1 and i + 1 modulo n; two agents share one edge."""
 
-    def edges(self, agents: int) -> Edges:
-        return closed(range(agents))
+    def graph(self, agents: int) -> networkx.Graph:
+        # networkx links one agent with itself, and the path is the ring of 1 and of 2.
+        return networkx.path_graph(agents) if agents < 3 else networkx.cycle_graph(agents)
 
 
 @parameters("topology")
-class PathGraph(Pattern):
+class PathGraph(GraphKind):
     """Agent i is linked with i - 1 and i + 1; the two ends have one neighbour."""
 
-    def edges(self, agents: int) -> Edges:
-        return [*pairwise(range(agents))]
+    def graph(self, agents: int) -> networkx.Graph:
+        return networkx.path_graph(agents)
 
 
 @parameters("topology")
-class Star(Pattern):
+class Star(GraphKind):
     """Agent 0 is linked with all others, and they only with agent 0."""
 
-    def edges(self, agents: int) -> Edges:
-        return [(0, i) for i in range(1, agents)]
+    def graph(self, agents: int) -> networkx.Graph:
+        return networkx.star_graph(agents - 1)
 
 
 @parameters("topology")
-class Complete(Pattern):
+class Complete(GraphKind):
     """Everybody is linked with everybody."""
 
-    def edges(self, agents: int) -> Edges:
-        return [*combinations(range(agents), 2)]
+    def graph(self, agents: int) -> networkx.Graph:
+        return networkx.complete_graph(agents)
 
 
 @parameters("topology")
-class Hypercube(Pattern):
+class Hypercube(GraphKind):
     """Agents are linked when the binary forms of their numbers differ in one digit."""
 
-    def edges(self, agents: int) -> Edges:
+    def graph(self, agents: int) -> networkx.Graph:
         digits = agents.bit_length() - 1
         if agents != 1 << digits:
             raise ConfigError(
                 f'topology.graph = "hypercube" cannot have {agents} agents; accepted: powers of '
                 f"two, the nearest are problem.agents = {1 << digits} and {2 << digits}."
             )
-        return [(i, i ^ 1 << b) for i in range(agents) for b in range(digits)]
+        graph = networkx.empty_graph(agents)
+        graph.add_edges_from((i, i ^ 1 << b) for i in range(agents) for b in range(digits))
+        return graph
 
 
 @parameters("topology")
-class Exponential(Pattern):
+class Exponential(GraphKind):
     """Agent i is linked with i + 1, i + 2, i + 4, i + 8, ... modulo n, in both directions."""
 
-    def edges(self, agents: int) -> Edges:
-        steps = [1 << b for b in range((agents - 1).bit_length())]
-        return [(i, (i + step) % agents) for i in range(agents) for step in steps]
+    def graph(self, agents: int) -> networkx.Graph:
+        return networkx.circulant_graph(agents, [1 << b for b in range((agents - 1).bit_length())])
 
 
 @parameters("topology")
-class Grid(Pattern):
+class Grid(GraphKind):
     """A rectangle of rows x columns; agent i stands in row i // columns. Neighbours touch.
 
     Without `rows` the most square rectangle is taken.
@@ -73,7 +75,7 @@ class Grid(Pattern):
 
     rows: int | None = Field(default=None, ge=1)
 
-    def edges(self, agents: int) -> Edges:
+    def graph(self, agents: int) -> networkx.Graph:
         return lattice("grid", agents, self.rows, one_row="path")
 
 
@@ -84,11 +86,11 @@ class Torus(Grid):
     Without `rows` the most square rectangle is taken.
     """
 
-    def edges(self, agents: int) -> Edges:
+    def graph(self, agents: int) -> networkx.Graph:
         return lattice("torus", agents, self.rows, one_row="ring")
 
 
-def lattice(name: str, agents: int, rows: int | None, one_row: str) -> Edges:
+def lattice(name: str, agents: int, rows: int | None, one_row: str) -> networkx.Graph:
     """Make a grid or torus of rows x (agents / rows) nodes, numbered row by row."""
     if rows is None:
         rows = short_side(agents)
@@ -106,16 +108,8 @@ def lattice(name: str, agents: int, rows: int | None, one_row: str) -> Edges:
             f"topology.rows = {rows} does not divide problem.agents = {agents}; "
             f"accepted: {divisors}."
         )
-    columns = agents // rows
-    line = closed if name == "torus" else pairwise
-    across = [range(i, i + columns) for i in range(0, agents, columns)]
-    down = [range(i, agents, columns) for i in range(columns)]
-    return [edge for nodes in (*across, *down) for edge in line(nodes)]
-
-
-def closed(nodes: Sequence[int]) -> Edges:
-    """Link each node with the next and the last with the first; two share one edge."""
-    return [*pairwise(nodes), (nodes[-1], nodes[0])][: len(nodes) if len(nodes) > 2 else -1]
+    square = networkx.grid_2d_graph(rows, agents // rows, periodic=name == "torus")
+    return networkx.convert_node_labels_to_integers(square, ordering="sorted")
 
 
 def short_side(agents: int) -> int:
