@@ -136,7 +136,7 @@ def test_a_suite_goes_on_with_its_variant(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Restarting from iteration") == 1
-    assert "one: restarted after 1 failure(s), 60 iterations" in done.stderr
+    assert "one: restarted after 1 failure, 60 iterations" in done.stderr
     assert_same_end(job.out / "one", whole(tmp_path))
 
 
