@@ -334,7 +334,6 @@ def assert_stops(run, number, iteration):
     return last
 
 
-@pytest.mark.once  # MPICH: about 1 time in 50 a rank ends by a signal 9 (docs: reliability)
 @pytest.mark.parametrize("number", [signal.SIGTERM, slow(signal.SIGINT)])
 @pytest.mark.parametrize("act", ["term", *(slow(act) for act in ("int", "usr1"))])
 @pytest.mark.parametrize("who", rotate(2))

@@ -389,6 +389,31 @@ def test_a_rank_ends_at_once_unless_threads_are_left(more: list[str], told: list
     assert text.splitlines() == told
 
 
+END_IN_TURN = """
+import sys, time
+from mpi4py import MPI
+from distopt.mpirun.environment import end_at_once, finalize, leave
+rank = MPI.COMM_WORLD.rank
+finalize()
+time.sleep(rank)
+print("rank", rank)
+end_at_once() if sys.argv[1] == "at once" else leave(["a cost's"], 0)
+"""
+
+
+@pytest.mark.parametrize("how", ["at once", "leaving threads"])
+def test_ranks_may_end_one_after_the_other(how: str) -> None:
+    """MPICH's mpirun must not take the first for one that has crashed, and kill the other."""
+    try:
+        mpirun = find_mpirun()
+    except TransportError as error:
+        pytest.skip(str(error))
+    command = mpirun.start(2, [sys.executable, "-c", END_IN_TURN, how])
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["rank 0", "rank 1"]
+
+
 RULE = "-" * 74
 NOISE = {
     "open mpi, abort": (
