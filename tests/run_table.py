@@ -201,8 +201,9 @@ def play(config: Config, transport=None, out: Path | None = None) -> tuple[Team,
 
 def finish(team: Team, out: Path | None = None) -> Result:
     """Iterate a team to the end of its run."""
-    journal, stop = Journal(team, out), StopRequest()
-    return conclude(team, journal, Loop(team, journal, stop).run(), stop.signal)
+    journal = Journal(team, out)
+    with StopRequest() as stop:
+        return conclude(team, journal, Loop(team, journal, stop).run(), stop.signal)
 
 
 def play_mpi(config: Config, comm, out: Path | None = None, disturb=None) -> tuple[Team, Result]:

@@ -36,6 +36,8 @@ def main() -> None:
         if job.debug:
             os.environ["DISTOPT_DEBUG"] = "1"
         work(job)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)  # the others may still be stopping
         tell("over")
     end_at_once()
 

@@ -54,7 +54,8 @@ class Loop:
     def run(self) -> str:
         """Iterate to the end, a stopping test, a time limit or a signal; return the reason."""
         self.journal.begin()
-        with self.journal, self.stop.listening(SIGTERM, SIGINT, SIGUSR1):
+        self.stop.listen(SIGTERM, SIGINT, SIGUSR1)
+        with self.journal:
             reason = self.iterate()
         self.journal.end(reason)
         return reason

@@ -190,17 +190,18 @@ def execute(
     `comm` is an mpi4py communicator, COMM_WORLD by default; `on_record` is called on the root with every
     new row; the rest is as in `run` and `resume`.
     """
-    stop = StopRequest()
     # No warning of an overflow: a number that is not finite ends the run with a sentence. SIGUSR1 only
-    # ever asks for an orderly stop, so we handle it from the start; SIGINT and SIGTERM end a set-up.
+    # ever asks for an orderly stop, so we handle it from the start; SIGINT and SIGTERM end a set-up. What
+    # comes after the last iteration must not keep the run from its end, where ranks wait for each other.
     with (
+        StopRequest() as stop,
         open_transport(engine, parts, comm) as transport,
         BLAS.held(parts.run.threads),
         np.errstate(over="ignore", invalid="ignore"),
         blaming(),
-        stop.listening(signal.SIGUSR1),
         ExitStack() as held,
     ):
+        stop.listen(signal.SIGUSR1)
         if out is not None:
             with transport.together():
                 if transport.root:
@@ -212,6 +213,6 @@ def execute(
         journal = Journal(team, out, saved is not None, failures, on_record)
         reason = Loop(team, journal, stop, progress).run()
         result = conclude(team, journal, reason, stop.signal)
-    if signals and result.signal in {signal.SIGINT, signal.SIGTERM}:
-        signal.raise_signal(result.signal)
+    if signals and stop.signal in {signal.SIGINT, signal.SIGTERM}:
+        signal.raise_signal(stop.signal)
     return result

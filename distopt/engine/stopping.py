@@ -1,10 +1,10 @@
 """Why a run stops, and how a signal asks it to."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from signal import Signals
+from contextlib import suppress
+from signal import SIGUSR1, Signals
 from signal import signal as handle
 from types import FrameType
+from typing import Any, Self
 
 REASONS = {  # as the record and `--json` name them, and as people read them
     "iterations": "all iterations done",
@@ -17,25 +17,31 @@ EARLY = {"stop.seconds", "signal"}  # after these the run is meant to be resumed
 
 
 class StopRequest:
-    """The signal that asked this process to stop, if any; the next agreement acts on it."""
+    """The signal that asked this process to stop, if any; the next agreement acts on it.
+
+    As a context it gives signals back at the end.
+    """
 
     def __init__(self) -> None:
         self.signal: Signals | None = None
+        self._before: dict[Signals, Any] = {}  # handlers
 
-    @contextmanager
-    def listening(self, *numbers: Signals) -> Iterator[None]:
-        """Take these signals inside the block (in the main thread only)."""
-        try:
-            before = {number: handle(number, self.note) for number in numbers}
-        except ValueError:  # not the main thread: the host program keeps its own handling
-            yield
-            return
-        try:
-            yield
-        finally:
-            for number, previous in before.items():
-                handle(number, previous)
+    def listen(self, *numbers: Signals) -> None:
+        """Take these signals from now on (in the main thread only; else the host program keeps them)."""
+        with suppress(ValueError):
+            for number in numbers:
+                self._before.setdefault(number, handle(number, self.note))
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Remember a signal."""
-        self.signal = Signals(number)
+        """Remember a signal; SIGUSR1 does not hide one that ends the program."""
+        if self.signal is None or number != SIGUSR1:
+            self.signal = Signals(number)
+
+    def __enter__(self) -> Self:
+        """Hold signals."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Give them back."""
+        for number, previous in self._before.items():
+            handle(number, previous)

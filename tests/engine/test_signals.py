@@ -93,6 +93,36 @@ def test_one_process_stops_after_the_iteration_under_way():
     assert result.summary["iterations"] < 310
 
 
+def test_a_run_that_is_about_to_end_ends_first(tmp_path):
+    """It was asked to stop and has saved; Ctrl-C comes while it computes its last row."""
+    went_on = []
+
+    class Late:
+        dimension, smoothness, calls = 2, 1.0, 0
+
+        def value(self, x):
+            if list(tmp_path.glob("run/checkpoints/*/manifest.json")) and not went_on:
+                signal.raise_signal(signal.SIGINT)
+                went_on.append(True)
+            return 1e-9 * float(x.sum())
+
+        def gradient(self, x, out):
+            out.fill(1e-9)
+            self.calls += 1
+            if self.calls == 10:
+                signal.raise_signal(signal.SIGUSR1)
+
+    with pytest.raises(KeyboardInterrupt):
+        distopt.simulate(
+            [Late() for _ in range(3)],
+            algorithm=distopt.GradientTracking(eta=0.1, gamma=0.5),
+            iterations=20_000,
+            record_every=10**6,
+            out=tmp_path / "run",
+        )
+    assert went_on
+
+
 def signal_run(program, number, out):
     """Wait until a run is iterating, and send the program a signal."""
     deadline = time.monotonic() + 900  # compiling on a busy machine

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.mpi(min_size=4)
 def stop(comm, at, pause=0.0, **settings):
     """Run; after iterations `at` this rank gets a signal, and from then on each takes `pause` seconds."""
     config = configure("gt", "identity", **settings)
-    with open_transport("mpi", config, comm) as transport:
-        team, request = prepare(config, transport), StopRequest()
+    with StopRequest() as request, open_transport("mpi", config, comm) as transport:
+        team = prepare(config, transport)
         exchange = transport.exchange
 
         def disturbed(payloads):
