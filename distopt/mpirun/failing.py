@@ -36,7 +36,7 @@ def failing_together() -> Iterator[None]:
         if this_rank() == 0:
             complain(TransportError(f"mpi4py cannot be used in this MPI job: {error}. {INSTALL}"))
         raise SystemExit(1) from None
-    from distopt.transport.watch import introduce
+    from distopt.transport.watch import end_job, introduce
 
     introduce(MPI.COMM_WORLD)
     comm = MPI.COMM_WORLD.Dup()  # only this barrier uses it
@@ -52,7 +52,7 @@ def failing_together() -> Iterator[None]:
         if this_rank() == 0 or not met:
             complain(error)
         if not met:
-            comm.Abort(1)
+            end_job(1)
         raise SystemExit(1) from None
     comm.Free()
 

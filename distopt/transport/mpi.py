@@ -31,7 +31,7 @@ from distopt.transport.base import (
     slices,
 )
 from distopt.transport.verdict import Report, Verdict, aim, printed
-from distopt.transport.watch import HOSTS, RemoteError, Watch, packed
+from distopt.transport.watch import HOSTS, RemoteError, Watch, end_job, packed
 
 TAG, LETTER = 1, 2
 # Poll this long, yielding the core in between, before sleeping between polls: where every rank has a
@@ -334,7 +334,7 @@ class MpiTransport(Transport):
             time.sleep(POLL_SECONDS)
         sys.stderr.write(verdict.text())
         sys.stderr.flush()
-        self._comm.Abort(LOST if verdict.lost else 1)
+        end_job(LOST if verdict.lost else 1)
 
     def _report(self, error: BaseException) -> Report:
         """Say what this rank was doing when it failed, gave up or was called."""

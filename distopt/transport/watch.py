@@ -9,12 +9,16 @@ Ranks look for such messages whenever they wait and between iterations, so nobod
 waits for him.
 """
 
+import fcntl
 import json
+import signal
 import socket
+import sys
+import termios
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -27,6 +31,8 @@ from distopt.transport.verdict import Report
 ALARM, WISH, ASK, ANSWER, LAST = range(32_101, 32_106)  # tags; MPI has at least 32_767
 HOSTS = MPI.Comm.Create_keyval()  # of a communicator whose ranks have told their hosts
 LOOK_SECONDS = 0.01  # how often a rank looks
+READ_SECONDS = 5.0  # mpirun may take this long to read the last sentence
+ABORT_SECONDS = 60  # MPI may take this long to end a job
 
 
 class RemoteError(DistoptError):
@@ -41,6 +47,27 @@ def packed(item: Any) -> U8:
 def introduce(comm: MPI.Comm) -> None:
     """Let the ranks tell each other their hosts, before any of them runs what may hang."""
     comm.Set_attr(HOSTS, comm.allgather(socket.gethostname()))
+
+
+def end_job(code: int) -> None:
+    """End all ranks of the job; this one ends even if MPI cannot reach the others."""
+    deadline = perf_counter() + READ_SECONDS
+    while unread(2) and perf_counter() < deadline:  # mpirun may drop what it has not read
+        sleep(LOOK_SECONDS)
+    with suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(ABORT_SECONDS)
+    # MPICH ends any other communicator by telling each rank, and waits for one that is out of reach.
+    MPI.COMM_WORLD.Abort(code)
+    sleep(2 * ABORT_SECONDS)  # with MPICH, mpirun now ends this process, or the alarm does
+
+
+def unread(file: int) -> int:
+    """Return how many bytes nobody has read yet from a pipe that this process writes to."""
+    try:
+        return int.from_bytes(fcntl.ioctl(file, termios.FIONREAD, bytes(4)), sys.byteorder)
+    except OSError:  # a file
+        return 0
 
 
 class Watch:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from test_failures import OPEN_MPI, SILENCE, Run
+from test_failures import SILENCE, Run
 from test_restart import assert_same_end, whole
 
 from distopt.core.errors import TransportError
@@ -55,7 +55,6 @@ def test_a_short_break_costs_time_only(tmp_path):
     assert_same_end(run.out, whole(tmp_path, ITERATIONS))
 
 
-@pytest.mark.skipif(not OPEN_MPI, reason="with MPICH the rank that was cut off stays")
 def test_a_host_that_is_gone_is_named_and_ends_all(tmp_path):
     run = Run(tmp_path, "none slow", iterations=10**6, timeout=SILENCE, setup_timeout=SILENCE)
     code, lines = cut_off(run)
