@@ -110,11 +110,11 @@ def continued(
             identity.require(saved.identity, f"Checkpoint {saved.place}")
         before = checkpoint.lost_in(saved.identity)
         lost = tuple(j for j in parts.problem.lost if j not in before)
-        numbers = (
-            load_without(parts, before, starts.own, saved.place, hosted, transport.root)
-            if lost
-            else checkpoint.load(saved.place, hosted)
-        )
+        if lost:  # then the links are others, and what they carry is counted anew
+            numbers = load_without(parts, before, starts.own, saved.place, hosted, transport.root)
+        else:
+            numbers = checkpoint.load(saved.place, hosted)
+            transport.told.update(checkpoint.told(saved.place, transport.hosted))
     if lost:
         restore_sums(parts.algorithm, hosted, transport)
     seconds = numbers.pop("run_seconds", 0.0), numbers.pop("run_diagnostics_seconds", 0.0)

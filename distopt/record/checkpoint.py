@@ -10,7 +10,7 @@ shard holds one agent, regardless of its process, so a run may resume under anot
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from distopt.transport.base import Traffic, Transport
 
 FORMAT = 1
 NUMBERS = {*vars(Traffic()), "run_seconds", "run_diagnostics_seconds"}
+TOLD = "told"  # begins the names of what an agent has sent to its neighbours (Transport.told)
 OWN_FOLDER = re.compile("[0-9]{6,}")
 OWN_FILE = re.compile(r"(manifest\.json|rank-[0-9]{4,}\.h5)(\.tmp)?")
 
@@ -76,6 +77,9 @@ def save(
         name = shard_name(h.agent.index)
         attributes = dict(numbers) if position == 0 else {}
         attributes |= {f"agent_{k}": v for k, v in vars(h.agent.seconds).items()}
+        for (i, *j), nbytes in transport.told.items():
+            if i == h.agent.index:
+                attributes["_".join([TOLD, *map(str, j)])] = nbytes
         write_arrays(
             place / name,
             h.arrays(),
@@ -151,16 +155,31 @@ def load(place: Path, hosted: Sequence[Hosted]) -> dict[str, float]:
     return numbers
 
 
+def told(place: Path, agents: Iterable[int]) -> dict[tuple[int, ...], int]:
+    """Return what some agents have sent over each link, as `Transport.told`."""
+    found = {}
+    for i in agents:
+        for name, value in saved_attributes(place / shard_name(i)).items():
+            first, *j = name.split("_")
+            if first == TOLD and all(map(str.isdecimal, j)):
+                found[i, *map(int, j)] = int(value)
+    return found
+
+
+def saved_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of a shard."""
+    try:
+        with h5py.File(path, "r") as file:
+            return attributes(file)
+    except UNREADABLE as error:
+        raise CheckpointError(f"{path} cannot be read: {error}.") from None
+
+
 def totals(place: Path, agents: int) -> dict[str, float]:
     """Return the sums of the saved numbers over the shards of all agents, for clocks the largest."""
     found: dict[str, float] = {}
     for i in range(agents):
-        path = place / shard_name(i)
-        try:
-            with h5py.File(path, "r") as file:
-                saved = attributes(file)
-        except UNREADABLE as error:
-            raise CheckpointError(f"{path} cannot be read: {error}.") from None
+        saved = saved_attributes(place / shard_name(i))
         for name in NUMBERS & saved.keys():
             value, before = saved[name].item(), found.get(name, 0)
             found[name] = max(before, value) if name.startswith("run_") else before + value

@@ -24,6 +24,8 @@ TYPES = {
     "pdf": "application/pdf", "png": "image/png", "parquet": "application/vnd.apache.parquet",
 }  # fmt: skip
 ENDINGS = {"latex": "tex"}
+# A page or drawing made from a run brings its own style, and may do nothing.
+DRAWN = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def the_service(request: Request) -> Service:
@@ -244,15 +246,22 @@ async def export(
     return Response(b64decode(found), media_type=TYPES[format], headers=headers)
 
 
+@router.get("/graph", tags=["runs"], response_model=models.Graph)
+def graph(here: Here, run: Folder, format: Literal["json", "svg"] = "json") -> Any:
+    """Return the graph of a run, with the bytes that each agent sent to each neighbour; drawn as SVG."""
+    found = here.graph(run, alone=True)
+    if format == "json":
+        return found
+    headers = {"Content-Security-Policy": DRAWN, "Content-Disposition": 'inline; filename="graph.svg"'}
+    return Response(found["svg"], media_type=TYPES["svg"], headers=headers)
+
+
 @router.get("/report", tags=["runs"], response_class=Response)
 def report(here: Here, run: Folder) -> Response:
     """Return the page of a run, as `distopt report` writes it."""
     _, place = here.run(run)
     text = here.maker.do("report", 120.0, folder=str(place))
-    headers = {
-        "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-    }
-    return Response(text, media_type="text/html", headers=headers)
+    return Response(text, media_type="text/html", headers={"Content-Security-Policy": DRAWN})
 
 
 # What there is

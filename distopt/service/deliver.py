@@ -7,6 +7,7 @@ from typing import Any
 
 from distopt.core.errors import ConfigError
 from distopt.record.reader import load
+from distopt.show.links import draw, links_of, spoken
 from distopt.show.render import to_html
 from distopt.show.report import report_page
 from distopt.show.run_figures import of_run
@@ -42,6 +43,12 @@ def export(folders: Sequence[str], format: str, x: Sequence[str], y: str) -> str
         raise ConfigError(f'format = "{format}" is not known. Accepted: {", ".join(FORMATS)}.')
     content = export_as(gather([Path(folder) for folder in folders], None), format, x, y)
     return b64encode(content).decode()
+
+
+def graph(folder: str, alone: bool) -> dict[str, Any]:
+    """Describe and draw the graph of one run (see `distopt.show.links`)."""
+    links = links_of(Path(folder))
+    return links.to_json() | {"words": spoken(links), "svg": draw(links, alone)}
 
 
 def report(folder: str) -> str:

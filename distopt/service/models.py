@@ -129,6 +129,29 @@ class Series(BaseModel):
     available: list[str]
 
 
+class Link(BaseModel):
+    """One direction of a link."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    source: Annotated[int, Field(alias="from")]
+    target: Annotated[int, Field(alias="to")]
+    nbytes: Annotated[
+        int | None, Field(alias="bytes", description="sent; nothing: no checkpoint says")
+    ]
+
+
+class Graph(BaseModel):
+    """The graph of a run, and what went over each of its links."""
+
+    agents: int
+    graph: Annotated[str, Field(description="its name")]
+    iteration: Annotated[int | None, Field(description="of the checkpoint that has the counts")]
+    bytes_on_wire: Annotated[int | None, Field(description="over all links")]
+    missing: Annotated[int, Field(description="bytes that the record has beyond these")]
+    links: list[Link]
+
+
 class Log(BaseModel):
     """What a job has printed."""
 

@@ -165,6 +165,17 @@ def shown(runs: Sequence[Run], parent: str) -> dict[str, Any]:
     }
 
 
+@router.get("/graph")
+def graph(request: Request, here: Here, folder: Folder) -> HTMLResponse:
+    """Show the graph of a run, as a part of its page."""
+    found, fault = None, ""
+    try:
+        found = here.graph(folder)
+    except DistoptError as error:
+        fault = str(error)
+    return render(request, "graph.html", {"found": found, "fault": fault, "folder": folder})
+
+
 @router.get("/compare")
 def compare(request: Request, here: Here, run: Folders) -> HTMLResponse:
     """Show several runs in the same figures, and the table of their comparison."""

@@ -149,6 +149,13 @@ class Service:
             "compare", DRAW_SECONDS, folders=places, accuracies=accuracies
         )
 
+    def graph(self, folder: str, alone: bool = False) -> dict[str, Any]:
+        """Describe and draw the graph of a run, `alone` as a file of its own."""
+        _, place = self.run(folder)
+        return self.maker.do(  # type: ignore[no-any-return]
+            "graph", DRAW_SECONDS, folder=str(place), alone=alone
+        )
+
     def examples(self) -> dict[str, Path]:
         """Return the configurations and suites that come with distopt, by name."""
         return {path.stem: path.resolve() for path in sorted(EXAMPLES.glob("*.toml"))}

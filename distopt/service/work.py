@@ -22,6 +22,7 @@ TASKS = {
     "compare": "deliver",
     "export": "deliver",
     "report": "deliver",
+    "graph": "deliver",
 }  # each a function of that module
 
 

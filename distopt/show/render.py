@@ -152,7 +152,7 @@ def to_html(results: Results) -> str:
     body = "".join(line("td", row) for row in texts_of(results, cells))
     notes = "".join(f'<p class="remark">{escape(note)}</p>' for note in results.notes)
     return (
-        f'<div class="scroll"><table><thead>{top}</thead><tbody>{body}</tbody></table></div>{notes}'
+        f'<div class="scroll" tabindex="0"><table><thead>{top}</thead><tbody>{body}</tbody></table></div>{notes}'
     )
 
 

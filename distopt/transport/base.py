@@ -89,6 +89,9 @@ class Transport(ABC):
     root : bool
         Whether this process writes records and prints for the user.
     traffic : Traffic
+    told : dict
+        Bytes that a hosted agent i has sent so far to each of its neighbours, under (i,), and beyond
+        these to agent j alone, under (i, j).
     travels : bool
         Whether messages go through anything that could change them.
     """
@@ -97,6 +100,7 @@ class Transport(ABC):
     hosted: tuple[int, ...]
     root: bool
     traffic: Traffic
+    told: dict[tuple[int, ...], int]
     travels: bool = True
     task: str = SET_UP  # what this process does next; completes "the others wait for it to ..."
     iteration: int | None = None  # of the task; None before the run iterates
@@ -232,8 +236,10 @@ class Transport(ABC):
         if isinstance(error, SharedError):
             raise error.cause from None
 
-    def count(self, payload: U8, copies: int) -> None:
-        """Add one payload that is sent to `copies` neighbours to the traffic."""
+    def count(self, payload: U8, copies: int, *links: tuple[int, ...]) -> None:
+        """Add one payload that is sent to `copies` neighbours to the traffic; `links` as in `told`."""
         self.traffic.nbytes += payload.size
         self.traffic.nbytes_on_wire += payload.size * copies
         self.traffic.messages += copies
+        for link in links:
+            self.told[link] = self.told.get(link, 0) + payload.size

@@ -26,7 +26,7 @@ class LocalTransport(Transport):
         self.agents = topology.agents
         self.hosted = tuple(range(self.agents))
         self.root = True
-        self.traffic = Traffic()
+        self.traffic, self.told = Traffic(), {}
         self._links = [topology.links(i) for i in self.hosted]
 
     def agree_to_stop(self, wish: str) -> str:
@@ -34,16 +34,16 @@ class LocalTransport(Transport):
 
     def exchange(self, payloads: Sequence[U8]) -> list[Sequence[U8]]:
         began = perf_counter()
-        for payload, links in zip(payloads, self._links, strict=True):
-            self.count(payload, len(links.tells))
+        for i, (payload, links) in enumerate(zip(payloads, self._links, strict=True)):
+            self.count(payload, len(links.tells), (i,))
         received = [[payloads[j] for j in links.hears] for links in self._links]
         self.traffic.seconds += perf_counter() - began
         return received  # type: ignore[return-value]
 
     def deliver(self, letters: Sequence[Letter]) -> list[Sequence[U8]]:
         began = perf_counter()
-        for letter in letters:
-            self.count(letter.payload, len(letter.tells))
+        for i, letter in enumerate(letters):
+            self.count(letter.payload, len(letter.tells), *((i, j) for j in letter.tells))
         received = [
             [letters[j].payload if j in letter.hears else NOTHING for j in links.hears]
             for letter, links in zip(letters, self._links, strict=True)

@@ -115,7 +115,7 @@ class MpiTransport(Transport):
         self.agents = comm.size
         self.hosted = (comm.rank,)
         self.root = comm.rank == 0
-        self.traffic = Traffic()
+        self.traffic, self.told = Traffic(), {}
         self.timeout, self.patience = timeout, patience
         self.exchanges = 0
         self._waits: tuple[int, ...] = ()  # for whom, when a wait ended early
@@ -175,7 +175,7 @@ class MpiTransport(Transport):
         message = [payload, payload.size, MPI.BYTE]
         requests: list[MPI.Request] = [*self._receives[turn]]
         requests += [self._comm.Isend(message, dest=j, tag=TAG) for j in self._order]
-        self.count(payload, len(self._order))
+        self.count(payload, len(self._order), self.hosted)
         self._wait(requests, self._statuses, self._neighbours, self._order)
         received = [
             buffer[: status.Get_count(MPI.BYTE)]
@@ -199,7 +199,7 @@ class MpiTransport(Transport):
         order = [j for j in self._order if j in letter.tells]
         message = [letter.payload, letter.payload.size, MPI.BYTE]
         requests += [self._comm.Isend(message, dest=j, tag=LETTER) for j in order]
-        self.count(letter.payload, len(order))
+        self.count(letter.payload, len(order), *((*self.hosted, j) for j in order))
         self._wait(requests, self._statuses[: len(requests)], [j for _, j, _ in heard], order)
         for (m, _, room), status in zip(heard, self._statuses, strict=False):
             received[m] = room[: status.Get_count(MPI.BYTE)]

@@ -41,6 +41,8 @@ def compare(config, comm, disturb=None):
     # From here on nothing is exchanged, so a rank whose assertion fails keeps nobody waiting.
     assert_equal_states(states(job), states(alone))
     assert sums.tolist() == [total.nbytes, total.nbytes_on_wire, total.messages]
+    own = {link: n for link, n in alone.transport.told.items() if link[0] == comm.rank}
+    assert job.transport.told == own
     assert result.summary["iterations"] == expected.summary["iterations"] > 0
     if comm.rank == 0:
         assert comparable(result.rows, *ENGINE_DEPENDENT) == comparable(

@@ -1,20 +1,33 @@
 """The page in a real browser: no complaint of its console, nothing too wide, a job by one click.
 
-Needs Playwright's Python package and Chromium. Screenshots are left in build/screenshots.
+Needs Playwright's Python package and Chromium, and for the last test npm, which fetches axe-core.
+Screenshots are left in build/screenshots.
 """
 
+import base64
+import hashlib
 import shutil
+import subprocess
+import tarfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from browser import serving
 from handmade import write_run
 
+import distopt
 from distopt.service.service import Service
 from distopt.service.settings import Settings
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE = 300_000  # ms
+PAGES = {
+    "runs": "/", "run": "/run?folder=mine/measured", "api": "/api",
+    "compare": "/compare?run=mine/gt&run=mine/zed", "new": "/new?example=quickstart",
+}  # fmt: skip
+AXE = "axe-core@4.14.1"
+AXE_SUM = "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
 SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
@@ -40,33 +53,58 @@ def page_of():
         browser.close()
 
 
+class Guess:
+    """A quadratic that also says how far a model is from its own answer."""
+
+    dimension, smoothness = 2, 1.0
+
+    def __init__(self, agent):
+        self.agent = agent
+
+    def value(self, x):
+        return 0.5 * float((x - self.agent) @ (x - self.agent))
+
+    def gradient(self, x, out):
+        out[:] = x - self.agent
+
+    def measures(self, x):
+        return {"accuracy": 1 / (1 + float(abs(x - self.agent).max()))}
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     data = tmp_path_factory.mktemp("service")
     for name, compressor in (("gt", "identity"), ("zed", "zoom")):
         write_run(data / "mine" / name, compressor=compressor, algorithm=name)
+    costs = [Guess(agent) for agent in range(6)]
+    distopt.simulate(
+        costs, algorithm="cgt1", compressor="quantize", iterations=60, out=data / "mine" / "measured"
+    )
     service = Service.open(Settings(data=data, slots=4))
     service.catalogue.refresh(walk=True)
     with serving(service) as client:
         yield str(client.base_url).rstrip("/")
 
 
+def visit(page, address, path):
+    """Open a page and wait until all of it is there."""
+    page.goto(f"{address}{path}")
+    if path.startswith(("/run", "/compare")):
+        page.wait_for_selector("#charts canvas")
+    if path.startswith("/run"):
+        page.wait_for_selector("#graph svg")
+    if path.startswith("/new"):
+        page.wait_for_selector("#start:enabled")
+        page.wait_for_selector("fieldset")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_page_fits_and_says_nothing(page_of, address, width, scheme):
     page, said = page_of(width, scheme)
-    pages = {
-        "runs": "/", "run": "/run?folder=mine/zed", "api": "/api",
-        "compare": "/compare?run=mine/gt&run=mine/zed", "new": "/new?example=quickstart",
-    }  # fmt: skip
     SHOTS.mkdir(parents=True, exist_ok=True)
-    for name, path in pages.items():
-        page.goto(f"{address}{path}")
-        if name in {"run", "compare"}:
-            page.wait_for_selector("#charts canvas")
-        if name == "new":
-            page.wait_for_selector("#start:enabled")
-            page.wait_for_selector("fieldset")
+    for name, path in PAGES.items():
+        visit(page, address, path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         page.screenshot(path=SHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
     assert said == []
@@ -88,8 +126,9 @@ def test_a_run_by_one_click(page_of, address):
     page.wait_for_selector("text=Nothing matches.")
     page.fill("#q", "mine")
     page.wait_for_selector("#lines:not(:has-text('quickstart')) tr:nth-child(2)")
-    for box in page.query_selector_all("#lines input[name=run]"):
-        box.check()
+    boxes = page.locator("#lines input[name=run]")
+    for number in range(boxes.count()):
+        boxes.nth(number).check()
     page.click("#together")
     page.wait_for_selector("text=bits per")
     assert said == []
@@ -109,4 +148,63 @@ def test_what_is_wrong_is_said_while_one_types(page_of, address):
     page.wait_for_selector("#start:enabled")
     assert "eta = 0.5" in page.inner_text("#preview")
     assert [text for text in said if "422" not in text] == []  # the browser's word on a refusal
+    page.context.close()
+
+
+def test_a_run_shows_what_it_measured_and_gives_its_figures_away(page_of, address, tmp_path):
+    page, said = page_of()
+    visit(page, address, PAGES["run"])
+    page.wait_for_selector("figcaption:has-text('accuracy')")
+    assert page.locator("#graph g.agent").count() == 6
+    legend = page.inner_text("#legend")
+    assert all(word in legend for word in ("lyapunov gap", "lyapunov memory x", "lyapunov tracking"))
+    for x in ("bytes_per_agent", "seconds", "gradients"):
+        page.select_option("#x", x)
+        page.wait_for_selector("#charts canvas")
+    for kind in ("SVG", "PNG"):
+        with page.expect_download() as found:
+            page.click(f"button[aria-label='Save Lyapunov value as {kind}']")
+        assert found.value.suggested_filename == f"Lyapunov value over gradients.{kind.lower()}"
+        found.value.save_as(tmp_path / kind)
+    assert (tmp_path / "PNG").read_bytes().startswith(b"\x89PNG")
+    drawn = ElementTree.parse(tmp_path / "SVG")
+    curves = [curve.attrib["points"].split() for curve in drawn.findall(".//{*}polyline")]
+    assert len(curves) == page.locator("#legend li").count()
+    assert all(len(points) > 5 for points in curves)
+    assert said == []
+    page.context.close()
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """The script of axe-core, as its npm package has it."""
+    if shutil.which("npm") is None:
+        pytest.skip("no npm")
+    place = tmp_path_factory.mktemp("axe")
+    done = subprocess.run(["npm", "pack", "--silent", AXE], cwd=place, check=False, timeout=600)
+    if done.returncode:
+        pytest.skip("npm cannot fetch axe-core")
+    (package,) = place.glob("*.tgz")
+    assert base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode() == AXE_SUM
+    with tarfile.open(package) as content:
+        script = content.extractfile("package/axe.min.js")
+        assert script is not None
+        return script.read().decode()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_serious(page_of, address, axe, width, scheme):
+    page, _ = page_of(width, scheme)
+    found = {}
+    for name, path in PAGES.items():
+        visit(page, address, path)
+        page.evaluate(axe)  # by the debugger, which the page's policy does not bind
+        violations = page.evaluate("axe.run().then((result) => result.violations)")
+        found[name] = [
+            (v["id"], v["impact"], [node["html"][:120] for node in v["nodes"][:3]])
+            for v in violations
+            if v["impact"] in {"serious", "critical"}
+        ]
+    assert found == dict.fromkeys(PAGES, [])
     page.context.close()

@@ -8,7 +8,7 @@
     ["stationarity", "P", []],
     ["consensus_error", "consensus error", []],
     ["lyapunov", "Lyapunov value", ["lyapunov_gap", "lyapunov_memory_x", "lyapunov_memory_y",
-      "lyapunov_consensus", "lyapunov_tracking", "lyapunov_scale"]],
+      "lyapunov_consensus", "lyapunov_tracking", "lyapunov_scale", "lyapunov_direction"]],
     ["objective", "objective f(x̄)", []],
   ];
   const X = { iteration: "iterations", bytes_per_agent: "bytes per agent", bytes_on_wire: "bytes on wire",
@@ -20,6 +20,7 @@
   const points = Math.max(200, Math.min(2000, Math.floor(40000 / Math.max(1, runs.length))));
   const names = PANELS.flatMap(([name, , terms]) => [name, ...(runs.length === 1 ? terms : [])]);
   let plots = [], extra = null;
+  const spoken = (name) => name.replace("measures.", "").replaceAll("_", " ");
 
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const value = (id) => document.getElementById(id).value;
@@ -49,7 +50,7 @@
       own.forEach((each, term) => {
         if (!run.series[each] || !run.series[x]) return;
         const at = runs.length === 1 ? term : run.number;
-        const label = runs.length === 1 ? each.replaceAll("_", " ") : run.label;
+        const label = runs.length === 1 ? spoken(each) : run.label;
         wanted.push([label, run.series[x], run.series[each], style(`--c${at % 8}`),
           DASHES[Math.floor(at / 8) % DASHES.length]]);
       });
@@ -98,7 +99,108 @@
     const canvas = plot.root.querySelector("canvas");
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `${title} over ${X[value("x")]}`);
+    offerFiles(figure, plot, title, wanted);
     return plot;
+  }
+
+  // Buttons that save a figure as it is shown, with its title and lines.
+  function offerFiles(figure, plot, title, wanted) {
+    const caption = figure.querySelector("figcaption");
+    for (const [kind, make] of [["SVG", svgOf], ["PNG", pngOf]]) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "small";
+      button.textContent = kind;
+      button.setAttribute("aria-label", `Save ${title} as ${kind}`);
+      button.addEventListener("click", async () => {
+        const link = document.createElement("a");
+        link.download = `${title} over ${X[value("x")]}.${kind.toLowerCase()}`;
+        link.href = URL.createObjectURL(await make(plot, title, wanted));
+        link.click();
+        setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+      });
+      caption.append(" ", button);
+    }
+  }
+
+  // Where the lines are named below a figure: [label, x, y, colour, dash], as many in a row as fit.
+  function keys(wanted, width, top, measure) {
+    let x = 12, y = top;
+    const places = wanted.map(([label, , , colour, dash]) => {
+      const long = 44 + measure(label);
+      if (x + long > width && x > 12) [x, y] = [12, y + 18];
+      const place = [label, x, y, colour, dash];
+      x += long;
+      return place;
+    });
+    return [places, y + 14];
+  }
+
+  const ruler = document.createElement("canvas").getContext("2d");
+  const FONT = "12px system-ui, sans-serif";
+  function measure(text) { ruler.font = FONT; return ruler.measureText(text).width; }
+
+  function svgOf(plot, title, wanted) {
+    const text = (x, y, words, more = "") => `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${more}>` +
+      `${words.replace(/[&<>]/g, (sign) => `&#${sign.charCodeAt(0)};`)}</text>`;
+    const rule = (x1, y1, x2, y2, stroke, more = "") => `<line x1="${x1.toFixed(1)}" y1="${y1.toFixed(1)}" ` +
+      `x2="${x2.toFixed(1)}" y2="${y2.toFixed(1)}" stroke="${stroke}" ${more}/>`;
+    const { over } = plot, [w, h, top] = [over.clientWidth, over.clientHeight, 28];
+    const left = parseFloat(over.style.left), below = top + h;
+    const [places, height] = keys(wanted, plot.width, below + 56, measure);
+    const parts = [text(12, 18, title, 'font-weight="600"')];
+    for (const [key, axis] of [["x", plot.axes[0]], ["y", plot.axes[1]]]) {
+      axis._splits.forEach((at, i) => {
+        const words = axis._values[i] ?? "", place = plot.valToPos(at, key);
+        if (!(place >= 0 && place <= (key === "x" ? w : h))) return;
+        parts.push(key === "x"
+          ? rule(left + place, top, left + place, below, style("--grid")) + text(left + place, below + 16, words, 'text-anchor="middle"')
+          : rule(left, top + place, left + w, top + place, style("--grid")) + text(left - 8, top + place + 4, words, 'text-anchor="end"'));
+      });
+    }
+    parts.push(text(left + w / 2, below + 36, X[value("x")], 'text-anchor="middle"'));
+    parts.push(`<clipPath id="inside"><rect x="${left}" y="${top}" width="${w}" height="${h}"/></clipPath>`);
+    wanted.forEach(([, , , colour, dash], number) => {
+      const xs = plot.data[0], ys = plot.data[number + 1], points = [];
+      xs.forEach((x, i) => {
+        if (ys[i] != null) points.push(`${(left + plot.valToPos(x, "x")).toFixed(1)},${(top + plot.valToPos(ys[i], "y")).toFixed(1)}`);
+      });
+      parts.push(`<polyline points="${points.join(" ")}" fill="none" stroke="${colour}" stroke-width="1.6" ` +
+        `stroke-dasharray="${dash.join(" ")}" clip-path="url(#inside)"/>`);
+    });
+    for (const [label, x, y, colour, dash] of places) {
+      parts.push(rule(x, y - 4, x + 26, y - 4, colour, `stroke-width="2.5" stroke-dasharray="${dash.join(" ")}"`), text(x + 30, y, label));
+    }
+    const whole = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${plot.width} ${height}" width="${plot.width}" ` +
+      `height="${height}" font-family="system-ui, sans-serif" font-size="12" fill="${style("--ink")}">` +
+      `<rect width="100%" height="100%" fill="${style("--sheet")}"/>${parts.join("\n")}</svg>`;
+    return new Blob([whole], { type: "image/svg+xml" });
+  }
+
+  function pngOf(plot, title, wanted) {
+    const source = plot.root.querySelector("canvas"), scale = source.width / plot.width;
+    const [places, height] = keys(wanted, plot.width, plot.height + 44, measure);
+    const copy = document.createElement("canvas"), pen = copy.getContext("2d");
+    [copy.width, copy.height] = [source.width, Math.ceil(height * scale)];
+    pen.fillStyle = style("--sheet");
+    pen.fillRect(0, 0, copy.width, copy.height);
+    pen.drawImage(source, 0, Math.round(28 * scale));
+    pen.scale(scale, scale);
+    pen.fillStyle = style("--ink");
+    pen.font = `600 ${FONT}`;
+    pen.fillText(title, 12, 18);
+    pen.font = FONT;
+    pen.lineWidth = 2.5;
+    for (const [label, x, y, colour, dash] of places) {
+      pen.strokeStyle = colour;
+      pen.setLineDash(dash);
+      pen.beginPath();
+      pen.moveTo(x, y - 4);
+      pen.lineTo(x + 26, y - 4);
+      pen.stroke();
+      pen.fillText(label, x + 30, y);
+    }
+    return new Promise((done) => copy.toBlob(done, "image/png"));
   }
 
   function figureOf(title) {
@@ -112,7 +214,7 @@
     for (const plot of plots) plot.destroy();
     for (const figure of place.querySelectorAll("figure")) figure.remove();
     const panels = extra && !names.includes(extra)
-      ? [[extra, extra.replaceAll("_", " "), []], ...PANELS] : PANELS;
+      ? [[extra, spoken(extra), []], ...PANELS] : PANELS;
     const wanted = panels.map(([name, title, terms]) => [figureOf(title), name, title, lines(name, terms)])
       .filter(([, , , found]) => found.length);
     for (const [figure] of wanted) place.append(figure); // all, before any is measured
@@ -146,8 +248,16 @@
     const select = document.getElementById("more");
     const known = new Set([...select.options].map((option) => option.value));
     for (const name of new Set(runs.flatMap((run) => run.available))) {
-      if (!known.has(name) && !(name in X)) select.add(new Option(name.replaceAll("_", " "), name));
+      if (!known.has(name) && !(name in X)) select.add(new Option(spoken(name), name));
     }
+  }
+
+  // What costs measure besides their values, such as test accuracy, is known once a record was read.
+  function measures() {
+    const found = runs.flatMap((run) => run.available).filter((name) => name.startsWith("measures."));
+    const fresh = [...new Set(found)].filter((name) => !names.includes(name)).slice(0, 6);
+    for (const name of fresh) { names.push(name); PANELS.push([name, spoken(name), []]); }
+    return fresh.length > 0;
   }
 
   // Few requests at a time: the service reads one record after the other.
@@ -156,6 +266,10 @@
     await Promise.all(Array.from({ length: 4 }, async () => {
       for (let run; (run = queue.shift());) await load(run);
     }));
+    if (measures()) {
+      for (const run of runs) run.cursor = "";
+      return loadAll(runs);
+    }
     offer();
     all();
   }
@@ -171,21 +285,6 @@
     extra = event.target.value || null;
     for (const run of runs) run.cursor = "";
     loadAll(runs);
-  });
-  document.getElementById("png").addEventListener("click", () => {
-    for (const plot of plots) {
-      const source = plot.root.querySelector("canvas");
-      const copy = document.createElement("canvas");
-      [copy.width, copy.height] = [source.width, source.height];
-      const pen = copy.getContext("2d");
-      pen.fillStyle = style("--sheet");
-      pen.fillRect(0, 0, copy.width, copy.height);
-      pen.drawImage(source, 0, 0);
-      const link = document.createElement("a");
-      link.download = `${plot.root.parentElement.querySelector("figcaption").textContent}.png`;
-      link.href = copy.toDataURL();
-      link.click();
-    }
   });
   let width = innerWidth;
   addEventListener("resize", live.calmly(() => { if (innerWidth !== width) { width = innerWidth; all(); } }, 300));

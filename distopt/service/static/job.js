@@ -16,10 +16,20 @@
     if (text) log.scrollTop = log.scrollHeight;
   }
 
+  // The graph changes with each checkpoint, and at the end.
+  let drawn = Date.now();
+  function redraw() {
+    const graph = document.getElementById("graph"), { state } = status().dataset;
+    if (!graph || (graph.dataset.state === state && Date.now() - drawn < 15000)) return;
+    [graph.dataset.state, drawn] = [state, Date.now()];
+    htmx.trigger(graph, "again");
+  }
+
   const refresh = live.calmly(async () => {
     const before = status().dataset.runs;
     await htmx.ajax("GET", status().dataset.address, { target: "#status", swap: "outerHTML" });
     if (status().dataset.runs !== before) location.reload(); // new runs bring new curves
+    redraw();
     printed();
   }, 1000);
 
