@@ -2,7 +2,8 @@
 
 The file appears whole, by a hard link, with host, process and start time of its owner, who also holds a
 `flock` on it. The system frees a `flock` when its process ends, so on one host a lock that a killed
-run left behind is recognised and removed. Docs: running, one writer.
+run left behind is recognised and removed, and so is that of a container which is gone: its host name means
+nothing to others, but they share its kernel, and with it the `flock`. Docs: running, one writer.
 """
 
 import fcntl
@@ -86,9 +87,14 @@ def refuse_held(folder: Path) -> None:
 def held(folder: Path, elsewhere: bool = True) -> bool:
     """Whether a process writes to a run folder; `elsewhere` is the answer for one on another host."""
     try:
-        owner = json.loads((folder / NAME).read_bytes())
-        return alive(owner) if owner["host"] == socket.gethostname() else elsewhere
-    except (OSError, ValueError, LookupError, TypeError):
+        with (folder / NAME).open("rb") as file:
+            owner = json.load(file)
+            if owner["host"] == socket.gethostname():
+                return alive(owner)
+            if owner.get("kernel") != kernel():
+                return elsewhere
+            return not hold(file.fileno(), without=False, shared=True)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False
 
 
@@ -113,9 +119,21 @@ def free_lock(folder: Path, owner: tuple[str, int] | None) -> None:
 
 def this_process() -> dict[str, Any]:
     """Describe this process, as the lock file does its owner."""
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
-    started = psutil.Process().create_time()
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": started, "since": now}
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": psutil.Process().create_time(),
+        "since": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "kernel": kernel(),
+    }
+
+
+def kernel() -> str:
+    """Name the running kernel: the same in all containers of a machine until it is started again."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return f"unknown to {socket.gethostname()}"
 
 
 def linked(source: Path, path: Path) -> bool:
@@ -132,17 +150,18 @@ def linked(source: Path, path: Path) -> bool:
     return True
 
 
-def hold(descriptor: int) -> bool:
+def hold(descriptor: int, without: bool = True, shared: bool = False) -> bool:
     """Take the `flock` of a file; return False if another process has it.
 
-    A file system without `flock` counts as success: there the content of the file decides alone.
+    `without` is the answer on a file system without `flock`; by default that counts as success, since there
+    the content of the file decides alone. Who only looks takes it `shared`, and is in no other's way.
     """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return True
+        return without
     return True
 
 
@@ -155,13 +174,14 @@ def remove_stale(path: Path, keep: bool = False) -> None:
     try:
         owner = json.loads(os.read(descriptor, 4096))
         here = owner["host"] == socket.gethostname()
-        if keep and not here:
+        beside = not here and owner.get("kernel") == kernel()  # in another container
+        if keep and not here and not beside:
             return
-        gone = here and not alive(owner)
-        free = hold(descriptor)
+        gone = beside or (here and not alive(owner))
+        free = hold(descriptor, without=not beside)
         if gone and not free:  # another process may be removing it right now
             time.sleep(TAKEOVER_SECONDS)
-            free = hold(descriptor)
+            free = hold(descriptor, without=not beside)
         if not (gone and free):
             raise refusal(path, owner)
         if not keep:
@@ -193,10 +213,10 @@ def alive(owner: dict[str, Any]) -> bool:
 
 def refusal(path: Path, owner: dict[str, Any]) -> CheckpointError:
     """Make the sentence about a folder that another process writes to."""
-    here = owner["host"] == socket.gethostname()
+    near = owner["host"] == socket.gethostname() or owner.get("kernel") == kernel()
     advice = (
         "Wait for it, or stop it."
-        if here
+        if near
         else f"If it is gone (this host cannot tell), remove the lock: rm {path}"
     )
     return CheckpointError(

@@ -15,7 +15,7 @@ from run_table import configure
 
 from distopt.core.errors import CheckpointError
 from distopt.engine.run import resume, run
-from distopt.record.lock import NAME, only_writer, refuse_held
+from distopt.record.lock import NAME, held, only_writer, refuse_held
 
 HOLD = """
 import sys, time
@@ -94,6 +94,22 @@ def test_a_lock_of_another_host_is_removed_by_hand(tmp_path):
     refuse_held(tmp_path)  # the ranks may be there, and will tell
     (tmp_path / NAME).unlink()
     assert_free(tmp_path)
+
+
+def test_a_container_that_is_gone_leaves_the_folder_free(holder, tmp_path):
+    """Its host is unknown here, but it has this kernel, so the `flock` tells whether it lives."""
+    path = tmp_path / NAME
+    owner = json.loads(path.read_text()) | {"host": "elsewhere", "pid": 1}
+    path.write_text(json.dumps(owner))  # the same file, which the holder still has
+    assert held(tmp_path, elsewhere=False)
+    with pytest.raises(CheckpointError, match=r"process 1 on host elsewhere.*Wait for it"):
+        refuse_held(tmp_path)
+    holder.kill()
+    holder.wait()
+    assert not held(tmp_path, elsewhere=True)
+    assert_free(tmp_path)
+    write_owner(tmp_path, host="elsewhere", kernel="another")
+    assert held(tmp_path, elsewhere=True)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"host": 1}'])
