@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,8 @@ def read_part(path: Path, since: int = 0, names: Sequence[str] = ()) -> Part:
     """Read the rows of some series from row `since` on; a negative one counts from the end.
 
     HDF5 may hang or crash over a damaged file of a writer at work, so call it in a process that may end.
-    The checksum of such a file's rows, which is one of all, is not compared; that of a whole file is.
+    The checksum of such a file's rows, which is one of all, is not compared; that of a whole file is, once
+    for each state of the file, since it takes as long as all the rest.
 
     Raises
     ------
@@ -39,7 +41,8 @@ def read_part(path: Path, since: int = 0, names: Sequence[str] = ()) -> Part:
     """
     try:
         plain(path)
-        require_seal(path)
+        state = path.stat()
+        compare_seal(path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
         with h5py.File(path, "r", libver="latest", swmr=unfinished(path)) as file:
             meta = attributes(own(file, "meta", h5py.Group))
             require_format(path, meta.get("format"), FORMAT)
@@ -56,6 +59,12 @@ def read_part(path: Path, since: int = 0, names: Sequence[str] = ()) -> Part:
     except UNREADABLE as error:
         raise CheckpointError(f"{path} cannot be read as the record of a run: {error}.") from None
     return Part({key: parsed(value) for key, value in meta.items()}, there, rows, series)
+
+
+@lru_cache(maxsize=4096)
+def compare_seal(path: Path, *state: int) -> None:
+    """Raise ValueError if a file is sealed and damaged; looks again when its state is another."""
+    require_seal(path)
 
 
 def plain(path: Path) -> None:
