@@ -15,7 +15,7 @@ from distopt.service.schema import Job, Run, State
 from distopt.service.service import Missing, Service
 
 FAULTS: dict[int | str, dict[str, Any]] = {
-    code: {"model": models.Error} for code in (401, 403, 404, 409, 413, 421, 422, 429, 503)
+    code: {"model": models.Error} for code in (400, 401, 403, 404, 409, 413, 421, 422, 429, 503)
 }
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 
@@ -246,13 +246,21 @@ async def export(
     return Response(b64decode(found), media_type=TYPES[format], headers=headers)
 
 
-@router.get("/graph", tags=["runs"], response_model=models.Graph)
+@router.get(
+    "/graph",
+    tags=["runs"],
+    response_model=models.Graph,
+    responses={200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}}},
+)
 def graph(here: Here, run: Folder, format: Literal["json", "svg"] = "json") -> Any:
     """Return the graph of a run, with the bytes that each agent sent to each neighbour; drawn as SVG."""
     found = here.graph(run, alone=True)
     if format == "json":
         return found
-    headers = {"Content-Security-Policy": DRAWN, "Content-Disposition": 'inline; filename="graph.svg"'}
+    headers = {
+        "Content-Security-Policy": DRAWN,
+        "Content-Disposition": 'inline; filename="graph.svg"',
+    }
     return Response(found["svg"], media_type=TYPES["svg"], headers=headers)
 
 
