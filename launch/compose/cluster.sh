@@ -88,14 +88,7 @@ first=$($engine ps --quiet --filter "label=com.docker.compose.project=$project" 
 [ -n "$first" ] || fail "the first container does not run; $engine logs, or $compose up by hand, tells why."
 
 # The name "host" means all of them; mpirun gets their addresses once every sshd answers.
-on_first sh -ec '
-    n=0
-    while [ "$(getent ahostsv4 host | grep -c STREAM)" -lt "$1" ] && [ $n -lt 60 ]; do n=$((n + 1)); sleep 0.5; done
-    for address in $(getent ahostsv4 host | sed -n "s/ *STREAM.*//p"); do
-        until ssh -o ConnectTimeout=2 "$address" true || [ $n -gt 90 ]; do n=$((n + 1)); sleep 0.5; done
-        echo "$address slots=$2"
-    done >/tmp/hosts
-    [ $n -le 90 ]' sh "$HOSTS" "$slots" || fail "the containers do not reach each other by ssh."
+on_first sh launch/compose/hosts.sh "$HOSTS" "$slots" || fail "the containers do not reach each other by ssh."
 
 # On a terminal Ctrl-C reaches the run itself, which saves and stops. Elsewhere this script passes signals on:
 # a shell hears them only while it waits for a command in the background.

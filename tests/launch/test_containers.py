@@ -62,7 +62,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [str(venv / "bin" / "pip"), "install", "-q", "--disable-pip-version-check"]
     done = subprocess.run(
         [*pip, "podman-compose>=1.3", "kubernetes-validate"], capture_output=True, text=True,
-        timeout=200, check=False,
+        timeout=1800, check=False,
     )  # fmt: skip
     if done.returncode:
         pytest.skip(
@@ -102,7 +102,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[di
             "--tag",
             "distopt",
         ]
-        call(*build, "--build-arg", f"BASE={base}", *mounts, str(ROOT), seconds=400, env=env)
+        call(*build, "--build-arg", f"BASE={base}", *mounts, str(ROOT), seconds=1800, env=env)
         yield env
     finally:
         for command in ("rm --all --force --time 0", "rmi --all --force"):
@@ -117,7 +117,7 @@ def stand_in(here: Path, env: dict[str, str]) -> str:
     """Make a small Debian with Python, and import it as a base image; return its name."""
     root = here / "debian"
     make = ["debootstrap", "--variant=minbase", f"--include={IN_BASE}", "bookworm", str(root)]
-    done = subprocess.run(make, capture_output=True, text=True, timeout=400, check=False)
+    done = subprocess.run(make, capture_output=True, text=True, timeout=1800, check=False)
     if done.returncode:
         pytest.skip(
             f"debootstrap cannot make a base image (BASE may name one): {done.stdout[-300:]}"
@@ -186,6 +186,48 @@ def test_cluster_of_containers_agrees_with_one_process_to_the_bit(engine, tmp_pa
     run += ["distopt", "run", "/configs/paced.toml", "--simulate", "--out", "/results/paced"]
     call(*run, seconds=120, env=engine)
     assert_equal_runs(tmp_path / "runs" / "paced", tmp_path / "sim" / "paced", ITERATIONS)
+
+
+SUBMIT = """
+import subprocess, time
+from pathlib import Path
+import distopt
+new = ["distopt", "serve", "--data", "/results", "--new-token", "run"]
+token = subprocess.run(new, capture_output=True, text=True, check=True).stdout.split()[-1]
+with distopt.Client(token=token) as client:
+    until = time.monotonic() + 200
+    while time.monotonic() < until:
+        try:
+            number = client.submit(Path("/configs/paced.toml"), "paced")
+            break
+        except distopt.DistoptError as error:
+            print(error)
+            time.sleep(1)
+    job = client.wait(number, 200)
+    print(job.state, job.message, job.runs[0].state)
+    print(client.ask("GET", f"/jobs/{number}/log").json()["text"])
+"""
+
+
+def test_service_in_front_of_a_cluster(engine, tmp_path: Path) -> None:
+    config = write_paced(tmp_path / "configs", ITERATIONS)
+    (tmp_path / "submit.py").write_text(SUBMIT)
+    files = [
+        part
+        for name in ("compose", "service")
+        for part in ("-f", f"{ROOT}/launch/compose/{name}.yaml")
+    ]
+    compose = f"podman-compose -p service {' '.join(files)}"
+    script = (
+        f"{compose} up -d; trap '{compose} down --volumes --timeout 0' EXIT; "
+        "one=$(podman ps -q --filter label=com.docker.compose.service=service); "
+        f"podman exec -i $one python - <{tmp_path}/submit.py; podman logs $one"
+    )
+    env = engine | {"CONFIGS": str(config.parent)}
+    said = call("unshare", "--net", "sh", "-ec", script, seconds=500, env=env, cwd=tmp_path)
+    assert "finished  finished" in said, said
+    assert len(places(said)) == AGENTS, said  # every rank named another host
+    assert "token, shown only now" in said
 
 
 def test_pods_of_the_mpijob_fit_the_schema_of_kubernetes(tools: Path, tmp_path: Path) -> None:
