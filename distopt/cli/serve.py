@@ -1,5 +1,7 @@
 """``distopt serve``: a queue of jobs with a page and an HTTP API."""
 
+import shlex
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +14,7 @@ from distopt.core.errors import ConfigError, DistoptError
 
 PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "sse_starlette", "jinja2")
 LEAST_SLOTS = 8
+CLUSTER_SLOTS = 256  # that Slurm is given at once
 
 
 def serve(
@@ -28,7 +31,7 @@ def serve(
             metavar="N",
             min=1,
             help="Ranks that may run at once.",
-            show_default=f"usable cores, at least {LEAST_SLOTS}",
+            show_default=f"usable cores, at least {LEAST_SLOTS}; {CLUSTER_SLOTS} with --slurm",
         ),
     ] = None,
     files: Annotated[
@@ -43,6 +46,14 @@ def serve(
         list[str],
         Option(metavar="NAME", help="Host name by which browsers reach this; may be repeated."),
     ] = [],
+    slurm: Annotated[
+        str | None,
+        Option(
+            metavar="OPTIONS",
+            help="Run jobs on the Slurm cluster, with these options of sbatch. All nodes must see --data.",
+            show_default="this machine",
+        ),
+    ] = None,
     token: Annotated[bool, Option("--token", help="Ask for a token on this machine, too.")] = False,
     new_token: Annotated[
         str | None, Option(metavar="read|run", help="Make a further token, print it, and end.")
@@ -62,16 +73,31 @@ def serve(
         raise ConfigError(f"--files {files} is not a folder.")
     settings = Settings(
         data=data.absolute(),
-        slots=slots or max(usable_cores(), LEAST_SLOTS),
+        slots=slots or (CLUSTER_SLOTS if slurm is not None else max(usable_cores(), LEAST_SLOTS)),
         host=host,
         port=port,
         files=files.absolute() if files else None,
         names=tuple(n.lower() for n in name),
+        slurm=None if slurm is None else sbatch_options(slurm),
     )
     if new_token is not None:
         typer.echo(make_token(settings, new_token))
         return
     serve_until_stopped(settings, token)
+
+
+def sbatch_options(text: str) -> tuple[str, ...]:
+    """Split the options of sbatch."""
+    if shutil.which("sbatch") is None:
+        raise DistoptError("--slurm needs the command sbatch, which is not in PATH.")
+    try:
+        found = tuple(shlex.split(text))
+    except ValueError as error:
+        raise ConfigError(f"--slurm cannot be split into options: {error}.") from None
+    for option in found:
+        if not option.startswith("-"):
+            raise ConfigError(f"--slurm {option} is no option; write it as --option=value.")
+    return found
 
 
 def missing_packages() -> list[str]:

@@ -1,4 +1,4 @@
-"""Where jobs run. `Local` starts them on this machine; another place is a class with the same methods."""
+"""Where jobs run. `Local` starts them on this machine, `distopt.service.slurm` on a cluster."""
 
 import json
 import os
@@ -21,15 +21,18 @@ LOG = "log.txt"  # what the command printed
 class Seen(NamedTuple):
     """What became of one start of a job."""
 
-    what: str  # "starting", "running", "ended", "lost", or "void": it never began and never will
+    what: str  # "starting", "running", "ended", "lost", "void": it never began and never will, or "unknown"
     code: int | None = None  # exit code, if it ended
+    said: str = ""  # where it waits or runs
 
 
 class Backend(Protocol):
     """A place where jobs run. `folder` is that of the service's own files of a job."""
 
-    def start(self, folder: Path, attempt: int, command: Sequence[str], cwd: Path) -> None:
-        """Start a command, detached from this process."""
+    def start(
+        self, folder: Path, attempt: int, command: Sequence[str], cwd: Path, ranks: int
+    ) -> None:
+        """Start a command that will start so many ranks, detached from this process."""
 
     def look(self, folder: Path, attempt: int) -> Seen:
         """Say what became of a start, also of one by an earlier server."""
@@ -45,7 +48,9 @@ class Local:
         self.children: dict[tuple[Path, int], subprocess.Popen[bytes]] = {}
         self.lock = threading.Lock()
 
-    def start(self, folder: Path, attempt: int, command: Sequence[str], cwd: Path) -> None:
+    def start(
+        self, folder: Path, attempt: int, command: Sequence[str], cwd: Path, ranks: int
+    ) -> None:
         """Start a command, detached from this process."""
         runner = [sys.executable, "-P", "-m", "distopt.service.runner", str(folder), str(attempt)]
         with (folder / LOG).open("ab") as log:

@@ -99,6 +99,8 @@ class Dispatcher:
             self.end(job, State.failed, f"Its folder {job.folder} is gone.")
             return
         seen = self.backend.look(self.place(job) / OWN, job.attempt)
+        if seen.said not in {"", job.message}:
+            self.store.move(job.id, ACTIVE, message=seen.said)
         match seen.what:
             case "running" if job.state == State.starting:
                 self.store.move(job.id, [State.starting], state=State.running)
@@ -174,7 +176,7 @@ class Dispatcher:
         )  # fmt: skip
         own = self.place(job) / OWN
         try:
-            self.backend.start(own, attempt, command, self.settings.files or own)
+            self.backend.start(own, attempt, command, self.settings.files or own, job.ranks)
         except OSError as error:
             self.end(job, State.failed, f"It cannot be started: {error.strerror}.")
 

@@ -14,6 +14,7 @@ from distopt.service.dispatcher import Dispatcher
 from distopt.service.schema import Job, Run
 from distopt.service.security import Keys
 from distopt.service.settings import OWN, Settings
+from distopt.service.slurm import Slurm
 from distopt.service.store import Store
 from distopt.service.worker import Worker
 
@@ -88,7 +89,8 @@ class Service:
         place = settings.files or settings.own
         reader, maker = Worker(place), Worker(place, IDLE_SECONDS)
         catalogue = Catalogue(store, reader)
-        dispatcher = Dispatcher(settings, store, Local(), catalogue)
+        backend = Local() if settings.slurm is None else Slurm(settings.slurm)
+        dispatcher = Dispatcher(settings, store, backend, catalogue)
         keys = Keys(store, token or not settings.local)
         return cls(settings, store, reader, maker, catalogue, dispatcher, keys, held)
 

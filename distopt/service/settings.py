@@ -38,6 +38,8 @@ class Settings:
         Folder whose files configurations may name, costs in Python among them; None: no files.
     names : tuple of str
         Host names by which browsers reach this server, besides addresses and its own.
+    slurm : tuple of str or None
+        Options of sbatch, if jobs run on the cluster; None: they run on this machine.
     """
 
     data: Path
@@ -46,6 +48,7 @@ class Settings:
     port: int = 8080
     files: Path | None = None
     names: tuple[str, ...] = ()
+    slurm: tuple[str, ...] | None = None
     limits: Limits = field(default_factory=Limits)
 
     @property

@@ -1,17 +1,26 @@
-"""launch/slurm on a Slurm of two nodes that this test makes on this machine, and takes down again."""
+"""launch/slurm and the service on a Slurm of two nodes that this test makes here, and takes down again."""
 
+import json
 import os
+import random
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
+import httpx
+import numpy as np
 import pytest
 from machines import AGENTS, ROOT, assert_equal_runs, need, places, write_paced
 
+import distopt
 from distopt.mpirun.process import end_with_parent
+from distopt.service.models import JobDetail
+from distopt.service.runner import claim_file
 
 # One worker takes all of them: what the fixtures make is made once.
 pytestmark = pytest.mark.slow
@@ -176,3 +185,97 @@ def test_too_few_tasks_end_in_a_sentence(slurm, tmp_path: Path) -> None:
     assert f"fewer slots than the {AGENTS} ranks" in said
     assert f"--ntasks={AGENTS}" in said
     assert "There are not enough slots available" not in said
+
+
+QUICK = """
+[problem]
+name = "quadratic"
+agents = 4
+dimension = 6
+[algorithm]
+name = "gt"
+[run]
+iterations = 400
+checkpoint_every = 100
+"""
+ENDLESS = QUICK.replace("iterations = 400", "iterations = 100000000")
+
+
+class Service:
+    """`distopt serve` before this Slurm."""
+
+    def __init__(self, env: dict[str, str], data: Path) -> None:
+        (self.port,) = free_ports(1)
+        self.env, self.data = env, data
+        self.client = distopt.Client(f"http://127.0.0.1:{self.port}")
+        self.start()
+
+    def start(self) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "distopt",
+            "serve",
+            "--data",
+            str(self.data),
+            "--slurm",
+            "",
+        ]
+        self.process = subprocess.Popen(
+            [*command, "--port", str(self.port)],
+            env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        end = time.monotonic() + 300
+        while time.monotonic() < end:
+            try:
+                if self.client.http.get("/health").status_code == 200:
+                    return
+            except httpx.HTTPError:
+                time.sleep(0.2)
+        raise AssertionError("the service does not come up")
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def wait_for(self, number: int, *states: str) -> JobDetail:
+        end = time.monotonic() + 600
+        while (job := self.client.job(number)).state not in states:
+            assert time.monotonic() < end, job
+            time.sleep(0.3)
+        return job
+
+
+def test_the_service_has_its_jobs_there_and_finds_them_again(slurm, tmp_path: Path) -> None:
+    service, moments = Service(slurm, tmp_path / "data"), random.Random(1)
+    try:
+        numbers = [service.client.submit(QUICK, f"j{i}") for i in range(5)]
+        for _ in range(5):
+            time.sleep(moments.uniform(0, 4))
+            service.kill()
+            service.start()
+        jobs = [service.wait_for(number, "finished", "failed", "interrupted") for number in numbers]
+        assert [job.state for job in jobs] == ["finished"] * 5, [job.message for job in jobs]
+        first, second = (service.client.submit(ENDLESS, name) for name in ("first", "second"))
+        service.wait_for(first, "running")
+        assert service.wait_for(second, "starting").state == "starting"  # Slurm has no room for it
+        service.client.cancel(second)
+        assert service.wait_for(second, "cancelled").runs == []
+        folder = tmp_path / "data" / service.client.job(first).folder
+        end = time.monotonic() + 300
+        while not list(folder.glob("checkpoints/*/manifest.json")):
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        service.client.cancel(first)
+        assert service.wait_for(first, "cancelled").runs[0].state == "stopped"
+    finally:
+        service.kill()
+        service.client.close()
+    config = distopt.make_config(tomllib.loads(QUICK), tmp_path)
+    alone = distopt.load(distopt.run(config, engine="simulate", out=tmp_path / "alone"))
+    for job in jobs:
+        own = tmp_path / "data" / job.folder / ".service"
+        claims = [json.loads(claim_file(own, n).read_bytes()) for n in range(1, job.attempt + 1)]
+        assert sum(claim["pid"] > 0 for claim in claims) == 1
+        found = distopt.load(tmp_path / "data" / job.folder)
+        assert np.array_equal(found["stationarity"], alone["stationarity"])

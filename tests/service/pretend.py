@@ -21,7 +21,7 @@ class Pretend:
         self.started, self.stopped = [], []
         self.seen = {}
 
-    def start(self, folder, attempt, command, cwd):
+    def start(self, folder, attempt, command, cwd, ranks):
         self.started.append((folder.parent.name, attempt, command))
         self.seen[folder.parent.name, attempt] = Seen("running")
 

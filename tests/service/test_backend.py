@@ -55,7 +55,7 @@ def test_a_server_claims_what_the_one_before_never_started(tmp_path):
 
 def test_a_job_outlives_its_server_and_is_found_again(tmp_path, backend):
     first, later = backend, Local()
-    first.start(tmp_path, 1, python("input_ = open('go').read(); raise SystemExit(3)"), tmp_path)
+    first.start(tmp_path, 1, python("input_ = open('go').read(); raise SystemExit(3)"), tmp_path, 1)
     os.mkfifo(tmp_path / "go")
     assert first.look(tmp_path, 1).what in {"starting", "running"}
     until(lambda: claim_file(tmp_path, 1).exists())
@@ -66,7 +66,7 @@ def test_a_job_outlives_its_server_and_is_found_again(tmp_path, backend):
 
 
 def test_a_process_that_is_killed_is_lost_and_its_command_ends_with_it(tmp_path, backend):
-    backend.start(tmp_path, 1, python("import time; time.sleep(1000)"), tmp_path)
+    backend.start(tmp_path, 1, python("import time; time.sleep(1000)"), tmp_path, 1)
     until(lambda: claim_file(tmp_path, 1).exists())
     os.kill(read(claim_file(tmp_path, 1))["pid"], signal.SIGKILL)
     assert until(lambda: backend.look(tmp_path, 1).what == "lost")
@@ -86,7 +86,7 @@ def test_the_process_is_asked_and_passes_it_on(tmp_path, backend):
         "open('ready', 'w').close()\n"
         "time.sleep(1000)"
     )
-    backend.start(tmp_path, 1, python(text), tmp_path)
+    backend.start(tmp_path, 1, python(text), tmp_path, 1)
     until(lambda: (tmp_path / "ready").exists())
     backend.stop(tmp_path, 1)
     assert until(lambda: (seen := backend.look(tmp_path, 1)).what == "ended" and seen).code == 7
@@ -95,7 +95,7 @@ def test_the_process_is_asked_and_passes_it_on(tmp_path, backend):
 
 def test_modules_of_the_working_folder_are_not_imported(tmp_path, backend):
     (tmp_path / "json.py").write_text("raise SystemExit('hijacked')")
-    backend.start(tmp_path, 1, [sys.executable, "-m", "json.tool", "--help"], tmp_path)
+    backend.start(tmp_path, 1, [sys.executable, "-m", "json.tool", "--help"], tmp_path, 1)
     assert until(lambda: (seen := backend.look(tmp_path, 1)).what == "ended" and seen).code == 0
     assert subprocess.run(
         [sys.executable, "-m", "json.tool", "--help"], cwd=tmp_path, check=False, capture_output=True,
