@@ -21,10 +21,10 @@ LABELLED = 24  # links up to which each has its bytes beside it
 STYLE = """
 text { font: 13px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; text-anchor: middle; }
 .link line { stroke: #0072B2; } .link .idle { stroke: #8a8a8a; stroke-dasharray: 4 4; }
-.link text { fill: #1f2933; stroke: #fff; stroke-width: 6px; stroke-linejoin: round; paint-order: stroke; }
+.told { fill: #1f2933; stroke: #fff; stroke-width: 6px; stroke-linejoin: round; paint-order: stroke; }
 .agent circle { fill: #1f2933; } .agent text { fill: #fff; }
 @media (prefers-color-scheme: dark) {
-.link line { stroke: #4C9FE6; } .link text { fill: #e4e8ec; stroke: #1d2329; }
+.link line { stroke: #4C9FE6; } .told { fill: #e4e8ec; stroke: #1d2329; }
 .agent circle { fill: #e4e8ec; } .agent text { fill: #14181c; } }
 """
 
@@ -131,6 +131,7 @@ def draw(links: Links, alone: bool) -> str:
         f'aria-label="{escape(spoken(links))}">',
         f"<style>{STYLE}</style>" if alone else "",
         *(link(links, edge, places, most) for edge in links.edges),
+        *(label(links, edge, places) for edge in links.edges if len(links.edges) <= LABELLED),
         *(agent(i, places[i], links.agents) for i in range(links.agents)),
         "</svg>",
     ]
@@ -152,25 +153,37 @@ def placed(places: dict[int, Any]) -> dict[int, tuple[float, float]]:
     share = np.where(span > 1e-9, (at - low) / np.where(span > 1e-9, span, 1.0), 0.5)
     x = MARGIN + share[:, 0] * (WIDTH - 2 * MARGIN)
     y = HEIGHT - MARGIN - share[:, 1] * (HEIGHT - 2 * MARGIN)
-    return {i: (round(float(a), 1), round(float(b), 1)) for i, (a, b) in enumerate(zip(x, y, strict=True))}
+    return {
+        i: (round(float(a), 1), round(float(b), 1))
+        for i, (a, b) in enumerate(zip(x, y, strict=True))
+    }
 
 
 def link(
     links: Links, edge: tuple[int, int], places: dict[int, tuple[float, float]], most: int
 ) -> str:
-    """Draw one edge in two halves, with its bytes."""
+    """Draw one edge in two halves."""
     i, j = edge
-    (x1, y1), (x2, y2) = places[i], places[j]
-    x, y = round((x1 + x2) / 2, 1), round((y1 + y2) / 2, 1)
+    (x1, y1), (x2, y2), (x, y) = places[i], places[j], middle(places[i], places[j])
     words = f"{i} to {j}: not known yet"
     if links.sent is not None:
         there, back = (q.nbytes(links.sent[way]) for way in ((i, j), (j, i)))
         words = f"{i} to {j}: {there}, {j} to {i}: {back}"
     halves = [half(links, (i, j), (x1, y1, x, y), most), half(links, (j, i), (x2, y2, x, y), most)]
-    label = ""
-    if links.both(i, j) and len(links.edges) <= LABELLED:
-        label = f'<text x="{x}" y="{y + 4}">{q.nbytes(links.both(i, j))}</text>'
-    return f'<g class="link"><title>{words}</title>{"".join(halves)}{label}</g>'
+    return f'<g class="link"><title>{words}</title>{"".join(halves)}</g>'
+
+
+def label(links: Links, edge: tuple[int, int], places: dict[int, tuple[float, float]]) -> str:
+    """Write the bytes over an edge, both ways, on its middle; nothing on one that carries none."""
+    i, j = edge
+    x, y = middle(places[i], places[j])
+    both = links.both(i, j)
+    return f'<text class="told" x="{x}" y="{y + 4:.1f}">{q.nbytes(both)}</text>' if both else ""
+
+
+def middle(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """Return the place between two."""
+    return round((one[0] + other[0]) / 2, 1), round((one[1] + other[1]) / 2, 1)
 
 
 def half(

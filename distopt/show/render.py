@@ -151,9 +151,8 @@ def to_html(results: Results) -> str:
     top = line("th", map(heading, cells))
     body = "".join(line("td", row) for row in texts_of(results, cells))
     notes = "".join(f'<p class="remark">{escape(note)}</p>' for note in results.notes)
-    return (
-        f'<div class="scroll" tabindex="0"><table><thead>{top}</thead><tbody>{body}</tbody></table></div>{notes}'
-    )
+    table = f"<table><thead>{top}</thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll" tabindex="0">{table}</div>{notes}'
 
 
 def html_lines(text: str) -> str:

@@ -78,7 +78,11 @@ def address(tmp_path_factory):
         write_run(data / "mine" / name, compressor=compressor, algorithm=name)
     costs = [Guess(agent) for agent in range(6)]
     distopt.simulate(
-        costs, algorithm="cgt1", compressor="quantize", iterations=60, out=data / "mine" / "measured"
+        costs,
+        algorithm="cgt1",
+        compressor="quantize",
+        iterations=60,
+        out=data / "mine" / "measured",
     )
     service = Service.open(Settings(data=data, slots=4))
     service.catalogue.refresh(walk=True)
@@ -157,7 +161,9 @@ def test_a_run_shows_what_it_measured_and_gives_its_figures_away(page_of, addres
     page.wait_for_selector("figcaption:has-text('accuracy')")
     assert page.locator("#graph g.agent").count() == 6
     legend = page.inner_text("#legend")
-    assert all(word in legend for word in ("lyapunov gap", "lyapunov memory x", "lyapunov tracking"))
+    assert all(
+        word in legend for word in ("lyapunov gap", "lyapunov memory x", "lyapunov tracking")
+    )
     for x in ("bytes_per_agent", "seconds", "gradients"):
         page.select_option("#x", x)
         page.wait_for_selector("#charts canvas")
@@ -206,5 +212,5 @@ def test_axe_finds_nothing_serious(page_of, address, axe, width, scheme):
             for v in violations
             if v["impact"] in {"serious", "critical"}
         ]
-    assert found == dict.fromkeys(PAGES, [])
+    assert not any(found.values()), found
     page.context.close()

@@ -59,7 +59,7 @@
   }
 
   const rounded = (v) => v == null ? "" : Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 1e-3)
-    ? v.toExponential(0).replace("e+", "e") : String(+v.toPrecision(4));
+    ? (+v.toPrecision(3)).toExponential().replace("e+", "e") : String(+v.toPrecision(4));
 
   // The ends of an axis and what is between them; of a logarithmic one over several decades only these.
   function decades(plot, axis, low, high, pause) {
