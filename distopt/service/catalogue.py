@@ -1,5 +1,6 @@
 """The catalogue: every run folder below the data folder, made by the service or by the command line."""
 
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +18,8 @@ from distopt.service.worker import Worker
 
 DEPTH = 6  # folders below the data folder
 SKIPPED = {OWN, "checkpoints"}
-TOGETHER = 50  # folders that are read at once
+TOGETHER = 20  # folders that are read at once
+TURN_SECONDS = 1.0  # of a walk; then the queue has its turn, and the rest comes with the next walk
 SCAN_SECONDS = 5.0  # between two walks through all folders, at least
 SHARE = 0.01  # of the time goes into walks, at most
 QUIET_SECONDS = (
@@ -39,9 +41,9 @@ class Catalogue:
             known = {run.folder: run for run in self.store.runs()}
             found = set(self.folders(self.store.data))
             self.store.drop_runs(known.keys() - found)
-            self.look(found, known)
+            whole = self.look(found, known, math.inf if walk else TURN_SECONDS)
             spent = time.monotonic() - began
-            self.next_walk = time.monotonic() + max(SCAN_SECONDS, spent / SHARE)
+            self.next_walk = time.monotonic() + (max(SCAN_SECONDS, spent / SHARE) if whole else 0.0)
             return
         found = {run.folder for run in self.store.runs(state="running")}
         for job in jobs:
@@ -54,8 +56,11 @@ class Catalogue:
         for path in run_folders(place, DEPTH):
             yield path.relative_to(self.store.data).as_posix()
 
-    def look(self, folders: Iterable[str], known: dict[str, Run]) -> None:
-        """Read those folders whose record or state has changed."""
+    def look(
+        self, folders: Iterable[str], known: dict[str, Run], seconds: float = math.inf
+    ) -> bool:
+        """Read those folders whose record or state has changed; return whether `seconds` were enough."""
+        until = time.monotonic() + seconds
         stamps: dict[str, str] = {}
         for folder in sorted(folders):
             stamp = stamp_of(self.store.data / folder)
@@ -63,11 +68,14 @@ class Catalogue:
                 stamps[folder] = stamp
         names = [*stamps]
         for at in range(0, len(names), TOGETHER):
+            if at and time.monotonic() > until:
+                return False
             some = names[at : at + TOGETHER]
             found = self.read(some)
             self.store.put_runs(
                 [self.columns(n, stamps[n], f) for n, f in zip(some, found, strict=True)]
             )
+        return True
 
     def read(self, folders: Sequence[str]) -> list[dict[str, Any]]:
         """Read what folders are at; where that brings the reader down, one after the other."""

@@ -1,5 +1,7 @@
 """Curves: few points but all extremes, only what is new, and nothing of a hostile folder."""
 
+import shutil
+
 import numpy as np
 import pytest
 from handmade import write_run
@@ -85,3 +87,16 @@ def test_the_catalogue_follows_the_disk(service, settings):
     (settings.data / "killed" / "metrics.h5").unlink()
     catalogue.refresh(walk=True)
     assert [run.folder for run in service.store.runs()] == ["mine/gt"]
+
+
+def test_many_new_runs_do_not_keep_the_queue_waiting(service, settings, monkeypatch):
+    monkeypatch.setattr("distopt.service.catalogue.TURN_SECONDS", 0.0)
+    monkeypatch.setattr("distopt.service.catalogue.TOGETHER", 2)
+    first = write_run(settings.data / "run0")
+    for number in range(1, 5):
+        shutil.copytree(first, settings.data / f"run{number}")
+    counts = []
+    for _ in range(4):
+        service.catalogue.refresh()
+        counts.append(len(service.store.runs()))
+    assert counts == [2, 4, 5, 5]
