@@ -24,6 +24,10 @@ def prepare() -> None:
     )  # importing takes a sixth less processor time
     for name in THREADS:  # the engine raises them to run.threads, which is not known yet
         os.environ.setdefault(name, "1")
+    if "PMI_RANK" in os.environ:  # of MPICH's mpirun
+        # UCX gives up peers that are silent for 20 s, and MPICH 5.0.2 crashes then; run.timeout decides.
+        for name in ("UCX_KEEPALIVE_INTERVAL", "UCX_TCP_KEEPIDLE"):
+            os.environ.setdefault(name, "inf")
     prepare_numba_cache()
     for stream in (sys.stdout, sys.stderr):
         spell_out(stream)

@@ -1,6 +1,7 @@
 """mpirun's own messages when a job ends early, separated from those that a user must read."""
 
 import re
+import signal
 import sys
 from collections.abc import Mapping
 
@@ -23,6 +24,7 @@ class Noise:
         r"|^Please see the FAQ page for|^\[warn\] Epoll|^\[mpiexec@[^]]*\] (Sending Ctrl-C|Press Ctrl-C)"
         r"|^\d+ more process(es)? ha(s|ve) sent help message "
         r"|^\[[^]]*\] (plm:ssh: Warning: setpgid|P(MIX|RTE) ERROR: |\*\*\* )"
+        r"|^\[(proxy:|mpiexec@)[^]]*\] \w+ \(\S+\.c:\d+\): "
     )
 
     def __init__(self) -> None:
@@ -66,13 +68,26 @@ class Noise:
         if first is not None or not found:
             return first
         # With signal 9 MPICH's mpirun ends all others, and then names any.
-        return None if "Killed (signal 9)" in text else ranks.get((found[2], int(found[1])))
+        named = "(signal 9)" not in self._ended
+        return ranks.get((found[2], int(found[1]))) if named else None
+
+    @property
+    def _ended(self) -> str:
+        """Return how MPICH's mpirun says that a signal has ended ranks, "" if it does not.
+
+        Where it fails itself while it ends others, there is only its first block.
+        """
+        text = "\n".join(self.withheld)
+        if found := re.search(r"EXIT STRING: (.*)", text):
+            return found[1].strip()
+        found = re.search(r"BAD TERMINATION[^\0]*EXIT CODE: (\d+)", text)
+        return f"{signal.strsignal(int(found[1]))} (signal {found[1]})" if found else ""
 
     @property
     def killed(self) -> bool:
         """Whether mpirun says that a signal has ended a rank."""
         text = "\n".join(self.withheld)
-        return bool(re.search(r"exited on\s+signal|EXIT STRING: .*\(signal \d+\)", text))
+        return bool(re.search(r"exited on\s+signal", text)) or "(signal " in self._ended
 
     def reason(self, ranks: Mapping[tuple[str, int], int] = NONE, first: int | None = None) -> str:
         """Say why the job ended, if mpirun did: a rank killed, too few slots, a host out of reach.
@@ -90,12 +105,11 @@ class Noise:
         found = re.search(r"process rank (\d+) with .*?on node (\S+) exiting\s+improperly", text)
         if found:
             return f"Rank {found[1]} (host {found[2]}) ended without a word, and the job with it."
-        found = re.search(r"EXIT STRING: (.*)", text)
-        if found:
+        if self._ended:
             rank = self.victim(ranks, first)
             host = next((host for (host, _), r in ranks.items() if r == rank), "")
             who = "A rank" if rank is None else f"Rank {rank} (host {host})"
-            return f"{who} was ended ({found[1].strip()}), and the job with it."
+            return f"{who} was ended ({self._ended}), and the job with it."
         found = re.search(r"not enough slots available in the system to satisfy the (\d+)", text)
         if found:
             return (

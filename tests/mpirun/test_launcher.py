@@ -468,6 +468,14 @@ NOISE = {
         "Please see the FAQ page for debugging suggestions",
         "A rank was ended (Killed (signal 9)), and the job with it.",
     ),
+    "mpich, kill far away": (
+        f"\n{'=' * 83}\n=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES\n"
+        f"=   PID 350 RUNNING AT h1\n=   EXIT CODE: 11\n{'=' * 83}\n"
+        "[proxy:3@h4] main (/mpich-5.0.2/src/pm/hydra/proxy/pmip.c:123): demux engine error waiting for "
+        "event\n[mpiexec@vm] main (/mpich-5.0.2/src/pm/hydra/mpiexec/mpiexec.c:270): process manager "
+        "error waiting for completion",
+        "A rank was ended (Segmentation fault (signal 11)), and the job with it.",
+    ),
 }
 
 
