@@ -71,6 +71,7 @@ DEVELOPED = {
     "network": (p.network, {}, "random", 10, 1e-6, 6000),
     "Poisson": (p.poisson, {}, "torus", 12, 1e-8, 3000),
     "softmax": (p.softmax, {}, "path", 6, 1e-8, 3000),
+    "ReLU network": (p.relu, {}, "cycle", 4, 1e-4, 3000),
 }  # fmt: skip
 REPORTED = {
     "quadratic, condition 300": (p.quadratic, {"condition": 300, "d": 30}, "star", 12, 1e-8, 6000),
@@ -94,6 +95,7 @@ REPORTED = {
     "network": (p.network, {"inputs": 3, "hidden": 5}, "cycle", 4, 1e-6, 6000),
     "matrix sensing": (p.sensing, {"rank": 2}, "complete", 6, 1e-8, 4000),
     "softmax": (p.softmax, {"d": 8, "classes": 3, "ridge": 3e-3}, "torus", 9, 1e-8, 4000),
+    "largest of affine": (p.max_affine, {}, "random", 7, 1e-5, 4000),
 }  # fmt: skip
 
 

@@ -246,6 +246,62 @@ def network(seed, n, inputs=4, hidden=4, m=30, ridge=1e-3, scale=1.0):
     return Stack(value, gradient, {"A": X_in, "y": y}, x0)
 
 
+def relu(seed, n, inputs=4, hidden=5, m=30, ridge=1e-3):
+    """A network of one hidden layer (ReLU) that learns another one: gradients jump."""
+    rng = np.random.default_rng([seed, 77])
+    X_in = rng.normal(size=(n, m, inputs)) + 0.3 * rng.normal(size=(n, 1, inputs))
+    W1, w2 = rng.normal(size=(inputs, hidden)), rng.normal(size=hidden)
+    y = np.maximum(X_in @ W1, 0) @ w2 + 0.05 * rng.normal(size=(n, m))
+    k = inputs * hidden
+    x0 = 0.5 * rng.normal(size=k + 2 * hidden + 1)
+
+    def forward(data, X):
+        W, c, w = X[:, :k].reshape(-1, inputs, hidden), X[:, k : k + hidden], X[:, k + hidden : -1]
+        z = data["A"] @ W + c[:, None]
+        out = np.matmul(np.maximum(z, 0), w[:, :, None])[:, :, 0] + X[:, -1:]
+        return w, z, out - data["y"]
+
+    def value(data, X):
+        return (forward(data, X)[2] ** 2).mean(axis=1) / 2 + ridge / 2 * (X * X).sum(axis=1)
+
+    def gradient(data, X):
+        w, z, r = forward(data, X)
+        r = r / r.shape[1]
+        back = r[:, :, None] * w[:, None] * (z > 0)
+        parts = [
+            np.matmul(data["A"].swapaxes(1, 2), back).reshape(len(X), -1),
+            back.sum(axis=1),
+            np.matmul(r[:, None], np.maximum(z, 0))[:, 0],
+            r.sum(axis=1, keepdims=True),
+        ]
+        return np.concatenate(parts, axis=1) + ridge * X
+
+    return Stack(value, gradient, {"A": X_in, "y": y}, x0)
+
+
+def max_affine(seed, n, d=5, planes=4, m=40, ridge=1e-3):
+    """Regression with the largest of some affine functions: gradients jump."""
+    rng = np.random.default_rng([seed, 11])
+    A = rng.normal(size=(n, m, d)) + 0.3 * rng.normal(size=(n, 1, d))
+    A[:, :, -1] = 1.0
+    y = (A @ rng.normal(size=(d, planes))).max(axis=2) + 0.1 * rng.normal(size=(n, m))
+
+    def forward(data, X):
+        z = data["A"] @ X.reshape(-1, d, planes)
+        return z, z.max(axis=2) - data["y"]
+
+    def value(data, X):
+        return (forward(data, X)[1] ** 2).mean(axis=1) / 2 + ridge / 2 * (X * X).sum(axis=1)
+
+    def gradient(data, X):
+        z, r = forward(data, X)
+        r = r / r.shape[1]
+        part = r[:, :, None] * (z == z.max(axis=2, keepdims=True))
+        return (data["A"].swapaxes(1, 2) @ part).reshape(len(X), -1) + ridge * X
+
+    return Stack(value, gradient, {"A": A, "y": y}, 0.5 * rng.normal(size=d * planes))
+
+
 def poisson(seed, n, d=8, m=30, size=0.7):
     """Poisson regression: mean of exp(a'x) - y a'x; curvature grows exponentially."""
     rng = np.random.default_rng([seed, 8])

@@ -20,6 +20,7 @@ LARGEST_CAP = 1e300
 NOISE_CUT = 0.85  # what noise leaves of a step at a time
 SEEN = 4  # iterations of a window that are watched with mini-batches, at a further gradient each
 SETTLED = 3  # windows until the moves are no longer those of the start
+ROUGH = 3.0  # times the steepest curvature around x: what looks steeper is a kink, or rounding
 GROWN = 3.0  # |dx|^2 over that of the last window; where all curve upwards it grows only if e is too large
 
 
@@ -120,8 +121,10 @@ class StepRule:
     def decide(self, w: Window, n: Numbers) -> tuple[int, int]:
         """Return what to do and by how many levels the step changes; `n` keeps what the rule remembers."""
         e, bound = size(int(n.level)), self.bound
-        high, low = w.highest, w.lowest
         pace = w.moves / (min(n.length, SEEN) if self.noisy else n.length)
+        if self.rough(w, n, pace):
+            return CALM, steps_between(e, self.over_kinks(w, n, pace, e))
+        high, low = w.highest, w.lowest
         swings = w.share(w.along) < -0.1 and e * low > 0.6 * bound
         nervous = w.adrift or swings or e * high > 1.65 * bound
         worse = n.decisions == 0 or pace > 30 * n.pace > 0
@@ -135,11 +138,7 @@ class StepRule:
             n.failed = 1.0
             return kind, steps_between(e, new)
         grows = self.grows(w, n, pace)
-        n.failed, n.pace = 0.0, pace
-        # What caused trouble is forgotten the more slowly the more often there was such.
-        boldness = 1 / (1 + n.returns + n.grown)
-        n.trust = max(self.trust, 0.98**boldness * n.trust)
-        n.cap = min(1.1**boldness * n.cap, LARGEST_CAP)
+        self.forget(n, pace)
         if nervous:
             new = n.cap = min(0.9 * e, max(0.88 * bound / high, 0.4 * e))
             return NERVOUS, steps_between(e, new)
@@ -148,31 +147,52 @@ class StepRule:
             n.pace = 0.0  # the next window still has moves of this step
             new = n.cap = 0.6 * e
             return NERVOUS, steps_between(e, new)
-        return CALM, steps_between(e, self.calm(w, n, e))
+        high = max(high, n.trust * w.steepest)
+        return CALM, steps_between(e, self.calm(low, high, w.share(w.apart), n, e))
+
+    def rough(self, w: Window, n: Numbers, pace: float) -> bool:
+        """Whether gradients jump: they change as no curvature makes them, and yet the moves do not grow."""
+        steeper = not (self.noisy or w.adrift) and w.highest > ROUGH * w.steepest > 0
+        return steeper and 0 < pace <= GROWN * n.pace
+
+    def over_kinks(self, w: Window, n: Numbers, pace: float, e: float) -> float:
+        """Return the next step where gradients jump; it falls as 1 / k where the moves go to and fro."""
+        self.forget(n, pace)
+        onwards = w.along >= 0
+        low, high = (w.lowest if onwards else 0.0), ROUGH * w.steepest
+        new = self.calm(low, high, w.share(w.apart), n, e)
+        return new if onwards else self.cut(n, e, min(new, e))
+
+    def forget(self, n: Numbers, pace: float) -> None:
+        """Forget what caused trouble, the more slowly the more often there was such."""
+        n.failed, n.pace = 0.0, pace
+        boldness = 1 / (1 + n.returns + n.grown)
+        n.trust = max(self.trust, 0.98**boldness * n.trust)
+        n.cap = min(1.1**boldness * n.cap, LARGEST_CAP)
+
+    def cut(self, n: Numbers, e: float, new: float) -> float:
+        """Return a step that falls as 1 / k: only a smaller one comes nearer."""
+        if n.done < n.cut / NOISE_CUT:
+            return min(new, e)
+        n.cut = n.done
+        return min(new, NOISE_CUT * e)
 
     def grows(self, w: Window, n: Numbers, pace: float) -> bool:
         """Whether the moves grow although every direction that they take curves upwards."""
         upwards = w.lowest > 0.3 * w.highest > 0
-        return upwards and not self.noisy and n.decisions >= SETTLED and pace > GROWN * n.pace > 0
+        expected = n.pace * size(2 * max(int(n.move), 0))  # |dx|^2 grows as the square of the step
+        return upwards and not self.noisy and n.decisions >= SETTLED and pace > GROWN * expected > 0
 
-    def calm(self, w: Window, n: Numbers, e: float) -> float:
-        """Return the next step after a window without trouble."""
-        low, high, new = w.lowest, max(w.highest, n.trust * w.steepest), n.cap
+    def calm(self, low: float, high: float, apart: float, n: Numbers, e: float) -> float:
+        """Return the next step after a window without trouble, with these curvatures."""
+        new = n.cap
         if high > 0:
             new = min(new, self.bound / (high + max(low, 0.0)))
         if low * high > 0:
             new = min(new, self.reach / sqrt(low * high))
         new = min(max(new, max(0.3, 0.6 ** (1 + self.height / 5)) * e), 1.5 * e)
-        apart = w.share(w.apart)
-        if (
-            self.noisy and apart > 0.65
-        ):  # moves are noise: only a smaller step comes nearer, as 1 / k
-            if n.done < n.cut / NOISE_CUT:
-                return float(min(new, e))
-            n.cut = n.done
-            new = min(new, NOISE_CUT * e)
         if self.noisy:
-            return float(new)
+            return self.cut(n, e, new) if apart > 0.65 else float(new)
         if e * low < -0.03 and apart > self.gap / 2:  # agents part along negative curvature
             new = min(new, 0.7 * e)
             n.cap = min(n.cap, 0.7 * e)

@@ -41,6 +41,10 @@ from distopt.theory.facts import Facts
 Received: TypeAlias = Generator[U8, Sequence[U8], Sequence[U8]]
 NOTHING = np.zeros(0, np.uint8)
 HUGE = 1e120  # of |x|^2: beyond, x counts as not finite
+BURST = (
+    1000.0  # |dx|^2 over the largest of the last window: beyond, a move to and fro counts so too
+)
+NEAR = 0.01  # of 1 + |x|: where the steepest curvature is looked for
 HOPELESS = 40 * 16  # levels below the first step
 
 
@@ -121,6 +125,7 @@ class StepSearch:
             level=0, cap=LARGEST_CAP, trust=trust, steepest=0, pace=0, failed=0,
             trouble=0, first=0, decisions=0, iterations=0, length=3, stretch=SHORTEST,
             kind=0, move=0, fresh=1, anew=0, adrift=0, returns=0, grown=0, nbytes=0, done=0, cut=0,
+            largest=0, larger=0,
         )  # fmt: skip
         d = agent.dimension
         self.x, self.g, self.mixed, self.dx = s.x.copy(), s.g.copy(), np.zeros(d), np.zeros(d)
@@ -172,7 +177,7 @@ class StepSearch:
         """Go on with the step of the same agent before others were lost, and with a new window."""
         n = self.numbers
         n.array[:], self.steep[:] = other.numbers.array, other.steep
-        n.iterations, n.fresh, n.anew = 0.0, 1.0, 1.0
+        n.iterations, n.fresh, n.anew, n.largest = 0.0, 1.0, 1.0, 0.0
 
     def present(self) -> Mapping[str, np.ndarray]:
         """Name all that a snapshot holds: the state, and the compressor states of all members."""
@@ -274,13 +279,25 @@ class StepSearch:
         if agent.batches is not None:
             agent.gradient_again(self.x, out=self.again)
         e = size(int(self.numbers.level)) if agent.batches is not None else 0.0
-        square = observe(s.x, s.g, mixed, self.x, self.g, self.again, self.mixed, self.dx, e, sums)
+        square, move, along = observe(
+            s.x, s.g, mixed, self.x, self.g, self.again, self.mixed, self.dx, e, sums
+        )
         agent.adrift |= not square < HUGE
+        if not self.numbers.fresh:
+            self.meet(move, along)
+
+    def meet(self, move: float, along: float) -> None:
+        """Be adrift after a burst: a move to and fro, far larger than all of the last window."""
+        n = self.numbers
+        self.agent.adrift |= along < 0 and move > BURST * n.largest > 0
+        if n.iterations <= n.length:
+            n.larger = max(n.larger, move)
 
     def probe(self) -> None:
         """Find the largest curvature around x, by a step of the power method (the first time, by six).
 
-        It is that of the distance which x moves in an iteration, or of 1e-4 (1 + |x|) if that is more.
+        It is that of the distance which x moves in an iteration, or of 0.01 (1 + |x|) if that is more, so
+        that kinks and rounding do not pass for curvature.
         """
         n, s, agent = self.numbers, self.state, self.agent
         for _ in range(1 if n.decisions else 6):
@@ -321,7 +338,9 @@ class StepSearch:
         settled = abs(n.move) <= 3 if n.trouble else -3 <= n.move <= 0
         n.stretch = min(LONGEST, 1.5 * n.stretch) if settled and kind < BACK else SHORTEST
         n.length = (3, 3, 4)[int(n.decisions)] if n.decisions < 3 else int(n.stretch)
-        n.iterations = 0
+        if kind < BACK:
+            n.largest = n.larger
+        n.iterations = n.larger = 0.0
         self.sums[:] = 0.0
         self.total[:] = 0.0
 
@@ -351,12 +370,12 @@ def add(total: F64, more: F64) -> None:
 
 @kernel
 def place(x: F64, dx: F64, direction: F64, out: F64) -> float:
-    """out = x + distance direction; return distance = max(|dx|, 1e-4 (1 + |x|))."""
+    """out = x + distance direction; return distance = max(|dx|, NEAR (1 + |x|))."""
     moves = square = 0.0
     for i in range(x.size):
         moves += dx[i] * dx[i]
         square += x[i] * x[i]
-    distance = max(np.sqrt(moves), 1e-4 * (1.0 + np.sqrt(square)))
+    distance = max(np.sqrt(moves), NEAR * (1.0 + np.sqrt(square)))
     for i in range(x.size):
         out[i] = x[i] + distance * direction[i]
     return distance  # type: ignore[no-any-return]
@@ -379,8 +398,10 @@ def turn(there: F64, g: F64, distance: float, direction: F64) -> float:
 @kernel
 def observe(
     x: F64, g: F64, mixed: F64, x0: F64, g0: F64, again: F64, mixed0: F64, dx0: F64, e: float, sums: F64
-) -> float:  # fmt: skip
-    """Add the changes since x0 to sums (docs: `Window`), and put the present in place of it; |x|^2.
+) -> tuple[float, float, float]:  # fmt: skip
+    """Add the changes since x0 to sums (docs: `Window`), and put the present in place of it.
+
+    Return |x|^2 + |dx|^2, |dx|^2, and the product of dx with the dx before.
 
     e > 0: `again` is the gradient at x0 on the batch of g, and the last sum that of e^2 |again - g0|^2 / 2.
     """
@@ -403,4 +424,4 @@ def observe(
     sums[2] += turns
     sums[3] += along
     sums[4] += apart
-    return square + moves
+    return square + moves, moves, along

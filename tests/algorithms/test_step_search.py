@@ -51,6 +51,28 @@ class Bowl:
         np.multiply(self.h, x - self.a, out=out)
 
 
+class Ramps:
+    """Regression with two ramps, max(a'u, 0) + max(a'v, 0); gradients jump, at the minimum too."""
+
+    dimension = 8
+
+    def __init__(self, i):
+        self.A = np.sin(np.arange(1, 81).reshape(20, 4) ** 1.5 * (1.1 + i))
+        truth = self.A @ np.array([[1, -1], [-1, 0.5], [0.5, 1], [2, 0]])
+        self.y = np.maximum(truth, 0).sum(axis=1) + 0.2 * np.cos(np.arange(20) + i)
+
+    def parts(self, x):
+        t = self.A @ x.reshape(2, 4).T
+        return t, np.maximum(t, 0).sum(axis=1) - self.y
+
+    def value(self, x):
+        return float((self.parts(x)[1] ** 2).mean() / 2)
+
+    def gradient(self, x, out):
+        t, r = self.parts(x)
+        out[:] = ((r[:, None] * (t > 0)).T @ self.A).ravel() / len(r)
+
+
 class Wall(Bowl):
     """sum x^4 / 4 - a x, whose curvature at the start, 0, says nothing; beyond 50 there are no numbers."""
 
@@ -87,8 +109,8 @@ def test_a_window_travels_in_seven_bytes(e):
 
 def rule_and_numbers(level=0, decisions=5, pace=1.0, trust=0.9, returns=0, noisy=False):
     numbers = Numbers(
-        level=level, cap=1e300, trust=trust, pace=pace, failed=0, trouble=0, decisions=decisions, length=10,
-        returns=returns, grown=0, done=0, cut=0,
+        level=level, move=0, cap=1e300, trust=trust, pace=pace, failed=0, trouble=0, decisions=decisions,
+        length=10, returns=returns, grown=0, done=0, cut=0,
     )  # fmt: skip
     return StepRule(
         bound=2.0, reach=2 * np.sqrt(0.2), gap=0.4, height=2, noisy=noisy, trust=0.9
@@ -156,6 +178,44 @@ def test_noise_makes_the_step_fall_as_one_over_the_iterations():
         n.done = done
         n.level += rule.decide(Window(1.0, 1e-9, 1e-17, 0.0, 0.9), n)[1]
     assert 1 / 20_000 < size(int(n.level)) < 1 / 2_000
+
+
+def test_gradients_that_jump_are_no_curvature():
+    """Onwards over kinks the step may grow; to and fro across one it falls as 1 / k, not to nothing."""
+    rule, n = rule_and_numbers()
+    onwards = Window(1.0, 0.1, 100.0, 0.9, 0.0, False, 0.1)
+    assert rule.decide(onwards, n) == (CALM, 9)
+    assert rule.decide(onwards._replace(moves=99.0), n)[0] == CALM  # one that grows may be
+    assert rule.decide(Window(999.0, 9e3, 9e5, -900.0, 0.0, False, 0.1), n)[0] == BACK
+    rule, n = rule_and_numbers()
+    for done in range(10, 100_000, 10):
+        n.done = done
+        n.level += rule.decide(Window(1.0, 1.5, 900.0, -0.5, 0.0, False, 0.1), n)[1]
+    assert 1 / 20_000 < size(int(n.level)) < 1 / 2_000
+
+
+@pytest.mark.parametrize(
+    ("method", "agents"), [(distopt.Zed(), 3), (distopt.GradientTracking(), 5)]
+)
+def test_jumps_do_not_end_the_search(method, agents):
+    """They once looked like curvature without end, and the step fell until the run was given up."""
+    x0 = np.array([0.3, 0.1, -0.2, 0.4, -0.4, 0.2, 0.1, -0.3])
+    costs = [Ramps(i) for i in range(agents)]
+    rows = distopt.simulate(costs, x0, algorithm=method, iterations=1100, record_every=100).rows
+    assert rows[-1]["step"] > 1e-3
+    assert rows[-1]["stationarity"] < 1e-6 < rows[0]["stationarity"]
+
+
+def test_a_move_to_and_fro_far_larger_than_the_window_before_is_a_burst():
+    """The agent is adrift, and all go back; onwards, as from a saddle, it may move as it likes."""
+    team = team_of("zed", [Bowl(i) for i in range(3)], "path")
+    agent, search = team.hosted[0].agent, team.hosted[0].state.steps
+    search.numbers.largest = 1.0
+    search.meet(1e6, 1.0)
+    search.meet(10.0, -1.0)
+    assert not agent.adrift
+    search.meet(1e4, -1.0)
+    assert agent.adrift
 
 
 @pytest.mark.parametrize("method", METHODS)
