@@ -133,7 +133,7 @@ def open_database(path: Path) -> Engine:
 def prepare(connection: Any, record: object) -> None:
     """Set up a connection: readers and one writer at a time, and waiting instead of refusing."""
     cursor = connection.cursor()
-    for setting in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 20000"):
+    for setting in ("busy_timeout = 20000", "journal_mode = WAL", "synchronous = FULL"):
         cursor.execute(f"PRAGMA {setting}")
     cursor.close()
 
@@ -150,6 +150,9 @@ def migrate(engine: Engine, path: Path) -> None:
     for version, statements in enumerate(MIGRATIONS[found:], found + 1):
         with engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+            (found,) = connection.execute(text("PRAGMA user_version")).one()
+            if found >= version:  # another process was faster
+                continue
             for statement in statements:
                 connection.exec_driver_sql(statement)
             connection.exec_driver_sql(f"PRAGMA user_version = {version}")

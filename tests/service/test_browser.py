@@ -42,6 +42,7 @@ def page_of():
         said: list[str] = []
 
         def page_of(width=1280, scheme="light"):
+            said.clear()
             size = {"width": width, "height": 844 if width < 500 else 900}
             page = browser.new_context(viewport=size, color_scheme=scheme).new_page()
             page.set_default_timeout(PATIENCE)

@@ -1,6 +1,9 @@
 """The database: versions, damage, and changes since a cursor."""
 
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from pretend import Pretend, Still, add
@@ -8,7 +11,7 @@ from pretend import Pretend, Still, add
 from distopt.core.errors import DistoptError
 from distopt.service.dispatcher import Dispatcher
 from distopt.service.entries import SORTS, list_entries
-from distopt.service.schema import MIGRATIONS, State
+from distopt.service.schema import MIGRATIONS, State, open_database
 from distopt.service.store import Store
 
 
@@ -32,6 +35,21 @@ def a_run(folder, **fields):
     )  # fmt: skip
     usual = {"folder": folder, "stamp": "1", "state": "finished", "records": 3, "written": 1.0}
     return words | numbers | usual | fields
+
+
+def test_several_may_make_the_database_at_once(settings):
+    """As a service that starts, and `--new-token` beside it."""
+    settings.own.mkdir(parents=True)
+    path, together = settings.own / "service.db", threading.Barrier(6)
+
+    def open_one(number):
+        together.wait()
+        open_database(path).dispose()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(open_one, range(6)))
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
 
 
 def test_a_new_database_has_the_newest_version(settings, store):
