@@ -9,7 +9,7 @@ import numpy as np
 
 from distopt.algorithms.envelope import Envelope
 from distopt.algorithms.memory import Memory, MemoryKind, MemoryStart, Replicas, RunningSum
-from distopt.algorithms.reader import Reader
+from distopt.algorithms.reader import Board, Reader
 from distopt.compressors.base import CodecState, Compressor
 from distopt.core.arrays import F64, I64, U8
 from distopt.core.errors import DataError, DivergedError, MessageError
@@ -69,6 +69,8 @@ class Agent:
         Samples of a gradient, drawn anew for each; 0: all, the exact gradient.
     workspace : Workspace, optional
         Where its temporaries live. Agents that work in turn may share one.
+    board : Board, optional
+        Agents of one process that share one decode a message once.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Agent:
         remedy: str = "a smaller algorithm.eta may help",
         checked: bool = False,
         workspace: Workspace | None = None,
+        board: Board | None = None,
     ) -> None:
         self.index = index
         self.cost = cost
@@ -115,7 +118,8 @@ class Agent:
         self._encoders = [compressor.new_state(d) for _ in range(streams)]
         self._decoders = [[compressor.new_state(d) for _ in range(streams)] for _ in members]
         self._fused = compressor.fused(d, len(members), self.work)
-        self._reader = Reader(self, self._fused, self._keys, self._decoders)
+        self.board = board
+        self._reader = Reader(self, self._fused, self._keys, self._decoders, members, board)
         self._take_links(topology.at(0).links(index))
 
     def new_memory(

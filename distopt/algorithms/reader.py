@@ -26,6 +26,30 @@ class Owner(Protocol):
         ...
 
 
+class Board:
+    """What the agents of a process have decoded in this exchange, so that a message is decoded once.
+
+    All replicas of a vector are equal to the bit, and so are the states of its decoders: who comes later
+    copies both.
+    """
+
+    def __init__(self) -> None:
+        # By sender and stream: the message, the replica that has taken it, the state behind it, the bytes.
+        self.taken: dict[tuple[int, int], tuple[U8, F64, CodecState, int]] = {}
+        self.copies: dict[tuple[int, int], F64] = {}  # of what stands in work arrays
+
+    def begin(self) -> None:
+        """Begin the next exchange."""
+        self.taken.clear()
+
+    def copy_of(self, place: tuple[int, int], decoded: F64) -> F64:
+        """Return a copy in an array that is made once."""
+        if place not in self.copies:
+            self.copies[place] = np.empty_like(decoded)
+        self.copies[place][:] = decoded
+        return self.copies[place]
+
+
 class Reader:
     """Decodes the messages of an agent and its neighbours into memories or averages.
 
@@ -39,6 +63,10 @@ class Reader:
         Kernels of the compressor.
     keys, decoders : lists by member and stream
         Keys of the senders, and the states with which their messages are decoded.
+    senders : Sequence[int]
+        The members.
+    board : Board, optional
+        Of the agents of this process.
     """
 
     def __init__(
@@ -47,9 +75,12 @@ class Reader:
         fused: Fused,
         keys: Sequence[Sequence[U32]],
         decoders: Sequence[Sequence[CodecState]],
+        senders: Sequence[int],
+        board: Board | None,
     ) -> None:
         self._owner, self._fused = owner, fused
         self._keys, self._decoders = keys, decoders
+        self._senders, self._board = senders, board
         self._mail = Mail(len(keys))
         self._weights = np.zeros(len(keys))
         self._total = 0.0
@@ -82,9 +113,14 @@ class Reader:
             return
         for stream, memory in enumerate(memories):
             scale = scales[stream] if scales else 1.0
+            board = self._board if type(memory) is Replicas and not self._silent else None
             for member, message in enumerate(messages):
                 weight, acc = memory.target(member, scale, alpha)
-                if member not in self._silent:
+                if board:
+                    messages[member] = self._take(
+                        board, member, stream, message, weight, acc, alpha
+                    )
+                elif member not in self._silent:
                     messages[member] = self._decode_add(member, stream, message, weight, acc)
             memory.settle(alpha)
         self._require_empty(messages)
@@ -107,6 +143,30 @@ class Reader:
                     weight = self._weights[member]
                     messages[member] = self._decode_add(member, stream, message, weight, out)
         self._require_empty(messages)
+
+    def _take(
+        self,
+        board: Board,
+        member: int,
+        stream: int,
+        message: U8,
+        weight: float,
+        acc: F64,
+        alpha: float,
+    ) -> U8:
+        """Do as `_decode_add` for a replica, by a copy if another agent has done it."""
+        place, state = (self._senders[member], stream), self._decoders[member][stream]
+        found = board.taken.get(place)
+        if found and found[0].base is message.base and found[0].size == message.size:
+            _, decoded, other, used = found
+            acc[:] = decoded
+            for name, array in state.items():
+                array[...] = other[name]
+            return message[used:]
+        rest = self._decode_add(member, stream, message, weight, acc)
+        decoded = acc if alpha == 1 else board.copy_of(place, acc)
+        board.taken[place] = message, decoded, state, message.size - rest.size
+        return rest
 
     def _decode_add(self, member: int, stream: int, message: U8, weight: float, acc: F64) -> U8:
         """Decode the next vector of a member's message; return what follows it."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.hosted import Hosted
+from distopt.algorithms.reader import Board
 from distopt.config.build import Parts
 from distopt.core.workspace import Workspace
 from distopt.engine.starts import Start
@@ -13,7 +14,7 @@ from distopt.problems.topology import Topology
 def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> list[Hosted]:
     """Make agents of a topology, and their states at iteration 0."""
     algorithm, run = parts.algorithm, parts.run
-    workspace = Workspace()  # one for all, since they work in turn
+    workspace, board = Workspace(), Board()  # one for all, since they work in turn
     hosted = []
     for i, cost, x0 in starts:
         agent = Agent(
@@ -27,6 +28,7 @@ def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> li
             remedy=algorithm.remedy(),
             checked=run.checked,
             workspace=workspace,
+            board=board if len(starts) > 1 else None,
         )
         hosted.append(Hosted(agent, algorithm.init(agent, x0)))
     return hosted

@@ -27,6 +27,8 @@ def run_to_end(hosted: Sequence[Hosted], steps: Sequence[Step], transport: Trans
     agents = [h.agent for h in hosted]
     payloads = [next(step, None) for step in steps]
     while (sent := all_or_none(payloads)) is not None:
+        if agents[0].board:
+            agents[0].board.begin()
         if isinstance(sent[0], Letter):
             received = deliver(agents, sent, transport)  # type: ignore[arg-type]
         else:

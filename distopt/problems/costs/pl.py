@@ -1,5 +1,7 @@
 """Nonconvex costs whose average is PL (Polyak-Lojasiewicz) and has a known minimum."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from distopt.core.arrays import F64, I64
@@ -36,8 +38,13 @@ class PL(Family):
     e: float = Field(default=2.0, ge=0)
 
     def cost(self, agent: int, agents: int, seed: int) -> "PLCost":
-        """Build one agent's cost: O(agents dimension) work, O(dimension) memory, besides U."""
-        return PLCost(self._map(seed), self._coefficients(agent, agents, seed))
+        """Build one agent's cost: O(agents dimension) work in all of a process, and U once."""
+        rows = self._coefficients(agent, agents, seed)
+        if self.basis == "diagonal":
+            U = singular_values(self.dimension, self.condition)
+            return PLCost(U, float(np.abs(U).max()), rows)
+        require_dense(self.dimension)
+        return PLCost(*dense_map(self.dimension, self.condition, seed), rows)
 
     def dimension_for(self, agents: int, seed: int) -> int:
         return self.dimension
@@ -45,32 +52,40 @@ class PL(Family):
     def minimum(self, agents: int, seed: int) -> float:
         return 0.0
 
-    def _map(self, seed: int) -> F64:
-        """U = Q1 diag(s) Q2 with orthogonal Q, float64[d, d], or s alone, float64[d]."""
-        d = self.dimension
-        s = singular_values(d, self.condition)
-        if self.basis == "diagonal":
-            return s
-        require_dense(d)
-        left = orthogonal(make_key(seed, 0, Stream.BASIS, 0), d)
-        right = orthogonal(make_key(seed, 0, Stream.BASIS, 1), d)
-        return np.ascontiguousarray((left * s) @ right)
-
     def _coefficients(self, agent: int, agents: int, seed: int) -> F64:
         """Return the rows a_i, b_i, c_i, e_i of one agent, float64[4, d]."""
         rows = np.empty((4, self.dimension))
         for kind, size in enumerate((self.a, self.b, self.c, self.e)):
-            total = np.zeros(self.dimension, np.int64)
-            for other in range(agents):
-                total += self._draw(kind, size, other, seed)
-            own = self._draw(kind, size, agent, seed)
+            total = total_of_all(kind, size, self.dimension, agents, seed)
+            own = draw(kind, size, self.dimension, agent, seed)
             rows[kind] = (own - share(total, agent, agents)) * GRID
         return rows
 
-    def _draw(self, kind: int, size: float, agent: int, seed: int) -> I64:
-        """Uniform numbers in [-size, size] in units of `GRID`, int64[d]."""
-        key = make_key(seed, agent, Stream.COEFFICIENTS, kind)
-        return np.rint((2 * uniform(key, self.dimension) - 1) * (size / GRID)).astype(np.int64)
+
+@lru_cache(maxsize=1)
+def dense_map(d: int, condition: float, seed: int) -> tuple[F64, float]:
+    """Return U = Q1 diag(s) Q2 with orthogonal Q, float64[d, d], and its 2-norm; all agents share it."""
+    left = orthogonal(make_key(seed, 0, Stream.BASIS, 0), d)
+    right = orthogonal(make_key(seed, 0, Stream.BASIS, 1), d)
+    U = np.ascontiguousarray((left * singular_values(d, condition)) @ right)
+    U.flags.writeable = False
+    return U, float(np.linalg.norm(U, 2))
+
+
+def draw(kind: int, size: float, d: int, agent: int, seed: int) -> I64:
+    """Uniform numbers in [-size, size] in units of `GRID`, int64[d]."""
+    key = make_key(seed, agent, Stream.COEFFICIENTS, kind)
+    return np.rint((2 * uniform(key, d) - 1) * (size / GRID)).astype(np.int64)
+
+
+@lru_cache(maxsize=4)
+def total_of_all(kind: int, size: float, d: int, agents: int, seed: int) -> I64:
+    """Return the sum of the numbers of all agents, int64[d]."""
+    total = np.zeros(d, np.int64)
+    for agent in range(agents):
+        total += draw(kind, size, d, agent, seed)
+    total.flags.writeable = False
+    return total
 
 
 def share(total: I64, agent: int, agents: int) -> I64:
@@ -91,18 +106,19 @@ class PLCost:
     ----------
     U : float64[d, d] or float64[d]
         The linear map, or its diagonal.
+    norm : float
+        Its 2-norm.
     coefficients : float64[4, d]
         Rows a, b, c, e.
     """
 
-    def __init__(self, U: F64, coefficients: F64) -> None:
+    def __init__(self, U: F64, norm: float, coefficients: F64) -> None:
         self.U = U
         self.coefficients = coefficients
         a, b, c, e = coefficients
         d = self.dimension = a.size
         self.start = np.ones(d)
-        largest = float(np.abs(U).max()) if U.ndim == 1 else float(np.linalg.norm(U, 2))
-        self.smoothness = largest**2 * float((2 * abs(1 + a) + 6 * abs(1 + b) + abs(c)).max())
+        self.smoothness = norm**2 * float((2 * abs(1 + a) + 6 * abs(1 + b) + abs(c)).max())
         if (a > -1).all():
             # Each term at its lowest: a parabola, 3 (1 + b) sin^2, c sin.
             lowest = -(e**2) / (4 * (1 + a)) + np.minimum(3 * (1 + b), 0) - abs(c)
