@@ -8,7 +8,9 @@ from distopt.algorithms.dgd import DecentralizedGradientDescent as Decentralized
 from distopt.algorithms.exact_diffusion import ExactDiffusion as ExactDiffusion
 from distopt.algorithms.fixed_point_gd import FixedPointGD as FixedPointGD
 from distopt.algorithms.gt import GradientTracking as GradientTracking
+from distopt.algorithms.k_gt import LocalTracking as LocalTracking
 from distopt.algorithms.lead import Lead as Lead
+from distopt.algorithms.led import LocalExactDiffusion as LocalExactDiffusion
 from distopt.algorithms.primal_dual import PrimalDual as PrimalDual
 from distopt.algorithms.zed import Zed as Zed
 from distopt.algorithms.zed1 import Zed1 as Zed1

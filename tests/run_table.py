@@ -35,6 +35,10 @@ PARAMETERS = {
     "cgt3-zoom": {"eta": 0.02, "gamma": 0.3, "scale": "zoom"},
     "beer": {"eta": 0.01, "gamma": 0.1},
     "lead": {"eta": 0.02, "gamma": 0.2},
+    "led": {"eta": 0.01, "gamma": 0.2, "local_steps": 2},
+    "led-auto": {"local_steps": 3},
+    "k_gt": {"eta": 0.005, "gamma": 0.1, "local_steps": 2},
+    "k_gt-auto": {},
     "choco": {"eta": 0.02, "gamma": 0.1, "decay": 0.25},
     "dgd": {"eta": 0.02, "gamma": 0.5},
     "primal_dual": {"eta": 0.01, "gamma": 0.1, "beta": 0.01},
@@ -79,6 +83,10 @@ MEMORY_STEP = {
     "lead-auto",
     "lead",
     "lead-x0",
+    "led",
+    "led-auto",
+    "k_gt",
+    "k_gt-auto",
     "primal_dual",
 }  # have alpha, which must be <= 1 / r
 

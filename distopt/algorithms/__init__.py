@@ -13,6 +13,8 @@ REGISTRY = Registry(
         "cgt3": "distopt.algorithms.cgt3:CompressedTracking3",
         "beer": "distopt.algorithms.beer:Beer",
         "lead": "distopt.algorithms.lead:Lead",
+        "led": "distopt.algorithms.led:LocalExactDiffusion",
+        "k_gt": "distopt.algorithms.k_gt:LocalTracking",
         "choco": "distopt.algorithms.choco:Choco",
         "fixed_point_gd": "distopt.algorithms.fixed_point_gd:FixedPointGD",
         "dgd": "distopt.algorithms.dgd:DecentralizedGradientDescent",

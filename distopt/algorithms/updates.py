@@ -52,6 +52,14 @@ def correct(x: F64, D: F64, z: F64, mixed: F64, eta: float) -> None:
 
 
 @kernel
+def correct_after(x: F64, D: F64, z: F64, mixed: F64, gamma: float, ratio: float) -> None:
+    """D = D - ratio mixed; x = z + gamma mixed."""
+    for i in range(x.size):
+        D[i] -= ratio * mixed[i]
+        x[i] = z[i] + gamma * mixed[i]
+
+
+@kernel
 def correct_and_descend(x: F64, g: F64, D: F64, mixed: F64, ratio: float, eta: float) -> None:
     """D = D - ratio mixed; x = x - eta (g + D)."""
     for i in range(x.size):

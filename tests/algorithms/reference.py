@@ -149,6 +149,37 @@ def lead(W, grad, X, C, eta, gamma, alpha):
         X = X - eta * (G + D)
 
 
+def led(W, grad, X, C, eta, gamma, alpha, local_steps):
+    X, D, H = X.copy(), np.zeros_like(X), np.zeros_like(X)
+    B = np.eye(len(W)) - W
+    while True:
+        yield X
+        Z = X
+        for _ in range(local_steps):
+            Z = Z - eta * (grad(Z) + D)
+        Q = C(Z - H)
+        apart = B @ (H + Q)
+        D = D + gamma / (2 * eta * local_steps) * apart
+        H = H + alpha * Q
+        X = Z - gamma / 2 * apart
+
+
+def k_gt(W, grad, X, C, eta, gamma, alpha, local_steps):
+    X, c = X.copy(), np.zeros_like(X)
+    HX, HY = np.zeros_like(X), np.zeros_like(X)
+    B = np.eye(len(W)) - W
+    while True:
+        yield X
+        Z = X
+        for _ in range(local_steps):
+            Z = Z - eta * (grad(Z) + c)
+        Y = (X - Z) / (eta * local_steps)
+        QX, QY = C(Z - HX), C(Y - HY)
+        c = c - gamma * B @ (HY + QY)
+        X = Z - gamma * B @ (HX + QX)
+        HX, HY = HX + alpha * QX, HY + alpha * QY
+
+
 def exact_diffusion(W, grad, X, eta):
     """Adapt, correct, combine (Yuan, Ying, Zhao and Sayed), from psi_0 = x_0."""
     half = (np.eye(len(W)) + W) / 2

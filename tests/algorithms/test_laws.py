@@ -30,6 +30,14 @@ ALGORITHMS = {
         distopt.Lead(eta=0.02, gamma=0.3, alpha=0.5),
         distopt.Quantize(bits=3, dithered=True),
     ),
+    "led": (
+        distopt.LocalExactDiffusion(eta=0.02, gamma=0.3, alpha=0.5, local_steps=3),
+        distopt.Quantize(bits=3, dithered=True),
+    ),
+    "k_gt": (
+        distopt.LocalTracking(eta=0.01, gamma=0.3, alpha=0.5, local_steps=3),
+        distopt.NormSign(),
+    ),
     "choco": (distopt.Choco(eta=0.02, gamma=0.3), distopt.RandK(fraction=0.5)),
     "dgd": (distopt.DecentralizedGradientDescent(eta=0.02, gamma=0.5), None),
     "fixed_point_gd": (distopt.FixedPointGD(eta=0.125, format="Q4.8"), None),

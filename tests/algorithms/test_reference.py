@@ -17,6 +17,7 @@ STEPS = {"eta": 0.01, "gamma": 0.3}
 # Quantisers amplify rounding: 1e-15 may grow to 1e-3 in 150 iterations at alpha = 1. With alpha =
 # 0.05 the memories hardly matter within 50 iterations, and 1e-10 is far above rounding.
 MEMORY = STEPS | {"alpha": 0.05}
+LOCAL = MEMORY | {"local_steps": 3}
 SCALED = STEPS | {"s0x": 3.0, "s0y": 20.0, "mu": 0.98}
 
 RELATIVE = [
@@ -47,6 +48,8 @@ for table, C in RELATIVE:
     CASES += [
         ({"name": "cgt1"} | MEMORY, table, lambda *a, C=C: ref.cgt1(*a, C, **MEMORY)),
         ({"name": "lead"} | MEMORY, table, lambda *a, C=C: ref.lead(*a, C, **MEMORY)),
+        ({"name": "led"} | LOCAL, table, lambda *a, C=C: ref.led(*a, C, **LOCAL)),
+        ({"name": "k_gt"} | LOCAL, table, lambda *a, C=C: ref.k_gt(*a, C, **LOCAL)),
         (
             {"name": "primal_dual", "beta": 0.05} | MEMORY,
             table,
@@ -182,6 +185,29 @@ def test_uncompressed_lead_is_exact_diffusion():
     W, grad, X = arguments()
     expected = after(ref.exact_diffusion(W, grad, X, 0.05), 100)
     close(product({"name": "lead", "eta": 0.05, "gamma": 1.0, "alpha": 1.0}, {}, 100), expected)
+
+
+def test_one_local_step_of_led_is_lead():
+    close(
+        product({"name": "led", "local_steps": 1} | MEMORY, {}, 100),
+        product({"name": "lead"} | MEMORY, {}, 100),
+    )
+
+
+@pytest.mark.parametrize("name", ["led", "k_gt"])
+def test_local_steps_take_as_many_gradients_and_one_message(name):
+    config = build({"name": name, "local_steps": 4} | STEPS, {}, iterations=10)
+    last = run(config, engine="simulate").rows[-1]
+    one = run(
+        build({"name": name, "local_steps": 1} | STEPS, {}, iterations=10), engine="simulate"
+    ).rows[-1]
+    assert last["gradients"] == 1 + 4 * 10
+    assert last["bytes_per_agent"] == one["bytes_per_agent"]
+
+
+def test_local_steps_of_a_method_that_has_none():
+    with pytest.raises(ConfigError, match=r"algorithm\.local_steps"):
+        build({"name": "lead", "local_steps": 3}, {})
 
 
 TWO_BITS = {"name": "quantize", "bits": 2, "dithered": True}

@@ -22,6 +22,8 @@ STEPS = {
     "gt": {"eta": 0.1, "gamma": 0.5},
     "cgt1": {"eta": 0.1, "gamma": 0.3, "alpha": 1.0},
     "lead": {"eta": 0.1, "gamma": 0.5, "alpha": 1.0},
+    "led": {"eta": 0.05, "gamma": 0.5, "alpha": 1.0, "local_steps": 2},
+    "k_gt": {"eta": 0.05, "gamma": 0.5, "alpha": 1.0, "local_steps": 2},
     "choco": {"eta": 0.1, "gamma": 0.3},
 }
 
@@ -99,7 +101,9 @@ def test_gradients_come_from_the_batch_of_their_iteration(algorithm):
     agent.cost.batch_gradient = watched
     session.iterate()
     session.iterate()
-    assert asked == [drawn(3, 1, step, agent.cost.samples, 2)[0] for step in (1, 2)]
+    count = STEPS[algorithm].get("local_steps", 1)
+    first, second = (drawn(3, 1, step, agent.cost.samples, 2, count) for step in (1, 2))
+    assert asked == first + second
 
 
 def test_trackers_follow_the_sampled_gradients_and_records_the_exact_ones():
