@@ -226,8 +226,8 @@ def test_service_in_front_of_a_cluster(engine, tmp_path: Path) -> None:
     env = engine | {"CONFIGS": str(config.parent)}
     said = call("unshare", "--net", "sh", "-ec", script, seconds=500, env=env, cwd=tmp_path)
     assert "finished  finished" in said, said
-    assert len(places(said)) == AGENTS, said  # every rank named another host
-    assert "token, shown only now" in said
+    # Every rank named another host; "distopt" is the service, which checks what is submitted.
+    assert len(places(said) - {"distopt"}) == AGENTS, said
 
 
 def test_pods_of_the_mpijob_fit_the_schema_of_kubernetes(tools: Path, tmp_path: Path) -> None:
