@@ -254,14 +254,14 @@ async def export(
 )
 def graph(here: Here, run: Folder, format: Literal["json", "svg"] = "json") -> Any:
     """Return the graph of a run, with the bytes that each agent sent to each neighbour; drawn as SVG."""
-    found = here.graph(run, alone=True)
     if format == "json":
-        return found
+        return here.graph(run, drawn=False)
     headers = {
         "Content-Security-Policy": DRAWN,
         "Content-Disposition": 'inline; filename="graph.svg"',
     }
-    return Response(found["svg"], media_type=TYPES["svg"], headers=headers)
+    svg = here.graph(run, alone=True)["svg"]
+    return Response(svg, media_type=TYPES["svg"], headers=headers)
 
 
 @router.get("/report", tags=["runs"], response_class=Response)

@@ -45,10 +45,11 @@ def export(folders: Sequence[str], format: str, x: Sequence[str], y: str) -> str
     return b64encode(content).decode()
 
 
-def graph(folder: str, alone: bool) -> dict[str, Any]:
-    """Describe and draw the graph of one run (see `distopt.show.links`)."""
+def graph(folder: str, drawn: bool, alone: bool) -> dict[str, Any]:
+    """Describe the graph of one run, and draw it if asked to (see `distopt.show.links`)."""
     links = links_of(Path(folder))
-    return links.to_json() | {"words": spoken(links), "svg": draw(links, alone)}
+    svg = draw(links, alone) if drawn else ""
+    return links.to_json() | {"words": spoken(links), "svg": svg}
 
 
 def report(folder: str) -> str:

@@ -151,11 +151,11 @@ class Service:
             "compare", DRAW_SECONDS, folders=places, accuracies=accuracies
         )
 
-    def graph(self, folder: str, alone: bool = False) -> dict[str, Any]:
-        """Describe and draw the graph of a run, `alone` as a file of its own."""
+    def graph(self, folder: str, drawn: bool = True, alone: bool = False) -> dict[str, Any]:
+        """Describe the graph of a run; `drawn`, also as SVG, `alone` as a file of its own."""
         _, place = self.run(folder)
         return self.maker.do(  # type: ignore[no-any-return]
-            "graph", DRAW_SECONDS, folder=str(place), alone=alone
+            "graph", DRAW_SECONDS, folder=str(place), drawn=drawn, alone=alone
         )
 
     def examples(self) -> dict[str, Path]:

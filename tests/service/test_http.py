@@ -59,6 +59,12 @@ def test_a_job_from_submission_to_figure(service, http, client, tmp_path):
     page = http.get("/api/v1/report", params={"run": run})
     assert page.headers["content-security-policy"].startswith("sandbox;")
     assert "P at the end" in page.text
+    graph = http.get("/api/v1/graph", params={"run": run}).json()
+    assert graph["bytes_on_wire"] == record["bytes_on_wire"][-1]
+    assert graph["bytes_on_wire"] == sum(link["bytes"] for link in graph["links"])
+    drawn = http.get("/api/v1/graph", params={"run": run, "format": "svg"})
+    assert drawn.text.startswith("<svg")
+    assert drawn.headers["content-type"] == "image/svg+xml"
     client.delete(number)
     assert not (data / run).exists()
     with pytest.raises(DistoptError, match=f"There is no job {number}"):

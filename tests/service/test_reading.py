@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from distopt.core.errors import CheckpointError, ConfigError
 from distopt.record.reader import load
 from distopt.service.catalogue import Catalogue
+from distopt.service.deliver import graph
 from distopt.service.reading import chosen, series, summary
 
 
@@ -87,6 +88,15 @@ def test_the_catalogue_follows_the_disk(service, settings):
     (settings.data / "killed" / "metrics.h5").unlink()
     catalogue.refresh(walk=True)
     assert [run.folder for run in service.store.runs()] == ["mine/gt"]
+
+
+def test_the_numbers_of_a_graph_that_is_too_large_to_draw(tmp_path, monkeypatch):
+    run = str(write_run(tmp_path / "run"))
+    assert graph(run, drawn=True, alone=True)["svg"].startswith("<svg")
+    monkeypatch.setattr("distopt.show.links.AGENTS", 3)
+    assert len(graph(run, drawn=False, alone=False)["links"]) == 8
+    with pytest.raises(ConfigError, match="4 agents are too many to draw; accepted: 3"):
+        graph(run, drawn=True, alone=False)
 
 
 def test_many_new_runs_do_not_keep_the_queue_waiting(service, settings, monkeypatch):

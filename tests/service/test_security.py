@@ -139,7 +139,7 @@ def test_a_path_leads_to_no_folder_but_those_that_were_found(service, settings):
     write_run(settings.data.parent / "x")
     service.catalogue.refresh(walk=True)
     client = Browser(service)
-    for path in ("run", "series", "record", "config", "report", "export", "compare"):
+    for path in ("run", "series", "record", "config", "report", "export", "compare", "graph"):
         for folder in TRICKS:
             answer = client.get(f"/api/v1/{path}", params={"run": folder})
             assert answer.status_code == 404, (path, folder, answer.text)
