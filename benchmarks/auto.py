@@ -3,9 +3,9 @@
     python benchmarks/auto.py [--algorithm NAME ...] [--only TEXT] [--seeds 3] [--quick]
 
 The grid has ten steps, each twice the one before, around the inverse of the largest curvature at the
-start; they run in vectorised form (auto_models.py). The rule was made on
-the problems of the first table; those of the second were only reported. Grids are kept in
-build/auto_grids, because they take most of the time.
+start; they run in vectorised form (auto_models.py). The rule was made on the problems of the first table;
+those of the second were only reported. Grids are kept in build/auto_grids, because they take most of the
+time.
 """
 
 import json

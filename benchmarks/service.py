@@ -1,4 +1,4 @@
-"""What the service costs: lists, curves, news, an idle hour, memory.
+"""What the service costs: lists, curves, news, idling, memory.
 
     python benchmarks/service.py [--runs 1000] [--long 50] [--rows 100000] [--queued 200] [--watchers 8]
 

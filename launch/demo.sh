@@ -87,6 +87,6 @@ printf '\ndemo: P against iterations, bytes and seconds: %s\n' "$out/curves.png"
 printf 'demo: page with table and figures: %s\n' "$out/comparison.html"
 
 printf 'demo: 3 of 3: a page for each run\n'
-printf 'demo:         about a quarter of a minute on an idle machine; what is above can be looked at\n'
+printf 'demo:         about 15 s on an idle machine; what is above can be looked at meanwhile\n'
 "$venv/bin/distopt" report "$out"/*/ >/dev/null
 printf 'demo: %s\n' "$out/*/report.html"

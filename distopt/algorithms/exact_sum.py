@@ -46,9 +46,8 @@ class SpanningTree:
 
     def grow(self, agent: Agent, rounds: int) -> Sum:
         """Find parent and children by `rounds` + 2 exchanges; `rounds` >= the diameter of the graph."""
-        told = np.array(
-            [0 if agent.index == 0 else FAR, -1, 0], np.int64
-        )  # distance, parent, height
+        # Distance, parent, height.
+        told = np.array([0 if agent.index == 0 else FAR, -1, 0], np.int64)
         for _ in range(rounds):
             received = yield told.copy().view(np.uint8)
             for position, (distance, _, _) in places(agent, received):

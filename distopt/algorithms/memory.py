@@ -45,9 +45,8 @@ class Memory(ABC):
 
     own: F64
     mixed: F64
-    sum_of_all: F64 | None = (
-        None  # sum_j W_ij h_j, own term included, where it is held instead of all h_j
-    )
+    # sum_j W_ij h_j, own term included, where it is held instead of all h_j.
+    sum_of_all: F64 | None = None
 
     @abstractmethod
     def start_at(self, point: F64) -> None:
@@ -95,9 +94,8 @@ class Replicas(Memory):
     def __init__(self, weights: Sequence[float], d: int, work: Workspace) -> None:
         self.weights = np.array([0.0, *weights])
         self.h = np.zeros((1 + len(weights), d))
-        self.q: F64 = work.array(
-            "memory", self.h.shape
-        )  # all members' decoded messages, if alpha < 1
+        # All members' decoded messages, if alpha < 1.
+        self.q: F64 = work.array("memory", self.h.shape)
         self.own = self.h[0]
         self.mixed = np.zeros(d)
 

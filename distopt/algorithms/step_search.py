@@ -41,9 +41,7 @@ from distopt.theory.facts import Facts
 Received: TypeAlias = Generator[U8, Sequence[U8], Sequence[U8]]
 NOTHING = np.zeros(0, np.uint8)
 HUGE = 1e120  # of |x|^2: beyond, x counts as not finite
-BURST = (
-    1000.0  # |dx|^2 over the largest of the last window: beyond, a move to and fro counts so too
-)
+BURST = 1000.0  # |dx|^2 of a move to and fro over the last window's largest: beyond, all go back
 NEAR = 0.01  # of 1 + |x|: where the steepest curvature is looked for
 HOPELESS = 40 * 16  # levels below the first step
 
@@ -129,9 +127,8 @@ class StepSearch:
         )  # fmt: skip
         d = agent.dimension
         self.x, self.g, self.mixed, self.dx = s.x.copy(), s.g.copy(), np.zeros(d), np.zeros(d)
-        self.again = (
-            np.empty(d) if noisy else self.g
-        )  # the gradient at the point before, on this batch
+        # The gradient at the point before, on this batch.
+        self.again = np.empty(d) if noisy else self.g
         # The steepest direction at x; at first, random signs.
         self.steep = np.where(words(make_key(0, 2, Stream.TYPICAL), d) & 1, 1.0, -1.0) / sqrt(d)
         self.near, self.there = np.empty(d), np.empty(d)  # a point on that way, the gradient there

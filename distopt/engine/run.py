@@ -191,8 +191,8 @@ def execute(
     new row; the rest is as in `run` and `resume`.
     """
     # No warning of an overflow: a number that is not finite ends the run with a sentence. SIGUSR1 only
-    # ever asks for an orderly stop, so we handle it from the start; SIGINT and SIGTERM end a set-up. What
-    # comes after the last iteration must not keep the run from its end, where ranks wait for each other.
+    # ever asks for an orderly stop, so we handle it from the start; SIGINT and SIGTERM end a set-up. One
+    # that comes after the last iteration is held to the end, at which ranks wait for each other.
     with (
         StopRequest() as stop,
         open_transport(engine, parts, comm) as transport,

@@ -19,9 +19,8 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # of B
 
 def prepare() -> None:
     """Prepare this process, and those that it starts."""
-    gc.set_threshold(
-        100_000, *gc.get_threshold()[1:]
-    )  # importing takes a sixth less processor time
+    # Importing takes a sixth less processor time so.
+    gc.set_threshold(100_000, *gc.get_threshold()[1:])
     for name in THREADS:  # the engine raises them to run.threads, which is not known yet
         os.environ.setdefault(name, "1")
     if "PMI_RANK" in os.environ:  # of MPICH's mpirun

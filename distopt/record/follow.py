@@ -22,9 +22,8 @@ class Part(NamedTuple):
     meta: dict[str, Any]  # the attributes of /meta; those that hold JSON are parsed
     there: list[str]  # the series that the record has, those by run left out
     rows: int  # of the whole record
-    series: dict[
-        str, np.ndarray
-    ]  # of the wanted ones those that exist: int64 or float64[rows - since]
+    # Of the wanted ones those that exist: int64 or float64[rows - since].
+    series: dict[str, np.ndarray]
 
 
 def read_part(path: Path, since: int = 0, names: Sequence[str] = ()) -> Part:

@@ -76,9 +76,9 @@ def remove_first_names(mine: Path) -> None:
 
 
 def refuse_held(folder: Path) -> None:
-    """Raise `CheckpointError` if a process of this host holds the lock of a run folder; change nothing.
+    """Raise `CheckpointError` if a process of this machine holds the lock of a run folder; change nothing.
 
-    Of other hosts the ranks know more.
+    Of other machines the ranks know more.
     """
     with suppress(OSError):
         remove_stale(folder / NAME, keep=True)

@@ -16,6 +16,7 @@ from distopt.record.lock import alive
 from distopt.service.runner import claim, claim_file, end_file
 
 LOG = "log.txt"  # what the command printed
+SAFE = {"PYTHONSAFEPATH": "1"}  # no module comes from the folder of files
 
 
 class Seen(NamedTuple):
@@ -23,7 +24,7 @@ class Seen(NamedTuple):
 
     what: str  # "starting", "running", "ended", "lost", "void": it never began and never will, or "unknown"
     code: int | None = None  # exit code, if it ended
-    said: str = ""  # where it waits or runs
+    said: str = ""  # where it waits or runs, or why nobody knows
 
 
 class Backend(Protocol):
@@ -52,13 +53,11 @@ class Local:
         self, folder: Path, attempt: int, command: Sequence[str], cwd: Path, ranks: int
     ) -> None:
         """Start a command, detached from this process."""
-        runner = [sys.executable, "-P", "-m", "distopt.service.runner", str(folder), str(attempt)]
         with (folder / LOG).open("ab") as log:
             child = subprocess.Popen(
-                [*runner, *command],
+                runner_command(folder, attempt, command),
                 cwd=cwd,
-                env=os.environ
-                | {"PYTHONSAFEPATH": "1"},  # no module comes from the folder of files
+                env=os.environ | SAFE,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -72,10 +71,9 @@ class Local:
         waiting = self.waits(folder, attempt)  # before the files, which its end follows
         owner = read(claim_file(folder, attempt))
         if owner is None:
-            nobody = {"host": socket.gethostname(), "pid": 0, "started": 0.0}
             if waiting:
                 return Seen("starting")
-            return Seen("void") if claim(folder, attempt, nobody) else self.look(folder, attempt)
+            return Seen("void") if rule_out(folder, attempt) else self.look(folder, attempt)
         here = runs(owner)  # before the end, which is written while it runs
         end = read(end_file(folder, attempt))
         if end is not None and not waiting:
@@ -100,6 +98,17 @@ class Local:
         if owner is not None and runs(owner):
             with suppress(OSError):
                 os.kill(owner["pid"], signal.SIGTERM)
+
+
+def runner_command(folder: Path, attempt: int, command: Sequence[str]) -> list[str]:
+    """Return the command line of the process that claims a start and carries it out."""
+    own = [sys.executable, "-P", "-m", "distopt.service.runner", str(folder), str(attempt)]
+    return [*own, *command]
+
+
+def rule_out(folder: Path, attempt: int) -> bool:
+    """Claim a start for nobody, so that it never happens; return False if a process was faster."""
+    return claim(folder, attempt, {"host": socket.gethostname(), "pid": 0, "started": 0.0})
 
 
 def runs(owner: dict[str, Any]) -> bool:

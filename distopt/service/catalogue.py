@@ -22,9 +22,7 @@ TOGETHER = 20  # folders that are read at once
 TURN_SECONDS = 1.0  # of a walk; then the queue has its turn, and the rest comes with the next walk
 SCAN_SECONDS = 5.0  # between two walks through all folders, at least
 SHARE = 0.01  # of the time goes into walks, at most
-QUIET_SECONDS = (
-    900.0  # after which a writer on another host, of whom nothing is known, counts as gone
-)
+QUIET_SECONDS = 900.0  # until a writer on another host, of whom nothing is known, counts as gone
 
 
 class Catalogue:

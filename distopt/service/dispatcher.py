@@ -18,9 +18,7 @@ from distopt.service.store import Store
 from distopt.studies.suite import slug
 
 PAUSE = 0.5  # seconds between two looks at everything
-INSIST_SECONDS = (
-    60.0  # a job that is still there so long after it was asked to stop is ended at once
-)
+INSIST_SECONDS = 60.0  # after which a job that was asked to stop, and has not, is ended at once
 VOID_STARTS = 3  # in a row after which a job has failed
 TAIL = 4096  # bytes of a log in which the reason of a failure is looked for
 

@@ -5,9 +5,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
-OWN = (
-    ".service"  # the folder of the service's own files, in its data folder and in that of each job
-)
+OWN = ".service"  # folder of the service's own files, in its data folder and in that of each job
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import os
 import shlex
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -23,9 +22,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from distopt.record.lock import NAME
-from distopt.service.backend import LOG, Seen, read
+from distopt.service.backend import LOG, SAFE, Seen, read, rule_out, runner_command
 from distopt.service.catalogue import run_folders
-from distopt.service.runner import claim, claim_file, end_file
+from distopt.service.runner import claim_file, end_file
 
 ANSWER_SECONDS = 30.0  # that a command of Slurm may take
 FRESH_SECONDS = 1.0  # an answer of squeue counts for so long
@@ -71,15 +70,14 @@ class Slurm:
         self, folder: Path, attempt: int, command: Sequence[str], cwd: Path, ranks: int
     ) -> None:
         """Submit a batch job; what sbatch complains of stands in the log of the job."""
-        runner = [sys.executable, "-P", "-m", "distopt.service.runner", str(folder), str(attempt)]
-        script = f"#!/bin/sh\nexec {shlex.join([*runner, *command])}\n"
+        script = f"#!/bin/sh\nexec {shlex.join(runner_command(folder, attempt, command))}\n"
         log = folder / LOG
         asked = [
             "sbatch", "--parsable", f"--job-name={name_of(folder, attempt)}", f"--ntasks={ranks}",
             "--no-requeue", f"--output={log}", "--open-mode=append", f"--chdir={cwd}", WARNING,
             *self.options,
         ]  # fmt: skip
-        code, said = call(asked, script, PYTHONSAFEPATH="1")
+        code, said = call(asked, script, **SAFE)
         if code:
             with log.open("a", encoding="utf-8") as file:
                 file.write(f"distopt: Slurm did not take the job: {said}\n")
@@ -102,8 +100,7 @@ class Slurm:
         if owner is None:
             if batch is not None and not batch.over:
                 return Seen("starting", said=f"Slurm job {batch.id} waits: {batch.reason}.")
-            nobody = {"host": socket.gethostname(), "pid": 0, "started": 0.0}
-            return Seen("void") if claim(folder, attempt, nobody) else self.look(folder, attempt)
+            return Seen("void") if rule_out(folder, attempt) else self.look(folder, attempt)
         if owner.get("pid") == 0:
             return Seen("void")
         if batch is not None and not batch.over:

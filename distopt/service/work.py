@@ -14,7 +14,7 @@ from typing import Any
 from distopt.core.errors import DistoptError, name_of
 from distopt.core.files import as_json
 
-TASKS = {
+TASKS = {  # each a function of that module
     "check": "validation",
     "registry": "validation",
     "summaries": "reading",
@@ -23,7 +23,7 @@ TASKS = {
     "export": "deliver",
     "report": "deliver",
     "graph": "deliver",
-}  # each a function of that module
+}
 
 
 def answer(line: str) -> dict[str, Any]:

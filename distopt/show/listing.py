@@ -30,7 +30,7 @@ def contents(kinds: list[str], dimension: int) -> dict[str, dict[str, Any]]:
     return {
         kind: {
             "named by": f"[{registry.section}] {registry.key} = ...",
-            "own": registry.takes_file(OWN),
+            "own": OWN if registry.takes_file(OWN) else None,
             "members": describe(registry, dimension),
         }
         for kind, registry in ((kind, REGISTRIES[kind]) for kind in kinds)

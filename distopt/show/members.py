@@ -56,7 +56,7 @@ def print_members(kinds: list[str], dimension: int, as_json: bool) -> None:
                 console.print(Padding.indent(grid, 4))
         if table["own"]:
             console.print(
-                '[bold cyan]python[/]  A class of your own: file = "mine.py" (docs: python).'
+                f'[bold cyan]{table["own"]}[/]  A class of your own: file = "mine.py" (docs: python).'
             )
 
 

@@ -246,9 +246,8 @@ def draw_runs(
         at, table = common(curves)
         if along.log:
             at, table = at[at > 0], table[:, at > 0]
-        most = at <= np.median(
-            [along_x[-1] for along_x, _ in curves]
-        )  # then half of them have ended
+        # Beyond, half of them have ended.
+        most = at <= np.median([along_x[-1] for along_x, _ in curves])
         curve(axis, at[most], np.median(table, axis=0)[most], log=log, label=name, **look)
         for low, high in band:
             ends = np.clip(np.quantile(table, (low, high), axis=0), -1e250, 1e250)

@@ -249,9 +249,8 @@ SCALES = {
 def to_latex(results: Results) -> str:
     """Write a `table` environment for the package booktabs; a wide one is scaled to the line."""
     cells: list[Cell] = []
-    for column in (
-        c for c in results.shown if c.paper
-    ):  # of joined columns, only the ends of a range share a cell
+    # Of joined columns, only the ends of a range share a cell.
+    for column in (c for c in results.shown if c.paper):
         if column.join == RANGE and cells:
             cells[-1].append(column)
         else:

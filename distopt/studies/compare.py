@@ -62,9 +62,8 @@ class Effort:
     seconds_recorded: float | None = None
     to_baseline: float | None = None  # bytes per agent, as a share of the baseline's
     to_uncompressed: float | None = None  # and of the best uncompressed variant's
-    spread: Mapping[str, Mapping[str, float]] = field(
-        default_factory=dict
-    )  # over the runs, by quantity
+    # Over the runs, by quantity.
+    spread: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

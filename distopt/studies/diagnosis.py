@@ -220,9 +220,8 @@ def with_curve(found: Diagnosis, place: Path, cost: NetworkCost) -> Diagnosis:
     history = load(place)
     found.curve = (history["iteration"], history["objective"] / cost.energy)
     eta = history.config.get("algorithm", {}).get("eta")
-    found.eta = (
-        np.nan if eta in {None, "auto"} else float(eta)
-    )  # no one number where it is searched
+    # No one number where it is searched.
+    found.eta = np.nan if eta in {None, "auto"} else float(eta)
     return found
 
 

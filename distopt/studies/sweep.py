@@ -20,12 +20,8 @@ from distopt.problems.costs import REGISTRY
 from distopt.problems.costs.networks.family import Network
 
 SECTIONS = ("threshold", "problem", "network")
-SET_BY_SWEEP = {
-    "m": "widths",
-    "n": "measurements",
-    "samples": "samples",
-    "seed": "seeds",
-}  # by which key
+# Keys of a network, and which key of [threshold] sets each.
+SET_BY_SWEEP = {"m": "widths", "n": "measurements", "samples": "samples", "seed": "seeds"}
 Grid = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
 

@@ -9,16 +9,7 @@ import pytest
 from distopt.show import members
 
 FIGURES = ["matplotlib", "pandas", "PIL"]
-ELSEWHERE = [
-    *FIGURES,
-    "sklearn",
-    "torch",
-    "jax",
-    "typer",
-    "rich",
-    "fastapi",
-    "sqlalchemy",
-]
+ELSEWHERE = [*FIGURES, "sklearn", "torch", "jax", "typer", "rich", "fastapi", "sqlalchemy"]
 
 
 @pytest.mark.parametrize(

@@ -92,17 +92,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[di
         # pip's settings and certificates are there while building, and no part of the image.
         seen = [path for path in ("/etc/pip.conf", "/etc/ssl/certs") if Path(path).exists()]
         mounts = [part for path in seen for part in ("--volume", f"{path}:{path}:ro")]
-        build = [
-            "podman",
-            "build",
-            "--network",
-            "host",
-            "--isolation",
-            "chroot",
-            "--tag",
-            "distopt",
-        ]
-        call(*build, "--build-arg", f"BASE={base}", *mounts, str(ROOT), seconds=1800, env=env)
+        build = "podman build --network host --isolation chroot --tag distopt"
+        call(
+            *build.split(), "--build-arg", f"BASE={base}", *mounts, str(ROOT), seconds=1800, env=env
+        )
         yield env
     finally:
         for command in ("rm --all --force --time 0", "rmi --all --force"):

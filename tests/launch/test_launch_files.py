@@ -109,7 +109,7 @@ def test_demo_says_what_it_does_and_where_the_picture_is(tmp_path: Path) -> None
         f"demo: P against iterations, bytes and seconds: {out}/curves.png",
         f"demo: page with table and figures: {out}/comparison.html",
         "demo: 3 of 3: a page for each run",
-        "demo:         about a quarter of a minute on an idle machine; what is above can be looked at",
+        "demo:         about 15 s on an idle machine; what is above can be looked at meanwhile",
         f"demo: {out}/*/report.html",
     ]
 

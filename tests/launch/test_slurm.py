@@ -211,18 +211,9 @@ class Service:
         self.start()
 
     def start(self) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "distopt",
-            "serve",
-            "--data",
-            str(self.data),
-            "--slurm",
-            "",
-        ]
+        command = [sys.executable, "-m", "distopt", "serve", "--data", str(self.data)]
         self.process = subprocess.Popen(
-            [*command, "--port", str(self.port)],
+            [*command, "--slurm", "", "--port", str(self.port)],
             env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         end = time.monotonic() + 300

@@ -123,9 +123,8 @@ def test_graphs(graph, comm):
 def test_few_agents(agents, algorithm, comm):
     message = {"cgt1": "rand_k", "cgt2": "uniform"}.get(algorithm, "identity")
     part = comm.Split(int(comm.rank < agents), comm.rank)
-    if (
-        comm.rank < agents
-    ):  # the others have nothing to wait for: `part` is a communicator of its own
+    # The others have nothing to wait for: `part` is a communicator of its own.
+    if comm.rank < agents:
         compare(configure(algorithm, message, agents, graph="complete", iterations=200), part)
     part.Free()
 

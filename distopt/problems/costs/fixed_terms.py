@@ -39,9 +39,8 @@ class Diagonal(Family):
 
     dimension: Annotated[int, Field(ge=1)] = 100
     spread: Annotated[float, Field(ge=0, le=15)] = 4.0  # log2 of the condition number
-    box: Annotated[float, Field(gt=0, le=2**15)] = (
-        2.4  # of minimiser and start, in every coordinate
-    )
+    # Of minimiser and start, in every coordinate.
+    box: Annotated[float, Field(gt=0, le=2**15)] = 2.4
     grid: Annotated[int, Field(ge=0, le=16)] = 5  # fraction bits of the start
 
     def cost(self, agent: int, agents: int, seed: int) -> Cost:

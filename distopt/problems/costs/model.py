@@ -22,9 +22,8 @@ from distopt.core.errors import DataError
 Chosen: TypeAlias = slice | I64  # of an agent's samples
 AT_ONCE = 256  # samples whose activations are in memory together; ours, a compromise
 PROBES = 1024  # samples, at most, on which curvature is estimated before a run; ours, a compromise
-MEAN_TOLERANCE = (
-    1e-2  # of two samples' loss to the mean of theirs, relative; float32 and bfloat16 keep it
-)
+# Of two samples' loss to the mean of theirs, relative; float32 and bfloat16 keep it.
+MEAN_TOLERANCE = 1e-2
 
 
 class Part(NamedTuple):

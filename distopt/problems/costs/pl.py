@@ -38,7 +38,7 @@ class PL(Family):
     e: float = Field(default=2.0, ge=0)
 
     def cost(self, agent: int, agents: int, seed: int) -> "PLCost":
-        """Build one agent's cost: O(agents dimension) work in all of a process, and U once."""
+        """Build one agent's cost; those of a process share U, and O(agents dimension) work."""
         rows = self._coefficients(agent, agents, seed)
         if self.basis == "diagonal":
             U = singular_values(self.dimension, self.condition)

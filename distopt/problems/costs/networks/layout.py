@@ -23,9 +23,7 @@ class Layout:
     n: int  # measurements
     layers: int
     injects: bool = True  # y enters every layer (unfolded networks), not only the first
-    tied: bool = (
-        False  # one matrix for all layers; where y enters the first only, from the second on
-    )
+    tied: bool = False  # one matrix for all layers, but for the first where y enters only there
     learned: bool = False  # thresholds are unknowns: one of each layer, a single one where tied
 
     @cached_property
