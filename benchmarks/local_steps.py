@@ -1,6 +1,6 @@
 """Where local steps pay: rounds and gradients of led and k_gt by graph and conditioning.
 
-    python benchmarks/local_steps.py           the tables of docs/algorithms/led.md
+    python benchmarks/local_steps.py           the tables of docs/algorithms/led.md and k_gt.md
     python benchmarks/local_steps.py --quick   only prove that it runs
 
 Rounds (iterations, a message each) and gradients an agent until P <= 1e-6, medians over the seeds 1, 2, 3;

@@ -9,13 +9,12 @@ from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.algorithms.state import State, View
 from distopt.algorithms.step_search import steps_of
+from distopt.algorithms.tracking import BOUND
 from distopt.algorithms.updates import descend_both
 from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
 from distopt.theory.facts import Facts
 from distopt.theory.rules import following, mixing_step
-
-BOUND = 0.7  # of eta times a curvature, as of gradient tracking
 
 
 @parameters("algorithm")

@@ -35,11 +35,10 @@ class LocalExactDiffusion(Lead):
 
     def choose(self, facts: Facts) -> Self:
         found = super().choose(facts)
-        if (
-            self.eta == AUTO and found.eta != AUTO
-        ):  # lead's rule gives the way of all local steps together
-            found = replace(found, eta=found.eta / self.local_steps)
-        return found
+        if self.eta != AUTO or found.eta == AUTO:
+            return found
+        # Lead's rule gives the way of all local steps together.
+        return replace(found, eta=found.eta / self.local_steps)
 
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
