@@ -30,16 +30,19 @@ class Board:
     """What the agents of a process have decoded in this exchange, so that a message is decoded once.
 
     All replicas of a vector are equal to the bit, and so are the states of its decoders: who comes later
-    copies both.
+    copies both. That holds where all hear the sender's own buffer, so the board is off for messages that
+    travel.
     """
 
     def __init__(self) -> None:
+        self.on = False
         # By sender and stream: the message, the replica that has taken it, the state behind it, the bytes.
         self.taken: dict[tuple[int, int], tuple[U8, F64, CodecState, int]] = {}
         self.copies: dict[tuple[int, int], F64] = {}  # of what stands in work arrays
 
-    def begin(self) -> None:
+    def begin(self, on: bool) -> None:
         """Begin the next exchange."""
+        self.on = on
         self.taken.clear()
 
     def copy_of(self, place: tuple[int, int], decoded: F64) -> F64:
@@ -111,9 +114,10 @@ class Reader:
                     self._refuse(wrong, stream, messages)
             self._require_taken(messages)
             return
+        shared = self._board if self._board and self._board.on and not self._silent else None
         for stream, memory in enumerate(memories):
             scale = scales[stream] if scales else 1.0
-            board = self._board if type(memory) is Replicas and not self._silent else None
+            board = shared if type(memory) is Replicas else None
             for member, message in enumerate(messages):
                 weight, acc = memory.target(member, scale, alpha)
                 if board:

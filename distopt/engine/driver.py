@@ -28,7 +28,7 @@ def run_to_end(hosted: Sequence[Hosted], steps: Sequence[Step], transport: Trans
     payloads = [next(step, None) for step in steps]
     while (sent := all_or_none(payloads)) is not None:
         if agents[0].board:
-            agents[0].board.begin()
+            agents[0].board.begin(on=not transport.travels)
         if isinstance(sent[0], Letter):
             received = deliver(agents, sent, transport)  # type: ignore[arg-type]
         else:
