@@ -1,5 +1,7 @@
 """The tables of the service's database, and how a database of an earlier version becomes one of today."""
 
+import sqlite3
+import time
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +21,7 @@ State = StrEnum(
 ACTIVE = (State.starting, State.running, State.stopping)  # a process may belong to them
 OPEN = (State.queued, *ACTIVE)
 RESUMABLE = (State.failed, State.cancelled, State.interrupted)
+WAIT_SECONDS = 20  # for others who use the database
 
 # Each entry brings a database from its index to the next version; none is ever changed.
 MIGRATIONS: Sequence[Sequence[str]] = (
@@ -133,9 +136,23 @@ def open_database(path: Path) -> Engine:
 def prepare(connection: Any, record: object) -> None:
     """Set up a connection: readers and one writer at a time, and waiting instead of refusing."""
     cursor = connection.cursor()
-    for setting in ("busy_timeout = 20000", "journal_mode = WAL", "synchronous = FULL"):
-        cursor.execute(f"PRAGMA {setting}")
+    cursor.execute(f"PRAGMA busy_timeout = {1000 * WAIT_SECONDS}")
+    write_ahead(cursor)
+    cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()
+
+
+def write_ahead(cursor: sqlite3.Cursor) -> None:
+    """Choose the write-ahead log; SQLite's own wait does not cover others who do so at the same moment."""
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
 
 
 def migrate(engine: Engine, path: Path) -> None:
