@@ -91,7 +91,7 @@ def held(folder: Path, elsewhere: bool = True) -> bool:
             owner = json.load(file)
             if owner["host"] == socket.gethostname():
                 return alive(owner)
-            if owner.get("kernel") != kernel():
+            if not beside(owner):
                 return elsewhere
             return not hold(file.fileno(), without=False, shared=True)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -111,10 +111,18 @@ def free_lock(folder: Path, owner: tuple[str, int] | None) -> None:
             break
         except CheckpointError:
             time.sleep(0.05)
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(path.read_text())
-        if found["host"] != socket.gethostname() and (found["host"], found["pid"]) == owner:
+    if owner is not None and owner_elsewhere(path) == owner:
+        with suppress(OSError):
             path.unlink()
+
+
+def owner_elsewhere(path: Path) -> tuple[str, int] | None:
+    """Return host and process of a lock that another host holds, None of any other file."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        found = json.loads(path.read_bytes())
+        if found["host"] != socket.gethostname():
+            return found["host"], found["pid"]
+    return None
 
 
 def this_process() -> dict[str, Any]:
@@ -134,6 +142,11 @@ def kernel() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return f"unknown to {socket.gethostname()}"
+
+
+def beside(owner: dict[str, Any]) -> bool:
+    """Whether the owner of a lock is on this machine, but under another host's name: in a container."""
+    return owner["host"] != socket.gethostname() and owner.get("kernel") == kernel()
 
 
 def linked(source: Path, path: Path) -> bool:
@@ -174,14 +187,14 @@ def remove_stale(path: Path, keep: bool = False) -> None:
     try:
         owner = json.loads(os.read(descriptor, 4096))
         here = owner["host"] == socket.gethostname()
-        beside = not here and owner.get("kernel") == kernel()  # in another container
-        if keep and not here and not beside:
+        contained = beside(owner)
+        if keep and not here and not contained:
             return
-        gone = beside or (here and not alive(owner))
-        free = hold(descriptor, without=not beside)
+        gone = contained or (here and not alive(owner))
+        free = hold(descriptor, without=not contained)
         if gone and not free:  # another process may be removing it right now
             time.sleep(TAKEOVER_SECONDS)
-            free = hold(descriptor, without=not beside)
+            free = hold(descriptor, without=not contained)
         if not (gone and free):
             raise refusal(path, owner)
         if not keep:
@@ -213,7 +226,7 @@ def alive(owner: dict[str, Any]) -> bool:
 
 def refusal(path: Path, owner: dict[str, Any]) -> CheckpointError:
     """Make the sentence about a folder that another process writes to."""
-    near = owner["host"] == socket.gethostname() or owner.get("kernel") == kernel()
+    near = owner["host"] == socket.gethostname() or beside(owner)
     advice = (
         "Wait for it, or stop it."
         if near

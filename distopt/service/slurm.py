@@ -8,10 +8,8 @@ PSI/J would reach other schedulers, too, but version 0.9.11 reads a reason with 
 job are DOWN") as a failure, of all jobs, and cannot ask a job to save and stop.
 """
 
-import json
 import os
 import shlex
-import socket
 import subprocess
 import threading
 import time
@@ -21,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from distopt.record.lock import NAME
+from distopt.record.lock import NAME, owner_elsewhere
 from distopt.service.backend import LOG, SAFE, Seen, read, rule_out, runner_command
 from distopt.service.catalogue import run_folders
 from distopt.service.runner import claim_file, end_file
@@ -143,10 +141,9 @@ class Slurm:
 def unlock(place: Path) -> None:
     """Remove the locks that processes of a lost batch job have left on its nodes."""
     for folder in run_folders(place, 2):
-        with suppress(OSError, ValueError, LookupError, TypeError):
-            lock = folder / NAME
-            if json.loads(lock.read_bytes())["host"] != socket.gethostname():
-                lock.unlink()
+        if owner_elsewhere(folder / NAME) is not None:
+            with suppress(OSError):
+                (folder / NAME).unlink()
 
 
 def reason(text: str) -> str:
