@@ -21,8 +21,13 @@ ELSEWHERE = [*FIGURES, "sklearn", "torch", "jax", "typer", "rich", "fastapi", "s
             "distopt.problems.costs.logistic",
             ELSEWHERE,
         ),
+        (
+            "distopt.problems.problem, distopt.problems.costs.pl, distopt.problems.costs.logistic, "
+            "distopt.problems.costs.python, distopt.problems.costs.quadratic",
+            [*FIGURES, "sklearn", "mpi4py", "networkx"],
+        ),
     ],
-    ids=["list", "rank"],
+    ids=["list", "rank", "problems"],
 )
 def test_imports_stay_light(modules, unwanted):
     code = f"import sys, {modules}; found = {{*{unwanted}}} & {{*sys.modules}}; assert not found, found"
