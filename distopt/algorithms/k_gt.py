@@ -53,9 +53,8 @@ class LocalTracking(Algorithm):
         s.keep(hy=agent.new_memory(self.memory))
         s.work(z=np.empty(d), y=np.empty(d))
         agent.gradient(s.x, out=s.g)
-        # What is searched is the way of all local steps together.
-        reach, K = self.gamma * agent.topology.gap, self.local_steps
-        s.keep(steps=steps_of(self, agent, s, BOUND * K, reach, factor=1 / K))
+        reach = self.gamma * agent.topology.gap
+        s.keep(steps=steps_of(self, agent, s, bound=BOUND, reach=reach))
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:

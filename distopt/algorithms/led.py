@@ -1,18 +1,13 @@
 """LED: exact diffusion with several local steps between two messages, compressed as in LEAD."""
 
 from dataclasses import replace
-from math import sqrt
 from typing import Annotated, Self
-
-import numpy as np
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Step
-from distopt.algorithms.lead import BOUND, TRUST, Lead
+from distopt.algorithms.lead import Lead
 from distopt.algorithms.state import State
-from distopt.algorithms.step_search import steps_of
 from distopt.algorithms.updates import correct_after, descend_both
-from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
 from distopt.theory.facts import Facts
 
@@ -39,17 +34,6 @@ class LocalExactDiffusion(Lead):
             return found
         # Lead's rule gives the way of all local steps together.
         return replace(found, eta=found.eta / self.local_steps)
-
-    def init(self, agent: Agent, x0: F64) -> State:
-        d, s = agent.dimension, State()
-        s.keep(x=x0.copy(), D=np.zeros(d), g=np.empty(d))
-        s.keep(hx=agent.new_memory(self.memory, self.memory_start, x0))
-        s.work(z=np.empty(d), direction=np.empty(d))
-        agent.gradient(s.x, out=s.g)
-        # What is searched is the way of all local steps together, too.
-        reach, K = 2 * sqrt(self.gamma * agent.topology.gap / 2), self.local_steps
-        s.keep(steps=steps_of(self, agent, s, BOUND * K, reach, factor=1 / K, trust=TRUST))
-        return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
         eta = s.steps.eta

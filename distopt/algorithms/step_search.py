@@ -346,10 +346,15 @@ def steps_of(
     algorithm: Algorithm, agent: Agent, s: State, bound: float, reach: float, factor: float = 1.0,
     trust: float = 1.0,
 ) -> FixedStep | StepSearch:  # fmt: skip
-    """Make the steps of an agent: the algorithm's eta, or the search for it."""
+    """Make the steps of an agent: the algorithm's eta, or the search for it.
+
+    Of a method with local steps, the way of all of them together is searched, which may be as many times
+    longer than a step that is stable alone.
+    """
     if not algorithm.searching:
         return FixedStep(float(vars(algorithm)["eta"]))
-    return StepSearch(agent, s, bound, reach, factor, trust)
+    K = vars(algorithm).get("local_steps", 1)
+    return StepSearch(agent, s, bound * K, reach, factor / K, trust)
 
 
 def copy(source: Mapping[str, np.ndarray], target: Mapping[str, np.ndarray]) -> None:

@@ -11,7 +11,15 @@ from distopt.algorithms.base import Algorithm, Step
 from distopt.algorithms.hosted import Hosted
 from distopt.algorithms.letter import Letter
 from distopt.core.arrays import U8
+from distopt.theory.facts import Facts
 from distopt.transport.base import FINISH, Transport
+
+
+def start(
+    algorithm: Algorithm, hosted: Sequence[Hosted], facts: Facts, transport: Transport
+) -> None:
+    """Let all agents agree on start values, before iteration 0."""
+    run_to_end(hosted, [algorithm.start(h.agent, h.state, facts) for h in hosted], transport)
 
 
 def iterate(algorithm: Algorithm, hosted: Sequence[Hosted], transport: Transport, k: int) -> None:

@@ -7,7 +7,7 @@ from time import perf_counter
 from distopt.algorithms.hosted import Hosted
 from distopt.config.build import Parts
 from distopt.engine.agents import make_agents
-from distopt.engine.driver import iterate, run_to_end
+from distopt.engine.driver import iterate, start
 from distopt.engine.identity import Identity
 from distopt.engine.losing import load_without, restore_sums
 from distopt.engine.starts import Starts, find_starts
@@ -86,8 +86,7 @@ def prepare(
         hosted = make_agents(parts, parts.problem.topology, starts.own)
     if saved is not None:
         return continued(parts, known, starts, transport, hosted, saved, force)
-    steps = [parts.algorithm.start(h.agent, h.state, known.facts) for h in hosted]
-    run_to_end(hosted, steps, transport)
+    start(parts.algorithm, hosted, known.facts, transport)
     parts = replace(parts, algorithm=parts.algorithm.started(hosted[0].state))
     return Team(parts, known, transport, hosted, Clock(), Identity(parts, known.measured))
 

@@ -10,7 +10,7 @@ from distopt.config.build import Parts
 from distopt.core.arrays import F64, I64
 from distopt.core.errors import DistoptError
 from distopt.engine.agents import make_agents
-from distopt.engine.driver import iterate, run_to_end
+from distopt.engine.driver import iterate, start
 from distopt.engine.starts import Start
 from distopt.problems.costs.base import Cost
 from distopt.problems.topology import Topology
@@ -65,7 +65,6 @@ def warm_up(parts: Parts, facts: Facts, own: Start) -> None:
     with suppress(DistoptError), np.errstate(all="ignore"):
         starts = [own._replace(agent=i, cost=cost) for i in (0, 1)]
         hosted = make_agents(parts, topology, starts)
-        steps = [parts.algorithm.start(h.agent, h.state, facts) for h in hosted]
-        run_to_end(hosted, steps, transport)
+        start(parts.algorithm, hosted, facts, transport)
         for k in range(2):
             iterate(parts.algorithm, hosted, transport, k)
