@@ -1,5 +1,6 @@
 """The API from end to end, with real processes, through the client of the package."""
 
+import signal
 import time
 
 import numpy as np
@@ -143,8 +144,10 @@ def test_two_services_do_not_share_a_folder(service):
 
 def test_a_worker_that_hangs_or_dies_is_replaced(service, http):
     maker = service.maker
+    maker.do("registry")
+    maker.process.send_signal(signal.SIGSTOP)
     with pytest.raises(DistoptError, match="no answer within"):
-        maker.do("check", -200, config=QUICK, name="", engine="mpi", files=None)
+        maker.do("check", 0.1, config=QUICK, name="", engine="mpi", files=None)
     maker.do("registry")
     maker.process.kill()
     maker.process.wait()
