@@ -12,6 +12,7 @@ from distopt.algorithms.k_gt import LocalTracking as LocalTracking
 from distopt.algorithms.lead import Lead as Lead
 from distopt.algorithms.led import LocalExactDiffusion as LocalExactDiffusion
 from distopt.algorithms.primal_dual import PrimalDual as PrimalDual
+from distopt.algorithms.push_pull import PushPull as PushPull
 from distopt.algorithms.zed import Zed as Zed
 from distopt.algorithms.zed1 import Zed1 as Zed1
 from distopt.algorithms.zest import Zest as Zest
@@ -42,6 +43,7 @@ from distopt.engine.outcome import Result as Result
 from distopt.engine.run import resume as resume
 from distopt.engine.run import run as run
 from distopt.problems.costs.base import Cost as Cost
+from distopt.problems.directed import DirectedTopology as DirectedTopology
 from distopt.problems.problem import Problem as Problem
 from distopt.problems.topology import Topology as Topology
 from distopt.record.reader import RunData as RunData

@@ -17,7 +17,8 @@ class Garbling(LocalTransport):
         super().__init__(topology)
         self.topology = topology
         self.done, self.exchange_number = False, 0
-        self.at, self.receiver, self.position, self.change = exchange, receiver, position, change
+        self.at, self.receiver, self.change = exchange, receiver, change
+        self.position = position % len(topology.links(receiver).hears)
 
     @property
     def sender(self):

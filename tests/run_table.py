@@ -39,6 +39,7 @@ PARAMETERS = {
     "led-auto": {"local_steps": 3},
     "k_gt": {"eta": 0.005, "gamma": 0.1, "local_steps": 2},
     "k_gt-auto": {},
+    "push_pull": {"eta": 0.005, "gamma": 0.1},
     "choco": {"eta": 0.02, "gamma": 0.1, "decay": 0.25},
     "dgd": {"eta": 0.02, "gamma": 0.5},
     "primal_dual": {"eta": 0.01, "gamma": 0.1, "beta": 0.01},
@@ -65,6 +66,7 @@ PARAMETERS = {
     "zest": {},
     "zest-gradient": {"form": "gradient"},
 }
+GRAPHS = {"push_pull": "directed_random"}  # of rows that are not on a ring
 # Rows whose names end in -x0 start all agents from this point, with these compressors only.
 COMMON_START = Path(__file__).with_name("start.txt")
 FROM_X0 = {"quantize-range", "zoom"}
@@ -88,6 +90,7 @@ MEMORY_STEP = {
     "k_gt",
     "k_gt-auto",
     "primal_dual",
+    "push_pull",
 }  # have alpha, which must be <= 1 / r
 
 # A new compressor adds one line.
@@ -169,7 +172,7 @@ def configure(
     message: str = "quantize-dithered",
     agents: int = AGENTS,
     problem: dict | None = None,
-    graph: str = "ring",
+    graph: str | None = None,
     **run,
 ) -> Config:
     """Make the configuration of one row of each table."""
@@ -186,7 +189,7 @@ def configure(
         cost.pop("basis", None)  # always diagonal
     tables = {
         "problem": cost,
-        "topology": {"graph": graph},
+        "topology": {"graph": graph or GRAPHS.get(algorithm, "ring")},
         "algorithm": parameters,
         "arithmetic": ARITHMETIC if algorithm.endswith("-fixed") else {},
         "compressor": MESSAGES[message],

@@ -15,6 +15,7 @@ REGISTRY = Registry(
         "lead": "distopt.algorithms.lead:Lead",
         "led": "distopt.algorithms.led:LocalExactDiffusion",
         "k_gt": "distopt.algorithms.k_gt:LocalTracking",
+        "push_pull": "distopt.algorithms.push_pull:PushPull",
         "choco": "distopt.algorithms.choco:Choco",
         "fixed_point_gd": "distopt.algorithms.fixed_point_gd:FixedPointGD",
         "dgd": "distopt.algorithms.dgd:DecentralizedGradientDescent",

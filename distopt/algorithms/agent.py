@@ -123,11 +123,20 @@ class Agent:
         self._take_links(topology.at(0).links(index))
 
     def new_memory(
-        self, kind: MemoryKind, start: MemoryStart = "zeros", x0: F64 | None = None
+        self,
+        kind: MemoryKind,
+        start: MemoryStart = "zeros",
+        x0: F64 | None = None,
+        pushes: bool = False,
     ) -> Memory:
-        """Make a memory of the named layout, for this agent and its neighbours, at 0 or at x0."""
+        """Make a memory of the named layout, for this agent and its neighbours, at 0 or at x0.
+
+        With `pushes` its weights are C_ij of a directed graph.
+        """
         layout = Replicas if kind == "replicas" else RunningSum
-        memory: Memory = self.hold(layout(self.weights, self.dimension, self.work))
+        weights = self.pushes if pushes else self.weights
+        memory: Memory = self.hold(layout(weights, self.dimension, self.work))
+        memory.pushes = pushes
         if start == "x0" and x0 is not None:
             memory.start_at(x0)
         return memory
@@ -153,10 +162,13 @@ class Agent:
         self.links = links
         self.weights = tuple(heard.get(j, 0.0) for j in self.neighbours)
         self.weight_sum = float(sum(self.weights))
+        pushed = dict(zip(links.hears, links.pushes or links.weights, strict=True))
+        self.pushes = tuple(pushed.get(j, 0.0) for j in self.neighbours)
+        self.surplus = links.surplus
         self._silent = {m for m, j in enumerate(self.neighbours, start=1) if j not in heard}
         self._reader.weigh(self.weights, self._silent)
         for memory in self._memories:
-            memory.reweigh(self.weights)
+            memory.reweigh(self.pushes if memory.pushes else self.weights)
 
     def gradient(self, x: F64, out: F64) -> None:
         """out = gradient of f_i at x, or of a batch of its samples; `DivergedError` if not finite."""

@@ -35,6 +35,7 @@ from distopt.core.arrays import F64, U8
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import Field
 from distopt.core.units import a
+from distopt.problems.topology import Topology
 from distopt.theory.facts import Facts
 from distopt.theory.lyapunov import Steps
 
@@ -79,6 +80,8 @@ class Algorithm(ABC):
     repeats : int
         How many independent runs it does at once; the model is float64[repeats, d] then, and records
         are means over the runs.
+    directed : bool
+        Whether it takes graphs on which messages go one way along an edge.
     memory_start : "zeros" or "x0"
         Where the memories of x begin; at x0 all agents must start from the same point.
     """
@@ -90,6 +93,7 @@ class Algorithm(ABC):
     lyapunov: ClassVar[str | None] = None
     pilot: ClassVar[bool] = False
     searches: ClassVar[bool] = False
+    directed: ClassVar[bool] = False
     repeats = 1
     memory_start: MemoryStart = "zeros"
 
@@ -116,6 +120,15 @@ class Algorithm(ABC):
             raise ConfigError(
                 f'algorithm.name = "{me}" sends {self.vectors} vectors a message, but compressor.name = '
                 f'"{name}" is set to send one; set compressor.alone = false.'
+            )
+
+    def accept_graph(self, topology: Topology) -> None:
+        """Raise `ConfigError`, naming an algorithm that takes it, for a graph of another kind."""
+        if topology.directed and not self.directed:
+            able = ", ".join(name for name in REGISTRY if REGISTRY.get(name).directed)
+            raise ConfigError(
+                f'algorithm.name = "{REGISTRY.name_of(type(self))}" needs symmetric weights, but the '
+                f"{topology.name} graph is directed; {able} takes it."
             )
 
     def max_nbytes(self, compressor: Compressor, d: int) -> int:

@@ -47,6 +47,8 @@ class Memory(ABC):
     mixed: F64
     # sum_j W_ij h_j, own term included, where it is held instead of all h_j.
     sum_of_all: F64 | None = None
+    # Whether its weights are C_ij of a directed graph, whose columns sum to one.
+    pushes: bool = False
 
     @abstractmethod
     def start_at(self, point: F64) -> None:
@@ -78,6 +80,14 @@ class Memory(ABC):
 
         Only of the memory that was mixed last, with alpha < 1, and until the next one is mixed.
         """
+
+    def hat(self, alpha: float, out: F64) -> F64:
+        """Set out = hat_i, what the network took this agent's vector for in the last mixing."""
+        if alpha == 1:
+            out[:] = self.own
+        else:
+            np.add(self.own, np.multiply(self.sent, 1 - alpha, out=out), out=out)
+        return out
 
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:

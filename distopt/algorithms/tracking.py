@@ -121,7 +121,7 @@ class CompressedTracking(Tracking):
         s = super().init(agent, x0)
         if self.arithmetic is None:
             s.keep(hx=agent.new_memory(self.memory, self.memory_start, x0))
-            s.keep(hy=agent.new_memory(self.memory))
+            s.keep(hy=agent.new_memory(self.memory, pushes=self.directed))
         else:
             s.keep(hx=s.updates.hx, hy=s.updates.hy)
         self.keep_steps(agent, s)

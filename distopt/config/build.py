@@ -140,6 +140,7 @@ def fit(
 ) -> Compressor:
     """Fit a compressor to the blocks of a problem; the algorithm must accept the result."""
     require_room(problem.dimension)
+    algorithm.accept_graph(problem.whole)
     fitted = compressor.fitted(lambda: problem.blocks)
     algorithm.accept(fitted, problem.dimension)
     return fitted

@@ -18,7 +18,8 @@ from distopt.core.parameters import field_names, show
 from distopt.core.registry import Registry
 from distopt.problems.costs.base import Cost
 from distopt.problems.given import GivenProblem
-from distopt.problems.topology import Topology, build_topology
+from distopt.problems.graph_section import build_topology, topology_of
+from distopt.problems.topology import Topology
 
 Table: TypeAlias = Mapping[str, Any]
 Method: TypeAlias = Algorithm | str | Table | None
@@ -86,20 +87,20 @@ def as_topology(topology: object, agents: int) -> Topology:
 
 
 def of_networkx(graph: object) -> Topology:
-    """Take an undirected networkx graph."""
+    """Take a networkx graph."""
     import networkx
 
-    if not isinstance(graph, networkx.Graph) or graph.is_directed():
+    if not isinstance(graph, networkx.Graph):
         raise ConfigError(
             f'topology is {described(graph)}; accepted: a name such as "ring", the keys of [topology] '
-            "in a dict, a distopt.Topology, or an undirected networkx.Graph."
+            "in a dict, a distopt.Topology, or a networkx.Graph or DiGraph."
         )
     if set(graph) != set(range(len(graph))):
         raise ConfigError(
             "The nodes of the topology are not 0, 1, 2 and so on, as the agents are; "
             "networkx.convert_node_labels_to_integers numbers them."
         )
-    return Topology.from_graph(graph)
+    return topology_of(graph)
 
 
 def as_member(registry: Registry, kind: type, given: object) -> Any:

@@ -12,7 +12,6 @@ from distopt.config.build import Parts
 from distopt.core.errors import CheckpointError
 from distopt.core.files import sha256
 from distopt.engine.agreement import first_difference
-from distopt.problems.topology import METROPOLIS
 
 FREE = {  # of [run]
     "iterations", "timeout", "setup_timeout", "keep", "checkpoint_every", "checkpoint_seconds",
@@ -103,11 +102,7 @@ def facts_of(parts: Parts) -> dict[str, Any]:
             state = Path(value).stat()
             digest = digest_of(Path(value), state.st_size, state.st_mtime_ns)
             facts[key] = {"file": value, "sha256": digest}
-    topology = parts.problem.whole
-    edges = json.dumps(topology.edges)
-    if topology.rule != METROPOLIS:  # to the digits in which hosts agree
-        edges += json.dumps([float(f"{topology.weight(*edge):.6g}") for edge in topology.edges])
-    facts["graph"] = hashlib.sha256(edges.encode()).hexdigest()
+    facts["graph"] = hashlib.sha256(parts.problem.whole.described().encode()).hexdigest()
     facts["dimension"] = int(parts.problem.dimension)
     return json.loads(json.dumps(facts))  # type: ignore[no-any-return]  # as it comes from a file
 

@@ -106,6 +106,8 @@ def survey(parts: Parts, starts: Starts, transport: Transport) -> Survey:
         gap=topology.gap,
         kappa=topology.kappa,
         diameter=topology.diameter,
+        alignment=topology.alignment,
+        spectrum=topology.spectrum,
         compressor=parts.compressor,
         flattest=float(flattest.min()) if pilot else None,
         estimated=bool(estimated.any()),

@@ -21,7 +21,8 @@ from distopt.core.registry import as_table
 from distopt.core.streams import Stream
 from distopt.problems.costs import REGISTRY
 from distopt.problems.costs.base import Cost, Family
-from distopt.problems.topology import Topology, describe_topology
+from distopt.problems.graph_section import describe_topology
+from distopt.problems.topology import Topology
 
 
 class ProblemConfig(BaseModel):

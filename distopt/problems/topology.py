@@ -7,23 +7,19 @@ by a rule, or by the graph itself: a file's third column, a matrix.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
 from distopt.core.arrays import F64
-from distopt.core.errors import ConfigError, DataError
-from distopt.core.files import locate
-from distopt.core.parameters import field_names, nearest, require_known, show
-from distopt.core.registry import OWN
+from distopt.core.errors import ConfigError
+from distopt.core.parameters import show
 from distopt.problems.spanning_tree import Tree, lean_tree, tree_from_centre
-from distopt.problems.topologies import REGISTRY
-from distopt.problems.topologies.base import GraphKind, require_connected
-from distopt.problems.topologies.edge_file import EdgeFile, MatrixFile
+from distopt.problems.topologies.base import require_connected
 from distopt.problems.topologies.fastest import fastest_weights
 
 if TYPE_CHECKING:
@@ -36,12 +32,17 @@ DENSE = 2000  # agents up to which eigenvalues come from the dense matrix
 class Links:
     """The agents with which one agent exchanges messages in an iteration.
 
-    On an undirected graph `hears` and `tells` are equal; they are separate for directed ones.
+    On an undirected graph `hears` and `tells` are equal, and W is symmetric. A directed one has two
+    matrices: the rows of R = W sum to one, and so do the columns of C.
     """
 
     hears: tuple[int, ...]  # ascending
-    weights: tuple[float, ...]  # W_ij for j in `hears`, bit-identical at both ends of an edge
+    weights: tuple[
+        float, ...
+    ]  # W_ij for j in `hears`, bit-identical at both ends of an undirected edge
     tells: tuple[int, ...]  # ascending
+    pushes: tuple[float, ...] | None = None  # C_ij for j in `hears`; None: W_ij
+    surplus: float = 0.0  # sum_j C_ij over `hears` less sum_j C_ji over `tells`
 
 
 METROPOLIS: Final = "metropolis"
@@ -69,6 +70,13 @@ class Topology:
     ----------
     rule : str
         One of `WEIGHTS`.
+    directed : bool
+        Whether messages go one way along an edge.
+    alignment : float
+        n pi' rho, pi' the left eigenvector of R and rho the right one of C to the eigenvalue 1, each of sum
+        one: by how much the agents together descend further than a step. 1 where W is symmetric.
+    spectrum : tuple of complex
+        Of a directed graph, the eigenvalues of R and C besides their 1.
 
     Examples
     --------
@@ -78,6 +86,10 @@ class Topology:
     >>> round(path.gap, 3)
     0.333
     """
+
+    directed: ClassVar[bool] = False
+    alignment: float = 1.0
+    spectrum: tuple[complex, ...] = ()
 
     def __init__(
         self,
@@ -234,6 +246,13 @@ class Topology:
         np.fill_diagonal(W, self._own_weights())
         return W
 
+    def described(self) -> str:
+        """Write edges and weights, as far as hosts agree on them."""
+        edges = json.dumps(self.edges)
+        if self.rule != METROPOLIS:  # to the digits in which hosts agree
+            edges += json.dumps([float(f"{self.weight(*edge):.6g}") for edge in self.edges])
+        return edges
+
     @cached_property
     def gap(self) -> float:
         """Spectral gap delta = 1 - ||W - 11'/n||_2, in (0, 1]."""
@@ -288,71 +307,3 @@ class Topology:
         w = [self.weight(i, j) for i, j in self.edges]
         half = coo_array((w, np.array(self.edges).T), shape=(self.agents, self.agents))
         return (half + half.T + diags_array(self._own_weights())).tocsc()
-
-
-def build_topology(section: dict[str, Any], agents: int, folder: Path) -> Topology:
-    """Make the topology that ``[topology]`` describes; a relative file is looked for in `folder` first."""
-    return describe_topology(section, agents, folder)[0]
-
-
-def describe_topology(
-    section: dict[str, Any], agents: int, folder: Path
-) -> tuple[Topology, dict[str, Any]]:
-    """Make the topology that ``[topology]`` describes, and the section with all defaults written out."""
-    rest = dict(section)
-    weights = rest.pop("weights", None)
-    if weights is not None and weights not in WEIGHTS:
-        raise ConfigError(
-            f"topology.weights = {show(weights)} is not acceptable"
-            f"{nearest(str(weights), WEIGHTS) or ';'} accepted: {', '.join(map(show, WEIGHTS))}."
-        )
-    name, kind = graph_kind(rest, folder)
-    made = Topology.from_graph(require_graph(kind.graph(agents), agents, name), name, weights)
-    shape = REGISTRY.describe(kind)
-    if isinstance(kind, EdgeFile | MatrixFile):
-        del shape[REGISTRY.key]
-    usual = OWN_WEIGHTS if isinstance(kind, MatrixFile) else METROPOLIS
-    return made, shape | ({} if made.rule == usual else {"weights": made.rule})
-
-
-def require_graph(graph: Any, agents: int, name: str) -> networkx.Graph:
-    """Refuse what is not an undirected graph with nodes 0 .. agents - 1, as an own class may return it."""
-    import networkx
-
-    if not isinstance(graph, networkx.Graph) or graph.is_directed():
-        raise DataError(
-            f"{name}: graph() returned {type(graph).__name__}; accepted: an undirected networkx.Graph."
-        )
-    if set(graph) != set(range(agents)):
-        raise DataError(
-            f"{name}: graph() returned {len(graph)} nodes ({', '.join(map(str, [*graph][:4]))}, ...), but "
-            f"problem.agents = {agents}; accepted: the nodes 0 to {agents - 1}."
-        )
-    return graph
-
-
-def graph_kind(section: dict[str, Any], folder: Path) -> tuple[str, GraphKind]:
-    """Read ``[topology]`` without its weights: the name of the graph and the object that makes it."""
-    rest = dict(section)
-    file = rest.get("file")
-    if isinstance(file, str):
-        rest["file"] = str(locate(file, folder))
-        if file.endswith(".py"):
-            rest.setdefault(REGISTRY.key, OWN)
-    name = rest.setdefault(REGISTRY.key, "file" if "file" in rest else str(REGISTRY.default))
-    if "file" in rest and not REGISTRY.takes_file(name):
-        if "graph" in section:
-            raise ConfigError(
-                f"topology.graph = {show(name)} and topology.file = {show(file)} exclude "
-                "each other; keep one of them."
-            )
-        del rest[REGISTRY.key]
-        require_known("topology", rest, ["file", "weights"], " with topology.file")
-        suffix = file.rpartition(".")[2] if isinstance(file, str) else ""
-        return "file", (MatrixFile if suffix == "npy" else EdgeFile)(**rest)
-    cls, arguments = REGISTRY.select(rest)
-    keys = {"file", "class"} if REGISTRY.takes_file(name) else {"file"}
-    known = sorted([*keys, "graph", "weights", *field_names(cls)])
-    require_known("topology", arguments, known, f' with topology.graph = "{name}"')
-    own = REGISTRY.takes_file(name)
-    return cls.__name__ if own else name, cls(**arguments)

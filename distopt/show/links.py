@@ -90,7 +90,8 @@ def links_of(folder: Path) -> Links:
     run = load(folder)
     graph = str(run.config.get("topology", {}).get("graph", ""))
     agents = len(run.matrix)
-    found = {(i, j) for i, j in np.argwhere(run.matrix).tolist() if i < j}
+    tells = run.matrix.T != 0
+    found = {(i, j) for i, j in np.argwhere(tells | tells.T).tolist() if i < j}
     try:
         saved = checkpoint.latest(folder / "checkpoints", int(run.config["problem"]["agents"]))
         told = checkpoint.told(saved.place, range(agents))
@@ -100,7 +101,7 @@ def links_of(folder: Path) -> Links:
         return Links(agents, graph, sorted(found), None, None, 0)
     found |= {(min(link), max(link)) for link in told if len(link) == 2}
     sent = {
-        (i, j): told.get((i,), 0) + told.get((i, j), 0)
+        (i, j): (told.get((i,), 0) if tells[i, j] else 0) + told.get((i, j), 0)
         for a, b in found
         for i, j in ((a, b), (b, a))
     }

@@ -186,14 +186,18 @@ def lyapunov(run: RunData, best: Best) -> Sheet:
 def topology(run: RunData) -> Sheet:
     """Draw the graph of the agents, edges as strong as their weights."""
     W, n = run.matrix, len(run.matrix)
-    graph = nx.from_numpy_array(np.triu(W, 1) != 0)
+    directed = bool((W != W.T).any())
+    linked = W.T != 0  # agent j tells agent i where W_ij is not 0
+    np.fill_diagonal(linked, val=False)
+    graph = nx.from_numpy_array(linked, create_using=nx.DiGraph if directed else nx.Graph)
     name = run.config.get("topology", {}).get("graph", "file")
 
     def panel(axis: Axes) -> None:
         places = positions(graph, name)
         size = float(np.clip(5000 / n, 12, 340))
-        widths = [0.6 + 2.4 * W[i, j] for i, j in graph.edges]
-        nx.draw_networkx_edges(graph, places, ax=axis, width=widths, edge_color="#9AA7B1")
+        widths = [0.6 + 2.4 * W[i, j] for j, i in graph.edges]
+        arrows = {"arrowsize": 14, "node_size": size} if directed else {}
+        nx.draw_networkx_edges(graph, places, ax=axis, width=widths, edge_color="#9AA7B1", **arrows)
         nx.draw_networkx_nodes(graph, places, ax=axis, node_size=size, node_color=COLOURS[0])
         if n <= 40:
             nx.draw_networkx_labels(graph, places, ax=axis, font_size=8, font_color="white")
@@ -209,7 +213,7 @@ def topology(run: RunData) -> Sheet:
 def positions(graph: nx.Graph, name: str) -> Any:
     """Choose where to draw the agents."""
     n = len(graph)
-    if name in {"ring", "complete", "exponential"}:
+    if name.removeprefix("directed_") in {"ring", "complete", "exponential"}:
         return nx.circular_layout(graph)
     if name == "star":
         return nx.shell_layout(graph, [[0], list(range(1, n))])

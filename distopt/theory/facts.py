@@ -32,6 +32,10 @@ class Facts:
         The mean of the local smoothness constants, a smoothness constant of f.
     same_start : bool
         Whether all agents start from the same point.
+    alignment : float
+        Of a directed graph, by how much the agents together descend further than a step; else 1.
+    spectrum : tuple of complex
+        Of a directed graph, the eigenvalues of R and C besides their 1.
     """
 
     agents: int
@@ -46,6 +50,8 @@ class Facts:
     curvature: float | None = None
     mean_smoothness: float | None = None
     same_start: bool = True
+    alignment: float = 1.0
+    spectrum: tuple[complex, ...] = ()
 
     def require_curvature(self) -> float:
         """Return the curvature at the start; a step is searched, so there is one."""

@@ -109,6 +109,30 @@ def tracking_step(facts: Facts, gamma: float) -> float:
     return min(3 * gamma * facts.gap, 0.4) / facts.require_smoothness("algorithm.eta")
 
 
+def directed_step(facts: Facts, gamma: float) -> float:
+    """eta = min(tracking_step, e / (2 L)) / a, with e the largest stable step of equal costs.
+
+    On an eigenvalue lambda of I + gamma (R - I), tracking of equal costs of curvature h has the
+    characteristic polynomial (z - lambda)^2 + eta h (z - 1); complex lambda, as of a directed ring, allow
+    far less than real ones. a is the graph's alignment. Derived for R = C, measured beyond.
+    """
+    usual = tracking_step(facts, gamma) / facts.alignment
+    if not facts.spectrum:
+        return usual
+    by = 1 + gamma * (np.array(facts.spectrum) - 1)
+
+    def stable(e: float) -> bool:
+        root = np.sqrt((2 * by - e) ** 2 - 4 * (by**2 - e))
+        return bool((np.abs([2 * by - e + root, 2 * by - e - root]) < 2).all())
+
+    low, high = 0.0, 1.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if stable(middle) else (low, middle)
+    largest = low / (2 * facts.require_smoothness("algorithm.eta"))
+    return min(usual, largest / facts.alignment)
+
+
 def untracked_step(facts: Facts, gamma: float) -> float:
     """eta = gamma delta / (5 L), for methods without a tracker: their error grows with eta / gamma."""
     return gamma * facts.gap / (5 * facts.require_smoothness("algorithm.eta"))

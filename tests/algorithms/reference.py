@@ -180,6 +180,20 @@ def k_gt(W, grad, X, C, eta, gamma, alpha, local_steps):
         HX, HY = HX + alpha * QX, HY + alpha * QY
 
 
+def push_pull(R, push, grad, X, C, eta, gamma, alpha):
+    """Rows of R and columns of `push` sum to one."""
+    X, G = X.copy(), grad(X)
+    Y, HX, HY = G.copy(), np.zeros_like(X), np.zeros_like(X)
+    eye = np.eye(len(R))
+    while True:
+        yield X
+        QX, QY = C(X - HX), C(Y - HY)
+        X = X + gamma * (R - eye) @ (HX + QX) - eta * Y
+        new = grad(X)
+        Y = Y + gamma * (push - eye) @ (HY + QY) + new - G
+        G, HX, HY = new, HX + alpha * QX, HY + alpha * QY
+
+
 def exact_diffusion(W, grad, X, eta):
     """Adapt, correct, combine (Yuan, Ying, Zhao and Sayed), from psi_0 = x_0."""
     half = (np.eye(len(W)) + W) / 2

@@ -38,6 +38,10 @@ ALGORITHMS = {
         distopt.LocalTracking(eta=0.01, gamma=0.3, alpha=0.5, local_steps=3),
         distopt.NormSign(),
     ),
+    "push_pull": (
+        distopt.PushPull(eta=0.01, gamma=0.3, alpha=0.5),
+        distopt.Quantize(bits=3, dithered=True),
+    ),
     "choco": (distopt.Choco(eta=0.02, gamma=0.3), distopt.RandK(fraction=0.5)),
     "dgd": (distopt.DecentralizedGradientDescent(eta=0.02, gamma=0.5), None),
     "fixed_point_gd": (distopt.FixedPointGD(eta=0.125, format="Q4.8"), None),

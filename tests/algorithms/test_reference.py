@@ -99,7 +99,7 @@ def product(algorithm, compressor, iterations, **other):
 
 def arguments(problem=PROBLEM, graph="ring"):
     """W, the stacked gradient and X_0 of the product's problem."""
-    whole = build({"name": "gt"}, {}, problem, graph).problem
+    whole = build({"name": "push_pull"}, {}, problem, graph).problem
     costs = [whole.cost(i) for i in range(whole.agents)]
     X = np.array([whole.start_point(i, cost) for i, cost in enumerate(costs)])
 
@@ -259,3 +259,25 @@ def test_forbidden_pairs_name_the_algorithm_that_takes_the_compressor(
     table = {"name": compressor} | ({"k": 2} if compressor == "top_k" else {})
     with pytest.raises(ConfigError, match=f'algorithm.name = "{algorithm}".*{taken_by}'):
         build({"name": algorithm}, table)
+
+
+@pytest.mark.parametrize(("compressor", "C"), RELATIVE, ids=label)
+@pytest.mark.parametrize("graph", ["directed_random", "directed_ring", "ring"])
+def test_push_pull_follows_the_reference(graph, compressor, C):
+    R, grad, X = arguments(graph=graph)
+    topology = build({"name": "push_pull"}, {}, graph=graph).problem.topology
+    push = topology.push_matrix() if topology.directed else R
+    for iterations in (1, 50):
+        expected = after(ref.push_pull(R, push, grad, X, C, **MEMORY), iterations)
+        close(
+            product({"name": "push_pull"} | MEMORY, compressor, iterations, graph=graph), expected
+        )
+
+
+def test_push_pull_on_a_symmetric_graph_is_cgt1():
+    quantize = {"name": "quantize", "bits": 4}
+    for message in ({}, quantize):
+        expected = product({"name": "cgt1"} | MEMORY, message, 50)
+        np.testing.assert_array_equal(
+            product({"name": "push_pull"} | MEMORY, message, 50), expected
+        )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from distopt.core.errors import ConfigError, DataError
-from distopt.problems.topology import Topology, build_topology
+from distopt.problems.graph_section import build_topology
+from distopt.problems.topology import Topology
 from distopt.transport.base import SharedError, slices
 from distopt.transport.local import LocalTransport
 from distopt.transport.mpi import MpiTransport, require_ranks

@@ -5,9 +5,10 @@ import pytest
 
 from distopt.core.errors import ConfigError, DataError, DistoptError
 from distopt.problems import topology as topology_module
+from distopt.problems.graph_section import build_topology, describe_topology
 from distopt.problems.topologies import REGISTRY
 from distopt.problems.topologies.random import numbers
-from distopt.problems.topology import Topology, build_topology, describe_topology
+from distopt.problems.topology import Topology
 
 GRAPHS = {  # a new graph adds one line: sizes that it has
     "ring": [1, 2, 3, 8, 9],
@@ -21,6 +22,11 @@ GRAPHS = {  # a new graph adds one line: sizes that it has
     "geometric": [1, 2, 3, 8, 20],
     "exponential": [1, 2, 3, 8, 21],
 }
+DIRECTED = {
+    "directed_ring": [1, 2, 3, 8],
+    "directed_exponential": [1, 2, 3, 8, 21],
+    "directed_random": [1, 2, 3, 8, 20],
+}
 CASES = [(graph, n) for graph, sizes in GRAPHS.items() for n in sizes]
 HERE = Path()
 
@@ -30,7 +36,7 @@ def build(graph, agents, **keys):
 
 
 def test_table_is_complete():
-    assert set(GRAPHS) == set(REGISTRY)
+    assert {*GRAPHS, *DIRECTED} == set(REGISTRY)
 
 
 @pytest.mark.parametrize(("graph", "n"), CASES)

@@ -9,9 +9,9 @@ import tomli_w
 from handmade import write_run
 
 from distopt.config.build import make_config
+from distopt.problems.graph_section import build_topology
 from distopt.problems.minimum import reference_minimum
 from distopt.problems.topologies import REGISTRY
-from distopt.problems.topology import build_topology
 from distopt.record.reader import RunData, load
 from distopt.show.comparison_figures import bars, curves
 from distopt.show.figures import COLOURS, DASHES, Sheet, line

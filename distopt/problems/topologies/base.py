@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 class GraphKind(ABC):
     """A rule that makes a connected graph for a number of agents.
 
-    Where every edge of it has networkx's attribute ``weight``, those are the mixing weights W_ij.
+    Where every edge of it has networkx's attribute ``weight``, those are the mixing weights W_ij. A
+    ``DiGraph`` makes a directed topology: an edge (j, i) lets j tell i, with R_ij as ``weight`` and C_ij
+    as ``push``.
 
     The fields are keys of ``[topology]``. A rule is deterministic: every rank calls it for
     itself and must get the same graph, so random kinds draw from `distopt.core.randomness`.
@@ -35,9 +37,27 @@ def require_connected(graph: networkx.Graph, what: str) -> None:
     """Raise `ConfigError` unless a path leads from every agent to every other."""
     import networkx
 
+    if graph.is_directed():
+        require_strongly_connected(graph, what)
+        return
     parts = [min(part) for part in networkx.connected_components(graph)]
     if len(parts) > 1:
         raise ConfigError(
             f"{what} has {len(parts)} components for {len(graph)} agents (no path leads from agent "
             f"{parts[0]} to agent {parts[1]}); add edges between them, or change the number of agents."
         )
+
+
+def require_strongly_connected(graph: networkx.Graph, what: str) -> None:
+    """Raise `ConfigError` unless messages can go from every agent to every other."""
+    import networkx
+
+    after, before = networkx.descendants(graph, 0) | {0}, networkx.ancestors(graph, 0) | {0}
+    missing = next((i for i in graph if i not in after or i not in before), None)
+    if missing is None:
+        return
+    a, b = (missing, 0) if missing in after else (0, missing)
+    raise ConfigError(
+        f"{what} is not strongly connected: no path along its edges leads from agent {a} to agent {b}, so "
+        f"agent {b} would never learn of it; add edges, or turn some round."
+    )

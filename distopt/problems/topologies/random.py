@@ -63,7 +63,11 @@ def numbers(seed: int, draw: int, count: int) -> F64:
 
 
 def first_connected(
-    agents: int, linked: Callable[[int, I64], np.ndarray], what: str, advice: str
+    agents: int,
+    linked: Callable[[int, I64], np.ndarray],
+    what: str,
+    advice: str,
+    directed: bool = False,
 ) -> networkx.Graph:
     """Return the first connected graph of the draws 0, 1, ..., DRAWS - 1.
 
@@ -73,17 +77,23 @@ def first_connected(
         Says which of the pairs int64[count, 2] are linked in a draw, bool[count].
     what, advice : str
         For the sentence if no draw is connected.
+    directed : bool
+        Whether the pairs are ordered, and a graph must be strongly connected.
     """
     pairs = np.column_stack(np.triu_indices(agents, 1))
+    count = networkx.number_connected_components
+    if directed:
+        pairs = np.argwhere(~np.eye(agents, dtype=bool))
+        count = networkx.number_strongly_connected_components
     fewest = agents
     for draw in range(DRAWS):
-        graph = networkx.empty_graph(agents)
+        graph = networkx.empty_graph(agents, networkx.DiGraph if directed else networkx.Graph)
         graph.add_edges_from(pairs[linked(draw, pairs)].tolist())
-        parts = networkx.number_connected_components(graph)
+        parts = count(graph)
         if parts == 1:
             return graph
         fewest = min(fewest, parts)
     raise ConfigError(
-        f"{what} gave no connected graph of {agents} agents in {DRAWS} draws (the best had "
-        f"{fewest} components); {advice}, or try another topology.seed."
+        f"{what} gave no {'strongly ' if directed else ''}connected graph of {agents} agents in "
+        f"{DRAWS} draws (the best had {fewest} components); {advice}, or try another topology.seed."
     )

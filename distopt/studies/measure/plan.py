@@ -150,7 +150,7 @@ def predict(
     k, n = trial.iterations, topology.agents
     iterations, projected = iterations_to(goal.accuracy, trial.rows)
     smallest = min(row["stationarity"] for row in trial.rows)
-    degrees = [len(topology.neighbours(i)) for i in range(n)]
+    degrees = [len(topology.links(i).tells) for i in range(n)]
     exchanges = trial.of_iteration("messages_per_agent") / (sum(degrees) / n)
     nbytes = trial.of_iteration("bytes_per_agent")  # of one agent, a broadcast once
     seconds = computing(config, k) if computing else trial.computing
