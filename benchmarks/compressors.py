@@ -22,6 +22,7 @@ from distopt.compressors.one_bit import OneBit
 from distopt.compressors.quantize import Quantize
 from distopt.compressors.rand_k import RandK
 from distopt.compressors.saturating import Saturating
+from distopt.compressors.sparse_zoom import SparseZoom
 from distopt.compressors.ternary import Ternary
 from distopt.compressors.top_k import TopK
 from distopt.compressors.unbiased_rand_k import UnbiasedRandK
@@ -50,6 +51,7 @@ ROWS = {
     "top_k, 10 %": TopK(fraction=0.1),
     "top_k, 1 %, 4-bit values": TopK(fraction=0.01, values=Quantize(bits=4)),
     "rand_k, 1 %": RandK(fraction=0.01),
+    "sparse_zoom, 1/64": SparseZoom(),
     "unbiased_rand_k, 10 %": UnbiasedRandK(fraction=0.1),
 }
 

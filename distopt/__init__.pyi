@@ -26,6 +26,7 @@ from distopt.compressors.one_bit import OneBit as OneBit
 from distopt.compressors.quantize import Quantize as Quantize
 from distopt.compressors.rand_k import RandK as RandK
 from distopt.compressors.saturating import Saturating as Saturating
+from distopt.compressors.sparse_zoom import SparseZoom as SparseZoom
 from distopt.compressors.ternary import Ternary as Ternary
 from distopt.compressors.top_k import TopK as TopK
 from distopt.compressors.unbiased_rand_k import UnbiasedRandK as UnbiasedRandK

@@ -118,6 +118,7 @@ MESSAGES = {
     "saturating": {"name": "saturating", "bits": 4},
     "zoom": {"name": "zoom"},
     "zoom_sign": {"name": "zoom_sign"},
+    "sparse_zoom": {"name": "sparse_zoom", "density": 0.2},
 }
 
 

@@ -15,6 +15,7 @@ REGISTRY = Registry(
         "quantize": "distopt.compressors.quantize:Quantize",
         "rand_k": "distopt.compressors.rand_k:RandK",
         "saturating": "distopt.compressors.saturating:Saturating",
+        "sparse_zoom": "distopt.compressors.sparse_zoom:SparseZoom",
         "ternary": "distopt.compressors.ternary:Ternary",
         "top_k": "distopt.compressors.top_k:TopK",
         "unbiased_rand_k": "distopt.compressors.unbiased_rand_k:UnbiasedRandK",

@@ -9,6 +9,7 @@ from distopt.compressors.one_bit import OneBit
 from distopt.compressors.quantize import Quantize
 from distopt.compressors.rand_k import RandK
 from distopt.compressors.saturating import Saturating
+from distopt.compressors.sparse_zoom import SparseZoom
 from distopt.compressors.ternary import Ternary
 from distopt.compressors.top_k import TopK
 from distopt.compressors.unbiased_rand_k import UnbiasedRandK
@@ -66,4 +67,6 @@ COMPRESSORS = {  # a new compressor adds one line, and a golden file by write_go
     "zoom-open": Zoom(alone=False),
     "zoom-fast": Zoom(entropy="fast"),
     "zoom_sign": ZoomSign(),
+    "sparse_zoom": SparseZoom(),
+    "sparse_zoom-half": SparseZoom(density=0.5),
 }
