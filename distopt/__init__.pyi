@@ -1,3 +1,4 @@
+from distopt.algorithms.averaged import AveragedGradients as AveragedGradients
 from distopt.algorithms.base import Algorithm as Algorithm
 from distopt.algorithms.beer import Beer as Beer
 from distopt.algorithms.cgt1 import CompressedTracking1 as CompressedTracking1
@@ -5,6 +6,7 @@ from distopt.algorithms.cgt2 import CompressedTracking2 as CompressedTracking2
 from distopt.algorithms.cgt3 import CompressedTracking3 as CompressedTracking3
 from distopt.algorithms.choco import Choco as Choco
 from distopt.algorithms.dgd import DecentralizedGradientDescent as DecentralizedGradientDescent
+from distopt.algorithms.diloco import DiLoCo as DiLoCo
 from distopt.algorithms.exact_diffusion import ExactDiffusion as ExactDiffusion
 from distopt.algorithms.fixed_point_gd import FixedPointGD as FixedPointGD
 from distopt.algorithms.gt import GradientTracking as GradientTracking

@@ -40,6 +40,9 @@ PARAMETERS = {
     "k_gt": {"eta": 0.005, "gamma": 0.1, "local_steps": 2},
     "k_gt-auto": {},
     "push_pull": {"eta": 0.005, "gamma": 0.1},
+    "diloco": {"inner": "sgd", "eta": 0.01, "local_steps": 2, "outer_beta": 0.5, "outer_eta": 0.7},
+    "diloco-adamw": {"local_steps": 2, "mean": "gossip", "gamma": 0.2, "outer_beta": 0.3},
+    "averaged": {"eta": 0.01},
     "choco": {"eta": 0.02, "gamma": 0.1, "decay": 0.25},
     "dgd": {"eta": 0.02, "gamma": 0.5},
     "primal_dual": {"eta": 0.01, "gamma": 0.1, "beta": 0.01},
@@ -91,6 +94,7 @@ MEMORY_STEP = {
     "k_gt-auto",
     "primal_dual",
     "push_pull",
+    "diloco-adamw",
 }  # have alpha, which must be <= 1 / r
 
 # A new compressor adds one line.

@@ -16,6 +16,8 @@ REGISTRY = Registry(
         "led": "distopt.algorithms.led:LocalExactDiffusion",
         "k_gt": "distopt.algorithms.k_gt:LocalTracking",
         "push_pull": "distopt.algorithms.push_pull:PushPull",
+        "diloco": "distopt.algorithms.diloco:DiLoCo",
+        "averaged": "distopt.algorithms.averaged:AveragedGradients",
         "choco": "distopt.algorithms.choco:Choco",
         "fixed_point_gd": "distopt.algorithms.fixed_point_gd:FixedPointGD",
         "dgd": "distopt.algorithms.dgd:DecentralizedGradientDescent",

@@ -77,6 +77,9 @@ class Algorithm(ABC):
         Whether its rules for ``"auto"`` need the flattest curvature that local descents meet.
     searches : bool
         Whether ``eta = "auto"`` is searched while the method runs (docs: auto).
+    surveys : bool
+        Whether the method, or a rule of its ``"auto"``, uses the costs' smoothness, so that it is
+        estimated where a cost has none.
     repeats : int
         How many independent runs it does at once; the model is float64[repeats, d] then, and records
         are means over the runs.
@@ -94,6 +97,7 @@ class Algorithm(ABC):
     pilot: ClassVar[bool] = False
     searches: ClassVar[bool] = False
     directed: ClassVar[bool] = False
+    surveys: ClassVar[bool] = True
     repeats = 1
     memory_start: MemoryStart = "zeros"
 

@@ -65,7 +65,7 @@ def survey(parts: Parts, starts: Starts, transport: Transport) -> Survey:
     told = []
     for s in starts.own:
         with naming(f"The cost of agent {s.agent}"):
-            told.append(constants(s, pilot, searching))
+            told.append(constants(s, pilot, searching, algorithm.surveys))
     if topology.rule == FASTEST:
         require_same_weights(topology, transport)
     L, lower, flattest, estimated, dimension, curvature, slopes, points = transport.collect(
@@ -93,7 +93,9 @@ def survey(parts: Parts, starts: Starts, transport: Transport) -> Survey:
         warnings.append(APART.format(agent=apart[0]))
     elif starts.common:
         algorithm = with_memory_at_start(algorithm)
-    ruled = [key for key in BY_SMOOTHNESS if vars(algorithm).get(key) == AUTO and not searching]
+    ruled = [key for key in BY_SMOOTHNESS if vars(algorithm).get(key) == AUTO]
+    if searching or not algorithm.surveys:
+        ruled = []
     if estimated.any() and ruled:
         warnings.append(
             f"{estimated.sum():.0f} costs have no attribute smoothness; {smoothness:.3g} was estimated "
@@ -167,16 +169,19 @@ def least(known: float | None, bound: float) -> Minimum:
     return Minimum(0.0, "unknown, 0 used") if np.isnan(bound) else Minimum(bound, "lower bound")
 
 
-def constants(s: Start, pilot: bool, searching: bool) -> list[float]:
+def constants(s: Start, pilot: bool, searching: bool, surveys: bool) -> list[float]:
     """Return the constants that an agent shares with the others before the run.
 
-    L, a lower bound of its cost (nan: unknown), the flattest curvature near the start (nan unless
-    `pilot`), whether L is an estimate, the dimension, the curvature at its start (nan unless
-    `searching`), the slope of its values over that of its gradient, and a checksum of its start.
+    L (0 where it is unknown and not `surveys`), a lower bound of its cost (nan: unknown), the flattest
+    curvature near the start (nan unless `pilot`), whether L is an estimate, the dimension, the curvature
+    at its start (nan unless `searching`), the slope of its values over that of its gradient, and a
+    checksum of its start.
     """
     known = known_smoothness(s)
     probe = getattr(s.cost, "probe", s.cost)
-    L = estimate_smoothness(probe, s.x0) if known is None else known
+    L = known or 0.0
+    if known is None and surveys:
+        L = estimate_smoothness(probe, s.x0)
     if known == 0:  # of a linear cost; elsewhere 0 means that it is unknown
         L = 2 * estimate_curvature(probe, s.x0, 20)
         known = None if L else known

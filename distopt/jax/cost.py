@@ -39,6 +39,8 @@ class Cost(ModelCost):
         ``measure(parameters, inputs, targets)``, a mean over samples, such as the accuracy.
     at_once : int
         Samples whose activations are in memory together where all are needed.
+    recorded : int
+        With a `batch`: so many of the samples, evenly spaced, stand for all in records; 0: all.
 
     Examples
     --------
@@ -63,8 +65,9 @@ class Cost(ModelCost):
         held_out: Any = None,
         measures: Mapping[str, Loss] | None = None,
         at_once: int = AT_ONCE,
+        recorded: int = 0,
     ) -> None:
-        super().__init__(batch, at_once)
+        super().__init__(batch, at_once, recorded)
         self._loss, self._measures, self._parameters = loss, dict(measures or {}), parameters
         self._data, self._held_out = data, held_out
         self._x: Any = None

@@ -50,6 +50,8 @@ class Cost(ModelCost):
         Further ones: ``measure(output, target)``, a mean over samples.
     at_once : int
         Samples whose activations are in memory together where all are needed.
+    recorded : int
+        With a `batch`: so many of the samples, evenly spaced, stand for all in records; 0: all.
     device : str, optional
         Where the copy computes, such as ``"cuda"``; by default where the module is.
 
@@ -78,9 +80,10 @@ class Cost(ModelCost):
         held_out: Any = None,
         measures: Mapping[str, Measure] | None = None,
         at_once: int = AT_ONCE,
+        recorded: int = 0,
         device: str | None = None,
     ) -> None:
-        super().__init__(batch, at_once)
+        super().__init__(batch, at_once, recorded)
         self._module, self._loss, self._device = module, loss, device
         self._data, self._held_out, self._own = dataset, held_out, dict(measures or {})
         self._training = False

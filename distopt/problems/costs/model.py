@@ -7,7 +7,7 @@ import inspect
 import json
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
 from math import isfinite, prod
@@ -98,12 +98,15 @@ class ModelCost(ABC):
         Samples of a gradient where ``run.batch`` is 0; 0: all.
     at_once : int
         Samples whose activations are in memory together where all are needed.
+    recorded : int
+        Samples, evenly spaced, that stand for all in records and at the start; 0: all. Not 0 only
+        with a `batch`, since exact gradients need all.
     """
 
     library: str  # name and version
 
-    def __init__(self, batch: int, at_once: int) -> None:
-        self.batch, self.at_once = batch, at_once
+    def __init__(self, batch: int, at_once: int, recorded: int = 0) -> None:
+        self.batch, self.at_once, self.recorded = batch, at_once, recorded
         self._lock = RLock()  # simultaneous runs may share a cost
 
     # What a library adds.
@@ -190,28 +193,29 @@ class ModelCost(ABC):
         return self.layout.name_of(entry)
 
     def value(self, x: F64) -> float:
-        """Return the mean loss of all samples."""
+        """Return the mean loss of all samples, or of those recorded."""
         with self._lock:
             self.move_to(x)
-            return sum(weight * self.loss_of(part) for part, weight in self.parts(self.samples))
+            return sum(weight * self.loss_of(part) for part, weight in self.seen())
 
     def gradient(self, x: F64, out: F64) -> None:
-        """Write the gradient of the mean loss of all samples into out."""
-        self.gradient_over(x, out, self.samples)
+        """Write the gradient of the same mean into out."""
+        self.gradient_over(x, out, self.seen())
 
-    def gradient_over(self, x: F64, out: F64, count: int) -> float:
-        """Do the same over the first samples; return their mean loss."""
+    def gradient_over(self, x: F64, out: F64, parts: Iterable[tuple[Chosen, float]]) -> None:
+        """Write the gradient of the mean loss of parts of the samples, each with its share."""
         with self._lock:
             self.move_to(x)
-            if count <= self.at_once:
-                return self.gradient_of(slice(0, count), out)
-            total, piece = 0.0, np.empty(self.dimension)
-            out.fill(0.0)
-            for part, weight in self.parts(count):
-                total += weight * self.gradient_of(part, piece)
+            first, *others = parts
+            self.gradient_of(first[0], out)
+            if not others:
+                return
+            out *= first[1]
+            piece = np.empty(self.dimension)
+            for part, weight in others:
+                self.gradient_of(part, piece)
                 piece *= weight
                 out += piece
-            return total
 
     def batch_gradient(self, x: F64, index: I64, out: F64) -> None:
         """Write the gradient of the mean loss of the samples index : int64[b] into out."""
@@ -236,9 +240,23 @@ class ModelCost(ABC):
             end = min(begin + self.at_once, count)
             yield slice(begin, end), (end - begin) / count
 
+    def seen(self) -> Iterator[tuple[Chosen, float]]:
+        """Cut the samples that records look at in the same way."""
+        if not 0 < self.recorded < self.samples:
+            yield from self.parts(self.samples)
+            return
+        places = np.arange(self.recorded) * self.samples // self.recorded
+        for part, weight in self.parts(self.recorded):
+            yield places[part], weight
+
     def check(self, x: F64) -> None:
         """Raise `DataError` unless a run can begin at x : float64[d]."""
         with self._lock:
+            if self.recorded and not self.batch:
+                raise DataError(
+                    f"it has recorded = {self.recorded} without a batch, but exact gradients need all "
+                    "samples; accepted: recorded = 0, or a batch of the cost."
+                )
             if not self.samples:
                 raise DataError("it has no sample; every agent needs at least one.")
             self.move_to(x)
@@ -273,11 +291,12 @@ class ModelCost(ABC):
 
     def check_finite(self, x: F64) -> None:
         """See that the losses and the gradient at the start are numbers."""
-        for part, _ in self.parts(self.samples):
+        for part, _ in self.seen():
             if not isfinite(loss := self.loss_of(part)):
+                first, last = np.arange(self.samples)[part][[0, -1]]
                 raise DataError(
-                    f"it has the loss {loss} at the start, for samples {part.start} to {part.stop - 1}; "
-                    "look for nan in the data, logarithms of 0 and labels out of range."
+                    f"it has the loss {loss} at the start, for samples {first} to {last}; look for nan in "
+                    "the data, logarithms of 0 and labels out of range."
                 )
         g = np.empty(self.dimension)
         self.gradient_of(slice(0, min(self.at_once, self.samples)), g)
@@ -309,4 +328,4 @@ class Probe:
 
     def gradient(self, x: F64, out: F64) -> None:
         """Write the gradient of the mean loss of these samples into out."""
-        self.cost.gradient_over(x, out, min(PROBES, self.cost.samples))
+        self.cost.gradient_over(x, out, self.cost.parts(min(PROBES, self.cost.samples)))
