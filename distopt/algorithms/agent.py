@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from distopt.algorithms.backlog import Backlog
 from distopt.algorithms.envelope import Envelope
 from distopt.algorithms.memory import Memory, MemoryKind, MemoryStart, Replicas, RunningSum
 from distopt.algorithms.reader import Board, Reader
@@ -120,6 +121,7 @@ class Agent:
         self._fused = compressor.fused(d, len(members), self.work)
         self.board = board
         self._reader = Reader(self, self._fused, self._keys, self._decoders, members, board)
+        self.backlog: Backlog | None = None  # of a graph that changes
         self._take_links(topology.at(0).links(index))
 
     def new_memory(
@@ -375,6 +377,8 @@ class Agent:
             Naming receiver, sender and iteration.
         """
         began = perf_counter()
+        if self.backlog:
+            self._reader.catch_up(self.backlog.late, memories, alpha)
         self._reader.mix([self._envelope.packed, *received], memories, scales, alpha)
         self.seconds.mixing += perf_counter() - began
         self.seconds.mixings += 1
@@ -420,7 +424,7 @@ class Agent:
 
     def codec_arrays(self) -> dict[str, np.ndarray]:
         """Name the arrays of all adaptive compressor states, for the checkpoint."""
-        arrays: dict[str, np.ndarray] = {}
+        arrays: dict[str, np.ndarray] = self.backlog.arrays() if self.backlog else {}
         for stream, state in enumerate(self._encoders):
             arrays |= {f"encoder.{stream}.{name}": a for name, a in state.items()}
         for member, states in zip((self.index, *self.neighbours), self._decoders, strict=True):

@@ -85,6 +85,8 @@ class Algorithm(ABC):
         are means over the runs.
     directed : bool
         Whether it takes graphs on which messages go one way along an edge.
+    changing : bool
+        Whether it takes graphs of which some edges are down in some iterations.
     memory_start : "zeros" or "x0"
         Where the memories of x begin; at x0 all agents must start from the same point.
     """
@@ -98,6 +100,7 @@ class Algorithm(ABC):
     searches: ClassVar[bool] = False
     directed: ClassVar[bool] = False
     surveys: ClassVar[bool] = True
+    changing: ClassVar[bool] = False
     repeats = 1
     memory_start: MemoryStart = "zeros"
 
@@ -133,6 +136,30 @@ class Algorithm(ABC):
             raise ConfigError(
                 f'algorithm.name = "{REGISTRY.name_of(type(self))}" needs symmetric weights, but the '
                 f"{topology.name} graph is directed; {able} takes it."
+            )
+        if topology.changes:
+            self._accept_changes(vars(topology)["up"])
+
+    def _accept_changes(self, up: float) -> None:
+        """Raise `ConfigError` unless this method can do without some of the edges."""
+        me, given = REGISTRY.name_of(type(self)), f"topology.up = {up:g}"
+        if not self.changing:
+            able = ", ".join(name for name in REGISTRY if REGISTRY.get(name).changing)
+            raise ConfigError(
+                f'algorithm.name = "{me}" needs all its edges in every iteration, so it cannot be combined '
+                f"with {given}; accepted: {able}."
+            )
+        known = vars(self)
+        if self.searching:
+            raise ConfigError(
+                f'algorithm.eta = "auto" is searched with messages along all edges, so it cannot be '
+                f"combined with {given}; set algorithm.eta to a number."
+            )
+        if known.get("memory", "replicas") != "replicas" or known.get("arithmetic") is not None:
+            key = "[arithmetic]" if known.get("arithmetic") else 'algorithm.memory = "sum"'
+            raise ConfigError(
+                f"{key} cannot be combined with {given}: a sum for all weights cannot follow a graph that "
+                "changes."
             )
 
     def max_nbytes(self, compressor: Compressor, d: int) -> int:

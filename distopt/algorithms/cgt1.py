@@ -35,6 +35,7 @@ class CompressedTracking1(CompressedTracking):
 
     lyapunov = "V1"
     searches = True
+    changing = True
 
     def choose(self, facts: Facts) -> Self:
         found = following(facts.compressor, facts.dimension)

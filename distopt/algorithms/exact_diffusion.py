@@ -34,6 +34,7 @@ class ExactDiffusion(Algorithm):
 
     vectors = 1
     searches = True
+    changing = True
     needs = None
 
     def init(self, agent: Agent, x0: F64) -> State:

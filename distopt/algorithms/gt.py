@@ -40,6 +40,7 @@ class GradientTracking(Tracking):
 
     needs = None
     searches = True
+    changing = True
 
     def choose(self, facts: Facts) -> Self:
         mixing = self.with_numbers(gamma=mixing_step(facts))

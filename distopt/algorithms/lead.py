@@ -42,6 +42,7 @@ class Lead(Algorithm):
 
     vectors = 1
     searches = True
+    changing = True
     pilot = True
 
     def choose(self, facts: Facts) -> Self:

@@ -24,8 +24,15 @@ class Letter(NamedTuple):
         The neighbours to whom it goes.
     hears : tuple of int
         The neighbours from whom one comes.
+    bundles : tuple of uint8[:]
+        Where it is not the same for all: what goes to each of `tells`, with what its edge has missed.
     """
 
     payload: U8 = NOTHING
     tells: tuple[int, ...] = ()
     hears: tuple[int, ...] = ()
+    bundles: tuple[U8, ...] = ()
+
+    def to(self, j: int) -> U8:
+        """Return what goes to agent j."""
+        return self.bundles[self.tells.index(j)] if self.bundles else self.payload

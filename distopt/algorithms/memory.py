@@ -81,6 +81,10 @@ class Memory(ABC):
         Only of the memory that was mixed last, with alpha < 1, and until the next one is mixed.
         """
 
+    def advance(self, member: int, alpha: float) -> None:
+        """Advance h of a member by what went to its target, without mixing; replicas only."""
+        raise NotImplementedError
+
     def hat(self, alpha: float, out: F64) -> F64:
         """Set out = hat_i, what the network took this agent's vector for in the last mixing."""
         if alpha == 1:
@@ -122,6 +126,10 @@ class Replicas(Memory):
 
     def reweigh(self, weights: Sequence[float]) -> None:
         self.weights[1:] = weights
+
+    def advance(self, member: int, alpha: float) -> None:
+        if alpha != 1:  # else the message went straight into h
+            self.h[member] += np.multiply(self.q[member], alpha, out=self.q[member])
 
     def take_over(self, other: Self, neighbours: Neighbours, name: str) -> None:
         self.h[:] = other.h[neighbours.members]

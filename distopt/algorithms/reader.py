@@ -129,6 +129,19 @@ class Reader:
             memory.settle(alpha)
         self._require_empty(messages)
 
+    def catch_up(
+        self, late: list[tuple[int, int, U8]], memories: Sequence[Memory], alpha: float
+    ) -> None:
+        """Advance the memories of members by messages of earlier iterations, and forget these."""
+        for member, k, message in late:
+            for stream, memory in enumerate(memories):
+                weight, acc = memory.target(member, 1.0, alpha)
+                message = self._decode_add(member, stream, message, weight, acc, k)
+                memory.advance(member, alpha)
+            if message.size:
+                raise self._owner.message_error(member, f"{message.size} bytes are left over")
+        late.clear()
+
     def average(self, messages: list[U8], pairs: Sequence[tuple[F64, F64]], first: int) -> None:
         """Do `Agent.average` with the messages of all members; that of the agent itself is empty."""
         average = self._fused.average
@@ -172,11 +185,13 @@ class Reader:
         board.taken[place] = message, decoded, state, message.size - rest.size
         return rest
 
-    def _decode_add(self, member: int, stream: int, message: U8, weight: float, acc: F64) -> U8:
-        """Decode the next vector of a member's message; return what follows it."""
+    def _decode_add(
+        self, member: int, stream: int, message: U8, weight: float, acc: F64, k: int | None = None
+    ) -> U8:
+        """Decode the next vector of a member's message, of iteration k; return what follows it."""
         owner = self._owner
         key, state = self._keys[member][stream], self._decoders[member][stream]
-        key[2] = owner.iteration
+        key[2] = owner.iteration if k is None else k
         try:
             used = owner.compressor.decode_add(message, weight, acc, key, state, owner.work)
         except MessageError as error:

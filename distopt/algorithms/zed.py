@@ -47,6 +47,7 @@ class Zed(Algorithm):
 
     vectors = 1
     searches = True
+    changing = True
     needs: ClassVar[type[Guarantee] | None] = Adaptive
     compressor: ClassVar[str] = "zoom"
 

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 from distopt.algorithms.agent import Agent
+from distopt.algorithms.backlog import Backlog
 from distopt.algorithms.hosted import Hosted
 from distopt.algorithms.reader import Board
 from distopt.config.build import Parts
+from distopt.core.errors import ConfigError
 from distopt.core.workspace import Workspace
 from distopt.engine.starts import Start
+from distopt.problems.changing import ChangingTopology
 from distopt.problems.topology import Topology
 
 
@@ -16,6 +19,11 @@ def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> li
     algorithm, run = parts.algorithm, parts.run
     workspace, board = Workspace(), Board()  # one for all, since they work in turn
     hosted = []
+    if topology.changes and run.checked:
+        raise ConfigError(
+            "run.checked = true cannot be combined with topology.up: messages that come late have no "
+            "checksum of their own."
+        )
     for i, cost, x0 in starts:
         agent = Agent(
             i,
@@ -30,5 +38,7 @@ def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> li
             workspace=workspace,
             board=board if len(starts) > 1 else None,
         )
+        if isinstance(topology, ChangingTopology):
+            agent.backlog = Backlog(agent, topology, delivers=algorithm.needs is not None)
         hosted.append(Hosted(agent, algorithm.init(agent, x0)))
     return hosted

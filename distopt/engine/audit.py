@@ -136,6 +136,8 @@ class Audit:
     def _copies(h: Hosted, view: View, names: Sequence[str], table: F64) -> tuple[float, float]:
         """Find the first neighbour of which an agent holds something else, and which name; -1: none."""
         for member, j in enumerate(h.agent.neighbours, start=1):
+            if j not in h.agent.links.hears:  # what its edge misses comes later
+                continue
             for name, value in checksums(h, view, member).items():
                 if value != table[j, names.index(name)]:
                     return float(j), float(names.index(name))

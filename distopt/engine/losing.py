@@ -34,6 +34,10 @@ def load_without(
 ) -> dict[str, float]:
     """Load a checkpoint in which agents still took part that are lost now; return the counters."""
     problem, whole = parts.problem, parts.problem.whole.without(before)
+    if whole.changes:
+        raise ConfigError(
+            "A run with topology.up cannot lose an agent: its edges would be up at other times."
+        )
     numbers = places_before(problem, before)
     olds = make_agents(parts, whole, [s._replace(agent=numbers[s.agent]) for s in starts])
     checkpoint.load(place, olds)

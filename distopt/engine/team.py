@@ -114,6 +114,9 @@ def continued(
         else:
             numbers = checkpoint.load(saved.place, hosted)
             transport.told.update(checkpoint.told(saved.place, transport.hosted))
+    for h in hosted:
+        if h.agent.backlog:  # its links are those of the last iteration
+            h.agent.begin(saved.iteration - 1)
     if lost:
         restore_sums(parts.algorithm, hosted, transport)
     seconds = numbers.pop("run_seconds", 0.0), numbers.pop("run_diagnostics_seconds", 0.0)

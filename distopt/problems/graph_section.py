@@ -9,6 +9,7 @@ from distopt.core.errors import ConfigError, DataError
 from distopt.core.files import locate
 from distopt.core.parameters import field_names, nearest, require_known, show
 from distopt.core.registry import OWN
+from distopt.problems.changing import ChangingTopology
 from distopt.problems.directed import UNIFORM, DirectedTopology
 from distopt.problems.topologies import REGISTRY
 from distopt.problems.topologies.base import GraphKind
@@ -31,6 +32,7 @@ def describe_topology(
     """Make the topology that ``[topology]`` describes, and the section with all defaults written out."""
     rest = dict(section)
     weights = rest.pop("weights", None)
+    changes = {key: rest.pop(key) for key in ("up", "up_seed") if key in rest}
     name, kind = graph_kind(rest, folder)
     graph = require_graph(kind.graph(agents), agents, name)
     known = (UNIFORM, OWN_WEIGHTS) if graph.is_directed() else WEIGHTS
@@ -45,7 +47,28 @@ def describe_topology(
     if isinstance(kind, EdgeFile | MatrixFile | DirectedFile):
         del shape[REGISTRY.key]
     usual = OWN_WEIGHTS if isinstance(kind, MatrixFile) else known[0]
-    return made, shape | ({} if made.rule == usual else {"weights": made.rule})
+    shape |= {} if made.rule == usual else {"weights": made.rule}
+    return (changing(made, **changes), shape | changes) if changes else (made, shape)
+
+
+def changing(whole: Topology, up: object = None, up_seed: object = 0) -> Topology:
+    """Let the edges of a graph be up with the probability `up` only."""
+    number = isinstance(up, int | float) and not isinstance(up, bool)
+    if not number or not 0 < up <= 1:  # type: ignore[operator]
+        given = "is missing" if up is None else f"= {show(up)} is not acceptable"
+        raise ConfigError(
+            f"topology.up {given}; accepted: a number > 0 and <= 1, the probability that an edge is up."
+        )
+    if not isinstance(up_seed, int) or up_seed < 0:
+        raise ConfigError(
+            f"topology.up_seed = {show(up_seed)} is not acceptable; accepted: a whole number >= 0."
+        )
+    if whole.directed:
+        raise ConfigError(
+            f"topology.up = {up} cannot be combined with the directed graph {whole.name}: changing graphs "
+            "are undirected here."
+        )
+    return ChangingTopology(whole, float(up), up_seed)  # type: ignore[arg-type]
 
 
 def topology_of(

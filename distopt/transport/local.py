@@ -43,10 +43,10 @@ class LocalTransport(Transport):
     def deliver(self, letters: Sequence[Letter]) -> list[Sequence[U8]]:
         began = perf_counter()
         for i, letter in enumerate(letters):
-            self.count(letter.payload, len(letter.tells), *((i, j) for j in letter.tells))
+            self.count_letter(i, letter)
         received = [
-            [letters[j].payload if j in letter.hears else NOTHING for j in links.hears]
-            for letter, links in zip(letters, self._links, strict=True)
+            [letters[j].to(i) if j in letter.hears else NOTHING for j in links.hears]
+            for i, (letter, links) in enumerate(zip(letters, self._links, strict=True))
         ]
         self.traffic.seconds += perf_counter() - began
         return received  # type: ignore[return-value]

@@ -16,6 +16,7 @@ from mpi4py import MPI
 from distopt.algorithms.letter import NOTHING, Letter
 from distopt.core.arrays import F64, U8
 from distopt.core.errors import ConfigError, DistoptError, TransportError
+from distopt.problems.changing import PREFIX
 from distopt.problems.topology import Topology
 from distopt.transport.base import (
     COMPILE,
@@ -146,6 +147,8 @@ class MpiTransport(Transport):
             for buffers in self._buffers
         ]
         self._turn = 0
+        # On a graph that changes, a letter may hold all that an edge has missed.
+        self._letter_nbytes = max_nbytes + (topology.window - 1) * (max_nbytes + PREFIX)
         self._letters: dict[int, U8] = {}  # buffers of those from whom letters have come
         MPI.Prequest.Startall(self._receives[0])
 
@@ -193,13 +196,15 @@ class MpiTransport(Transport):
         for m, j in enumerate(self._neighbours):
             if j in letter.hears:
                 if j not in self._letters:
-                    self._letters[j] = np.zeros(self._buffers[0][m].size, np.uint8)
+                    self._letters[j] = np.zeros(self._letter_nbytes, np.uint8)
                 heard.append((m, j, self._letters[j]))
         requests = [self._comm.Irecv(room, source=j, tag=LETTER) for _, j, room in heard]
         order = [j for j in self._order if j in letter.tells]
-        message = [letter.payload, letter.payload.size, MPI.BYTE]
-        requests += [self._comm.Isend(message, dest=j, tag=LETTER) for j in order]
-        self.count(letter.payload, len(order), *((*self.hosted, j) for j in order))
+        requests += [
+            self._comm.Isend([letter.to(j), letter.to(j).size, MPI.BYTE], dest=j, tag=LETTER)
+            for j in order
+        ]
+        self.count_letter(self.hosted[0], letter)
         self._wait(requests, self._statuses[: len(requests)], [j for _, j, _ in heard], order)
         for (m, _, room), status in zip(heard, self._statuses, strict=False):
             received[m] = room[: status.Get_count(MPI.BYTE)]

@@ -113,6 +113,14 @@ def test_with_checked_messages(comm):
     compare(configure("cgt2", "uniform-fast", iterations=60, checked=True), comm)
 
 
+@pytest.mark.parametrize("algorithm", ["zed", *once("gt", "lead")])
+def test_edges_that_are_down(algorithm, comm):
+    """Agents wait, and messages come late, at the same iterations."""
+    message = {"gt": "identity", "zed": "zoom"}.get(algorithm, "quantize-dithered")
+    config = configure(algorithm, message, graph="complete", iterations=120)
+    compare(config.with_settings(["topology.up=0.4"]), comm)
+
+
 @pytest.mark.parametrize("graph", ["star", *once("path", "complete")])
 def test_graphs(graph, comm):
     compare(configure("cgt1", "rand_k", graph=graph, iterations=200), comm)

@@ -1,0 +1,204 @@
+"""Graphs of which some edges are down: the weights of every iteration, what comes late, what it costs."""
+
+import numpy as np
+import pytest
+from algorithms import reference as ref
+from algorithms.test_reference import arguments, build, close
+from run_table import assert_equal_states, configure, play, states
+
+from distopt.core.errors import ConfigError, MessageError
+from distopt.engine.run import resume, run
+from distopt.problems.changing import PREFIX, WINDOW, ChangingTopology
+from distopt.problems.topology import Topology
+from distopt.transport.base import SharedError
+from distopt.transport.local import LocalTransport
+
+UP = ["topology.up=0.5", "topology.up_seed=3"]
+ROWS = [("gt", "identity"), ("exact_diffusion", "identity"), ("lead", "quantize"),
+        ("cgt1", "quantize-range"), ("zed", "zoom"), ("zed1", "zoom_sign")]  # fmt: skip
+
+
+def unreliable(algorithm, message, graph="complete", **run):
+    more = ["algorithm.memory=replicas"] if algorithm == "zed1" else []
+    return configure(algorithm, message, graph=graph, **run).with_settings(UP + more)
+
+
+def matrices(topology, k):
+    """W of iteration k, and which agents have an edge in it."""
+    n = topology.agents
+    W = np.zeros((n, n))
+    for i in range(n):
+        links = topology.at(k).links(i)
+        W[i, list(links.hears)] = links.weights
+    np.testing.assert_array_equal(W, W.T)
+    awake = W.any(axis=1)
+    np.fill_diagonal(W, 1 - W.sum(axis=1))
+    return W, awake[:, None]
+
+
+def test_edges_are_up_as_often_as_asked_and_once_in_a_window():
+    topology = ChangingTopology(Topology(12, [(i, (i + 1) % 12) for i in range(12)]), 0.3, seed=1)
+    up = np.array(
+        [[i in topology.at(k).links((i + 1) % 12).hears for i in range(12)] for k in range(2000)]
+    )
+    # Of 24000 draws, with one in WINDOW of those that are down put up: within 5 standard deviations.
+    wanted = 0.3 + 0.7 / WINDOW
+    assert abs(up.mean() - wanted) < 5 * np.sqrt(wanted * (1 - wanted) / up.size)
+    gaps = [np.diff(np.flatnonzero(column)).max() for column in up.T]
+    assert max(gaps) <= WINDOW
+    again = ChangingTopology(topology.whole, 0.3, seed=1)
+    assert [again.at(k).links(0) for k in (1999, 0)] == [topology.at(k).links(0) for k in (1999, 0)]
+    assert topology.missed(0, 1, WINDOW + 40) == [
+        k for k in topology.missed(0, 1, WINDOW + 40) if topology.at(k).links(0).hears
+    ]
+
+
+def gt(weights, grad, X, eta, gamma):
+    G = grad(X)
+    Y = G.copy()
+    for W, awake in weights:
+        A = W - np.eye(len(W))
+        X = np.where(awake, X + gamma * A @ X - eta * Y, X)
+        new = grad(X)
+        Y, G = np.where(awake, Y + gamma * A @ Y + new - G, Y), new
+    return X
+
+
+def lead(weights, grad, X, C, eta, gamma, alpha):
+    """A memory has one value: who hears it again has taken in all that it missed."""
+    D, H = np.zeros_like(X), np.zeros_like(X)
+    for W, awake in weights:
+        B, G = np.eye(len(W)) - W, grad(X)
+        Q = np.where(awake, C(X - eta * (G + D) - H), 0.0)
+        D = D + gamma / (2 * eta) * B @ (H + Q)
+        H = H + alpha * Q
+        X = np.where(awake, X - eta * (G + D), X)
+    return X
+
+
+@pytest.mark.parametrize("iterations", [1, 50])
+@pytest.mark.parametrize("graph", ["ring", "complete"])
+def test_the_product_follows_the_matrix_of_every_iteration(graph, iterations):
+    _, grad, X = arguments(graph=graph)
+
+    def product(table, compressor):
+        config = build(table, compressor, graph=graph, iterations=iterations).with_settings(UP)
+        weights = [matrices(config.problem.topology, k) for k in range(iterations)]
+        return np.array(run(config, engine="simulate").x), weights
+
+    found, weights = product({"name": "gt", "eta": 0.01, "gamma": 0.3}, {})
+    close(found, gt(weights, grad, X, 0.01, 0.3))
+    memory = {"eta": 0.01, "gamma": 0.3, "alpha": 0.05}
+    found, weights = product({"name": "lead"} | memory, {"name": "quantize", "bits": 5})
+    close(found, lead(weights, grad, X, ref.quantize(5), **memory))
+
+
+@pytest.mark.parametrize(("algorithm", "message"), ROWS)
+def test_copies_agree_wherever_an_edge_is_up(algorithm, message):
+    """The audit compares memories and coder states; it runs with the records, and what is up converges."""
+    config = unreliable(algorithm, message, iterations=400, record_every=50)
+    team, result = play(config)
+    assert result.rows[-1]["stationarity"] < 0.2 * result.rows[0]["stationarity"]
+    ends = [h.agent.links for h in team.hosted]
+    for h in team.hosted:
+        for _, memory in team.parts.algorithm.view(h.state).memories.values():
+            for m, j in enumerate(h.agent.neighbours, start=1):
+                other = dict(team.parts.algorithm.view(team.hosted[j].state).memories)
+                if j in ends[h.agent.index].hears:
+                    assert memory.h[m].tobytes() in {o.own.tobytes() for _, o in other.values()}
+
+
+@pytest.mark.parametrize(("algorithm", "message"), ROWS)
+def test_resume_equals_no_restart(algorithm, message, tmp_path):
+    settings = {"checkpoint_every": 20, "record_every": 20}
+    config = unreliable(algorithm, message, iterations=40, **settings)
+    run(config, engine="simulate", out=tmp_path / "a")
+    found = resume(tmp_path / "a", iterations=73, engine="simulate")
+    wanted = run(unreliable(algorithm, message, iterations=73, **settings), engine="simulate")
+    np.testing.assert_array_equal(found.x, wanted.x)
+    assert found.summary["bytes_on_wire"] == wanted.summary["bytes_on_wire"]
+
+
+def test_bytes_are_those_of_the_edges_that_are_up():
+    config = unreliable("gt", "identity", iterations=50)
+    _, result = play(config)
+    topology, message = config.problem.topology, 2 * 8 * config.problem.dimension
+    links = [topology.at(k).links(i) for k in range(50) for i in range(4)]
+    assert result.summary["bytes_on_wire"] == message * sum(len(x.tells) for x in links)
+    awake = sum(bool(x.tells) for x in links)
+    assert result.summary["bytes_per_agent"] == message * awake / 4
+
+
+def test_every_message_arrives_once_with_its_size_if_late():
+    config = unreliable("lead", "quantize", iterations=60)
+    team, result = play(config)
+    topology = config.problem.topology
+    nbytes = (
+        result.summary["bytes_per_agent"]
+        * 4
+        / sum(bool(topology.at(k).links(i).hears) for k in range(60) for i in range(4))
+    )  # all messages of this compressor are equally long
+    arrived = 0
+    for k in range(60):
+        for i in range(4):
+            for j in topology.at(k).links(i).tells:
+                late = len(topology.missed(i, j, k))
+                arrived += nbytes * (1 + late) + PREFIX * late
+    assert team.transport.traffic.nbytes_on_wire == arrived
+
+
+def test_a_wrong_size_is_named():
+    config = unreliable("lead", "quantize", iterations=30)
+
+    class Garbling(LocalTransport):
+        travels = True
+
+        def deliver(self, letters):
+            received = super().deliver(letters)
+            for i, messages in enumerate(received):
+                for m, message in enumerate(messages):
+                    if message.size > 40:  # more than one
+                        changed = message.copy()
+                        changed[1] = 0xFF
+                        received[i] = [*messages[:m], changed, *messages[m + 1 :]]
+            return received
+
+    with pytest.raises(MessageError, match=r"what it missed at iteration \d+ needs \d+ bytes of"):
+        play(config, Garbling(config.problem.topology))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (["algorithm.name=zest"], r'"zest" needs all its edges .* topology.up = 0.5; accepted: cgt1'),
+        (["algorithm.name=zed", "algorithm.eta=auto"], r"is searched .* set algorithm.eta to a number"),
+        (["algorithm.name=zed", "algorithm.eta=0.1", "algorithm.memory=sum"], r"sum for all weights"),
+        (["topology.up=0"], r"topology.up = 0 is not acceptable; accepted: a number > 0 and <= 1"),
+        (["topology.up=true"], r"topology.up = true is not acceptable"),
+        (["topology.up_seed=-1"], r"topology.up_seed = -1 is not acceptable; accepted: a whole"),
+        (["topology.graph=directed_ring", "algorithm.name=push_pull"], r"changing graphs are undirected"),
+    ],
+)  # fmt: skip
+def test_what_cannot_change_is_refused(settings, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        build({"name": "gt", "eta": 0.1}, {}).with_settings([*UP, *settings])
+
+
+def test_checked_messages_are_refused():
+    with pytest.raises(
+        SharedError, match=r"run.checked = true cannot be combined with topology.up"
+    ):
+        play(unreliable("gt", "identity", checked=True))
+
+
+def test_all_edges_up_is_the_graph_itself():
+    plain, _ = play(configure("lead", "quantize", iterations=40))
+    config = configure("lead", "quantize", iterations=40).with_settings(["topology.up=1.0"])
+    found, _ = play(config)
+    wanted = states(plain)
+    kept = {
+        i: {name: a for name, a in arrays.items() if not name.startswith("backlog")}
+        for i, arrays in states(found).items()
+    }
+    assert_equal_states(kept, wanted)
+    assert found.transport.traffic.nbytes_on_wire == plain.transport.traffic.nbytes_on_wire
