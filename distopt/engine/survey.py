@@ -62,10 +62,12 @@ def survey(parts: Parts, starts: Starts, transport: Transport) -> Survey:
     algorithm, problem, topology = parts.algorithm, parts.problem, parts.problem.topology
     pilot = algorithm.pilot and AUTO in vars(algorithm).values()
     searching = algorithm.searching
+    uses = algorithm.lyapunov is not None or AUTO in vars(algorithm).values()
+    asks = uses and algorithm.surveys  # for L
     told = []
     for s in starts.own:
         with naming(f"The cost of agent {s.agent}"):
-            told.append(constants(s, pilot, searching, algorithm.surveys))
+            told.append(constants(s, pilot, searching, asks))
     if topology.rule == FASTEST:
         require_same_weights(topology, transport)
     L, lower, flattest, estimated, dimension, curvature, slopes, points = transport.collect(
@@ -87,7 +89,8 @@ def survey(parts: Parts, starts: Starts, transport: Transport) -> Survey:
                 f'agents 0 and {i} start from different points; accepted here: "zeros".'
             ),
         )
-    smoothness = float(L.max()) or 1.0  # all costs are linear: any step is right
+    unknown = bool(np.isnan(L).any())  # and nobody asks
+    smoothness = None if unknown else float(L.max()) or 1.0  # of linear costs: any step is right
     warnings = [*starts.warnings, *wrong_slopes(slopes)]
     if starts.common and apart.size:
         warnings.append(APART.format(agent=apart[0]))
@@ -114,7 +117,7 @@ def survey(parts: Parts, starts: Starts, transport: Transport) -> Survey:
         flattest=float(flattest.min()) if pilot else None,
         estimated=bool(estimated.any()),
         curvature=(float(curvature.max()) or smoothness) if searching else None,
-        mean_smoothness=float(sum(L)) / L.size or 1.0,
+        mean_smoothness=None if unknown else float(sum(L)) / L.size or 1.0,
         same_start=not apart.size,
     )
     resolved = resolve(algorithm, facts, transport)
@@ -169,20 +172,20 @@ def least(known: float | None, bound: float) -> Minimum:
     return Minimum(0.0, "unknown, 0 used") if np.isnan(bound) else Minimum(bound, "lower bound")
 
 
-def constants(s: Start, pilot: bool, searching: bool, surveys: bool) -> list[float]:
+def constants(s: Start, pilot: bool, searching: bool, asks: bool) -> list[float]:
     """Return the constants that an agent shares with the others before the run.
 
-    L (0 where it is unknown and not `surveys`), a lower bound of its cost (nan: unknown), the flattest
-    curvature near the start (nan unless `pilot`), whether L is an estimate, the dimension, the curvature
-    at its start (nan unless `searching`), the slope of its values over that of its gradient, and a
-    checksum of its start.
+    L (nan if the cost does not say it, unless `asks`, since an estimate takes 21 gradients), a lower bound
+    of its cost (nan: unknown), the flattest curvature near the start (nan unless `pilot`), whether L is no
+    more than an estimate, the dimension, the curvature at its start (nan unless `searching`), the slope of
+    its values over that of its gradient, and a checksum of its start.
     """
     known = known_smoothness(s)
     probe = getattr(s.cost, "probe", s.cost)
-    L = known or 0.0
-    if known is None and surveys:
+    L = np.nan if known is None else known
+    if known is None and asks:
         L = estimate_smoothness(probe, s.x0)
-    if known == 0:  # of a linear cost; elsewhere 0 means that it is unknown
+    if known == 0 and asks:  # of a linear cost; elsewhere 0 means that it is unknown
         L = 2 * estimate_curvature(probe, s.x0, 20)
         known = None if L else known
     flattest = np.nan
@@ -221,7 +224,7 @@ def wrong_slopes(slopes: F64) -> list[str]:
 
 
 def first_values(
-    parts: Parts, starts: Sequence[Start], smoothness: float, transport: Transport
+    parts: Parts, starts: Sequence[Start], smoothness: float | None, transport: Transport
 ) -> dict[str, float]:
     """Measure costs that are Python objects: their smoothness and values at the start, by name.
 
@@ -233,7 +236,7 @@ def first_values(
     values = transport.collect(np.array([[first_value(s)] for s in starts]))
     number = parts.problem.member
     found = {f"cost {number(i)}": float(value) for i, (value,) in enumerate(values)}
-    return found | {"smoothness": smoothness}
+    return found if smoothness is None else found | {"smoothness": smoothness}
 
 
 def first_value(s: Start) -> float:

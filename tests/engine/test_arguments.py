@@ -85,8 +85,9 @@ def test_a_mistake_is_a_sentence(given, sentence):
     ],
 )
 def test_a_cost_that_fails_at_the_start_is_named_by_its_agent(wrong, sentence):
+    dgd = {"name": "dgd"}  # its step follows from the smoothness, which is estimated beside the start
     with pytest.raises(distopt.DistoptError, match=sentence):
-        simulate([COSTS[0], Parabola(2.0, wrong), COSTS[2]])
+        simulate([COSTS[0], Parabola(2.0, wrong), COSTS[2]], algorithm=dgd)
 
 
 def test_costs_may_come_from_a_generator():
@@ -115,6 +116,24 @@ def test_an_estimated_smoothness_is_warned_of_where_a_step_follows_from_it():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         simulate(algorithm={"name": "cgt1", "eta": 0.1}, compressor="norm_sign")
+
+
+def test_a_smoothness_that_nothing_uses_is_not_estimated():
+    class Counted(Parabola):
+        calls = 0
+
+        def gradient(self, x, out):
+            self.calls += 1
+            super().gradient(x, out)
+
+    def calls(algorithm):
+        costs = [Counted(1.0), Counted(2.0)]
+        simulate(costs, algorithm=algorithm, compressor="identity")
+        return [cost.calls for cost in costs]
+
+    for_lyapunov, for_nothing = calls(STEPS | {"name": "cgt1", "alpha": 1.0}), calls(STEPS)
+    estimates = [more - fewer for more, fewer in zip(for_lyapunov, for_nothing, strict=True)]
+    assert estimates == [21, 21]
 
 
 def test_run_load_config_and_resume_take_paths_as_text(tmp_path):
