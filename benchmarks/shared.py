@@ -36,10 +36,11 @@ def show(title, columns, rows, notes=()):
 
 
 def write_section(page, script, text):
-    """Put a text below the mark of a script on a page of the docs."""
-    path, mark = ROOT / "docs" / page, f"<!-- written by {script} -->\n"
-    head, _, _ = path.read_text().partition(mark)
-    path.write_text(f"{head}{mark}\n{text}")
+    """Put a text below the mark of a script on a page of the docs, up to its end mark if there is one."""
+    path, mark, end = ROOT / "docs" / page, f"<!-- written by {script} -->\n", "<!-- end -->\n"
+    head, _, rest = path.read_text().partition(mark)
+    _, found, tail = rest.partition(end)
+    path.write_text(f"{head}{mark}\n{text}" + (f"\n{found}{tail}" if found else ""))
 
 
 def options(about, *flags, **named):

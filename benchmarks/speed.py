@@ -1,6 +1,8 @@
 """Time and processor time of an iteration, against an expert's loop and against the bare bytes.
 
-    python benchmarks/speed.py [--short] [--d 100 --d 10000] [--rounds 9]
+    python benchmarks/speed.py [--short] [--d 100 --d 10000] [--rounds 9] [--page] [--rows FILE]
+
+With --page the table is written into docs/speed.md, with --rows its numbers into a file, as JSON.
 
 Starts its own MPI job: four ranks on a ring, the PL cost in its diagonal basis. For every method and
 dimension d, in turns within one job: distopt's loop without records; an expert's loop of fused kernels
@@ -12,13 +14,14 @@ A time is that of the slowest rank; processor time is summed over the ranks, all
 medians over the rounds of the ratio within a round, so that what else the machine does falls on all.
 """
 
+import json
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
 from iteration import Ours
-from shared import become_rank, leave, machine_line, show
+from shared import become_rank, leave, machine_line, markdown, show, write_section
 
 from distopt.config.build import make_config
 from distopt.engine.team import prepare
@@ -118,6 +121,8 @@ def main():
         RANKS,
         d={"action": "append", "type": int, "choices": BLOCKS},
         rounds={"type": int},
+        page={"action": "store_true"},
+        rows={"type": Path},
     )
     from mpi4py import MPI
 
@@ -141,8 +146,13 @@ def main():
             Column("limit", "limit"),
         ]
         library = MPI.Get_library_version().strip("\0 \n").split(",")[0].splitlines()[0]
-        title = f"{library}. {machine_line()}"
+        title = f"{library}. {machine_line()}."
         show(title, columns, rows)
+        if options.rows:
+            options.rows.write_text(json.dumps(rows))
+        if options.page:
+            text = f"{title} Times in ms of an iteration.\n\n{markdown(columns, rows)}\n"
+            write_section("speed.md", "benchmarks/speed.py", text)
     leave(comm)
 
 
