@@ -306,7 +306,7 @@ class Agent:
 
     def _packed(self, used: int, began: float) -> U8:
         """Return what was packed since `began`."""
-        message = self._envelope.packed = self._envelope.buffer[:used]
+        message = self._envelope.pack(used)
         self.seconds.encoding += perf_counter() - began
         self.seconds.encodings += 1
         return message

@@ -35,7 +35,8 @@ class Envelope:
         self._tags = [j << 16 & 0xFFFFFFFF for j in members]
         self._iteration = self._exchange = 0
         self.buffer = self._buffers[0]  # to pack into
-        self.packed = self._appended = self.buffer[:0]  # the message that was packed last
+        self._views = [buffer[:0] for buffer in self._buffers]  # the messages packed into each
+        self.packed = self._appended = self._views[0]  # the message that was packed last
 
     def begin(self, k: int) -> None:
         """Go to iteration k."""
@@ -46,6 +47,14 @@ class Envelope:
         first, second = self._buffers
         self.buffer = second if self.buffer is first else first
         return self.buffer
+
+    def pack(self, size: int) -> U8:
+        """Return the message of so many bytes that was packed; the same array while sizes do not change."""
+        turn = self.buffer is self._buffers[1]
+        if self._views[turn].size != size:
+            self._views[turn] = self.buffer[:size]
+        self.packed = self._views[turn]
+        return self.packed
 
     def append(self, tail: U8) -> U8:
         """Put bytes behind the message that was packed last; return it with them."""

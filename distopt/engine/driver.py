@@ -34,6 +34,9 @@ def iterate(algorithm: Algorithm, hosted: Sequence[Hosted], transport: Transport
 
 def run_to_end(hosted: Sequence[Hosted], steps: Sequence[Step], transport: Transport) -> None:
     """Resume all generators, one of each agent, together, exchange by exchange, until they end."""
+    if len(steps) == 1:
+        run_one_to_end(hosted[0].agent, steps[0], transport)
+        return
     agents = [h.agent for h in hosted]
     payloads = [next(step, None) for step in steps]
     while (sent := all_or_none(payloads)) is not None:
@@ -47,6 +50,15 @@ def run_to_end(hosted: Sequence[Hosted], steps: Sequence[Step], transport: Trans
         else:
             received = exchange(agents, sent, transport)  # type: ignore[arg-type]
         payloads = [resume(step, messages) for step, messages in zip(steps, received, strict=True)]
+
+
+def run_one_to_end(agent: Agent, step: Step, transport: Transport) -> None:
+    """Do the same with the only agent of this process, with nothing in between."""
+    payload = next(step, None)
+    while payload is not None:
+        trade = deliver if isinstance(payload, Letter) else exchange
+        (received,) = trade([agent], [payload], transport)  # type: ignore[list-item]
+        payload = resume(step, received)
 
 
 def exchange(

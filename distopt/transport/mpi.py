@@ -1,7 +1,6 @@
 """One rank, one agent: packed bytes in preallocated buffers, upper-case calls only."""
 
 import json
-import os
 import socket
 import sys
 import time
@@ -31,15 +30,13 @@ from distopt.transport.base import (
     send_order,
     slices,
 )
+from distopt.transport.pace import Pace
+from distopt.transport.posts import LONG, Posts, late_ranks
 from distopt.transport.verdict import Report, Verdict, aim, printed
 from distopt.transport.watch import HOSTS, RemoteError, Watch, end_job, packed
 
-TAG, LETTER = 1, 2
-# Poll this long, yielding the core in between, before sleeping between polls: where every rank has a
-# core, and where ranks share cores.
-SPIN_SECONDS, SHARED_SPIN_SECONDS = 2e-3, 2e-5
+LETTER = 2  # tag
 POLL_SECONDS = 0.01  # between looks for answers at the end
-SLEEP_SECONDS = 1e-6  # the kernel's timer slack makes it about 50 us
 LARGEST = 2**31 - 1  # bytes of a message, the limit of a C int count
 
 # Another rank waits this long for rank 0 to end the job, the next twice as long.
@@ -58,17 +55,6 @@ def require_ranks(comm: MPI.Comm | None, agents: int) -> MPI.Comm:
     return comm
 
 
-def late_ranks(
-    requests: Sequence[MPI.Request], sources: Sequence[int], targets: Sequence[int]
-) -> tuple[int, ...]:
-    """Return who has not sent its message, or else not taken this rank's."""
-    pending = [not request.Get_status() for request in requests]
-    n = len(sources)
-    silent = [j for j, late in zip(sources, pending[:n], strict=True) if late]
-    stuck = [j for j, late in zip(targets, pending[n:], strict=True) if late]
-    return tuple(silent or stuck)
-
-
 class SilenceError(TransportError):
     """A rank has waited too long for others."""
 
@@ -76,11 +62,8 @@ class SilenceError(TransportError):
 class MpiTransport(Transport):
     """Exchanges with neighbouring ranks on one communicator, and sends diagnostics on another.
 
-    Receives are posted one exchange ahead, into two sets of buffers in turn, so a neighbour that is
-    early finds its receive waiting. Waiting polls: a blocking MPI call could neither notice a silent
-    neighbour nor let a signal be handled. Between polls it yields the core at first and later sleeps
-    in short steps; with more ranks than cores it yields for 20 us only, since a busy wait keeps the
-    awaited rank from running (docs: speed, waiting).
+    Waiting polls: a blocking MPI call could neither notice a silent neighbour nor let a signal be
+    handled. Between polls it yields the core at first and later sleeps in short steps (`Pace`).
 
     A rank that fails, or has waited too long, calls the others on a third communicator. They look for
     calls whenever they wait and between iterations, and answer with what they do. Rank 0 saves its
@@ -123,7 +106,7 @@ class MpiTransport(Transport):
         self._waited = 0.0  # seconds, when this rank gave up
         told: Any = comm.Get_attr(HOSTS)
         self._hosts: list[str] = told or ["unknown"] * comm.size
-        self._comm, self._spin_seconds = comm, 0.0
+        self._comm, self._pace = comm, Pace()
         self._watch = Watch(comm, lambda: self.earliest, shared=True)
         self.begin(COST)
         self._comm = self._meet(comm)
@@ -132,25 +115,13 @@ class MpiTransport(Transport):
         links = topology.links(comm.rank)
         self._neighbours = links.hears
         self._order = send_order(comm.rank, links.tells, comm.size)
-        self._spin_seconds = SHARED_SPIN_SECONDS if self._crowded() else SPIN_SECONDS
         self._hosts = ["?"] * comm.size
         self._hosts = self.share(socket.gethostname())
         self._statuses = [MPI.Status() for _ in range(len(self._neighbours) + len(self._order))]
-        self._buffers = [
-            [np.zeros(max_nbytes, np.uint8) for _ in self._neighbours] for _ in range(2)
-        ]
-        self._receives = [
-            [
-                self._comm.Recv_init([buffer, max_nbytes, MPI.BYTE], source=j, tag=TAG)
-                for j, buffer in zip(self._neighbours, buffers, strict=True)
-            ]
-            for buffers in self._buffers
-        ]
-        self._turn = 0
+        self._posts = Posts(self._comm, self._neighbours, self._order, max_nbytes)
         # On a graph that changes, a letter may hold all that an edge has missed.
         self._letter_nbytes = max_nbytes + (topology.window - 1) * (max_nbytes + PREFIX)
         self._letters: dict[int, U8] = {}  # buffers of those from whom letters have come
-        MPI.Prequest.Startall(self._receives[0])
 
     def _meet(self, comm: MPI.Comm) -> MPI.Comm:
         """Duplicate the communicator once all ranks have come, or end the job."""
@@ -162,29 +133,17 @@ class MpiTransport(Transport):
             self.abort(missing)
         return comm.Dup()
 
-    def _crowded(self) -> bool:
-        """Whether this host has more ranks than cores, or shares its cores with other hosts' ranks."""
-        if os.environ.get("DISTOPT_BUSY_WAIT") == "0":
-            return True
-        node = self._diagnostics.Split_type(MPI.COMM_TYPE_SHARED)
-        ranks = node.size
-        node.Free()
-        return ranks > (os.cpu_count() or 1)
-
     def exchange(self, payloads: Sequence[U8]) -> list[Sequence[U8]]:
         began = perf_counter()
         (payload,) = payloads
-        turn, self._turn = self._turn, self._turn ^ 1
-        message = [payload, payload.size, MPI.BYTE]
-        requests: list[MPI.Request] = [*self._receives[turn]]
-        requests += [self._comm.Isend(message, dest=j, tag=TAG) for j in self._order]
+        posts, pace = self._posts, self._pace
+        done = posts.send(payload, round(1e9 * pace.spin()))
+        if posts.told[LONG]:
+            pace.felt(perf_counter() - began)
         self.count(payload, len(self._order), self.hosted)
-        self._wait(requests, self._statuses, self._neighbours, self._order)
-        received = [
-            buffer[: status.Get_count(MPI.BYTE)]
-            for buffer, status in zip(self._buffers[turn], self._statuses, strict=False)
-        ]
-        MPI.Prequest.Startall(self._receives[self._turn])
+        if not done:
+            self._until(posts.done, posts.late, began)
+        received = posts.take()
         self.exchanges += 1
         self.traffic.seconds += perf_counter() - began
         return [received]
@@ -243,9 +202,12 @@ class MpiTransport(Transport):
             self._until(lambda: testall(requests, statuses), late)
 
     def _until(
-        self, done: Callable[[], bool], late: Callable[[], tuple[int, ...]] | None = None
+        self,
+        done: Callable[[], bool],
+        late: Callable[[], tuple[int, ...]] | None = None,
+        began: float | None = None,
     ) -> None:
-        """Wait; `late` tells for whose messages.
+        """Wait, or go on with what `began`; `late` tells for whose messages.
 
         Raises
         ------
@@ -254,16 +216,13 @@ class MpiTransport(Transport):
         RemoteError
             If another rank has failed.
         """
-        began, spin, limit = perf_counter(), self._spin_seconds, self._limit[0]
+        began, pace, limit = began or perf_counter(), self._pace, self._limit[0]
         while not done():
-            waited = perf_counter() - began
-            if waited < spin:
-                os.sched_yield()
+            if not pace.rest(began):
                 continue
-            time.sleep(SLEEP_SECONDS)
             try:
                 self._watch.look()
-                if waited > limit:
+                if (waited := perf_counter() - began) > limit:
                     self._waited = limit
                     raise SilenceError(f"Agent {self.hosted[0]} has waited {waited:g} s.")
             except DistoptError:
@@ -315,12 +274,17 @@ class MpiTransport(Transport):
 
     def warm_up(self, compile_kernels: Callable[[], None]) -> None:
         self.begin(COMPILE)
+
+        def compile_all() -> None:
+            compile_kernels()
+            self._posts.compile()
+
         node = self._diagnostics.Split_type(MPI.COMM_TYPE_SHARED)
         if node.rank == 0:
-            compile_kernels()
+            compile_all()
         self._wait([node.Ibarrier()])
         if node.rank:
-            compile_kernels()  # which finds them in the cache
+            compile_all()  # which finds them in the cache
         node.Free()
         self.begin(SET_UP)
 
@@ -367,13 +331,7 @@ class MpiTransport(Transport):
         self.begin(END, self.earliest)
         meeting, watch = self._diagnostics.Ibarrier(), self._watch
         self._until(lambda: meeting.Test() and not watch.waiting)
-        for request in self._receives[self._turn]:
-            request.Cancel()
-            request.Wait()
-        for receives in self._receives:
-            for request in receives:
-                request.Free()
-        self._receives = [[], []]
+        self._posts.free()
         self._comm.Free()
         self._diagnostics.Free()
         watch.free()
