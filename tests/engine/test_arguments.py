@@ -85,7 +85,8 @@ def test_a_mistake_is_a_sentence(given, sentence):
     ],
 )
 def test_a_cost_that_fails_at_the_start_is_named_by_its_agent(wrong, sentence):
-    dgd = {"name": "dgd"}  # its step follows from the smoothness, which is estimated beside the start
+    # Its step follows from the smoothness, which is estimated beside the start.
+    dgd = {"name": "dgd"}
     with pytest.raises(distopt.DistoptError, match=sentence):
         simulate([COSTS[0], Parabola(2.0, wrong), COSTS[2]], algorithm=dgd)
 
