@@ -96,14 +96,7 @@ def survey(parts: Parts, starts: Starts, transport: Transport) -> Survey:
         warnings.append(APART.format(agent=apart[0]))
     elif starts.common:
         algorithm = with_memory_at_start(algorithm)
-    ruled = [key for key in BY_SMOOTHNESS if vars(algorithm).get(key) == AUTO]
-    if searching or not algorithm.surveys:
-        ruled = []
-    if estimated.any() and ruled:
-        warnings.append(
-            f"{estimated.sum():.0f} costs have no attribute smoothness; {smoothness:.3g} was estimated "
-            f'around the start, for algorithm.{" and ".join(ruled)} = "auto".'
-        )
+    warnings += estimates(algorithm, int(estimated.sum()), smoothness)
     facts = Facts(
         agents=transport.agents,
         dimension=problem.dimension,
@@ -126,6 +119,17 @@ def survey(parts: Parts, starts: Starts, transport: Transport) -> Survey:
     minimum = least(problem.minimum, float(sum(lower) / transport.agents))
     measured = first_values(parts, starts.own, smoothness, transport) | dict(starts.common)
     return Survey(resolved, facts, minimum, function, measured, warnings)
+
+
+def estimates(algorithm: Algorithm, count: int, smoothness: float | None) -> list[str]:
+    """Return a warning if a step follows from a smoothness that `count` costs did not say."""
+    ruled = [key for key in BY_SMOOTHNESS if vars(algorithm).get(key) == AUTO]
+    if algorithm.searching or not algorithm.surveys or not count or not ruled:
+        return []
+    return [
+        f"{count} costs have no attribute smoothness; {smoothness:.3g} was estimated around the start, for "
+        f'algorithm.{" and ".join(ruled)} = "auto".'
+    ]
 
 
 def with_memory_at_start(algorithm: Algorithm) -> Algorithm:
