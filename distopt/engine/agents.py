@@ -1,4 +1,4 @@
-"""The agents of this process, made from the parts of a run, with their states at iteration 0."""
+"""The agents of this process: made from the parts of a run, and let go of after it."""
 
 from collections.abc import Sequence
 
@@ -42,3 +42,14 @@ def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> li
             agent.backlog = Backlog(agent, topology, delivers=algorithm.needs is not None)
         hosted.append(Hosted(agent, algorithm.init(agent, x0)))
     return hosted
+
+
+def release(hosted: Sequence[Hosted]) -> None:
+    """Let go of all vectors of agents of which nothing will be asked any more.
+
+    States, agents and readers refer to each other, and Python looks for such circles seldom: many runs in
+    one process would pile up.
+    """
+    for h in hosted:
+        vars(h.state).clear()
+        vars(h.agent).clear()

@@ -9,7 +9,7 @@ import numpy as np
 from distopt.config.build import Parts
 from distopt.core.arrays import F64, I64
 from distopt.core.errors import DistoptError
-from distopt.engine.agents import make_agents
+from distopt.engine.agents import make_agents, release
 from distopt.engine.driver import iterate, start
 from distopt.engine.starts import Start
 from distopt.problems.costs.base import Cost
@@ -68,3 +68,4 @@ def warm_up(parts: Parts, facts: Facts, own: Start) -> None:
         start(parts.algorithm, hosted, facts, transport)
         for k in range(2):
             iterate(parts.algorithm, hosted, transport, k)
+        release(hosted)

@@ -19,6 +19,7 @@ from distopt.config.build import Config
 from distopt.core.arrays import F64
 from distopt.core.blas import BLAS
 from distopt.core.errors import TransportError
+from distopt.engine.agents import release
 from distopt.engine.diagnostics import Diagnostics
 from distopt.engine.team import Team, prepare
 from distopt.record.reader import Reach, RunData
@@ -125,6 +126,7 @@ def time_run(
         finest = min(found, key=lambda r: r["accuracy"], default=None)
         result["records"] = time_recorded(config, transport, last, finest)
         del result["clock"]
+        release(team.hosted)
     return result
 
 
