@@ -269,6 +269,14 @@ def resolve(algorithm: Algorithm, facts: Facts, transport: Transport) -> Algorit
     with transport.together():
         resolved = algorithm.resolve(facts)
     # Eigenvalues and sums may differ in their last bits between hosts, and agents whose gamma or
-    # alpha differ drift apart: all take the first process's numbers.
-    numbers = {key: vars(resolved)[key] for key, value in vars(algorithm).items() if value == AUTO}
+    # alpha differ drift apart: all take the first process's numbers. Rounded, they and so the whole run
+    # are the same on another kind of processor.
+    numbers = {
+        key: rounded(vars(resolved)[key]) for key, value in vars(algorithm).items() if value == AUTO
+    }
     return algorithm.with_numbers(**transport.share(numbers)[0])
+
+
+def rounded(number: Any) -> Any:
+    """Return a float with 12 significant digits; anything else as it is."""
+    return float(f"{number:.12g}") if isinstance(number, float) else number

@@ -24,6 +24,7 @@ from distopt.core.rank import this_rank
 PAIRS = [
     ("cgt1", "quantize-dithered"), ("cgt2", "uniform"), ("cgt3", "saturating"), ("lead", "rand_k"),
     ("choco", "top_k-quantize"), ("zed", "zoom"), ("gt-fixed", "identity"),
+    ("lead-auto", "quantize-dithered"), ("cgt1-auto", "quantize-dithered"),
 ]  # fmt: skip
 PROBLEMS = {
     "no BLAS": PROBLEM,
