@@ -1,6 +1,7 @@
 from distopt.algorithms.averaged import AveragedGradients as AveragedGradients
 from distopt.algorithms.base import Algorithm as Algorithm
 from distopt.algorithms.beer import Beer as Beer
+from distopt.algorithms.cedas import Cedas as Cedas
 from distopt.algorithms.cgt1 import CompressedTracking1 as CompressedTracking1
 from distopt.algorithms.cgt2 import CompressedTracking2 as CompressedTracking2
 from distopt.algorithms.cgt3 import CompressedTracking3 as CompressedTracking3
@@ -13,6 +14,7 @@ from distopt.algorithms.gt import GradientTracking as GradientTracking
 from distopt.algorithms.k_gt import LocalTracking as LocalTracking
 from distopt.algorithms.lead import Lead as Lead
 from distopt.algorithms.led import LocalExactDiffusion as LocalExactDiffusion
+from distopt.algorithms.motef import Motef as Motef
 from distopt.algorithms.primal_dual import PrimalDual as PrimalDual
 from distopt.algorithms.push_pull import PushPull as PushPull
 from distopt.algorithms.zed import Zed as Zed

@@ -34,6 +34,8 @@ PARAMETERS = {
     "cgt3": {"eta": 0.02, "gamma": 0.3, "mu": 0.98, "s0x": "auto", "s0y": "auto"},
     "cgt3-zoom": {"eta": 0.02, "gamma": 0.3, "scale": "zoom"},
     "beer": {"eta": 0.01, "gamma": 0.1},
+    "motef": {"eta": 0.005, "gamma": 0.1, "lam": 0.3},
+    "cedas": {"eta": 0.02, "gamma": 0.2, "decay": 0.01},
     "lead": {"eta": 0.02, "gamma": 0.2},
     "led": {"eta": 0.01, "gamma": 0.2, "local_steps": 2},
     "led-auto": {"local_steps": 3},
@@ -94,6 +96,7 @@ MEMORY_STEP = {
     "k_gt-auto",
     "primal_dual",
     "push_pull",
+    "cedas",
     "diloco-adamw",
 }  # have alpha, which must be <= 1 / r
 

@@ -12,6 +12,8 @@ REGISTRY = Registry(
         "cgt2": "distopt.algorithms.cgt2:CompressedTracking2",
         "cgt3": "distopt.algorithms.cgt3:CompressedTracking3",
         "beer": "distopt.algorithms.beer:Beer",
+        "motef": "distopt.algorithms.motef:Motef",
+        "cedas": "distopt.algorithms.cedas:Cedas",
         "lead": "distopt.algorithms.lead:Lead",
         "led": "distopt.algorithms.led:LocalExactDiffusion",
         "k_gt": "distopt.algorithms.k_gt:LocalTracking",

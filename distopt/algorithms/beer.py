@@ -1,6 +1,6 @@
 """BEER as published: mix first, send afterwards, memory step 1."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Fraction, Positive, Step
@@ -30,7 +30,7 @@ class Beer(CompressedTracking):
     memory: MemoryKind = "replicas"
     memory_start: MemoryStart = "zeros"  # h of x before the first message
 
-    lyapunov = "V1"
+    lyapunov: ClassVar[str | None] = "V1"
 
     def choose(self, facts: Facts) -> Self:
         known = lag_at_one(facts)

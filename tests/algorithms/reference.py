@@ -110,6 +110,30 @@ def beer(W, grad, X, C, eta, gamma):
         G_old = new
 
 
+def motef(W, grad, X, C, eta, gamma, lam):
+    X, M = X.copy(), grad(X)
+    Y, HX, HY = M.copy(), np.zeros_like(X), np.zeros_like(X)
+    A = W - np.eye(len(W))
+    while True:
+        yield X
+        X = X + gamma * A @ HX - eta * Y
+        new = (1 - lam) * M + lam * grad(X)
+        Y = Y + gamma * A @ HY + new - M
+        HX, HY, M = HX + C(X - HX), HY + C(Y - HY), new
+
+
+def cedas(W, grad, X, C, eta, gamma, alpha, decay):
+    X, D, H, k = X.copy(), np.zeros_like(X), np.zeros_like(X), 0
+    B = np.eye(len(W)) - W
+    while True:
+        yield X
+        Z = X - eta / (1 + decay * k) * grad(X) - D
+        Q = C(Z - H)
+        D = D + gamma / 2 * B @ (H + Q)
+        X = Z - gamma / 2 * B @ (H + Q)
+        H, k = H + alpha * Q, k + 1
+
+
 def cgt2(W, grad, X, C, eta, gamma, s0x, s0y, mu):
     X, G = X.copy(), grad(X)
     Y, HX, HY = G.copy(), np.zeros_like(X), np.zeros_like(X)

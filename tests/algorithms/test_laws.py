@@ -26,6 +26,11 @@ ALGORITHMS = {
     "cgt3": (distopt.CompressedTracking3(eta=0.02, gamma=0.3, mu=0.97), distopt.OneBit()),
     "cgt3-zoom": (distopt.CompressedTracking3(eta=0.02, gamma=0.3, scale="zoom"), None),
     "beer": (distopt.Beer(eta=0.02, gamma=0.3), distopt.TopK(fraction=0.4)),
+    "motef": (distopt.Motef(eta=0.01, gamma=0.3, lam=0.3), distopt.TopK(fraction=0.4)),
+    "cedas": (
+        distopt.Cedas(eta=0.02, gamma=0.3, alpha=0.5, decay=0.01),
+        distopt.Quantize(bits=3, dithered=True),
+    ),
     "lead": (
         distopt.Lead(eta=0.02, gamma=0.3, alpha=0.5),
         distopt.Quantize(bits=3, dithered=True),

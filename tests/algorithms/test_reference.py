@@ -48,6 +48,11 @@ for table, C in RELATIVE:
     CASES += [
         ({"name": "cgt1"} | MEMORY, table, lambda *a, C=C: ref.cgt1(*a, C, **MEMORY)),
         ({"name": "lead"} | MEMORY, table, lambda *a, C=C: ref.lead(*a, C, **MEMORY)),
+        (
+            {"name": "cedas", "decay": 0.05} | MEMORY,
+            table,
+            lambda *a, C=C: ref.cedas(*a, C, **MEMORY, decay=0.05),
+        ),
         ({"name": "led"} | LOCAL, table, lambda *a, C=C: ref.led(*a, C, **LOCAL)),
         ({"name": "k_gt"} | LOCAL, table, lambda *a, C=C: ref.k_gt(*a, C, **LOCAL)),
         (
@@ -59,6 +64,11 @@ for table, C in RELATIVE:
 for table, C in RELATIVE[:2]:  # memory step 1: only what does not amplify
     CASES += [
         ({"name": "beer"} | STEPS, table, lambda *a, C=C: ref.beer(*a, C, **STEPS)),
+        (
+            {"name": "motef", "lam": 0.2} | STEPS,
+            table,
+            lambda *a, C=C: ref.motef(*a, C, **STEPS, lam=0.2),
+        ),
         ({"name": "choco"} | STEPS, table, lambda *a, C=C: ref.choco(*a, C, **STEPS)),
     ]
 for name, table, C in [
@@ -281,3 +291,14 @@ def test_push_pull_on_a_symmetric_graph_is_cgt1():
         np.testing.assert_array_equal(
             product({"name": "push_pull"} | MEMORY, message, 50), expected
         )
+
+
+@pytest.mark.parametrize(("compressor", "C"), RELATIVE[:2], ids=label)
+def test_rivals_contain_what_they_extend(compressor, C):
+    """motef with lam = 1 is beer, cedas with one step is lead, up to rounding."""
+    pairs = [
+        ({"name": "motef", "lam": 1.0} | STEPS, {"name": "beer"} | STEPS),
+        ({"name": "cedas"} | MEMORY, {"name": "lead"} | MEMORY),
+    ]
+    for rival, known in pairs:
+        close(product(rival, compressor, 50), product(known, compressor, 50))

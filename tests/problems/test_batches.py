@@ -24,6 +24,8 @@ STEPS = {
     "lead": {"eta": 0.1, "gamma": 0.5, "alpha": 1.0},
     "led": {"eta": 0.05, "gamma": 0.5, "alpha": 1.0, "local_steps": 2},
     "k_gt": {"eta": 0.05, "gamma": 0.5, "alpha": 1.0, "local_steps": 2},
+    "motef": {"eta": 0.05, "gamma": 0.3, "lam": 0.2},
+    "cedas": {"eta": 0.1, "gamma": 0.5, "alpha": 1.0, "decay": 0.01},
     "choco": {"eta": 0.1, "gamma": 0.3},
 }
 
