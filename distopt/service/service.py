@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distopt.core.errors import DistoptError
+from distopt.core.errors import ConfigError, DistoptError
 from distopt.record.lock import hold
 from distopt.service.backend import Local
 from distopt.service.catalogue import Catalogue
@@ -143,6 +143,14 @@ class Service:
         return self.reader.do(  # type: ignore[no-any-return]
             "series", folder=str(place), cursor=cursor, names=names, points=points, skip=skip
         )
+
+    def curves(self, folders: list[str], cursors: list[str], **asked: Any) -> bytes:
+        """Return the new points of several runs as JSON (see `distopt.service.curves.curves`)."""
+        places = [str(self.settings.data / f) if self.store.run(f) else None for f in folders]
+        cursors = cursors or [""] * len(places)
+        if len(cursors) != len(places):
+            raise ConfigError(f"{len(cursors)} cursors were given for {len(places)} runs.")
+        return self.reader.ask("curves", folders=places, cursors=cursors, **asked)
 
     def compare(self, folders: list[str], accuracies: list[float] | None) -> dict[str, Any]:
         """Compare runs."""
