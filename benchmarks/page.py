@@ -84,7 +84,7 @@ def demo(page: Page, data: Path) -> None:
     try:
         reached("the service answers")
         page.goto(str(server.http.base_url))
-        page.click("text=Demo")
+        page.get_by_role("link", name="Demo", exact=True).click()
         page.wait_for_selector("#start:enabled")
         reached("the demo is checked and can be started")
         page.click("#start")

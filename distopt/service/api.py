@@ -218,10 +218,9 @@ def curves(
     """
     names = name or ["stationarity"]
     most = max(8, here.settings.limits.answer // (len(run) * (len(names) + MEASURES)))
-    found = here.curves(
-        few(here, run), cursor or [], names=names, x=x, points=min(points, most), log=log, low=low,
-        high=high, measures=measures,
-    )  # fmt: skip
+    figure = {"names": names, "x": x, "points": min(points, most), "log": log, "low": low,
+              "high": high, "measures": measures}  # fmt: skip
+    found = here.curves(few(here, run), cursor or [], figure)
     return Response(found, media_type="application/json")
 
 

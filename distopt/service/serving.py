@@ -13,7 +13,9 @@ from distopt.service.settings import Settings
 from distopt.service.store import Store
 
 GRACE_SECONDS = 3  # for open streams at the end
-KEEP_SECONDS = 120  # an idle connection is kept; one that ends while its client asks again is an error
+KEEP_SECONDS = (
+    120  # an idle connection is kept; one that ends while its client asks again is an error
+)
 
 
 def make_token(settings: Settings, scope: str) -> str:

@@ -56,6 +56,11 @@ class Settings:
         return self.data / OWN
 
     @property
+    def curves(self) -> Path:
+        """The folder of curves that are kept."""
+        return self.own / "curves"
+
+    @property
     def local(self) -> bool:
         """Whether only this machine can reach the server."""
         return is_loopback(self.host)

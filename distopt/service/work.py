@@ -21,6 +21,7 @@ TASKS = {  # each a function of that module
     "summaries": "reading",
     "series": "reading",
     "curves": "curves",
+    "prepare": "curves",
     "compare": "deliver",
     "export": "deliver",
     "report": "deliver",

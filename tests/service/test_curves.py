@@ -10,9 +10,11 @@ from hypothesis.extra.numpy import arrays
 from pydantic_core import to_json
 
 from distopt.record.reader import load
-from distopt.service.curves import curves, parts
+from distopt.service.curves import FIRST, LONG, curves, parts, tidy
 from distopt.service.models import RunCurves
 from distopt.service.reading import AXES, extremes
+
+P = {"names": ["stationarity"]}
 
 
 @given(
@@ -58,7 +60,7 @@ def test_an_early_peak_is_seen_on_a_logarithmic_axis(tmp_path):
     values = np.ones(5000)
     values[[3, 7]] = 2.0, 0.5
     run = str(write_run(tmp_path / "a", stationarity=values, every=1))
-    (found,) = curves([run], [""], ["stationarity"], "iteration", 100, log=True)
+    (found,) = curves([run], [""], {**P, "points": 100, "log": True})
     line = found["curves"]["stationarity"]
     assert found["thinned"]
     assert len(line["x"]) <= 104
@@ -69,7 +71,7 @@ def test_each_curve_is_over_the_axis_that_was_asked_for(tmp_path):
     run = write_run(tmp_path / "a", stationarity=np.geomspace(1, 1e-6, 50))
     record = load(run)
     for x in AXES:
-        (found,) = curves([str(run)], [""], ["stationarity", "no_such"], x, 1000)
+        (found,) = curves([str(run)], [""], {"names": ["stationarity", "no_such"], "x": x})
         assert [*found["curves"]] == ["stationarity"]
         assert found["curves"]["stationarity"]["x"] == record[x].tolist()
         assert found["curves"]["stationarity"]["y"] == record["stationarity"].tolist()
@@ -79,7 +81,7 @@ def test_a_part_of_the_axis_has_its_neighbours(tmp_path):
     run = str(write_run(tmp_path / "a", stationarity=np.geomspace(1, 1e-6, 50), every=10))
 
     def at(low, high):
-        (found,) = curves([run], [""], ["stationarity"], "iteration", 1000, low=low, high=high)
+        (found,) = curves([run], [""], {**P, "low": low, "high": high})
         return found["curves"]["stationarity"]["x"]
 
     assert at(95, 121) == [90, 100, 110, 120, 130]
@@ -91,15 +93,38 @@ def test_a_part_of_the_axis_has_its_neighbours(tmp_path):
 def test_a_poll_is_as_long_as_what_is_new(tmp_path):
     values = np.geomspace(1, 1e-6, 400)
     run = str(write_run(tmp_path / "a", stationarity=values[:398], status="running"))
-    (whole,) = first = curves([run], [""], ["stationarity"], "iteration", 1000)
+    (whole,) = first = curves([run], [""], P)
     write_run(tmp_path / "a", stationarity=values, status="running")
-    (more,) = again = curves([run], [whole["cursor"]], ["stationarity"], "iteration", 1000)
-    (none,) = curves([run], [more["cursor"]], ["stationarity"], "iteration", 1000)
+    (more,) = again = curves([run], [whole["cursor"]], P)
+    (none,) = curves([run], [more["cursor"]], P)
     lines = [found["curves"]["stationarity"]["y"] for found in (whole, more)]
     assert [len(line) for line in lines] == [398, 2]
     assert (none["cursor"], none["curves"]) == (more["cursor"], {})
     assert [*lines[0], *lines[1]] == values.tolist()
     assert len(to_json(again)) < len(to_json(first)) / 8
+
+
+def test_curves_of_a_long_run_are_kept_as_long_as_it_stays_the_same(service, settings):
+    values = np.random.default_rng(0).random(LONG + 1)
+    place = write_run(settings.data / "long", stationarity=values, every=1)
+    write_run(settings.data / "short")
+    write_run(settings.data / "killed", stationarity=values, status="running")
+    service.catalogue.refresh(walk=True)
+    (made,) = settings.curves.iterdir()  # before anybody has asked
+    asked = {"run": ["long", "short", "killed"], "name": FIRST.names, "measures": True}
+    browser = Browser(service)
+    first = browser.get("/api/v1/curves", params=asked).json()
+    assert [*settings.curves.iterdir()] == [made]  # which the page's first request takes
+    keep = {"figure": {"names": FIRST.names, "measures": True}}
+    assert first[0] == curves([str(place)], [""], **keep)[0]
+    write_run(place, stationarity=values / 2, every=1)
+    second = browser.get("/api/v1/curves", params=asked).json()
+    lowest = [min(answer[0]["curves"]["stationarity"]["y"]) for answer in (first, second)]
+    assert lowest == [values.min(), values.min() / 2]
+    made.write_bytes(b"{")
+    assert browser.get("/api/v1/curves", params=asked).json() == second
+    tidy(settings.curves, most=made.stat().st_size)
+    assert len([*settings.curves.iterdir()]) <= 1
 
 
 def test_what_cannot_be_read_is_said_beside_what_can(service, settings):
