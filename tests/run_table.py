@@ -206,7 +206,9 @@ def configure(
     return make_config(tables, Path())
 
 
-def play(config: Config, transport=None, out: Path | None = None) -> tuple[Team, Result]:
+def play(
+    config: Config, transport=None, out: Path | None = None, together: bool = True
+) -> tuple[Team, Result]:
     """Run a configuration on a transport (in this process by default); return the team as well."""
     if transport is None:
         transport = LocalTransport(config.problem.topology)
@@ -214,7 +216,7 @@ def play(config: Config, transport=None, out: Path | None = None) -> tuple[Team,
         with transport.together():
             if transport.root:
                 make_folder(out)
-    team = prepare(config, transport)
+    team = prepare(config, transport, together=together)
     return team, finish(team, out)
 
 

@@ -12,7 +12,7 @@ from distopt.algorithms.envelope import Envelope
 from distopt.algorithms.memory import Memory, MemoryKind, MemoryStart, Replicas, RunningSum
 from distopt.algorithms.reader import Board, Reader
 from distopt.compressors.base import CodecState, Compressor
-from distopt.core.arrays import F64, I64, U8
+from distopt.core.arrays import F64, I64, U8, U32
 from distopt.core.errors import DataError, DivergedError, MessageError
 from distopt.core.randomness import make_key
 from distopt.core.streams import Stream
@@ -110,7 +110,7 @@ class Agent:
             [make_key(seed, j, Stream.MESSAGE + v) for v in range(streams)] for j in members
         ]
         self.max_nbytes = vectors * max(compressor.max_nbytes(self.dimension), 8)
-        self._envelope = Envelope(members, self.max_nbytes)
+        self._envelope = Envelope(members, self.max_nbytes, local=board is not None)
         self.append = self._envelope.append  # bytes behind the message that was packed last
         self._nothing = self._envelope.packed  # the message of an agent that sends none to itself
         # Adaptive compressors: the sender's state per vector, and one per vector and member for decoding.
@@ -163,10 +163,10 @@ class Agent:
         heard = dict(zip(links.hears, links.weights, strict=True))
         self.links = links
         self.weights = tuple(heard.get(j, 0.0) for j in self.neighbours)
-        self.weight_sum = float(sum(self.weights))
         pushed = dict(zip(links.hears, links.pushes or links.weights, strict=True))
         self.pushes = tuple(pushed.get(j, 0.0) for j in self.neighbours)
         self.surplus = links.surplus
+        self.weight_sum = np.array([sum(self.weights)], np.float64)
         self._silent = {m for m, j in enumerate(self.neighbours, start=1) if j not in heard}
         self._reader.weigh(self.weights, self._silent)
         for memory in self._memories:
@@ -283,7 +283,7 @@ class Agent:
             key[2] = k
             out = buffer[used:] if used else buffer
             nbytes = -1 if encode is None else encode(vector, out, key)
-            used += nbytes if nbytes >= 0 else self._encode(name, stream, vector, out)
+            used += nbytes if nbytes >= 0 else self.encode(name, stream, vector, out)
         return self._packed(used, began)
 
     def pack_differences(self, k: int, /, **pairs: tuple[F64, Memory]) -> U8:
@@ -300,7 +300,7 @@ class Agent:
             nbytes = -1 if encode is None else encode(vector, memory.own, out, key)
             if nbytes < 0:
                 z = self.work.array("differences", self.dimension)
-                nbytes = self._encode(name, stream, np.subtract(vector, memory.own, out=z), out)
+                nbytes = self.encode(name, stream, np.subtract(vector, memory.own, out=z), out)
             used += nbytes
         return self._packed(used, began)
 
@@ -311,16 +311,22 @@ class Agent:
         self.seconds.encodings += 1
         return message
 
-    def _encode(self, name: str, stream: int, vector: F64, out: U8) -> int:
-        """Encode a vector step by step; what is wrong with it becomes a sentence."""
+    def encode(self, name: str, stream: int, vector: F64, out: U8) -> int:
+        """Encode one vector step by step, return its bytes; what is wrong with it becomes a sentence."""
         self.require_finite(name, vector)
+        self._names[stream] = name
         key, state = self._keys[0][stream], self._encoders[stream]
+        key[2] = self.iteration
         try:
             return self.compressor.encode(vector, out, key, state, self.work)
         except DivergedError as error:
             raise DivergedError(
                 f"Agent {self.index} cannot send {name} at iteration {self.iteration}: {error}"
             ) from None
+
+    def decode_own(self, stream: int, message: U8, weight: float, acc: F64) -> int:
+        """Add weight times the vector with which this agent's own message goes on; return its bytes."""
+        return message.size - self._reader.decode_add(0, stream, message, weight, acc).size
 
     def seal(self, payload: U8, travels: bool = True) -> U8:
         """Return a message as it is sent: with `checked`, followed by its checksum.
@@ -409,6 +415,16 @@ class Agent:
         for state, old in zip(states, olds, strict=True):
             for name, array in state.items():
                 array[...] = old[name]
+
+    @property
+    def keys(self) -> list[U32]:
+        """The keys of this agent's vectors."""
+        return self._keys[0]
+
+    def share_decoders(self, agents: Sequence["Agent"]) -> None:
+        """Hold the neighbours' own decoders, where each message is decoded once for all."""
+        for member, j in enumerate(self.neighbours, start=1):
+            self._decoders[member] = agents[j]._decoders[0]
 
     def reset_codecs(self) -> None:
         """Reset all adaptive compressor states, as both ends of every edge must."""

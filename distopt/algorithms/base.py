@@ -80,6 +80,10 @@ class Algorithm(ABC):
     surveys : bool
         Whether the method, or a rule of its ``"auto"``, uses the costs' smoothness, so that it is
         estimated where a cost has none.
+    together : bool
+        Whether `init` and `step` treat all coordinates alike, so that they may be run once on the vectors
+        of all agents of a process instead of once an agent (`distopt.algorithms.crowd`). A subclass with
+        methods of its own says it anew.
     repeats : int
         How many independent runs it does at once; the model is float64[repeats, d] then, and records
         are means over the runs.
@@ -101,6 +105,7 @@ class Algorithm(ABC):
     directed: ClassVar[bool] = False
     surveys: ClassVar[bool] = True
     changing: ClassVar[bool] = False
+    together: ClassVar[bool] = False
     repeats = 1
     memory_start: MemoryStart = "zeros"
 

@@ -31,6 +31,7 @@ class Beer(CompressedTracking):
     memory_start: MemoryStart = "zeros"  # h of x before the first message
 
     lyapunov: ClassVar[str | None] = "V1"
+    together = True
 
     def choose(self, facts: Facts) -> Self:
         known = lag_at_one(facts)

@@ -36,6 +36,7 @@ class CompressedTracking1(CompressedTracking):
     lyapunov = "V1"
     searches = True
     changing = True
+    together = True
 
     def choose(self, facts: Facts) -> Self:
         found = following(facts.compressor, facts.dimension)

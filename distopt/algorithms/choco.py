@@ -34,6 +34,7 @@ class Choco(Algorithm):
     memory_start: MemoryStart = "zeros"  # h of x before the first message
 
     vectors = 1
+    together = True
 
     def choose(self, facts: Facts) -> Self:
         known = lag_at_one(facts)

@@ -30,6 +30,7 @@ class DecentralizedGradientDescent(Algorithm):
 
     vectors = 1
     needs = None
+    together = True
 
     def choose(self, facts: Facts) -> Self:
         mixing = self.with_numbers(gamma=mixing_step(facts))

@@ -25,35 +25,45 @@ class Envelope:
         The agent and its neighbours.
     max_nbytes : int
         Of a message that the agent packs.
+    local : bool
+        Whether all who read a message have read it before the agent's next iteration, as within one
+        process.
     """
 
-    def __init__(self, members: Sequence[int], max_nbytes: int) -> None:
-        # Two send buffers in turn: in one process a neighbour may read the previous message while
-        # this agent packs the next one of the same iteration.
-        self._buffers = [np.zeros(max_nbytes + TAIL + CHECKSUM, np.uint8) for _ in range(2)]
+    def __init__(self, members: Sequence[int], max_nbytes: int, local: bool) -> None:
+        # Two send buffers in turn: a neighbour may read the previous message while this agent packs the
+        # next one. They are made when they are first needed, which the second never is where an
+        # iteration has one exchange within a process.
+        self._buffers: list[U8] = []
+        self._size, self._local, self._next = max_nbytes + TAIL + CHECKSUM, local, 0
         self._sealed = np.zeros(CHECKSUM, np.uint8)  # messages that an algorithm made by itself
         self._tags = [j << 16 & 0xFFFFFFFF for j in members]
         self._iteration = self._exchange = 0
-        self.buffer = self._buffers[0]  # to pack into
-        self._views = [buffer[:0] for buffer in self._buffers]  # the messages packed into each
-        self.packed = self._appended = self._views[0]  # the message that was packed last
+        self.buffer = np.zeros(0, np.uint8)  # to pack into
+        self._views: list[U8] = []  # the messages packed into each
+        self._at = 0
+        self.packed = self._appended = self.buffer  # the message that was packed last
 
     def begin(self, k: int) -> None:
         """Go to iteration k."""
         self._iteration, self._exchange = k, 0
+        if self._local:
+            self._next = 0
 
     def turn(self) -> U8:
         """Return the other buffer, to pack into."""
-        first, second = self._buffers
-        self.buffer = second if self.buffer is first else first
+        if self._next == len(self._buffers):
+            self._buffers.append(np.zeros(self._size, np.uint8))
+            self._views.append(self._buffers[-1][:0])
+        self._at, self._next = self._next, 1 - self._next
+        self.buffer = self._buffers[self._at]
         return self.buffer
 
     def pack(self, size: int) -> U8:
         """Return the message of so many bytes that was packed; the same array while sizes do not change."""
-        turn = self.buffer is self._buffers[1]
-        if self._views[turn].size != size:
-            self._views[turn] = self.buffer[:size]
-        self.packed = self._views[turn]
+        if self._views[self._at].size != size:
+            self._views[self._at] = self.buffer[:size]
+        self.packed = self._views[self._at]
         return self.packed
 
     def append(self, tail: U8) -> U8:

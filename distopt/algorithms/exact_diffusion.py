@@ -35,6 +35,7 @@ class ExactDiffusion(Algorithm):
     vectors = 1
     searches = True
     changing = True
+    together = True
     needs = None
 
     def init(self, agent: Agent, x0: F64) -> State:

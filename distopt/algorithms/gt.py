@@ -41,6 +41,7 @@ class GradientTracking(Tracking):
     needs = None
     searches = True
     changing = True
+    together = True
 
     def choose(self, facts: Facts) -> Self:
         mixing = self.with_numbers(gamma=mixing_step(facts))

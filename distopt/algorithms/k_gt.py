@@ -41,6 +41,7 @@ class LocalTracking(Algorithm):
     memory_start: MemoryStart = "zeros"  # h of x before the first message
 
     searches = True
+    together = True
 
     def choose(self, facts: Facts) -> Self:
         found = following(facts.compressor, facts.dimension)

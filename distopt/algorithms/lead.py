@@ -43,6 +43,7 @@ class Lead(Algorithm):
     vectors = 1
     searches = True
     changing = True
+    together = True
     pilot = True
 
     def choose(self, facts: Facts) -> Self:

@@ -28,6 +28,8 @@ class LocalExactDiffusion(Lead):
 
     local_steps: Annotated[int, Field(ge=1)] = 5
 
+    together = True
+
     def choose(self, facts: Facts) -> Self:
         found = super().choose(facts)
         if self.eta != AUTO or found.eta == AUTO:

@@ -37,6 +37,7 @@ class PrimalDual(Algorithm):
     memory_start: MemoryStart = "zeros"  # h of x before the first message
 
     vectors = 1
+    together = True
 
     def choose(self, facts: Facts) -> Self:
         found = following(facts.compressor, facts.dimension)

@@ -125,7 +125,7 @@ class Reader:
                         board, member, stream, message, weight, acc, alpha
                     )
                 elif member not in self._silent:
-                    messages[member] = self._decode_add(member, stream, message, weight, acc)
+                    messages[member] = self.decode_add(member, stream, message, weight, acc)
             memory.settle(alpha)
         self._require_empty(messages)
 
@@ -136,7 +136,7 @@ class Reader:
         for member, k, message in late:
             for stream, memory in enumerate(memories):
                 weight, acc = memory.target(member, 1.0, alpha)
-                message = self._decode_add(member, stream, message, weight, acc, k)
+                message = self.decode_add(member, stream, message, weight, acc, k)
                 memory.advance(member, alpha)
             if message.size:
                 raise self._owner.message_error(member, f"{message.size} bytes are left over")
@@ -158,7 +158,7 @@ class Reader:
             for member, message in enumerate(messages):
                 if member and member not in self._silent:
                     weight = self._weights[member]
-                    messages[member] = self._decode_add(member, stream, message, weight, out)
+                    messages[member] = self.decode_add(member, stream, message, weight, out)
         self._require_empty(messages)
 
     def _take(
@@ -171,7 +171,7 @@ class Reader:
         acc: F64,
         alpha: float,
     ) -> U8:
-        """Do as `_decode_add` for a replica, by a copy if another agent has done it."""
+        """Do as `decode_add` for a replica, by a copy if another agent has done it."""
         place, state = (self._senders[member], stream), self._decoders[member][stream]
         found = board.taken.get(place)
         if found and found[0].base is message.base and found[0].size == message.size:
@@ -180,12 +180,12 @@ class Reader:
             for name, array in state.items():
                 array[...] = other[name]
             return message[used:]
-        rest = self._decode_add(member, stream, message, weight, acc)
+        rest = self.decode_add(member, stream, message, weight, acc)
         decoded = acc if alpha == 1 else board.copy_of(place, acc)
         board.taken[place] = message, decoded, state, message.size - rest.size
         return rest
 
-    def _decode_add(
+    def decode_add(
         self, member: int, stream: int, message: U8, weight: float, acc: F64, k: int | None = None
     ) -> U8:
         """Decode the next vector of a member's message, of iteration k; return what follows it."""
@@ -205,7 +205,7 @@ class Reader:
     def _refuse(self, member: int, stream: int, messages: Sequence[U8]) -> None:
         """Raise what is wrong with the vector with which a member's message goes on."""
         rest = messages[member][self._mail.at(member) :]
-        self._decode_add(member, stream, rest, 1.0, np.zeros(self._owner.dimension))
+        self.decode_add(member, stream, rest, 1.0, np.zeros(self._owner.dimension))
 
     def _require_taken(self, messages: Sequence[U8]) -> None:
         """Demand that the kernels have taken all there was."""

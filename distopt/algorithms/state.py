@@ -53,6 +53,10 @@ class State:
         for fill in self._derive:
             fill()
 
+    def loaded(self, arrays: dict[str, np.ndarray]) -> None:
+        """Note that `arrays`, which this state had named, were filled from a checkpoint."""
+        self.restored()
+
     def take_over(self, other: "State", neighbours: Neighbours) -> None:
         """Take what the state of the same agent kept before others were lost.
 

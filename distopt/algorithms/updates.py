@@ -81,11 +81,14 @@ def aim(
 
 @kernel
 def mix_exactly(
-    z: F64, e: F64, q: F64, mixed: F64, weights: float, c0: float, ratio: float,
+    z: F64, e: F64, q: F64, mixed: F64, weights: F64, c0: float, ratio: float,
     x: F64, D: F64, nu: F64,
 ) -> None:  # fmt: skip
-    """nu = q - e; D = D - ratio mixed; x = z + c0 (mixed + weights nu)."""
-    for i in range(x.size):
-        nu[i] = q[i] - e[i]
-        D[i] -= ratio * mixed[i]
-        x[i] = z[i] + c0 * (mixed[i] + weights * nu[i])
+    """nu = q - e; D = D - ratio mixed; x = z + c0 (mixed + weights nu), for each agent's part."""
+    d = x.size // weights.size
+    for agent in range(weights.size):
+        w = weights[agent]
+        for i in range(agent * d, (agent + 1) * d):
+            nu[i] = q[i] - e[i]
+            D[i] -= ratio * mixed[i]
+            x[i] = z[i] + c0 * (mixed[i] + w * nu[i])

@@ -48,6 +48,7 @@ class Zed(Algorithm):
     vectors = 1
     searches = True
     changing = True
+    together = True
     needs: ClassVar[type[Guarantee] | None] = Adaptive
     compressor: ClassVar[str] = "zoom"
 
@@ -66,7 +67,9 @@ class Zed(Algorithm):
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), m=np.zeros(d), D=np.zeros(d), nu=np.zeros(d), g=np.empty(d))
         s.keep(hx=agent.new_memory(self.memory, self.memory_start, x0))
-        s.work(z=np.empty(d), e=np.empty(d))
+        s.work(
+            z=np.empty(d), e=s.nu
+        )  # what is sent takes the place of the last error, used up by then
         agent.gradient(s.x, out=s.g)
         reach = 2 * sqrt(self.c1 * agent.topology.gap)
         steps = steps_of(self, agent, s, 2.0, reach, factor=1 - self.beta, trust=TRUST)

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from distopt.compressors.fused import Fused
+from distopt.compressors.fused import Fused, Rows
 from distopt.core.arrays import F64, U8, U32
 from distopt.core.randomness import make_key
 from distopt.core.streams import Stream
@@ -176,6 +176,13 @@ class Compressor(ABC):
         the bits of `encode` and `decode_add`. Only for compressors without state.
         """
         return Fused()
+
+    def rows(self, d: int, work: Workspace) -> Rows | None:
+        """Return kernels for the vectors of many agents at once, where there are any.
+
+        They give the bits of `encode` and `decode_add`. Only for compressors without state.
+        """
+        return None
 
 
 def compress(compressor: Compressor, x: ArrayLike, key: U32 | None = None) -> tuple[bytes, F64]:

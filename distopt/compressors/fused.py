@@ -119,6 +119,30 @@ class Fused:
     average: Callable[[I64, F64, F64, float, F64], int] | None = None
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The kernels of a compressor for the vectors of all agents of a process, as rows.
+
+    Messages are the rows of uint8[agents, ...]; `at` : int64[agents] says where each goes on, and is moved
+    behind what was written or taken. Each kernel returns `FINE`, or the first row that is wrong.
+
+    Attributes
+    ----------
+    encode : (x, messages, at, keys) -> int
+        As `Fused.encode`.
+    encode_difference : (x, h, messages, at, keys) -> int
+    decode_add : (messages, sizes, at, weight, acc) -> int
+        acc += weight C of each row's message.
+    average : (messages, at, starts, members, weights, sums, x, out) -> None
+        As `Fused.average` for each agent; None if there is none.
+    """
+
+    encode: Callable[[F64, U8, I64, U32], int]
+    encode_difference: Callable[[F64, F64, U8, I64, U32], int]
+    decode_add: Callable[[U8, I64, I64, float, F64], int]
+    average: Callable[[U8, I64, I64, I64, F64, F64, F64, F64], None] | None = None
+
+
 @kernel
 def mix_tile(h: F64, weights: F64, start: int, stop: int, mixed: F64) -> None:
     """mixed[start:stop] = sum_m w_m (h_m - h_0) there; h : float64[members, d]."""

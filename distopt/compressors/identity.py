@@ -4,7 +4,7 @@ import numpy as np
 
 from distopt.compressors.base import Absolute, CodecState, Compressor, Guarantee, Local, Relative
 from distopt.compressors.coders.wire import accepted, add_f64, load_f64, load_u64, store_u64
-from distopt.compressors.fused import AT, FINE, SIZE, Fused, rest
+from distopt.compressors.fused import AT, FINE, SIZE, Fused, Rows, rest
 from distopt.core.arrays import F64, I64, U8, U32
 from distopt.core.kernel import kernel
 from distopt.core.parameters import parameters
@@ -44,6 +44,9 @@ class Identity(Compressor):
 
     def fused(self, d: int, members: int, work: Workspace) -> Fused:
         return Fused(encode=encode_finite, average=average)
+
+    def rows(self, d: int, work: Workspace) -> Rows:
+        return Rows(encode_rows, encode_differences, decode_rows, average_rows)
 
 
 MAGNITUDE, INFINITE = np.uint64(0x7FFFFFFFFFFFFFFF), np.uint64(0x7FF0000000000000)
@@ -86,3 +89,56 @@ def average(table: I64, x: F64, weights: F64, total: float, out: F64) -> int:
     for member in range(1, table.shape[0]):
         table[member, AT] += 8 * x.size
     return FINE
+
+
+@kernel
+def encode_rows(x: F64, messages: U8, at: I64, keys: U32) -> int:
+    """Do as `Rows.encode`."""
+    for i in range(x.shape[0]):
+        nbytes = encode_finite(x[i], messages[i, at[i] :], keys[i])
+        if nbytes < 0:
+            return i
+        at[i] += nbytes
+    return FINE
+
+
+@kernel
+def encode_differences(x: F64, h: F64, messages: U8, at: I64, keys: U32) -> int:
+    """Do as `Rows.encode_difference`."""
+    z = np.empty(x.shape[1])
+    for i in range(x.shape[0]):
+        for k in range(z.size):
+            z[k] = x[i, k] - h[i, k]
+        nbytes = encode_finite(z, messages[i, at[i] :], keys[i])
+        if nbytes < 0:
+            return i
+        at[i] += nbytes
+    return FINE
+
+
+@kernel
+def decode_rows(messages: U8, sizes: I64, at: I64, weight: float, acc: F64) -> int:
+    """Do as `Rows.decode_add`."""
+    for i in range(acc.shape[0]):
+        nbytes = add_f64(messages[i, at[i] : sizes[i]], weight, acc[i])
+        if nbytes < 0:
+            return i
+        at[i] += nbytes
+    return FINE
+
+
+@kernel
+def average_rows(
+    messages: U8, at: I64, starts: I64, members: I64, weights: F64, sums: F64, x: F64, out: F64
+) -> None:
+    """Do as `Rows.average`."""
+    for i in range(x.shape[0]):
+        own, mean, total = x[i], out[i], sums[i]
+        for k in range(own.size):
+            mean[k] = own[k] * -total
+        for m in range(starts[i], starts[i + 1]):
+            w, payload = weights[m], messages[members[m], at[members[m]] :]
+            for k in range(own.size):
+                mean[k] += w * load_f64(payload, 8 * k)
+    for i in range(x.shape[0]):
+        at[i] += 8 * x.shape[1]

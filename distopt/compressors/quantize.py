@@ -8,7 +8,7 @@ from distopt.compressors.base import Guarantee, Local, Relative
 from distopt.compressors.coded import Coded, Entropy
 from distopt.compressors.coders.bits import above_half, pack, packed_nbytes, padding_is_zero, unpack
 from distopt.compressors.coders.wire import INVALID_CODE, PADDING, TOO_SHORT, accepted
-from distopt.compressors.fused import AT, FINE, SIZE, Fused, mix_tile, rest
+from distopt.compressors.fused import AT, FINE, SIZE, Fused, Rows, mix_tile, rest
 from distopt.compressors.scales import (
     MAX_NBYTES,
     SLACK,
@@ -164,6 +164,13 @@ class Quantize(Coded):
             return mix_quantized(table, bits, block, wide, codes, scales, scale, h, weights, mixed)
 
         return Fused(encode, None if two else encode_difference, mix)
+
+    def rows(self, d: int, work: Workspace) -> Rows | None:
+        from distopt.compressors.quantize_rows import rows  # its kernels call those below
+
+        if self.entropy != "none":
+            return None
+        return rows(self.bits, self.dithered, self.block or d, self.norm, self.scale, d, work)
 
     def _store_norms(self, x: F64, out: U8, work: Workspace) -> tuple[F64, int]:
         """Write the scales; return them and their bytes."""

@@ -1,9 +1,13 @@
 """The agents of this process: made from the parts of a run, and let go of after it."""
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.backlog import Backlog
+from distopt.algorithms.crowd import Crowd, Row, goes_together
 from distopt.algorithms.hosted import Hosted
 from distopt.algorithms.reader import Board
 from distopt.config.build import Parts
@@ -16,15 +20,42 @@ from distopt.problems.topology import Topology
 
 def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> list[Hosted]:
     """Make agents of a topology, and their states at iteration 0."""
+    agents = without_states(parts, topology, starts)
+    init = parts.algorithm.init
+    return [Hosted(a, init(a, s.x0)) for a, s in zip(agents, starts, strict=True)]
+
+
+def make_crew(
+    parts: Parts, topology: Topology, starts: Sequence[Start], together: bool = True
+) -> tuple[list[Hosted], list[Hosted]]:
+    """Make agents as `make_agents`; return them, and what is driven in an iteration.
+
+    That is one crowd of all agents where this process has all and the algorithm allows it, else the
+    agents themselves. Both give the same bits; with `together` false it is always the agents.
+    """
+    alone = len(starts) < max(topology.agents, 2) or not together
+    if alone or not goes_together(parts.algorithm, topology):
+        hosted = make_agents(parts, topology, starts)
+        return hosted, hosted
+    agents = without_states(parts, topology, starts)
+    crowd: Any = Crowd(agents)
+    whole = parts.algorithm.init(crowd, np.concatenate([s.x0 for s in starts]))
+    d = agents[0].dimension
+    rows = [Hosted(a, Row(whole, i, d, crowd.dimension)) for i, a in enumerate(agents)]
+    return rows, [Hosted(crowd, whole)]
+
+
+def without_states(parts: Parts, topology: Topology, starts: Sequence[Start]) -> list[Agent]:
+    """Make agents of a topology."""
     algorithm, run = parts.algorithm, parts.run
     workspace, board = Workspace(), Board()  # one for all, since they work in turn
-    hosted = []
     if topology.changes and run.checked:
         raise ConfigError(
             "run.checked = true cannot be combined with topology.up: messages that come late have no "
             "checksum of their own."
         )
-    for i, cost, x0 in starts:
+    agents = []
+    for i, cost, _ in starts:
         agent = Agent(
             i,
             cost,
@@ -40,8 +71,8 @@ def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> li
         )
         if isinstance(topology, ChangingTopology):
             agent.backlog = Backlog(agent, topology, delivers=algorithm.needs is not None)
-        hosted.append(Hosted(agent, algorithm.init(agent, x0)))
-    return hosted
+        agents.append(agent)
+    return agents
 
 
 def release(hosted: Sequence[Hosted]) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import Algorithm, Step
+from distopt.algorithms.crowd import Crowd
+from distopt.algorithms.envelope import CHECKSUM
 from distopt.algorithms.hosted import Hosted
 from distopt.algorithms.letter import Letter
-from distopt.core.arrays import U8
+from distopt.core.arrays import I64, U8
 from distopt.theory.facts import Facts
 from distopt.transport.base import FINISH, Transport
 
@@ -34,7 +36,7 @@ def iterate(algorithm: Algorithm, hosted: Sequence[Hosted], transport: Transport
 
 def run_to_end(hosted: Sequence[Hosted], steps: Sequence[Step], transport: Transport) -> None:
     """Resume all generators, one of each agent, together, exchange by exchange, until they end."""
-    if len(steps) == 1:
+    if len(steps) == 1 and hosted[0].agent.backlog is None:
         run_one_to_end(hosted[0].agent, steps[0], transport)
         return
     agents = [h.agent for h in hosted]
@@ -53,11 +55,14 @@ def run_to_end(hosted: Sequence[Hosted], steps: Sequence[Step], transport: Trans
 
 
 def run_one_to_end(agent: Agent, step: Step, transport: Transport) -> None:
-    """Do the same with the only agent of this process, with nothing in between."""
+    """Do the same with the only agent of this process, or the crowd, with nothing in between."""
     payload = next(step, None)
     while payload is not None:
-        trade = deliver if isinstance(payload, Letter) else exchange
-        (received,) = trade([agent], [payload], transport)  # type: ignore[list-item]
+        if isinstance(agent, Crowd):
+            received = tally(agent, payload, transport)  # type: ignore[arg-type]
+        else:
+            trade = deliver if isinstance(payload, Letter) else exchange
+            (received,) = trade([agent], [payload], transport)  # type: ignore[list-item]
         payload = resume(step, received)
 
 
@@ -80,6 +85,12 @@ def over_present_edges(
     received = transport.deliver([letters.get(i, Letter()) for i in transport.hosted])
     came = dict(zip(transport.hosted, received, strict=True))
     return [a.backlog.take(came[a.index]) for a in agents]  # type: ignore[union-attr]
+
+
+def tally(crowd: Crowd, sizes: I64, transport: Transport) -> Sequence[U8]:
+    """Count the messages that a crowd exchanged within itself."""
+    transport.tally(sizes + CHECKSUM * crowd.checked)
+    return ()
 
 
 def deliver(

@@ -68,7 +68,9 @@ def check_algorithm(
             new.arrays()[name][...] = array
         new.state.restored()
     check_continuation(
-        running, replace(running, hosted=made, clock=replace(running.clock)), iterations
+        running,
+        replace(running, hosted=made, driven=made, clock=replace(running.clock)),
+        iterations,
     )
 
 

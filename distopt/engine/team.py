@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
+from distopt.algorithms.crowd import goes_together
 from distopt.algorithms.hosted import Hosted
 from distopt.config.build import Parts
-from distopt.engine.agents import make_agents
+from distopt.engine.agents import make_crew
 from distopt.engine.driver import iterate, start
 from distopt.engine.identity import Identity
 from distopt.engine.losing import load_without, restore_sums
@@ -42,6 +43,9 @@ class Team:
     known : Survey
     transport : Transport
     hosted : list of Hosted
+        The agents, for records and checkpoints.
+    driven : list of Hosted
+        What is resumed in an iteration: the agents, or all of them as one crowd.
     clock : Clock
         Moves on with `iterate`, as the agents' states do.
     identity : Identity
@@ -55,6 +59,7 @@ class Team:
     known: Survey
     transport: Transport
     hosted: list[Hosted]
+    driven: list[Hosted]
     clock: Clock
     identity: Identity
     lost: tuple[int, ...] = ()
@@ -63,7 +68,7 @@ class Team:
     def iterate(self) -> None:
         """Do the next iteration of all agents."""
         began = perf_counter()
-        iterate(self.parts.algorithm, self.hosted, self.transport, self.clock.iteration)
+        iterate(self.parts.algorithm, self.driven, self.transport, self.clock.iteration)
         self.clock.iteration += 1
         self.clock.seconds += perf_counter() - began
 
@@ -73,34 +78,34 @@ def prepare(
     transport: Transport,
     saved: checkpoint.Saved | None = None,
     force: bool = False,
+    together: bool = True,
 ) -> Team:
     """Make the agents of this process, at iteration 0 or where a checkpoint was saved.
 
-    All processes call this together. With `force` the checkpoint may be one of another run.
+    All processes call this together. With `force` the checkpoint may be one of another run; without
+    `together` agents of one process are computed one by one, as ranks compute.
     """
     starts = find_starts(parts, transport)
     known = survey(parts, starts, transport)
     parts = replace(parts, algorithm=known.algorithm)
-    transport.warm_up(lambda: warm_up(parts, known.facts, starts.own[0]))
+    topology = parts.problem.topology
+    here = len(starts.own) == topology.agents and not transport.travels
+    together = together and here and not parts.problem.lost
+    together = together and goes_together(parts.algorithm, topology)
+    transport.warm_up(lambda: warm_up(parts, known.facts, starts.own[0], together))
     with transport.together():
-        hosted = make_agents(parts, parts.problem.topology, starts.own)
+        hosted, driven = make_crew(parts, topology, starts.own, together)
+    team = Team(parts, known, transport, hosted, driven, Clock(), Identity(parts, known.measured))
     if saved is not None:
-        return continued(parts, known, starts, transport, hosted, saved, force)
-    start(parts.algorithm, hosted, known.facts, transport)
+        return continued(team, starts, saved, force)
+    start(parts.algorithm, driven, known.facts, transport)
     parts = replace(parts, algorithm=parts.algorithm.started(hosted[0].state))
-    return Team(parts, known, transport, hosted, Clock(), Identity(parts, known.measured))
+    return replace(team, parts=parts, identity=Identity(parts, known.measured))
 
 
-def continued(
-    parts: Parts,
-    known: Survey,
-    starts: Starts,
-    transport: Transport,
-    hosted: list[Hosted],
-    saved: checkpoint.Saved,
-    force: bool,
-) -> Team:
+def continued(team: Team, starts: Starts, saved: checkpoint.Saved, force: bool) -> Team:
     """Fill the agents' states from a checkpoint, and set the counters to where they were."""
+    parts, known, transport, hosted = team.parts, team.known, team.transport, team.hosted
     with transport.together():
         identity = Identity(parts, known.measured, force)
         if saved.identity is None:
@@ -123,4 +128,4 @@ def continued(
     transport.traffic.restore(numbers)
     known.warnings[:0] = saved.damaged
     clock = Clock(saved.iteration, *seconds)
-    return Team(parts, known, transport, hosted, clock, identity, lost, saved.records)
+    return replace(team, clock=clock, identity=identity, lost=lost, records=saved.records)

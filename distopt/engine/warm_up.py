@@ -9,7 +9,7 @@ import numpy as np
 from distopt.config.build import Parts
 from distopt.core.arrays import F64, I64
 from distopt.core.errors import DistoptError
-from distopt.engine.agents import make_agents, release
+from distopt.engine.agents import make_crew, release
 from distopt.engine.driver import iterate, start
 from distopt.engine.starts import Start
 from distopt.problems.costs.base import Cost
@@ -54,18 +54,18 @@ class Likeness:
         out[:] = gradient + self._smoothness * (x - start)
 
 
-def warm_up(parts: Parts, facts: Facts, own: Start) -> None:
+def warm_up(parts: Parts, facts: Facts, own: Start, together: bool) -> None:
     """Compile or load every kernel of the run by two iterations of two agents, so none does it later.
 
     Both have this process's own cost: no other agent's data is needed to compile. What fails here is
-    left to fail in the run itself, where the error names the right agent.
+    left to fail in the run itself, where the error names the right agent. `together` is as of `prepare`.
     """
     topology, cost = Topology(2, [(0, 1)]), Likeness(own.cost, facts.smoothness or 1.0)
     transport = LocalTransport(topology)
     with suppress(DistoptError), np.errstate(all="ignore"):
         starts = [own._replace(agent=i, cost=cost) for i in (0, 1)]
-        hosted = make_agents(parts, topology, starts)
-        start(parts.algorithm, hosted, facts, transport)
+        hosted, driven = make_crew(parts, topology, starts, together)
+        start(parts.algorithm, driven, facts, transport)
         for k in range(2):
-            iterate(parts.algorithm, hosted, transport, k)
-        release(hosted)
+            iterate(parts.algorithm, driven, transport, k)
+        release([*hosted, *driven])

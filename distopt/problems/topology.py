@@ -25,6 +25,7 @@ from distopt.problems.topologies.fastest import fastest_weights
 if TYPE_CHECKING:
     import networkx
 
+SEARCHED = 500  # agents up to which networkx finds the diameter
 DENSE = 2000  # agents up to which eigenvalues come from the dense matrix
 
 
@@ -269,6 +270,12 @@ class Topology:
     @cached_property
     def diameter(self) -> int:
         """Largest number of edges between two agents."""
+        if self.agents > SEARCHED:  # minutes on a ring of thousands, whose bounds never close
+            from distopt.problems.distances import longest_distance
+
+            near = [links.hears for links in self._links]
+            starts = np.cumsum([0, *map(len, near)], dtype=np.int64)
+            return longest_distance(starts, np.concatenate(near).astype(np.int64))
         import networkx
 
         return int(networkx.diameter(self._graph, usebounds=True))

@@ -143,10 +143,10 @@ def load(place: Path, hosted: Sequence[Hosted]) -> dict[str, float]:
     for h in hosted:
         path = place / shard_name(h.agent.index)
         try:
-            found = read_shard(path, h.arrays())
+            found = read_shard(path, arrays := h.arrays())
         except UNREADABLE as error:
             raise CheckpointError(f"{path} cannot be read: {error}.") from None
-        h.state.restored()
+        h.state.loaded(arrays)
         for name, value in found.items():
             if name.removeprefix("agent_") in vars(h.agent.seconds):
                 setattr(h.agent.seconds, name.removeprefix("agent_"), float(value))

@@ -178,21 +178,16 @@ def graph(request: Request, here: Here, folder: Folder) -> HTMLResponse:
 
 @router.get("/compare")
 def compare(request: Request, here: Here, run: Folders) -> HTMLResponse:
-    """Show several runs in the same figures; the table of their comparison comes when these are drawn."""
+    """Show several runs in the same figures, and the table of their comparison."""
     cursor = here.store.changed
     known = [here.run(folder)[0] for folder in few(here, list(dict.fromkeys(run)))]
-    return render(request, "compare.html", shown(known, "") | {"cursor": cursor, "alone": True})
-
-
-@router.get("/tables")
-def tables(request: Request, here: Here, run: Folders) -> HTMLResponse:
-    """Show the tables of a comparison, as a part of its page."""
-    found, fault = [], ""
+    tables, fault = [], ""
     try:
-        found = here.compare(few(here, list(dict.fromkeys(run))), None)["tables"]
+        tables = here.compare([one.folder for one in known], None)["tables"]
     except DistoptError as error:
         fault = str(error)
-    return render(request, "tables.html", {"tables": found, "fault": fault})
+    values = shown(known, "") | {"tables": tables, "fault": fault, "cursor": cursor, "alone": True}
+    return render(request, "compare.html", values)
 
 
 @router.get("/new")

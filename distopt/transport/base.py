@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from distopt.algorithms.letter import Letter
 from distopt.core import errors
-from distopt.core.arrays import F64, U8
+from distopt.core.arrays import F64, I64, U8
 from distopt.core.errors import DistoptError
 
 LOST = 75  # exit code of a job that lost a rank, whose run may go on from its checkpoint
@@ -145,6 +145,10 @@ class Transport(ABC):
             One per hosted agent: its neighbours' payloads in the order of its neighbours, valid
             until the next call.
         """
+
+    def tally(self, sizes: I64) -> None:
+        """Count a payload of each agent, where all are hosted, as if `exchange` had been given it."""
+        raise NotImplementedError
 
     @abstractmethod
     def deliver(self, letters: Sequence[Letter]) -> list[Sequence[U8]]:

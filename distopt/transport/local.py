@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from distopt.algorithms.letter import NOTHING, Letter
-from distopt.core.arrays import F64, U8
+from distopt.core.arrays import F64, I64, U8
 from distopt.problems.topology import Topology
 from distopt.transport.base import Traffic, Transport, slices
 
@@ -28,6 +28,7 @@ class LocalTransport(Transport):
         self.root = True
         self.traffic, self.told = Traffic(), {}
         self._links = [topology.links(i) for i in self.hosted]
+        self._copies = np.array([len(links.tells) for links in self._links])
 
     def agree_to_stop(self, wish: str) -> str:
         return wish
@@ -39,6 +40,16 @@ class LocalTransport(Transport):
         received = [[payloads[j] for j in links.hears] for links in self._links]
         self.traffic.seconds += perf_counter() - began
         return received  # type: ignore[return-value]
+
+    def tally(self, sizes: I64) -> None:
+        began = perf_counter()
+        traffic, told = self.traffic, self.told
+        traffic.nbytes += int(sizes.sum())
+        traffic.nbytes_on_wire += int(sizes @ self._copies)
+        traffic.messages += int(self._copies.sum())
+        for i, nbytes in enumerate(sizes.tolist()):
+            told[i,] = told.get((i,), 0) + nbytes
+        traffic.seconds += perf_counter() - began
 
     def deliver(self, letters: Sequence[Letter]) -> list[Sequence[U8]]:
         began = perf_counter()

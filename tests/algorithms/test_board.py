@@ -22,19 +22,22 @@ def test_each_message_is_decoded_once(monkeypatch, algorithm, alpha):
     if algorithm == "cgt1":
         tables["algorithm"]["alpha"] = alpha
     config = make_config(tables, ".")
-    shared, apart = (prepare(config, LocalTransport(config.problem.topology)) for _ in range(2))
+    crowd, shared, apart = (
+        prepare(config, LocalTransport(config.problem.topology), together=together)
+        for together in (True, False, False)
+    )
     for hosted in apart.hosted:
         hosted.agent.board = hosted.agent._reader._board = None
     calls = []
     decode = TopK.decode_add
     monkeypatch.setattr(TopK, "decode_add", lambda *a: calls.append(1) or decode(*a))
     counts = []
-    for team in (shared, apart):
+    for team in (crowd, shared, apart):
         calls.clear()
         for _ in range(3):
             team.iterate()
         counts.append(len(calls))
-    assert counts == [counts[1] // AGENTS, counts[1]]
+    assert counts == [counts[1], counts[2] // AGENTS, counts[2]]
     assert counts[0] == 3 * AGENTS * config.algorithm.vectors
     for one, other in zip(shared.hosted, apart.hosted, strict=True):
         for name, array in one.state.arrays().items():

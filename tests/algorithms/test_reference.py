@@ -231,7 +231,7 @@ def test_invariant_after_thousands_of_iterations():
 
 
 def test_replicas_equal_their_owners():
-    team, _ = play(build(LIVELY, TWO_BITS, PL, iterations=5000))
+    team, _ = play(build(LIVELY, TWO_BITS, PL, iterations=5000), together=False)
     owners = {h.agent.index: h for h in team.hosted}
     for hosted in owners.values():
         for member, j in enumerate(hosted.agent.neighbours, start=1):

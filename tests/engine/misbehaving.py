@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from distopt.algorithms.agent import Agent
+from distopt.algorithms.crowd import Crowd
 from distopt.record import checkpoint
 
-packed = Agent._packed
+packed, packed_rows = Agent._packed, Crowd._pack
 
 
 class Quadratic:
@@ -98,12 +99,27 @@ def hang_in_save(*arguments, **more):
 
 
 def noting_packed(self, *arguments):
-    cost = getattr(self.cost, "_cost", self.cost)
-    cost.now = self.iteration
-    return cost.pack(packed(self, *arguments))
+    return noted(self, packed(self, *arguments))
+
+
+def noting_rows(self, *arguments):
+    sizes = packed_rows(self, *arguments)
+    for i, agent in enumerate(self.agents):
+        message = noted(agent, self._messages[i, : sizes[i]])
+        sizes[i] = message.size
+        self._messages[i, : message.size] = message
+    return sizes
+
+
+def noted(agent, message):
+    """Tell an agent's cost of its message; return what the cost makes of it."""
+    cost = getattr(agent.cost, "_cost", agent.cost)
+    cost.now = agent.iteration
+    return cost.pack(message)
 
 
 def make_cost(agent, agents, act, who, at, place):
+    Crowd._pack = noting_rows
     Agent._packed = noting_packed  # here, since collecting the tests imports this file as well
     if act == "hang-save" and agent == who:
         checkpoint.write_arrays = hang_in_save

@@ -37,7 +37,7 @@ def flip_lowest(array, place=3):
 @pytest.mark.parametrize("vector", [0, 1])
 @pytest.mark.parametrize(("receiver", "member"), [(0, 1), (2, 2), (3, 1)])
 def test_every_state_of_every_pair_is_compared(receiver, member, vector, algorithm, message):
-    team, _ = play(configure(algorithm, message, iterations=11))
+    team, _ = play(configure(algorithm, message, iterations=11), together=False)
     assert audited(team) is None
     agent = team.hosted[receiver].agent
     for array in agent._decoders[member][vector].values():
@@ -54,7 +54,7 @@ def test_every_state_of_every_pair_is_compared(receiver, member, vector, algorit
 
 
 def test_memories_are_compared():
-    team, _ = play(configure("cgt1", "norm_sign", iterations=11))
+    team, _ = play(configure("cgt1", "norm_sign", iterations=11), together=False)
     assert audited(team) is None
     flip_lowest(team.hosted[1].state.hy.h[2])
     assert "Agents 1 and 2 no longer agree" in audited(team)
@@ -139,7 +139,7 @@ def test_honest_runs_are_not_blamed(algorithm, message):
 
 
 def test_audits_take_a_twentieth_of_the_time(tmp_path):
-    team, _ = play(configure("cgt1", "quantize-range", iterations=5))
+    team, _ = play(configure("cgt1", "quantize-range", iterations=5), together=False)
     audit = Audit(team)
     assert audit.due(0.0)  # the first
     audit.run(2.0)
@@ -149,7 +149,7 @@ def test_audits_take_a_twentieth_of_the_time(tmp_path):
 
 
 def test_a_record_and_a_checkpoint_come_after_the_audit(tmp_path):
-    team, _ = play(configure("cgt1", "quantize-range", iterations=5))
+    team, _ = play(configure("cgt1", "quantize-range", iterations=5), together=False)
     journal = Journal(team, tmp_path)
     journal.record()
     flip_lowest(team.hosted[1].agent._decoders[1][0]["symbols"])

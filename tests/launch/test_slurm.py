@@ -15,8 +15,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from debian import need
-from machines import AGENTS, ROOT, assert_equal_runs, places, write_paced
+from machines import AGENTS, ROOT, assert_equal_runs, need, places, write_paced
 
 import distopt
 from distopt.mpirun.process import end_with_parent

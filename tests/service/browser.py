@@ -9,7 +9,6 @@ import httpx
 import uvicorn
 
 from distopt.service.app import create_app
-from distopt.service.serving import KEEP_SECONDS
 
 
 class Browser:
@@ -41,7 +40,7 @@ def serving(service):
     """Serve on a free port; gives an `httpx.Client`."""
     config = uvicorn.Config(
         create_app(service), port=0, log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=1, timeout_keep_alive=KEEP_SECONDS,
+        timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

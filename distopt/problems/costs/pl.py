@@ -41,8 +41,7 @@ class PL(Family):
         """Build one agent's cost; those of a process share U, and O(agents dimension) work."""
         rows = self._coefficients(agent, agents, seed)
         if self.basis == "diagonal":
-            U = singular_values(self.dimension, self.condition)
-            return PLCost(U, float(np.abs(U).max()), rows)
+            return PLCost(*diagonal_map(self.dimension, self.condition), rows)
         require_dense(self.dimension)
         return PLCost(*dense_map(self.dimension, self.condition, seed), rows)
 
@@ -60,6 +59,14 @@ class PL(Family):
             own = draw(kind, size, self.dimension, agent, seed)
             rows[kind] = (own - share(total, agent, agents)) * GRID
         return rows
+
+
+@lru_cache(maxsize=1)
+def diagonal_map(d: int, condition: float) -> tuple[F64, float]:
+    """Return the diagonal of U, float64[d], and its 2-norm; all agents share it."""
+    U = singular_values(d, condition)
+    U.flags.writeable = False
+    return U, float(np.abs(U).max())
 
 
 @lru_cache(maxsize=1)

@@ -77,7 +77,7 @@ def computing_seconds(
         threadpool_limits(1),
     ):
         for repeat in range(REPEATS):
-            team = prepare(config, transport)
+            team = prepare(config, transport, together=False)
             if repeat == 0:
                 meet()
             for _ in range(max(iterations, 3)):

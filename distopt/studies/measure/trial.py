@@ -58,7 +58,7 @@ def simulate(config: Config, accuracy: float, seconds: float) -> Trial:
         np.errstate(over="ignore", invalid="ignore"),
         blaming(),
     ):
-        team = prepare(config, transport)
+        team = prepare(config, transport, together=False)
         journal = Journal(team)
         journal.begin()
         end = max(began + seconds, thread_time() + LEAST_SECONDS)

@@ -1,0 +1,142 @@
+"""Many agents in one process: time of an iteration, and the memory that another agent takes.
+
+    python benchmarks/many.py                      # both; --only time, or --only memory
+    python benchmarks/many.py --agents 10000       # the rows of a ring with as many agents
+
+Times are processor time without records, the crowd and agents by themselves in turns, medians of rounds.
+Memory is what Python and numpy hold after three iterations and a record, the difference between runs with
+10 and with 30 agents, at d = 20,000 in vectors of 8 d bytes, and at d = 100 in kB.
+"""
+
+import argparse
+import gc
+import os
+import tracemalloc
+from statistics import median
+from time import process_time
+
+from distopt.config.build import make_config
+from distopt.engine.diagnostics import Diagnostics
+from distopt.engine.team import prepare
+from distopt.transport.local import LocalTransport
+
+TWO_BITS = {"name": "quantize", "bits": 2}
+METHODS = {
+    "gt": ({"name": "gt", "eta": 0.02, "gamma": 0.5}, {"name": "identity"}),
+    "lead 2 bits": ({"name": "lead", "eta": 0.02, "gamma": 0.2}, TWO_BITS),
+    "cgt1 2 bits": ({"name": "cgt1", "eta": 0.01, "gamma": 0.1}, TWO_BITS),
+    "zed": ({"name": "zed", "eta": 0.02}, {"name": "zoom"}),
+    "cgt1 top-k": (
+        {"name": "cgt1", "eta": 0.01, "gamma": 0.1, "alpha": 1.0},
+        {"name": "top_k", "fraction": 0.1},
+    ),
+    "gt, step searched": ({"name": "gt"}, {"name": "identity"}),
+    "zed, step searched": ({"name": "zed"}, {"name": "zoom"}),
+}
+ON_RING = ("gt", "lead 2 bits", "cgt1 2 bits", "zed")
+OTHERS = (
+    ("zed", "ring"),
+    ("zed", "complete"),
+    ("cgt1 top-k", "complete"),
+    ("cgt1 2 bits", "complete"),
+)
+# Vectors of a crowd's agent without its cost, and bytes whatever the dimension is (docs/speed.md).
+OBJECTS, MODELS = 9e3, 9e3
+FORMULA = {
+    "gt": (9, OBJECTS),
+    "lead 2 bits": (8 + 3 / 64, OBJECTS),
+    "cgt1 2 bits": (9 + 6 / 64, OBJECTS),
+    "zed": (10.75, OBJECTS + MODELS),
+}
+COST = 6.0  # four rows of coefficients, a start, z while a value is computed
+
+
+def team_of(method, agents, d, graph="ring", together=True):
+    algorithm, compressor = METHODS[method]
+    tables = {
+        "problem": {"name": "pl", "dimension": d, "basis": "diagonal", "agents": agents},
+        "topology": {"graph": graph},
+        "algorithm": algorithm,
+        "compressor": compressor,
+    }
+    config = make_config(tables, ".")
+    return prepare(config, LocalTransport(config.problem.topology), together=together)
+
+
+def iteration_of(team, rounds):
+    """Return the processor seconds of each of some iterations."""
+    spent = []
+    for _ in range(rounds):
+        began = process_time()
+        team.iterate()
+        spent.append(process_time() - began)
+    return spent
+
+
+def time_row(method, agents, d, graph, rounds):
+    teams = [team_of(method, agents, d, graph, together) for together in (True, False)]
+    spent = [[], []]
+    for _ in range(rounds):
+        for team, found in zip(teams, spent, strict=True):
+            found += iteration_of(team, 5)
+    crowd, alone = (1e3 * median(found) for found in spent)
+    name = f"{method}, {graph} of {agents}, d = {d}"
+    print(
+        f"| {name} | {alone:.3g} ms | {crowd:.3g} ms: {1e3 / crowd:.3g} iterations a second |",
+        flush=True,
+    )
+
+
+def held(method, agents, d, together):
+    """Return the bytes that a run of so many agents holds."""
+    gc.collect()
+    tracemalloc.start()
+    team = team_of(method, agents, d, together=together)
+    iteration_of(team, 3)
+    diagnostics = Diagnostics(team)
+    diagnostics.row()
+    gc.collect()
+    nbytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return nbytes
+
+
+def an_agent(method, d, together=True):
+    """Return the bytes of another agent."""
+    held(method, 10, d, together)  # what is loaded or kept once
+    return (held(method, 30, d, together) - held(method, 10, d, together)) / 20
+
+
+def memory_row(method):
+    vector, told = 8 * 20_000, ""
+    found = [an_agent(method, 20_000, together) / vector - COST for together in (True, False)]
+    small = an_agent(method, 100) / 1e3
+    if method in FORMULA:
+        vectors, fixed = FORMULA[method]
+        less = (800 * (vectors + COST) + fixed) / 1e3
+        told = f"{vectors + fixed / vector:.2f}; {less:.0f} kB"
+    print(f"| {method} | {told} | {found[0]:.2f} | {small:.0f} kB | {found[1]:.2f} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=("time", "memory"))
+    parser.add_argument("--agents", type=int)
+    parser.add_argument("--rounds", type=int, default=7)
+    args = parser.parse_args()
+    print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores\n")
+    if args.only != "memory":
+        print("| | by themselves | as a crowd |\n|---|---|---|")
+        for method in ON_RING:
+            time_row(method, args.agents or 1000, 100, "ring", args.rounds)
+        for method, graph in OTHERS if args.agents is None else ():
+            time_row(method, 64, 1000, graph, args.rounds)
+    if args.only != "time" and args.agents is None:
+        print("\n| | formula | crowd, vectors | crowd, d = 100, in all | by themselves, vectors |")
+        print("|---|---|---|---|---|")
+        for method in [m for m in METHODS if m != "cgt1 top-k"]:
+            memory_row(method)
+
+
+if __name__ == "__main__":
+    main()
