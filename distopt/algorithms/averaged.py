@@ -34,7 +34,7 @@ class AveragedGradients(WithInner):
     def init(self, agent: Agent, x0: F64) -> State:
         d, s = agent.dimension, State()
         s.keep(x=x0.copy(), inner=self.new_inner(d), sums=TreeMean(agent, self.feedback))
-        s.work(g=np.empty(d), G=np.empty(d))
+        s.work(z=np.empty(d), g=np.empty(d), G=np.empty(d))
         return s
 
     def start(self, agent: Agent, s: State, facts: Facts) -> Step:
@@ -42,8 +42,10 @@ class AveragedGradients(WithInner):
         if not facts.same_start:
             yield from s.sums.take_point(s.x)
 
-    def step(self, agent: Agent, s: State, k: int) -> Step:
-        agent.gradient(s.x, out=s.g)
+    def local_step(self, s: State) -> None:
+        pass
+
+    def exchange(self, agent: Agent, s: State, k: int) -> Step:
         yield from s.sums.of(s.g, out=s.G)
         s.inner.step(s.x, s.G)
 

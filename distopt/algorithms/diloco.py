@@ -71,11 +71,10 @@ class DiLoCo(WithInner):
         if self.mean == "tree" and not facts.same_start:
             yield from s.sums.take_point(s.x)
 
-    def step(self, agent: Agent, s: State, k: int) -> Step:
-        s.z[:] = s.x
-        for _ in range(self.local_steps):
-            agent.gradient(s.z, out=s.g)
-            s.inner.step(s.z, s.g)
+    def local_step(self, s: State) -> None:
+        s.inner.step(s.z, s.g)
+
+    def exchange(self, agent: Agent, s: State, k: int) -> Step:
         if self.mean == "tree":
             yield from s.sums.of(np.subtract(s.x, s.z, out=s.z), out=s.D)
         else:

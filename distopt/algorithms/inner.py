@@ -5,12 +5,15 @@ Their state belongs to the agent and is in the checkpoint. Both count gradients 
     eta_t = eta min(1, t / warmup) max(0, 1 - (t - 1) / horizon)          (warmup, horizon = 0: without)
 """
 
+from abc import abstractmethod
 from typing import Annotated, Literal, Protocol, Self
 
 import numpy as np
 
-from distopt.algorithms.base import AUTO, Algorithm, Positive
+from distopt.algorithms.agent import Agent
+from distopt.algorithms.base import AUTO, Algorithm, Positive, Step
 from distopt.algorithms.memory import Neighbours
+from distopt.algorithms.state import State
 from distopt.core.arrays import F64
 from distopt.core.kernel import kernel
 from distopt.core.parameters import Field, parameters
@@ -34,7 +37,12 @@ class Inner(Protocol):
 
 @parameters("algorithm")
 class WithInner(Algorithm):
-    """An algorithm whose agents move by an optimiser of their own."""
+    """An algorithm whose iteration is local steps, each along a gradient at z, and one exchange.
+
+        z = x;  local_steps times:  g = g(z), `local_step`;  `exchange`
+
+    The state has x, z and g, and z and g need not outlive the iteration.
+    """
 
     eta: Positive = AUTO  # step size of the inner optimiser; 0.001 with adamw, 0.05 with sgd
     inner: Literal["adamw", "sgd"] = "adamw"
@@ -46,6 +54,7 @@ class WithInner(Algorithm):
 
     vectors = 1
     surveys = False
+    local_steps = 1
 
     def choose(self, facts: Facts) -> Self:
         return self.with_numbers(eta=DEFAULT_ETA[self.inner])
@@ -53,6 +62,21 @@ class WithInner(Algorithm):
     def new_inner(self, d: int) -> Inner:
         """Make the optimiser of one agent."""
         return AdamW(self, d) if self.inner == "adamw" else Momentum(self, d)
+
+    @abstractmethod
+    def local_step(self, s: State) -> None:
+        """Move z along the gradient g that was taken there."""
+
+    @abstractmethod
+    def exchange(self, agent: Agent, s: State, k: int) -> Step:
+        """Do the rest of iteration k, which moves x."""
+
+    def step(self, agent: Agent, s: State, k: int) -> Step:
+        s.z[:] = s.x
+        for _ in range(self.local_steps):
+            agent.gradient(s.z, out=s.g)
+            self.local_step(s)
+        yield from self.exchange(agent, s, k)
 
     def eta_at(self, t: int) -> float:
         """Return the step size of gradient t = 1, 2, ..."""

@@ -1,4 +1,4 @@
-"""A PyTorch module of your own as the cost of an agent (docs: models)."""
+"""A PyTorch module of your own as the cost of an agent, or in a loop of your own (docs: models)."""
 
 try:
     import torch as _  # noqa: F401
@@ -8,5 +8,6 @@ except ImportError:
     ) from None
 
 from distopt.torch.cost import Cost
+from distopt.torch.optimizer import Optimizer
 
-__all__ = ["Cost"]
+__all__ = ["Cost", "Optimizer"]

@@ -20,7 +20,9 @@ def test_four_ranks_learn_what_the_page_says(tmp_path):
     pytest.importorskip("torch", reason='PyTorch is not installed ("distopt-mpi[torch]")')
     text = (ROOT / "docs" / "models.md").read_text()
     for name, program in zip(
-        ("plain.py", "train.py"), re.findall(r"```python\n(.*?)```", text, re.DOTALL), strict=True
+        ("plain.py", "train.py", "own.py"),
+        re.findall(r"```python\n(.*?)```", text, re.DOTALL),
+        strict=True,
     ):
         (tmp_path / name).write_text(program)
     command = find_mpirun().start(4, [sys.executable, "train.py"])
@@ -28,6 +30,13 @@ def test_four_ranks_learn_what_the_page_says(tmp_path):
     assert done.returncode == 0, done.stderr
     measures = json.loads(re.search(r"\{.*\}", done.stdout)[0].replace("'", '"'))
     assert measures["accuracy"] > 0.8
+    command = find_mpirun().start(4, [sys.executable, "own.py"])
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    accuracy, sent = done.stdout.split()
+    assert float(accuracy) > 0.8
+    assert 0 < int(sent) < 60_000  # 60 exchanges of 2410 parameters: 1.2 MB in float32
+    assert len(list(tmp_path.glob("state-?.pt"))) == 4
     for command in re.findall(r"\$ distopt (export [^#\n]*?)(?:  .*)?$", text, re.MULTILINE):
         done = subprocess.run(
             [sys.executable, "-m", "distopt", *command.split()],
