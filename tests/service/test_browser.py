@@ -165,6 +165,15 @@ def test_a_run_shows_what_it_measured_and_gives_its_figures_away(page_of, addres
     assert all(
         word in legend for word in ("lyapunov gap", "lyapunov memory x", "lyapunov tracking")
     )
+    box = page.locator("#charts .u-over").first.bounding_box()
+    left, middle = box["x"] + box["width"] / 3, box["y"] + box["height"] / 2
+    page.mouse.move(left, middle)
+    assert page.inner_text(".readout").startswith("iterations ")
+    page.mouse.down()
+    page.mouse.move(left + box["width"] / 3, middle, steps=5)
+    page.mouse.up()
+    page.click("#whole")  # is there while a part of the axis is shown
+    page.wait_for_selector("#whole", state="hidden")
     for x in ("bytes_per_agent", "seconds", "gradients"):
         page.select_option("#x", x)
         page.wait_for_selector("#charts canvas")
