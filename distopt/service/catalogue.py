@@ -11,6 +11,7 @@ from typing import Any
 from distopt.core.errors import DistoptError
 from distopt.record.lock import held
 from distopt.record.reader import RECORD
+from distopt.service.curves import LONG
 from distopt.service.schema import Job, Run
 from distopt.service.settings import OWN
 from distopt.service.store import Store
@@ -28,8 +29,8 @@ QUIET_SECONDS = 900.0  # until a writer on another host, of whom nothing is know
 class Catalogue:
     """Keeps the table of runs as the disk is."""
 
-    def __init__(self, store: Store, reader: Worker) -> None:
-        self.store, self.reader = store, reader
+    def __init__(self, store: Store, reader: Worker, curves: Path) -> None:
+        self.store, self.reader, self.curves = store, reader, curves
         self.next_walk = 0.0
 
     def refresh(self, jobs: Sequence[Job] = (), walk: bool = False) -> None:
@@ -70,9 +71,15 @@ class Catalogue:
                 return False
             some = names[at : at + TOGETHER]
             found = self.read(some)
+            long = [
+                name
+                for name, told in zip(some, found, strict=True)
+                if told.get("records", 0) > LONG and told["status"] != "running"
+            ]
             self.store.put_runs(
                 [self.columns(n, stamps[n], f) for n, f in zip(some, found, strict=True)]
             )
+            self.prepare(long)
         return True
 
     def read(self, folders: Sequence[str]) -> list[dict[str, Any]]:
@@ -84,6 +91,14 @@ class Catalogue:
             if len(folders) > 1:
                 return [found for folder in folders for found in self.read([folder])]
             return [{"status": "unreadable", "message": str(error)}]
+
+    def prepare(self, folders: Iterable[str]) -> None:
+        """Have the curves of long runs that have ended made, one after the other."""
+        for folder in folders:
+            with suppress(DistoptError):
+                self.reader.do(
+                    "prepare", folder=str(self.store.data / folder), keep=str(self.curves)
+                )
 
     def columns(self, folder: str, stamp: str, found: dict[str, Any]) -> dict[str, Any]:
         """Return the columns of a run."""

@@ -8,14 +8,13 @@ import time
 from pathlib import Path
 
 from distopt.core.errors import ConfigError, DistoptError
-from distopt.record.checkpoint import newest
+from distopt.core.files import slug
 from distopt.record.lock import held
 from distopt.service.backend import LOG, Backend, Seen
 from distopt.service.catalogue import Catalogue, run_folders
 from distopt.service.schema import ACTIVE, OPEN, RESUMABLE, Job, State
 from distopt.service.settings import OWN, Settings
 from distopt.service.store import Store
-from distopt.studies.suite import slug
 
 PAUSE = 0.5  # seconds between two looks at everything
 INSIST_SECONDS = 60.0  # after which a job that was asked to stop, and has not, is ended at once
@@ -180,6 +179,9 @@ class Dispatcher:
 
     def command(self, job: Job) -> list[str]:
         """Return the command line of a job."""
+        # Imported here, for it brings numba, without which the server starts sooner.
+        from distopt.record.checkpoint import newest
+
         place, how = self.place(job), ["--simulate"] if job.engine == "simulate" else []
         source = str(self.source(job))
         distopt = [sys.executable, "-m", "distopt"]

@@ -129,6 +129,26 @@ class Series(BaseModel):
     available: list[str]
 
 
+class Curve(BaseModel):
+    """Points of one curve."""
+
+    x: list[float | None]
+    y: list[float | None]
+
+
+class RunCurves(BaseModel):
+    """New points of the curves of one run; where there is a fault, only that."""
+
+    fault: Annotated[str, Field(description="why there are none")] = ""
+    since: Annotated[int, Field(description="rows before these; 0: forget the earlier ones")] = 0
+    rows: Annotated[int, Field(description="of the whole record")] = 0
+    cursor: Annotated[str, Field(description="cursor of the next question")] = ""
+    thinned: Annotated[bool, Field(description="rows between the extremes were left out")] = False
+    status: str = ""
+    available: Annotated[list[str], Field(description="the series of the record")] = []
+    curves: dict[str, Curve] = {}
+
+
 class Link(BaseModel):
     """One direction of a link."""
 

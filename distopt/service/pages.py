@@ -178,16 +178,21 @@ def graph(request: Request, here: Here, folder: Folder) -> HTMLResponse:
 
 @router.get("/compare")
 def compare(request: Request, here: Here, run: Folders) -> HTMLResponse:
-    """Show several runs in the same figures, and the table of their comparison."""
+    """Show several runs in the same figures; the table of their comparison comes when these are drawn."""
     cursor = here.store.changed
     known = [here.run(folder)[0] for folder in few(here, list(dict.fromkeys(run)))]
-    tables, fault = [], ""
+    return render(request, "compare.html", shown(known, "") | {"cursor": cursor, "alone": True})
+
+
+@router.get("/tables")
+def tables(request: Request, here: Here, run: Folders) -> HTMLResponse:
+    """Show the tables of a comparison, as a part of its page."""
+    found, fault = [], ""
     try:
-        tables = here.compare([one.folder for one in known], None)["tables"]
+        found = here.compare(few(here, list(dict.fromkeys(run))), None)["tables"]
     except DistoptError as error:
         fault = str(error)
-    values = shown(known, "") | {"tables": tables, "fault": fault, "cursor": cursor, "alone": True}
-    return render(request, "compare.html", values)
+    return render(request, "tables.html", {"tables": found, "fault": fault})
 
 
 @router.get("/new")

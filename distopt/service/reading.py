@@ -1,7 +1,7 @@
 """Read records for the page: what a run is at, and its curves, with few points but all extremes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +70,7 @@ def series(
     lacks are left out if `skip`.
     """
     path = Path(folder) / RECORD
-    since, at = place(cursor)
-    part = read_part(path, max(since - 1, 0), [*AXES, *names])
-    if since and (part.rows < since or int(part.series["iteration"][0]) != at):
-        since = 0
-        part = read_part(path, 0, [*AXES, *names])
-    elif since:
-        part = part._replace(series={name: column[1:] for name, column in part.series.items()})
+    since, part = after(path, cursor, [*AXES, *names])
     for name in names:
         if name not in part.there and not skip:
             hint = nearest(name, part.there) or "."
@@ -96,6 +90,24 @@ def series(
         "units": {name: SERIES[name].units for name in shown},
         "available": part.there,
     }
+
+
+def after(path: Path, cursor: str, names: Container[str]) -> tuple[int, Part]:
+    """Return how many rows a reader has of a record that is there still, and the rows after these.
+
+    `names`, of which "iteration" is one, are the series to read.
+    """
+    since, at = place(cursor)
+    part = read_part(path, max(since - 1, 0), names)
+    if "iteration" not in part.series:
+        raise CheckpointError(
+            f"{path} cannot be read as the record of a run: it has no iterations."
+        )
+    if since and (part.rows < since or int(part.series["iteration"][0]) != at):
+        return 0, read_part(path, 0, names)
+    if since:
+        part = part._replace(series={name: column[1:] for name, column in part.series.items()})
+    return since, part
 
 
 def place(cursor: str) -> tuple[int, int]:
@@ -137,14 +149,30 @@ def chosen(columns: Sequence[np.ndarray], points: int) -> np.ndarray | None:
     buckets = max(1, points // (4 * max(1, len(columns))))
     if rows <= points:
         return None
-    width = -(-rows // buckets)
-    padding = np.full(-rows % width, np.nan)
-    starts = np.arange(0, rows, width)
-    found = [starts, np.minimum(starts + width, rows) - 1]
+    return extremes(columns, np.arange(0, rows, -(-rows // buckets)))
+
+
+def extremes(columns: Sequence[np.ndarray], starts: np.ndarray) -> np.ndarray:
+    """Return the rows with first, last, smallest and largest value of each column within each part.
+
+    Parameters
+    ----------
+    columns : Sequence[int64 or float64[rows]]
+    starts : int64[parts]
+        The row with which each part begins; ascending, from 0.
+
+    Returns
+    -------
+    int64[kept]
+        Ascending.
+    """
+    rows = len(columns[0])
+    widths = np.diff(starts, append=rows)
+    part = np.repeat(np.arange(len(starts)), widths)
+    found = [starts, starts + widths - 1]
     for column in columns:
         values = np.where(np.isfinite(column), column, np.nan)
-        parts = np.concatenate([values, padding]).reshape(-1, width)
-        some = ~np.isnan(parts).all(axis=1)
-        found.append(starts[some] + np.nanargmin(parts[some], axis=1))
-        found.append(starts[some] + np.nanargmax(parts[some], axis=1))
+        for extreme in (np.fmin, np.fmax):
+            at = np.flatnonzero(values == np.repeat(extreme.reduceat(values, starts), widths))
+            found.append(at[np.diff(part[at], prepend=-1) > 0])  # the first of equal ones
     return np.unique(np.concatenate(found))

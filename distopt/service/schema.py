@@ -1,6 +1,5 @@
 """The tables of the service's database, and how a database of an earlier version becomes one of today."""
 
-import sqlite3
 import time
 from collections.abc import Sequence
 from enum import StrEnum
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, ForeignKey, create_engine, event, text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from distopt.core.errors import DistoptError
@@ -124,6 +123,7 @@ def open_database(path: Path) -> Engine:
     engine = create_engine(f"sqlite:///{path}")
     event.listen(engine, "connect", prepare)
     try:
+        write_ahead(engine)
         migrate(engine, path)
     except DatabaseError as error:
         raise DistoptError(
@@ -134,22 +134,25 @@ def open_database(path: Path) -> Engine:
 
 
 def prepare(connection: Any, record: object) -> None:
-    """Set up a connection: readers and one writer at a time, and waiting instead of refusing."""
+    """Set up a connection: it waits for others, and what it commits is on the disk."""
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {1000 * WAIT_SECONDS}")
-    write_ahead(cursor)
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()
 
 
-def write_ahead(cursor: sqlite3.Cursor) -> None:
-    """Choose the write-ahead log; SQLite's own wait does not cover others who do so at the same moment."""
+def write_ahead(engine: Engine) -> None:
+    """Choose the write-ahead log, so that readers and one writer work at a time; the file keeps the choice.
+
+    SQLite's own wait does not cover others who choose at the same moment.
+    """
     until = time.monotonic() + WAIT_SECONDS
     while True:
         try:
-            cursor.execute("PRAGMA journal_mode = WAL")
+            with engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
             return
-        except sqlite3.OperationalError as error:
+        except OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > until:
                 raise
             time.sleep(0.02)

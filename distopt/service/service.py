@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distopt.core.errors import DistoptError
+from distopt.core.errors import ConfigError, DistoptError
 from distopt.record.lock import hold
 from distopt.service.backend import Local
 from distopt.service.catalogue import Catalogue
+from distopt.service.curves import tidy
 from distopt.service.dispatcher import Dispatcher
 from distopt.service.schema import Job, Run
 from distopt.service.security import Keys
@@ -88,7 +89,8 @@ class Service:
         store = Store(settings)
         place = settings.files or settings.own
         reader, maker = Worker(place), Worker(place, IDLE_SECONDS)
-        catalogue = Catalogue(store, reader)
+        catalogue = Catalogue(store, reader, settings.curves)
+        tidy(settings.curves)
         backend = Local() if settings.slurm is None else Slurm(settings.slurm)
         dispatcher = Dispatcher(settings, store, backend, catalogue)
         keys = Keys(store, token or not settings.local)
@@ -143,6 +145,15 @@ class Service:
         return self.reader.do(  # type: ignore[no-any-return]
             "series", folder=str(place), cursor=cursor, names=names, points=points, skip=skip
         )
+
+    def curves(self, folders: list[str], cursors: list[str], figure: dict[str, Any]) -> bytes:
+        """Return the new points of several runs as JSON (see `distopt.service.curves.curves`)."""
+        places = [str(self.settings.data / f) if self.store.run(f) else None for f in folders]
+        cursors = cursors or [""] * len(places)
+        if len(cursors) != len(places):
+            raise ConfigError(f"{len(cursors)} cursors were given for {len(places)} runs.")
+        keep = str(self.settings.curves)
+        return self.reader.ask("curves", folders=places, cursors=cursors, figure=figure, keep=keep)
 
     def compare(self, folders: list[str], accuracies: list[float] | None) -> dict[str, Any]:
         """Compare runs."""

@@ -13,6 +13,9 @@ from distopt.service.settings import Settings
 from distopt.service.store import Store
 
 GRACE_SECONDS = 3  # for open streams at the end
+KEEP_SECONDS = (
+    120  # an idle connection is kept; one that ends while its client asks again is an error
+)
 
 
 def make_token(settings: Settings, scope: str) -> str:
@@ -44,6 +47,7 @@ def serve_until_stopped(settings: Settings, token: bool) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=KEEP_SECONDS,
     )
     try:
         listening = config.bind_socket()

@@ -17,6 +17,7 @@ class Limits:
     changes_per_minute: int = 240  # requests of one client that change something
     watchers: int = 200  # open streams of events
     points: int = 20_000  # of a series in one answer
+    answer: int = 1_000_000  # points of all curves in one answer
     overlay: int = 200  # runs in one comparison
 
 
@@ -53,6 +54,11 @@ class Settings:
     def own(self) -> Path:
         """The folder of the service's own files."""
         return self.data / OWN
+
+    @property
+    def curves(self) -> Path:
+        """The folder of curves that are kept."""
+        return self.own / "curves"
 
     @property
     def local(self) -> bool:

@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from distopt.core.files import slug
 from distopt.service.schema import ACTIVE, OPEN, Base, Job, Run, State, Token, open_database
 from distopt.service.settings import OWN, Settings
-from distopt.studies.suite import slug
 
 NAME_LETTERS = 40  # of a job's name in that of its folder
 

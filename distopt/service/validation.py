@@ -18,12 +18,13 @@ from distopt.config.build import SECTIONS, load_config
 from distopt.config.run import RunConfig
 from distopt.config.tables import read_toml
 from distopt.core.errors import ConfigError, DistoptError
+from distopt.core.files import slug
 from distopt.core.parameters import show
 from distopt.core.registry import OWN
 from distopt.mpirun.jobfile import Case, SuiteJob
 from distopt.problems.problem import ProblemConfig
 from distopt.show.listing import REGISTRIES, describe
-from distopt.studies.suite import SuiteConfig, load_suite, slug
+from distopt.studies.suite import SuiteConfig, load_suite
 
 CASES = 1000  # runs of a suite
 NAME = 80  # letters of a job's name

@@ -11,14 +11,17 @@ import traceback
 from importlib import import_module
 from typing import Any
 
+from pydantic_core import to_json
+
 from distopt.core.errors import DistoptError, name_of
-from distopt.core.files import as_json
 
 TASKS = {  # each a function of that module
     "check": "validation",
     "registry": "validation",
     "summaries": "reading",
     "series": "reading",
+    "curves": "curves",
+    "prepare": "curves",
     "compare": "deliver",
     "export": "deliver",
     "report": "deliver",
@@ -44,10 +47,10 @@ def answer(line: str) -> dict[str, Any]:
 def main() -> None:
     """Answer until the server is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a cost prints must not look like an answer
     for line in sys.stdin:
-        answers.write(as_json(answer(line)) + "\n")
+        answers.write(to_json(answer(line), inf_nan_mode="null", fallback=str) + b"\n")
         answers.flush()
 
 

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from distopt.core.errors import CheckpointError
+from distopt.core.files import slug
 from distopt.core.units import power
 from distopt.record.reader import RECORD, Reach, Recorded, RunData, load
 from distopt.studies.rounding import Gaps, gaps_of
-from distopt.studies.suite import ACCURACIES, NOT_RUN, Measure, Suite, slug
+from distopt.studies.suite import ACCURACIES, NOT_RUN, Measure, Suite
 
 SEED = re.compile(r"seed-(\d{1,20})")  # the folder of one seed of a variant
 

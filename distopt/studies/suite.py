@@ -5,7 +5,6 @@ variant's ``algorithm`` or ``compressor`` replaces the section when it has a ``n
 for the other sections, its keys are merged into the section.
 """
 
-import re
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from distopt.config.build import SECTIONS, make_config
 from distopt.config.tables import read_toml, require_sections
 from distopt.core.errors import ConfigError, DistoptError
+from distopt.core.files import slug
 from distopt.core.parameters import nearest, validated
 from distopt.mpirun.jobfile import Case
 
@@ -170,12 +170,3 @@ def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict) and isinstance(below.get(key), dict)
     }
     return below | above | inner
-
-
-def slug(label: str) -> str:
-    """Make a folder name of a label.
-
-    >>> slug("cgt1, 2 bits (dithered)")
-    'cgt1-2-bits-dithered'
-    """
-    return re.sub(r"[^a-z0-9._]+", "-", label.lower()).strip("-.") or "variant"

@@ -1,35 +1,11 @@
-"""What the slow tests of containers and Slurm share: packages, a run that tells its places, equality."""
+"""What the slow tests of containers and Slurm share: a run that tells its places, equality."""
 
-import os
-import shutil
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
-import pytest
 
 ROOT = Path(__file__).parents[2]
 AGENTS = 4
-
-
-def need(programs: Sequence[str], packages: Sequence[str]) -> None:
-    """Skip unless these programs are here or can be installed."""
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
-    missing = [name for name in programs if shutil.which(name) is None]
-    if not missing:
-        return
-    what = f"{', '.join(missing)} missing (Debian: apt-get install {' '.join(packages)})"
-    if os.getuid() or shutil.which("apt-get") is None:
-        pytest.skip(f"{what}, and only root can install it with apt-get")
-    apt = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=200"]
-    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "--no-install-recommends", *packages]):
-        done = subprocess.run(
-            [*apt, *command], env=env, capture_output=True, text=True, timeout=300, check=False
-        )
-        if done.returncode:
-            pytest.skip(f"{what}, and apt-get {command[0]} failed: {done.stderr[-300:]}")
 
 
 PACED = '''

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from machines import AGENTS, ROOT, assert_equal_runs, need, places, write_paced
+from debian import need
+from machines import AGENTS, ROOT, assert_equal_runs, places, write_paced
 
 # One worker takes all of them: what the fixtures make is made once.
 pytestmark = pytest.mark.slow

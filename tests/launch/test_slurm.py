@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from machines import AGENTS, ROOT, assert_equal_runs, need, places, write_paced
+from debian import need
+from machines import AGENTS, ROOT, assert_equal_runs, places, write_paced
 
 import distopt
 from distopt.mpirun.process import end_with_parent

@@ -9,6 +9,7 @@ import httpx
 import uvicorn
 
 from distopt.service.app import create_app
+from distopt.service.serving import KEEP_SECONDS
 
 
 class Browser:
@@ -40,7 +41,7 @@ def serving(service):
     """Serve on a free port; gives an `httpx.Client`."""
     config = uvicorn.Config(
         create_app(service), port=0, log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=1, timeout_keep_alive=KEEP_SECONDS,
     )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

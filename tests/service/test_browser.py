@@ -1,33 +1,27 @@
 """The page in a real browser: no complaint of its console, nothing too wide, a job by one click.
 
-Needs Playwright's Python package and Chromium, and for the last test npm, which fetches axe-core.
-Screenshots are left in build/screenshots.
+Needs the extra `browser` and Chromium. Screenshots are left in build/screenshots.
 """
 
-import base64
-import hashlib
 import shutil
-import subprocess
-import tarfile
+from importlib.resources import files
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from browser import serving
+from debian import need
 from handmade import write_run
 
 import distopt
 from distopt.service.service import Service
 from distopt.service.settings import Settings
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE = 300_000  # ms
 PAGES = {
     "runs": "/", "run": "/run?folder=mine/measured", "api": "/api",
     "compare": "/compare?run=mine/gt&run=mine/zed", "new": "/new?example=quickstart",
 }  # fmt: skip
-AXE = "axe-core@4.14.1"
-AXE_SUM = "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
 SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
@@ -35,10 +29,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.once]
 @pytest.fixture(scope="module")
 def page_of():
     playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium")
+    need(("chromium",), ("chromium",))
     with playwright.sync_playwright() as found:
-        browser = found.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = found.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         said: list[str] = []
 
         def page_of(width=1280, scheme="light"):
@@ -192,20 +187,10 @@ def test_a_run_shows_what_it_measured_and_gives_its_figures_away(page_of, addres
 
 
 @pytest.fixture(scope="module")
-def axe(tmp_path_factory):
-    """The script of axe-core, as its npm package has it."""
-    if shutil.which("npm") is None:
-        pytest.skip("no npm")
-    place = tmp_path_factory.mktemp("axe")
-    done = subprocess.run(["npm", "pack", "--silent", AXE], cwd=place, check=False, timeout=600)
-    if done.returncode:
-        pytest.skip("npm cannot fetch axe-core")
-    (package,) = place.glob("*.tgz")
-    assert base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode() == AXE_SUM
-    with tarfile.open(package) as content:
-        script = content.extractfile("package/axe.min.js")
-        assert script is not None
-        return script.read().decode()
+def axe():
+    """The script of axe-core."""
+    pytest.importorskip("axe_playwright_python")
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

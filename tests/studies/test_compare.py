@@ -12,12 +12,12 @@ from handmade import write_run
 from typer.testing import CliRunner
 
 from distopt.cli.app import app
+from distopt.core.files import slug
 from distopt.record.reader import load
 from distopt.show import render
 from distopt.show.comparison import write_comparison
 from distopt.studies import comparison_table
 from distopt.studies.compare import VariantRun, compare, compare_folders
-from distopt.studies.suite import slug
 
 
 def entry(folder: Path, label: str, seed=None, failure=None, **options) -> VariantRun:

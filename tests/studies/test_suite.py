@@ -7,11 +7,12 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 
 from distopt.core.errors import ConfigError, TransportError
+from distopt.core.files import slug
 from distopt.engine.failures import failures_in
 from distopt.record.reader import load as load_run
 from distopt.studies import batch
 from distopt.studies.batch import run_case, run_in_turn
-from distopt.studies.suite import load_suite, slug
+from distopt.studies.suite import load_suite
 
 BASE = """
 [problem]
