@@ -92,15 +92,15 @@ def measure(play, algorithm, seeds):
 
 
 def tune(play, etas, momenta, seeds):
-    """Return zed's setting of fewest bytes of those that lose no seed."""
+    """Return zed's setting of fewest bytes of those that lose fewest seeds."""
     tried = []
     for eta in etas:
         for beta in momenta:
             algorithm = {"name": "zed", "eta": eta * (1 - beta) / 0.8, "beta": beta}
             reached, medians = measure(play, algorithm, seeds)
-            if reached == len(seeds):
-                tried.append((medians[1], algorithm))
-    return min(tried, key=lambda one: one[0])[1]
+            nbytes = medians[1] if medians else float("inf")
+            tried.append((len(seeds) - reached, nbytes, algorithm))
+    return min(tried, key=lambda one: one[:2])[2]
 
 
 def rows_of(key, quick):
@@ -124,9 +124,9 @@ def rows_of(key, quick):
         row = {"problem": key, "method": label, "reached": f"{reached} of {len(seeds)}"}
         if medians:
             k, once, wire = medians
-            base = base or medians
+            base = medians if algorithm is zed else base
             row |= {"k": f"{k:g}", "once": f"{once:.0f}", "wire": f"{wire:.0f}"}
-            if algorithm is not zed:
+            if algorithm is not zed and base:
                 good = once <= limits[0] * base[1], wire <= limits[1] * base[2], k <= 1.1 * wanted
                 row |= {
                     "share": f"{once / base[1]:.2f} / {wire / base[2]:.3f}",
