@@ -10,12 +10,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from distopt.core.errors import CheckpointError
 from distopt.core.files import slug
@@ -244,9 +245,15 @@ def own_accuracies(runs: Sequence[VariantRun], measure: Measure) -> Sequence[flo
     }
     if stops:
         return sorted(stops | {a for a in ACCURACIES if a >= 3 * min(stops)})
-    ends = [float(e) for h in found for e in h.series.get(measure, ()) if isfinite(e)]
-    reached = [a for a in POWERS if a >= min(ends, default=inf)]
+    least = min((smallest(h.series.get(measure, ())) for h in found), default=inf)
+    reached = [a for a in POWERS if a >= least]
     return reached[-MOST:] or ACCURACIES
+
+
+def smallest(values: ArrayLike) -> float:
+    """Return the smallest finite value, infinity if there is none."""
+    found = np.asarray(values, float)
+    return float(found[np.isfinite(found)].min(initial=inf))
 
 
 def told_by_suite(folder: Path) -> dict[str, Any]:

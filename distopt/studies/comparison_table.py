@@ -3,13 +3,13 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
-from math import isfinite
+from math import inf
 from typing import Any
 
 from distopt.core import units as q
 from distopt.record.series import MEASURES, SERIES
 from distopt.studies import rounding
-from distopt.studies.compare import QUANTILES, Comparison, Effort, Variant, VariantRun
+from distopt.studies.compare import QUANTILES, Comparison, Effort, Variant, VariantRun, smallest
 from distopt.studies.results import Column, Results, write_count
 
 LOST = "*"  # marks an accuracy that was not kept
@@ -197,14 +197,14 @@ def not_reached(c: Comparison) -> list[str]:
         for at, name in enumerate(c.accuracies.values())
         if not any(v.efforts[at].reached for v in c.variants)
     ]
-    values = {
-        v.label: min(ends)
-        for v in c.variants
-        if (ends := [float(e) for h in v.histories for e in h[c.measure] if isfinite(e)])
-    }
-    if not lost or not values:
+    if not lost or not c.variants:
         return []
+    values = {
+        v.label: min((smallest(h[c.measure]) for h in v.histories), default=inf) for v in c.variants
+    }
     best = min(values, key=values.__getitem__)
+    if values[best] == inf:
+        return []
     return [
         f"No run reached {c.symbol} ≤ {lost[0]}; the smallest is {q.small(values[best])} ({best})."
     ]

@@ -126,6 +126,9 @@
     }
   }
 
+  // Comes with the next frame, once that before it is painted.
+  const frame = () => new Promise((done) => requestAnimationFrame(done));
+
   // One after the other, so that nothing is taken twice.
   let before = Promise.resolve();
   const loadAll = (some) => { before = before.then(() => loadNow(some, turn)); };
@@ -143,7 +146,7 @@
     }));
     if (mine !== turn) return;
     all();
-    document.body.dispatchEvent(new Event("drawn"));
+    frame().then(frame).then(() => { if (mine === turn) document.body.dispatchEvent(new Event("drawn")); });
   }
 
   // Another axis, part of it, or series: all curves anew.

@@ -7,6 +7,7 @@ const figures = {};
 (() => {
   const style = figures.style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const SHOWN = 9; // lines in a readout
+  const FEW = 8; // lines of a figure that are drawn bold; thin ones are painted many times faster
 
   const rounded = (v) => v == null ? "" : Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 1e-3)
     ? (+v.toPrecision(3)).toExponential().replace("e+", "e") : String(+v.toPrecision(4));
@@ -35,13 +36,29 @@ const figures = {};
     return kept;
   }
 
+  // Dashes are as long along x as those of the legend, also where a line goes up and down: so it can be told
+  // from others, and is painted in little time.
+  const straight = uPlot.paths.linear();
+  const dashed = (dash) => (plot, k, first, last) => {
+    const [xs, ys] = plot.data[k], ratio = devicePixelRatio;
+    let [length, left, right] = [0, Infinity, 0];
+    for (let i = first, before; i <= last; i++) {
+      const at = [plot.valToPos(xs[i], "x"), plot.valToPos(ys[i], "y")];
+      if (before) length += Math.hypot(at[0] - before[0], at[1] - before[1]);
+      [left, right, before] = [Math.min(left, at[0]), Math.max(right, at[0]), at];
+    }
+    const along = Math.max(1, length / Math.max(1, Math.hypot(right - left, plot.over.clientHeight)));
+    plot.series[k].dash = dash.map((part) => part * along * ratio);
+    return straight(plot, k, first, last);
+  };
+
   // Draw lines into a figure; `zoom(low, high)` is called when a part of x is chosen, without when none is.
   figures.draw = (figure, title, lines, x, logy, zoom) => {
     const found = lines.map((line) => [line, visible(line, x.log, logy)]).filter(([, [xs]]) => xs.length);
     const grid = { stroke: style("--grid"), width: 1 };
     const axis = { stroke: style("--pale"), grid, ticks: grid, values: (_, ticks) => ticks.map(rounded) };
     const log = { splits: decades, filter: (_, ticks) => ticks };
-    const width = Math.max(280, figure.clientWidth - 24);
+    const width = Math.max(280, figure.clientWidth - 24), bold = found.length > FEW ? 1 : 1.6;
     const plot = new uPlot({
       mode: 2, width, height: 300,
       scales: { x: { time: false, distr: x.log ? 3 : 1 }, y: { distr: logy ? 3 : 1 } },
@@ -54,8 +71,8 @@ const figures = {};
         setCursor: [(plot) => read(plot, found, x)],
         setSelect: [(plot) => { if (plot.select.width > 4 && plot.cursor.event) choose(plot, zoom); }],
       },
-      series: [{}, ...found.map(([{ label, colour, dash }]) => ({ label, stroke: colour, dash, width: 1.6,
-        spanGaps: true, points: { show: false } }))],
+      series: [{}, ...found.map(([{ label, colour, dash }]) => ({ label, stroke: colour, width: bold, spanGaps: true,
+        points: { show: false }, ...(dash.length ? { dash, paths: dashed(dash) } : {}) }))],
     }, [null, ...found.map(([, points]) => points)], figure);
     const canvas = plot.root.querySelector("canvas");
     canvas.setAttribute("role", "img");
@@ -176,11 +193,12 @@ const figures = {};
     }
     parts.push(text(left + w / 2, below + 36, axis.title, 'text-anchor="middle"'));
     parts.push(`<clipPath id="inside"><rect x="${left}" y="${top}" width="${w}" height="${h}"/></clipPath>`);
-    for (const [{ colour, dash }, [xs, ys]] of found) {
+    found.forEach(([{ colour }, [xs, ys]], k) => {
+      const { dash = [], width } = plot.series[k + 1];
       const points = xs.map((x, i) => `${(left + plot.valToPos(x, "x")).toFixed(1)},${(top + plot.valToPos(ys[i], "y")).toFixed(1)}`);
-      parts.push(`<polyline points="${points.join(" ")}" fill="none" stroke="${colour}" stroke-width="1.6" ` +
-        `stroke-dasharray="${dash.join(" ")}" clip-path="url(#inside)"/>`);
-    }
+      parts.push(`<polyline points="${points.join(" ")}" fill="none" stroke="${colour}" stroke-width="${width}" ` +
+        `stroke-dasharray="${dash.map((part) => (part / devicePixelRatio).toFixed(1)).join(" ")}" clip-path="url(#inside)"/>`);
+    });
     for (const { label, x, y, colour, dash } of places) {
       parts.push(rule(x, y - 4, x + 26, y - 4, colour, `stroke-width="2.5" stroke-dasharray="${dash.join(" ")}"`), text(x + 30, y, label));
     }
