@@ -179,16 +179,13 @@ class Dispatcher:
 
     def command(self, job: Job) -> list[str]:
         """Return the command line of a job."""
-        # Imported here, for it brings numba, without which the server starts sooner.
-        from distopt.record.checkpoint import newest
-
         place, how = self.place(job), ["--simulate"] if job.engine == "simulate" else []
         source = str(self.source(job))
         distopt = [sys.executable, "-m", "distopt"]
         if job.kind == "suite":
             again = ["--reuse"] if job.attempt else []
             return [*distopt, "compare", source, "--out", str(place), *again, *how]
-        if job.attempt and (place / "config.toml").is_file() and newest(place / "checkpoints"):
+        if job.attempt and (place / "config.toml").is_file() and saved(place):
             return [*distopt, "resume", str(place), *how]
         again = ["--overwrite"] if job.attempt else []
         return [*distopt, "run", source, "--out", str(place), *again, *how]
@@ -292,6 +289,14 @@ class Dispatcher:
     def source(self, job: Job) -> Path:
         """Return the file with what was submitted."""
         return self.place(job) / OWN / f"{slug(job.name)[:40]}.toml"
+
+
+def saved(place: Path) -> bool:
+    """Whether a run directory has a checkpoint from which it can go on."""
+    # Imported here, for it brings numba: seconds in which the server would answer nobody.
+    from distopt.record.checkpoint import newest
+
+    return bool(newest(place / "checkpoints"))
 
 
 def last_sentence(path: Path) -> str:

@@ -33,9 +33,9 @@
     printed();
   }, 1000);
 
-  live.on((keys) => {
-    if (status().dataset.keys.split("\n").some((key) => keys.has(key))) refresh();
-  });
+  // Runs that a job begins while its page is open have keys that the page has not seen yet.
+  const mine = (key) => status().dataset.keys.split("\n").includes(key) || key.startsWith(`run:${status().dataset.folder}/`);
+  live.on((keys) => { if ([...keys].some(mine)) refresh(); });
   live.begin(status().dataset.cursor);
 
   document.body.addEventListener("click", async (event) => {
