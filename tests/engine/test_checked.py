@@ -19,6 +19,9 @@ from run_table import (
 from distopt.core.errors import MessageError
 from distopt.transport.local import LocalTransport
 
+# Those whose messages go to one neighbour or more, along a tree.
+ALONG_TREE = ("zest", "zest-gradient", "averaged", "diloco")
+
 
 @pytest.mark.parametrize(("algorithm", "message"), SAMPLE)
 def test_checksums_cost_four_bytes_a_message_and_change_nothing_else(algorithm, message):
@@ -28,7 +31,7 @@ def test_checksums_cost_four_bytes_a_message_and_change_nothing_else(algorithm, 
     before, after = plain.transport.traffic, checked.transport.traffic
     assert after.messages == before.messages
     assert after.nbytes_on_wire == before.nbytes_on_wire + 4 * before.messages
-    if not algorithm.startswith("zest"):  # whose messages go to one neighbour or more
+    if algorithm not in ALONG_TREE:
         degree = np.mean([plain.parts.problem.topology.degree(i) for i in range(AGENTS)])
         assert after.nbytes == before.nbytes + 4 * before.messages / degree
 
@@ -44,7 +47,7 @@ def garbled(algorithm, exchange, receiver, change, **run):
     return transport, str(caught.value)
 
 
-@pytest.mark.parametrize("algorithm", [a for a in PARAMETERS if not a.startswith("zest")])
+@pytest.mark.parametrize("algorithm", [a for a in PARAMETERS if a not in ALONG_TREE])
 def test_every_changed_message_is_named(algorithm):
     rng = np.random.default_rng(len(algorithm))
     for receiver in range(4):
@@ -60,9 +63,11 @@ def test_every_changed_message_is_named(algorithm):
             assert int(found[3]) == exchange
 
 
-def test_a_changed_letter_is_named():
+@pytest.mark.parametrize("algorithm", ["zest", "averaged", "diloco"])
+def test_a_changed_letter_is_named(algorithm):
     """Of messages for some neighbours only, those that come are checked, and no others."""
-    config, came = configure("zest", "uniform", iterations=15, checked=True), 0
+    message = next(m for a, m in PAIRS if a == algorithm)
+    config, came = configure(algorithm, message, iterations=15, checked=True), 0
     parents = config.problem.topology.lean_tree.parents
     for receiver, position in np.ndindex(4, 2):
         transport = Garbling(config.problem.topology, 2, receiver, position, flip(7, 3))
