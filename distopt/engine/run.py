@@ -211,7 +211,7 @@ def execute(
                     if saved is None:
                         prepare_folder(out, overwrite)
         team = prepare(parts, transport, saved, force)
-        held.callback(release, team.hosted)
+        held.callback(release, [*team.hosted, *team.driven])
         journal = Journal(team, out, saved is not None, failures, on_record)
         reason = Loop(team, journal, stop, progress).run()
         result = conclude(team, journal, reason, stop.signal)

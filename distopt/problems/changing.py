@@ -39,7 +39,7 @@ class ChangingTopology(Topology):
     --------
     >>> ring = ChangingTopology(Topology(4, [(0, 1), (1, 2), (2, 3), (3, 0)]), up=0.5, seed=1)
     >>> [ring.at(k).links(0).hears for k in (1, 2, 5)]
-    [(3,), (1, 3), ()]
+    [(), (1, 3), (1, 3)]
     """
 
     changes = True

@@ -13,7 +13,7 @@ from distopt.problems.changing import ChangingTopology
 from distopt.problems.directed import UNIFORM, DirectedTopology
 from distopt.problems.topologies import REGISTRY
 from distopt.problems.topologies.base import GraphKind
-from distopt.problems.topologies.directed import DirectedFile
+from distopt.problems.topologies.directed_file import DirectedFile
 from distopt.problems.topologies.edge_file import EdgeFile, MatrixFile
 from distopt.problems.topology import OWN_WEIGHTS, WEIGHTS, Topology
 

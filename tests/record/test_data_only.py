@@ -150,6 +150,9 @@ class Kept:
     def restored(self):
         pass
 
+    def loaded(self, arrays):
+        pass
+
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_a_shard_with_a_trick_ends_in_a_sentence(trick, secret, tmp_path):

@@ -126,7 +126,7 @@ def time_run(
         finest = min(found, key=lambda r: r["accuracy"], default=None)
         result["records"] = time_recorded(config, transport, last, finest)
         del result["clock"]
-        release(team.hosted)
+        release(team.driven)
     return result
 
 
