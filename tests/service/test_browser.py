@@ -135,6 +135,24 @@ def test_a_run_by_one_click(page_of, address):
     page.context.close()
 
 
+def test_curves_appear_as_the_runs_of_a_job_begin(page_of, address):
+    page, said = page_of()
+    endless = {
+        "problem": {"name": "quadratic", "agents": 4},
+        "run": {"iterations": 10**8, "record_every": 1000},
+        "variant": [{"label": "one", "algorithm": {"name": "gt"}}],
+    }
+    with distopt.Client(address) as client:
+        job = client.submit(endless, "endless", engine="simulate")
+        page.goto(f"{address}/jobs/{job}")  # has no runs yet
+        page.wait_for_selector("#charts canvas")
+        assert client.job(job).state == "running"
+        client.cancel(job)
+        client.wait(job)
+    assert said == []
+    page.context.close()
+
+
 def test_what_is_wrong_is_said_while_one_types(page_of, address):
     page, said = page_of()
     page.goto(f"{address}/new?example=quickstart")
