@@ -25,7 +25,7 @@ from distopt.studies.results import Column
 
 # Suite, rates, rounds, seconds of iterations that a timed run may take.
 JOBS = {
-    "hosts_pl": ("25mbit,100mbit,1gbit,unlimited", 2, 2.0),
+    "hosts_pl": ("10mbit,25mbit,100mbit,1gbit,unlimited", 2, 2.0),
     "hosts_logistic": ("1mbit,100mbit,unlimited", 2, 1.0),
     "hosts_lista": ("25mbit,100mbit,unlimited", 2, 1.0),
 }
