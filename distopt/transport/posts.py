@@ -27,9 +27,8 @@ YIELDING = "OMPI_MCA_mpi_yield_when_idle"
 SEND, TEST, START, COUNT, CLOCK, YIELD = range(6)
 COMM, BYTE, SIZE, STATUS_SIZE, RECEIVES, ALL, REQUESTS, NEXT, STATUSES, TIME = range(6, 16)
 MONOTONIC, LONG_NANOSECONDS = time.CLOCK_MONOTONIC, round(1e9 * LONG_SECONDS)
-CAME, LONG = range(
-    2
-)  # what `Posts.told` says: whether all messages have come and gone, a yield was long
+# What `Posts.told` says: whether all messages have come and gone, and whether a yield was long.
+CAME, LONG = range(2)
 
 
 def _function_at(typing_context, address, arguments):  # type: ignore[no-untyped-def]
@@ -170,11 +169,9 @@ class Posts:
         self._targets, self._sizes = np.array(targets, np.int64), np.zeros(n, np.int32)
         self.told, self._time = np.zeros(2, np.int32), np.zeros(2, np.int64)
         self._tables = [self._table(comm, turn) for turn in range(2)]
-        self._views: list[list[U8]] = [
-            [],
-            [],
-        ]  # of the buffers, as long as the messages that came last
-        self._came: list[list[int]] = [[-1], [-1]]  # their sizes
+        # By turn: the buffers, as long as the messages that came last, and the sizes of these.
+        self._views: list[list[U8]] = [[], []]
+        self._came: list[list[int]] = [[-1], [-1]]
         self._turn = 0
         self._sent: U8 | None = None
         MPI.Prequest.Startall(self._receives[0])
@@ -187,9 +184,7 @@ class Posts:
             system.clock_gettime, system.sched_yield,
         ]  # fmt: skip
         addresses = [ctypes.cast(function, ctypes.c_void_p).value for function in functions]
-        if (
-            os.environ.get(YIELDING) == "1"
-        ):  # Open MPI yields by itself in a look that finds nothing
+        if os.environ.get(YIELDING) == "1":  # Open MPI yields in a look that finds nothing
             addresses[YIELD] = 0
         places = [self._requests[turn], self._requests[1 - turn], self._statuses, self._time]
         sizes = [self._size, self._statuses.shape[1], len(self.sources), len(self._requests[0])]
