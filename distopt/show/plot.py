@@ -9,6 +9,7 @@ median ends where half of them have.
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple, TypeAlias
 
 import matplotlib as mpl
@@ -16,6 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
@@ -62,6 +64,7 @@ BANDS: tuple[Band, ...] = ((0.0, 1.0), (0.25, 0.75))  # all runs, and the middle
 POINTS = 400  # of a median and its bands
 HUGE = 1e300  # stands for values that are not finite
 SIZES = {"one-column": (3.5, 2.5), "two-column": (7.16, 2.6)}  # inches
+NARROW = 2.0  # a panel below so many
 PAPER: Any = {
     "font.size": 8.0,
     "lines.linewidth": 1.1,
@@ -152,12 +155,22 @@ def paper_figure(
         axes = figure.subplots(1, len(xs), squeeze=False, sharey=True)[0]
         for axis, x in zip(axes, xs, strict=True):
             draw_runs(axis, groups, x, y, band)
+            if width < NARROW * len(xs):
+                make_room(axis)
         axes[0].set_ylabel(label_of(y))
         handles, labels = axes[0].get_legend_handles_labels()
         if legend and handles:
             columns = min(columns, len(handles))
             figure.legend(handles, labels, loc="outside upper center", ncols=columns)
     return figure
+
+
+def make_room(axis: Axes) -> None:
+    """Let what is written below a narrow panel fit."""
+    axis.set_xlabel(fill(axis.get_xlabel(), 16))
+    low, high = axis.get_xlim()
+    if axis.get_xscale() == "log" and high > 100 * low:
+        axis.xaxis.set_major_locator(LogLocator(numticks=3))
 
 
 def paper_settings() -> Any:

@@ -167,12 +167,27 @@ def test_ticks_of_short_axes_are_apart_and_in_one_style(tmp_path):
     assert not any(label.get_text() for label in nbytes.get_xticklabels(minor=True))
     at = [t.get_text() for t in nbytes.get_xticklabels()]
     assert ("100 B" in at, "200 B" in at, "300 B" in at) == (True, True, False)
-    assert seconds.get_xlabel() == "time of the algorithm [ms]"
+    assert " ".join(seconds.get_xlabel().split()) == "time of the algorithm [ms]"
     assert seconds.get_xticklabels()[1].get_text() == "150"
     assert "$2\\times10^{-3}$" in [t.get_text() for t in nbytes.get_yticklabels()]
     (axis,) = paper_figure(runs, ["iterations"], "objective").axes
     assert "1.2" in [t.get_text() for t in axis.get_yticklabels()]
     assert label_of("measures.test_accuracy") == "test accuracy"
+
+
+def test_what_is_written_below_narrow_panels_is_short(tmp_path):
+    run = distopt.load(write_run(tmp_path / "a", np.geomspace(1, 1e-9, 2000), nbytes=7.0))
+    figure = paper_figure({"a": [run]}, ["bytes", "seconds"], "stationarity")
+    figure.canvas.draw()
+    nbytes = figure.axes[0]
+    assert [a.get_xlabel() for a in figure.axes] == [
+        "bytes sent per\nagent",
+        "time of the\nalgorithm [s]",
+    ]
+    low, high = nbytes.get_xlim()
+    assert sum(low <= tick <= high for tick in nbytes.get_xticks()) <= 3
+    wide = paper_figure({"a": [run]}, ["bytes", "seconds"], "stationarity", size="two-column")
+    assert wide.axes[1].get_xlabel() == "time of the algorithm [s]"
 
 
 @pytest.mark.parametrize(
