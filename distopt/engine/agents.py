@@ -7,7 +7,7 @@ import numpy as np
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.backlog import Backlog
-from distopt.algorithms.crowd import Crowd, Row, goes_together
+from distopt.algorithms.crowd import Crowd, Row
 from distopt.algorithms.hosted import Hosted
 from distopt.algorithms.reader import Board
 from distopt.config.build import Parts
@@ -26,15 +26,14 @@ def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> li
 
 
 def make_crew(
-    parts: Parts, topology: Topology, starts: Sequence[Start], together: bool = True
+    parts: Parts, topology: Topology, starts: Sequence[Start], together: bool
 ) -> tuple[list[Hosted], list[Hosted]]:
     """Make agents as `make_agents`; return them, and what is driven in an iteration.
 
-    That is one crowd of all agents where this process has all and the algorithm allows it, else the
-    agents themselves. Both give the same bits; with `together` false it is always the agents.
+    That is one crowd of all agents if `together`, which `goes_together` must allow and for which this
+    process must have them all, else the agents themselves. Both give the same bits.
     """
-    alone = len(starts) < max(topology.agents, 2) or not together
-    if alone or not goes_together(parts.algorithm, topology):
+    if not together:
         hosted = make_agents(parts, topology, starts)
         return hosted, hosted
     agents = without_states(parts, topology, starts)

@@ -89,29 +89,31 @@ def prepare(
     known = survey(parts, starts, transport)
     parts = replace(parts, algorithm=known.algorithm)
     topology = parts.problem.topology
-    here = len(starts.own) == topology.agents and not transport.travels
+    here = 1 < topology.agents == len(starts.own) and not transport.travels
     together = together and here and not parts.problem.lost
     together = together and goes_together(parts.algorithm, topology)
     transport.warm_up(lambda: warm_up(parts, known.facts, starts.own[0], together))
     with transport.together():
         hosted, driven = make_crew(parts, topology, starts.own, together)
-    team = Team(parts, known, transport, hosted, driven, Clock(), Identity(parts, known.measured))
-    if saved is not None:
-        return continued(team, starts, saved, force)
-    start(parts.algorithm, driven, known.facts, transport)
-    parts = replace(parts, algorithm=parts.algorithm.started(hosted[0].state))
-    return replace(team, parts=parts, identity=Identity(parts, known.measured))
+    if saved is None:
+        start(parts.algorithm, driven, known.facts, transport)
+        parts = replace(parts, algorithm=parts.algorithm.started(hosted[0].state))
+        identity = Identity(parts, known.measured)
+        return Team(parts, known, transport, hosted, driven, Clock(), identity)
+    with transport.together():
+        identity = Identity(parts, known.measured, force)
+    team = Team(parts, known, transport, hosted, driven, Clock(), identity)
+    return continued(team, starts, saved)
 
 
-def continued(team: Team, starts: Starts, saved: checkpoint.Saved, force: bool) -> Team:
+def continued(team: Team, starts: Starts, saved: checkpoint.Saved) -> Team:
     """Fill the agents' states from a checkpoint, and set the counters to where they were."""
     parts, known, transport, hosted = team.parts, team.known, team.transport, team.hosted
     with transport.together():
-        identity = Identity(parts, known.measured, force)
         if saved.identity is None:
             known.warnings.append(UNKNOWN)
         else:
-            identity.require(saved.identity, f"Checkpoint {saved.place}")
+            team.identity.require(saved.identity, f"Checkpoint {saved.place}")
         before = checkpoint.lost_in(saved.identity)
         lost = tuple(j for j in parts.problem.lost if j not in before)
         if lost:  # then the links are others, and what they carry is counted anew
@@ -128,4 +130,4 @@ def continued(team: Team, starts: Starts, saved: checkpoint.Saved, force: bool) 
     transport.traffic.restore(numbers)
     known.warnings[:0] = saved.damaged
     clock = Clock(saved.iteration, *seconds)
-    return replace(team, clock=clock, identity=identity, lost=lost, records=saved.records)
+    return replace(team, clock=clock, lost=lost, records=saved.records)
