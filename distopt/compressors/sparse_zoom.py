@@ -199,13 +199,19 @@ def fresh_level(part: F64, k: int, histogram: I64) -> tuple[int, int]:
 
 
 @kernel
+def past(places: I64, j: int, count: int, end: int) -> int:
+    """Return the first of j, ..., count - 1 whose place is not below `end`, or count."""
+    while j < count and places[j] < end:
+        j += 1
+    return j
+
+
+@kernel
 def check_places(places: I64, count: int, bounds: I64, levels: I64, fresh: I64) -> int:
     """Return 0, or a status where a block without a threshold has places."""
     j = 0
     for b in range(levels.size):
-        first = j
-        while j < count and places[j] < bounds[b + 1]:
-            j += 1
+        first, j = j, past(places, j, count, bounds[b + 1])
         if j > first and levels[b] == UNSET and fresh[b] == NONE:
             return INVALID_CODE
     return 0
@@ -236,9 +242,7 @@ def follow(places: I64, count: int, bounds: I64, levels: I64, density: float) ->
     """level += RATE (sent / k - 1) of every block, rounded down."""
     j = 0
     for b in range(levels.size):
-        first = j
-        while j < count and places[j] < bounds[b + 1]:
-            j += 1
+        first, j = j, past(places, j, count, bounds[b + 1])
         if levels[b] != UNSET:
             k = wanted(density, bounds[b + 1] - bounds[b])
             level = levels[b] + RATE * (j - first - k) // k

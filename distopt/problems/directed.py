@@ -129,11 +129,7 @@ class DirectedTopology(Topology):
         """Return the graph of the other agents; own weights stay, and what is lost falls to each itself."""
         if not lost:
             return self
-        if len({*lost}) < len(lost) or not {*lost} < {*range(self.agents)}:
-            raise ConfigError(
-                f"problem.lost = {[*lost]} is not acceptable; accepted: different agents of 0 to "
-                f"{self.agents - 1}, but not all of them."
-            )
+        self.require_some_left(lost)
         rest = [i for i in range(self.agents) if i not in lost]
         at = {old: new for new, old in enumerate(rest)}
         own = {(at[j], at[i]): w for (j, i), w in self._pairs.items() if j in at and i in at}

@@ -147,6 +147,14 @@ class Topology:
             return cls(len(graph), graph.edges, name, own)
         return cls(len(graph), graph.edges, name, weights or METROPOLIS)
 
+    def require_some_left(self, lost: Sequence[int]) -> None:
+        """Raise `ConfigError` unless these are agents of the graph, each named once, and not all."""
+        if len({*lost}) < len(lost) or not {*lost} < {*range(self.agents)}:
+            raise ConfigError(
+                f"problem.lost = {[*lost]} is not acceptable; accepted: different agents of 0 to "
+                f"{self.agents - 1}, but not all of them."
+            )
+
     def without(self, lost: Sequence[int]) -> Topology:
         """Return the graph of the other agents, who close up: their weights follow from its rule anew.
 
@@ -164,11 +172,7 @@ class Topology:
 
         if not lost:
             return self
-        if len({*lost}) < len(lost) or not {*lost} < {*range(self.agents)}:
-            raise ConfigError(
-                f"problem.lost = {[*lost]} is not acceptable; accepted: different agents of 0 to "
-                f"{self.agents - 1}, but not all of them."
-            )
+        self.require_some_left(lost)
         rest = self._graph.copy()
         rest.remove_nodes_from(lost)
         parts = sorted(min(part) for part in networkx.connected_components(rest))

@@ -18,7 +18,7 @@ from distopt.core.errors import DistoptError
 from distopt.core.files import write_whole
 from distopt.record.follow import Part
 from distopt.record.reader import RECORD
-from distopt.service.reading import after, extremes
+from distopt.service.reading import after, extent, extremes
 
 MEASURED = "measures."  # how the names begin of series that costs measure
 MEASURES = 6  # that are shown without being asked for by name
@@ -138,7 +138,7 @@ def tidy(keep: Path, most: int = KEPT_BYTES) -> None:
 
 def drawn(part: Part, since: int, cursor: str, figure: Figure) -> dict[str, Any]:
     """Return the curves of the rows of one run."""
-    at, new = part.series.get(figure.x, np.empty(0)), part.series["iteration"]
+    at = part.series.get(figure.x, np.empty(0))
     first, last = 0, len(at)
     if figure.low is not None:
         first = max(0, int(np.searchsorted(at, figure.low)) - 1)
@@ -155,15 +155,7 @@ def drawn(part: Part, since: int, cursor: str, figure: Figure) -> dict[str, Any]
         column = column[first:last]
         kept = slice(None) if starts is None else extremes([column], starts)
         lines[name] = {"x": at[kept].tolist(), "y": column[kept].tolist()}
-    return {
-        "since": since,
-        "rows": part.rows,
-        "cursor": f"{part.rows}:{new[-1]}" if len(new) else cursor,
-        "thinned": starts is not None,
-        "status": str(part.meta.get("status", "")),
-        "available": part.there,
-        "curves": lines,
-    }
+    return extent(part, since, cursor) | {"thinned": starts is not None, "curves": lines}
 
 
 def measured(part: Part) -> list[str]:

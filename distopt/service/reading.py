@@ -79,15 +79,21 @@ def series(
             )
     kept = chosen([part.series[n] for n in names if n in part.series], points)
     shown = {n: c if kept is None else c[kept] for n, c in part.series.items()}
+    return extent(part, since, cursor) | {
+        "thinned": kept is not None,
+        "series": {name: column.tolist() for name, column in shown.items()},
+        "units": {name: SERIES[name].units for name in shown},
+    }
+
+
+def extent(part: Part, since: int, cursor: str) -> dict[str, Any]:
+    """Return how far a record is, what it has, and the cursor behind its last row."""
     new = part.series["iteration"]
     return {
         "since": since,
         "rows": part.rows,
         "cursor": f"{part.rows}:{new[-1]}" if len(new) else cursor,
-        "thinned": kept is not None,
         "status": str(part.meta.get("status", "")),
-        "series": {name: column.tolist() for name, column in shown.items()},
-        "units": {name: SERIES[name].units for name in shown},
         "available": part.there,
     }
 
