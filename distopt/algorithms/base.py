@@ -143,11 +143,11 @@ class Algorithm(ABC):
                 f"{topology.name} graph is directed; {able} takes it."
             )
         if topology.changes:
-            self._accept_changes(vars(topology)["up"])
+            self._accept_changes(topology.cause)
 
-    def _accept_changes(self, up: float) -> None:
+    def _accept_changes(self, given: str) -> None:
         """Raise `ConfigError` unless this method can do without some of the edges."""
-        me, given = REGISTRY.name_of(type(self)), f"topology.up = {up:g}"
+        me = REGISTRY.name_of(type(self))
         if not self.changing:
             able = ", ".join(name for name in REGISTRY if REGISTRY.get(name).changing)
             raise ConfigError(

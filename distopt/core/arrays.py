@@ -18,6 +18,7 @@ U32: TypeAlias = NDArray[np.uint32]  # random words, and the key of a stream
 U64: TypeAlias = NDArray[np.uint64]
 I32: TypeAlias = NDArray[np.int32]  # numbers of C
 I64: TypeAlias = NDArray[np.int64]  # integer codes, counters
+Bools: TypeAlias = NDArray[np.bool_]
 Codes: TypeAlias = NDArray[Any]  # integer codes: int8, int16, int32 or int64
 
 FEWEST = 3  # vectors of an agent: the model, a gradient, what was sent last

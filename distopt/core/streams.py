@@ -46,6 +46,7 @@ class Stream(IntEnum):
     SKETCH = _SHARED + 11  # signs of the sketches that guess P
     LEAVING = _SHARED + 10  # the common start where all gradients are zero at 0
     LINKS = _SHARED + 12  # which edges of a graph are up in an iteration
+    SLEEP = _SHARED + 13  # which agents are asleep in an iteration
     WEIGHTS = _SHARED + 16  # of networks; the next six are of their data
     SENSING = _SHARED + 17
     SUPPORT = _SHARED + 18

@@ -50,7 +50,7 @@ def without_states(parts: Parts, topology: Topology, starts: Sequence[Start]) ->
     workspace, board = Workspace(), Board()  # one for all, since they work in turn
     if topology.changes and run.checked:
         raise ConfigError(
-            "run.checked = true cannot be combined with topology.up: messages that come late have no "
+            f"run.checked = true cannot be combined with {topology.cause}: messages that come late have no "
             "checksum of their own."
         )
     agents = []

@@ -96,6 +96,7 @@ def facts_of(parts: Parts) -> dict[str, Any]:
     facts = flat(tables)
     if not str(facts.get("topology.file")).endswith(".py"):  # of data only edges and weights matter
         facts.pop("topology.file", None)
+    facts.pop("topology.schedule", None)  # and which edges are up when
     for key, value in facts.items():
         # Files of data and of the user's own code: their content counts, not their place.
         if str(value).startswith("/") and Path(value).is_file():

@@ -36,7 +36,7 @@ def load_without(
     problem, whole = parts.problem, parts.problem.whole.without(before)
     if whole.changes:
         raise ConfigError(
-            "A run with topology.up cannot lose an agent: its edges would be up at other times."
+            f"A run with {whole.cause} cannot lose an agent: its edges would be up at other times."
         )
     numbers = places_before(problem, before)
     olds = make_agents(parts, whole, [s._replace(agent=numbers[s.agent]) for s in starts])

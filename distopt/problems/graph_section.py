@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from distopt.core.errors import ConfigError, DataError
 from distopt.core.files import locate
 from distopt.core.parameters import field_names, nearest, require_known, show
 from distopt.core.registry import OWN
-from distopt.problems.changing import ChangingTopology
+from distopt.problems.changing import ChangingTopology, DrawnTopology, ScheduledTopology
 from distopt.problems.directed import UNIFORM, DirectedTopology
 from distopt.problems.topologies import REGISTRY
 from distopt.problems.topologies.base import GraphKind
 from distopt.problems.topologies.directed_file import DirectedFile
 from distopt.problems.topologies.edge_file import EdgeFile, MatrixFile
+from distopt.problems.topologies.schedule_file import ScheduleFile, read_schedule, table_of
 from distopt.problems.topology import OWN_WEIGHTS, WEIGHTS, Topology
 
 if TYPE_CHECKING:
     import networkx
+
+
+CHANGES: Final = ("up", "asleep", "up_seed", "schedule")  # keys of graphs that change
 
 
 def build_topology(section: dict[str, Any], agents: int, folder: Path) -> Topology:
@@ -32,8 +36,10 @@ def describe_topology(
     """Make the topology that ``[topology]`` describes, and the section with all defaults written out."""
     rest = dict(section)
     weights = rest.pop("weights", None)
-    changes = {key: rest.pop(key) for key in ("up", "up_seed") if key in rest}
-    name, kind = graph_kind(rest, folder)
+    changes = {key: rest.pop(key) for key in CHANGES if key in rest}
+    if isinstance(changes.get("schedule"), str):
+        changes["schedule"] = str(locate(changes["schedule"], folder))
+    name, kind = graph_kind(rest, folder, changes.get("schedule"))
     graph = require_graph(kind.graph(agents), agents, name)
     known = (UNIFORM, OWN_WEIGHTS) if graph.is_directed() else WEIGHTS
     if weights is not None and weights not in known:
@@ -44,31 +50,78 @@ def describe_topology(
         )
     made = topology_of(graph, name, weights)
     shape = REGISTRY.describe(kind)
-    if isinstance(kind, EdgeFile | MatrixFile | DirectedFile):
+    if isinstance(kind, EdgeFile | MatrixFile | DirectedFile | ScheduleFile):
         del shape[REGISTRY.key]
     usual = OWN_WEIGHTS if isinstance(kind, MatrixFile) else known[0]
     shape |= {} if made.rule == usual else {"weights": made.rule}
     return (changing(made, **changes), shape | changes) if changes else (made, shape)
 
 
-def changing(whole: Topology, up: object = None, up_seed: object = 0) -> Topology:
-    """Let the edges of a graph be up with the probability `up` only."""
-    number = isinstance(up, int | float) and not isinstance(up, bool)
-    if not number or not 0 < up <= 1:  # type: ignore[operator]
-        given = "is missing" if up is None else f"= {show(up)} is not acceptable"
+def changing(whole: Topology, **changes: Any) -> ChangingTopology:
+    """Let the edges of a graph be up in some iterations only, as the keys `CHANGES` say."""
+    given = " and ".join(f"topology.{key} = {show(value)}" for key, value in changes.items())
+    if whole.directed:
         raise ConfigError(
-            f"topology.up {given}; accepted: a number > 0 and <= 1, the probability that an edge is up."
+            f"{given} cannot be combined with the directed graph {whole.name}: changing graphs are "
+            "undirected here."
+        )
+    if "schedule" not in changes:
+        return drawn(whole, **changes)
+    if len(changes) > 1:
+        raise ConfigError(f"{given} exclude each other; keep the schedule or the others.")
+    return scheduled(whole, changes["schedule"])
+
+
+def drawn(
+    whole: Topology, up: object = None, asleep: object = None, up_seed: object = 0
+) -> DrawnTopology:
+    """Let edges be up with the probability `up` only, and agents sleep with the probability `asleep`."""
+    if up is None and asleep is None:
+        raise ConfigError(
+            f"topology.up_seed = {show(up_seed)} says nothing alone; add topology.up or topology.asleep."
+        )
+    if up is not None and not (is_number(up) and 0 < up <= 1):
+        raise ConfigError(
+            f"topology.up = {show(up)} is not acceptable; accepted: a number > 0 and <= 1, the probability "
+            "that an edge is up."
+        )
+    if asleep is not None and not (is_number(asleep) and 0 <= asleep < 1):
+        raise ConfigError(
+            f"topology.asleep = {show(asleep)} is not acceptable; accepted: a number >= 0 and < 1, the "
+            "probability that an agent is asleep."
         )
     if not isinstance(up_seed, int) or up_seed < 0:
         raise ConfigError(
             f"topology.up_seed = {show(up_seed)} is not acceptable; accepted: a whole number >= 0."
         )
-    if whole.directed:
+    return DrawnTopology(whole, 1.0 if up is None else float(up), float(asleep or 0), up_seed)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a number, and not a truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def scheduled(whole: Topology, file: object) -> ScheduledTopology:
+    """Let edges be up when a file says so; its edges are those of the graph."""
+    if not isinstance(file, str):
         raise ConfigError(
-            f"topology.up = {up} cannot be combined with the directed graph {whole.name}: changing graphs "
-            "are undirected here."
+            f"topology.schedule = {show(file)} is not acceptable; accepted: the name of a file in quotes."
         )
-    return ChangingTopology(whole, float(up), up_seed)  # type: ignore[arg-type]
+    schedule, edges = read_schedule(Path(file), whole.agents), {*whole.edges}
+    for (i, j), times in schedule.items():
+        if (i, j) not in edges:
+            raise DataError(
+                f"{file} has the edge ({i}, {j}) up in iteration {times[0]}, but the {whole.name} graph "
+                "has none there; accepted: its edges, or neither topology.graph nor topology.file: then "
+                "the graph is that of all edges of the schedule."
+            )
+    if missing := sorted(edges - {*schedule}):
+        raise DataError(
+            f"{file} never has the edge {missing[0]} of the {whole.name} graph up; accepted: every edge in "
+            "one iteration at least."
+        )
+    return ScheduledTopology(whole, table_of(schedule, whole.edges), file)
 
 
 def topology_of(
@@ -95,9 +148,14 @@ def require_graph(graph: Any, agents: int, name: str) -> networkx.Graph:
     return graph
 
 
-def graph_kind(section: dict[str, Any], folder: Path) -> tuple[str, GraphKind]:
-    """Read ``[topology]`` without its weights: the name of the graph and the object that makes it."""
+def graph_kind(
+    section: dict[str, Any], folder: Path, schedule: Any = None
+) -> tuple[str, GraphKind]:
+    """Read ``[topology]`` without weights and `CHANGES`: the name of the graph and what makes it."""
     rest = dict(section)
+    if schedule is not None and not {"graph", "file"} & {*rest}:
+        require_known("topology", rest, ["schedule", "weights"], " with topology.schedule alone")
+        return "schedule", ScheduleFile(schedule)
     file = rest.get("file")
     if isinstance(file, str):
         rest["file"] = str(locate(file, folder))

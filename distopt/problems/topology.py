@@ -90,7 +90,8 @@ class Topology:
 
     directed: ClassVar[bool] = False
     changes: ClassVar[bool] = False  # whether some edges are down in some iterations
-    window: ClassVar[int] = 1  # iterations in which every edge is up once at least
+    cause: str = ""  # what makes it change, for sentences
+    window: int = 1  # iterations in which every edge is up once at least
     alignment: float = 1.0
     spectrum: tuple[complex, ...] = ()
 

@@ -100,7 +100,8 @@ def test_final_states_are_golden(algorithm, message, comm):
 
 def once(*values):
     """Leave parameters to the first MPI in the normal tier."""
-    return [pytest.param(value, marks=pytest.mark.once) for value in values]
+    rows = [value if isinstance(value, tuple) else (value,) for value in values]
+    return [pytest.param(*row, marks=pytest.mark.once) for row in rows]
 
 
 @pytest.mark.parametrize("algorithm", ["cgt1", *once("gt-atc", "cgt3", "lead")])
@@ -113,12 +114,19 @@ def test_with_checked_messages(comm):
     compare(configure("cgt2", "uniform-fast", iterations=60, checked=True), comm)
 
 
-@pytest.mark.parametrize("algorithm", ["zed", *once("gt", "lead")])
-def test_edges_that_are_down(algorithm, comm):
+SCHEDULE = Path(__file__).parents[1] / "engine" / "schedule.txt"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "change"),
+    [("zed", "up=0.4"), *once(("gt", "up=0.4"), ("lead", "up=0.4"), ("gt", "asleep=0.3"),
+     ("zed", "asleep=0.3"), ("lead", f"schedule={SCHEDULE}"))],
+)  # fmt: skip
+def test_edges_that_are_down(algorithm, change, comm):
     """Agents wait, and messages come late, at the same iterations."""
     message = {"gt": "identity", "zed": "zoom"}.get(algorithm, "quantize-dithered")
     config = configure(algorithm, message, graph="complete", iterations=120)
-    compare(config.with_settings(["topology.up=0.4"]), comm)
+    compare(config.with_settings([f"topology.{change}"]), comm)
 
 
 @pytest.mark.parametrize("graph", ["star", *once("path", "complete")])
