@@ -2,21 +2,25 @@
 
     python benchmarks/models.py [--rounds 30] [--library torch]
 
-A network of some 1,000,000 parameters, one batch, both in turn. Plain PyTorch is loss.backward() with
+A network of some 1,000,000 parameters, one batch, both in turn: a fully connected one, and in PyTorch the
+transformer of launch/examples. Plain PyTorch is loss.backward() with
 gradients set to None before; plain JAX is the compiled value_and_grad of the pytree. The cost has x and the
 gradient in float64, as a run has them. Processor time of this process; the median of the ratios of
 neighbouring measurements, which a busy machine disturbs little.
 """
 
 import argparse
+import sys
 from itertools import pairwise
 from statistics import median
 from time import process_time
 
 import numpy as np
+from shared import ROOT
 
 INPUTS, WIDTH, CLASSES = 128, 930, 10  # d = 995,110
 BATCHES = (64, 256, 1024)
+TEXTS = (2, 8, 32)  # of 64 characters
 
 
 def torch_pair(batch):
@@ -44,6 +48,26 @@ def torch_pair(batch):
         loss(network(data[0][chosen]), data[1][chosen]).backward()
 
     return plain, through(distopt.torch.Cost(network, loss, data), index)
+
+
+def transformer_pair(batch):
+    """Do the same with the transformer of the examples."""
+    import torch
+
+    import distopt.torch
+
+    torch.set_num_threads(1)
+    sys.path.append(str(ROOT / "launch" / "examples"))
+    from transformer_torch import CHARACTERS, CONTEXT, Transformer, cross_entropy
+
+    network, index = Transformer(), np.arange(0, batch)
+    texts = torch.randint(CHARACTERS, (2, batch, CONTEXT))
+
+    def plain():
+        network.zero_grad()
+        cross_entropy(network(texts[0]), texts[1]).backward()
+
+    return plain, through(distopt.torch.Cost(network, cross_entropy, tuple(texts)), index)
 
 
 def jax_pair(batch):
@@ -103,14 +127,19 @@ def main():
     parser.add_argument("--library", choices=["torch", "jax"], action="append")
     given = parser.parse_args()
     print(
-        "| library | batch | plain pass, ms of processor time | through the cost |\n|---|---|---|---|"
+        "| library | network | batch | plain pass, ms of processor time | through the cost |\n"
+        "|---|---|---|---|---|"
     )
+    cases = {
+        "torch": [("connected", torch_pair, b) for b in BATCHES]
+        + [("transformer", transformer_pair, b) for b in TEXTS],
+        "jax": [("connected", jax_pair, b) for b in BATCHES],
+    }
     for library in given.library or ("torch", "jax"):
-        for batch in BATCHES:
-            pair = {"torch": torch_pair, "jax": jax_pair}[library](batch)
-            plain, ratio = measure(pair, given.rounds)
+        for network, make_pair, batch in cases[library]:
+            plain, ratio = measure(make_pair(batch), given.rounds)
             print(
-                f"| {library} | {batch} | {1e3 * plain:.1f} | {100 * (ratio - 1):+.1f} % |",
+                f"| {library} | {network} | {batch} | {1e3 * plain:.1f} | {100 * (ratio - 1):+.1f} % |",
                 flush=True,
             )
 

@@ -48,15 +48,15 @@ class Flat:
 
     def load(self, x: F64) -> None:
         """Set the parameters to x : float64[d], rounded to their precision."""
-        if self.vector.is_cuda:
-            self.vector.copy_(torch.from_numpy(x.copy()))
-        else:
-            np.copyto(self.vector.numpy(), x, casting="same_kind")
+        if not x.flags.writeable or self.vector.is_cuda:
+            x = x.copy()
+        self.vector.copy_(torch.from_numpy(x))  # its conversion takes two thirds of numpy's time
 
     def store(self, gradients: Sequence[Tensor], out: F64) -> None:
         """Write the gradients of all parameters into out : float64[d]."""
+        whole = torch.from_numpy(out)
         for (begin, end), gradient in zip(self.bounds, gradients, strict=True):
-            np.copyto(out[begin:end], gradient.cpu().numpy().reshape(-1))
+            whole[begin:end].view(gradient.shape).copy_(gradient)
 
 
 def require_usable(parameters: Mapping[str, nn.Parameter]) -> None:
