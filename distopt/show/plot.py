@@ -7,7 +7,7 @@ median ends where half of them have.
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import Any, NamedTuple, TypeAlias
@@ -124,7 +124,8 @@ def plot(
     """
     groups = grouped(runs)
     if ax is None:
-        return paper_figure(groups, (x,), y, band=band, size=size, legend=legend).axes[0]
+        figure = paper_figure(groups, (x,), y, band=band, size=size, legend=legend, new=shown_figure)
+        return figure.axes[0]
     draw_runs(ax, groups, x, y, band)
     ax.set_ylabel(label_of(y))
     if legend:
@@ -140,8 +141,12 @@ def paper_figure(
     band: Sequence[Band] = BANDS,
     size: str | tuple[float, float] = "one-column",
     legend: bool = True,
+    new: Callable[[tuple[float, float]], Figure] | None = None,
 ) -> Figure:
-    """Draw a panel for each x beside each other, the legend above them, in the size of a paper."""
+    """Draw a panel for each x beside each other, the legend above them, in the size of a paper.
+
+    `new` makes the figure, by default one that nobody keeps.
+    """
     if isinstance(size, str) and size not in SIZES:
         raise ConfigError(
             f'size = "{size}" is not known{nearest(size, SIZES) or "."} Known: {", ".join(SIZES)}, '
@@ -151,7 +156,7 @@ def paper_figure(
     with mpl.rc_context(paper_settings()):
         columns = max(int(width / 1.7), 1)
         rows = -(-len(groups) // columns) if legend else 0
-        figure = new_figure((width, height + 0.16 * rows))
+        figure = (new or plain_figure)((width, height + 0.16 * rows))
         axes = figure.subplots(1, len(xs), squeeze=False, sharey=True)[0]
         for axis, x in zip(axes, xs, strict=True):
             draw_runs(axis, groups, x, y, band)
@@ -178,12 +183,17 @@ def paper_settings() -> Any:
     return {k: v for k, v in PAPER.items() if mpl.rcParams[k] == mpl.rcParamsDefault[k]}
 
 
-def new_figure(size: tuple[float, float]) -> Figure:
-    """Make a figure; one that a notebook or window shows where pyplot is in use."""
+def shown_figure(size: tuple[float, float]) -> Figure:
+    """Make a figure; one that a notebook or window shows, and pyplot keeps, where that is in use."""
     pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is not None:
-        made: Figure = pyplot.figure(figsize=size, layout="constrained")
-        return made
+    if pyplot is None:
+        return plain_figure(size)
+    made: Figure = pyplot.figure(figsize=size, layout="constrained")
+    return made
+
+
+def plain_figure(size: tuple[float, float]) -> Figure:
+    """Make a figure that goes with its last user."""
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure

@@ -28,6 +28,15 @@ def suite(tmp_path_factory):
     return place
 
 
+@pytest.fixture(autouse=True)
+def pyplot():
+    """What keeps figures until somebody closes them, and warns of many."""
+    from matplotlib import pyplot
+
+    yield pyplot
+    pyplot.close("all")
+
+
 def export(*arguments):
     done = CliRunner().invoke(app, ["export", *map(str, arguments)])
     assert done.exit_code == 0, done.output
@@ -49,6 +58,13 @@ def test_records_are_exported_with_all_series(suite, tmp_path):
     frame = pandas.read_parquet(name)
     assert frame["stationarity"].tolist() == [float(row["stationarity"]) for row in rows]
     assert frame.attrs["units"]["seconds"] == "s"
+
+
+def test_figures_that_are_written_are_not_kept(suite, tmp_path, pyplot):
+    export(suite, "--out", tmp_path / "figure.png")
+    assert pyplot.get_fignums() == []
+    distopt.plot(suite)
+    assert len(pyplot.get_fignums()) == 1
 
 
 def test_a_latex_table_has_one_accuracy_and_ranges(suite):
