@@ -327,11 +327,16 @@ class MpiTransport(Transport):
         )
 
     def close(self) -> None:
-        # Some may still wait here for answers to their wish to stop.
         self.begin(END, self.earliest)
+        # Receives for one more exchange are posted. Empty messages end them in a way that all MPI
+        # libraries know well; to cancel a receive is another matter.
+        if not self._posts.send(NOTHING, 0):
+            self._until(self._posts.done, self._posts.late)
+        # Some may still wait here for answers to their wish to stop.
         meeting, watch = self._diagnostics.Ibarrier(), self._watch
         self._until(lambda: meeting.Test() and not watch.waiting)
         self._posts.free()
+        self._letters.clear()
         self._comm.Free()
         self._diagnostics.Free()
         watch.free()

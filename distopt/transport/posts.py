@@ -236,13 +236,11 @@ class Posts:
         return late_ranks([*self._receives[turn], *sends], self.sources, self.targets)
 
     def free(self) -> None:
-        """Await no more messages."""
-        for request in self._receives[self._turn]:
-            request.Cancel()
-            request.Wait()
+        """Release requests and buffers, once the messages of all exchanges have come and gone."""
         for receives in self._receives:
             for request in receives:
                 request.Free()
+        self.buffers, self._views = [], [[], []]
 
 
 def late_ranks(
