@@ -201,7 +201,7 @@ def configure(
         "algorithm": parameters,
         "arithmetic": ARITHMETIC if algorithm.endswith("-fixed") else {},
         "compressor": MESSAGES[message],
-        "run": {"iterations": 60, "record_every": 7, "seed": 5, "timeout": 600.0} | run,
+        "run": {"iterations": 60, "record_every": 7, "seed": 5, "timeout": 240.0} | run,
     }
     return make_config(tables, Path())
 

@@ -40,7 +40,7 @@ def make(request, comm):
         if request.param == "local":
             transport = LocalTransport(topology)
         else:
-            transport = MpiTransport(comm, topology, largest, timeout=600.0)
+            transport = MpiTransport(comm, topology, largest, timeout=240.0)
         opened.append(transport)
         return transport
 
@@ -164,7 +164,7 @@ def test_one_rank_of_a_host_compiles_before_the_others_load(comm):
         began.append(time.monotonic())
         time.sleep(0.05)
 
-    with MpiTransport(comm, topology, 10, timeout=600.0) as transport:
+    with MpiTransport(comm, topology, 10, timeout=240.0) as transport:
         transport.warm_up(compile_kernels)
         ((first,), *others) = comm.allgather(began)
     for (other,) in others:  # all ranks are on this host, so they share a clock
@@ -174,7 +174,7 @@ def test_one_rank_of_a_host_compiles_before_the_others_load(comm):
 def test_transports_open_and_close_many_times(comm):
     topology = Topology(AGENTS, GRAPHS["ring"])
     for turn in range(40):
-        with MpiTransport(comm, topology, 64, timeout=600.0) as transport:
+        with MpiTransport(comm, topology, 64, timeout=240.0) as transport:
             for _ in range(turn % 3):
                 check_exchange(transport, topology, (1, 2, 3, 4), turn)
 
@@ -183,4 +183,4 @@ def test_ranks_must_be_agents(comm):
     with pytest.raises(ConfigError, match=r"problem\.agents = 7, but the MPI job has 4 ranks"):
         require_ranks(comm, 7)
     with pytest.raises(ConfigError, match="MPI carries at most"):
-        MpiTransport(comm, build_topology({"graph": "ring"}, 4, None), 2**31, timeout=600.0)
+        MpiTransport(comm, build_topology({"graph": "ring"}, 4, None), 2**31, timeout=240.0)
