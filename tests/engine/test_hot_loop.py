@@ -61,7 +61,9 @@ def assert_iterations_are_hot(team):
 
     iterations(0, 2)
     assert compiled(lambda: iterations(2, 5)) == 0
-    kept, most = allocated(lambda: iterations(5, 12))
+    # What else the process has to do, now and then, is not in all of three tries.
+    tries = [allocated(lambda: iterations(5, 12)) for _ in range(3)]
+    kept, most = map(min, zip(*tries, strict=True))
     assert most < VECTOR / 3  # views, payload lists, generators: a few KB whatever the dimension
     assert kept < VECTOR / 8
 
