@@ -3,7 +3,14 @@
 import numpy as np
 
 from distopt.compressors.base import Absolute, CodecState, Compressor, Guarantee, Local, Relative
-from distopt.compressors.coders.wire import accepted, add_f64, load_f64, load_u64, store_u64
+from distopt.compressors.coders.wire import (
+    accepted,
+    add_f64,
+    load_f64,
+    load_u64,
+    store_f64,
+    store_u64,
+)
 from distopt.compressors.fused import AT, FINE, SIZE, Fused, Rows, rest
 from distopt.core.arrays import F64, I64, U8, U32
 from distopt.core.kernel import kernel
@@ -105,14 +112,15 @@ def encode_rows(x: F64, messages: U8, at: I64, keys: U32) -> int:
 @kernel
 def encode_differences(x: F64, h: F64, messages: U8, at: I64, keys: U32) -> int:
     """Do as `Rows.encode_difference`."""
-    z = np.empty(x.shape[1])
     for i in range(x.shape[0]):
-        for k in range(z.size):
-            z[k] = x[i, k] - h[i, k]
-        nbytes = encode_finite(z, messages[i, at[i] :], keys[i])
-        if nbytes < 0:
+        out, finite = messages[i, at[i] :], True
+        for k in range(x.shape[1]):
+            z = x[i, k] - h[i, k]
+            store_f64(out, 8 * k, z)
+            finite &= abs(z) < np.inf
+        if not finite:
             return i
-        at[i] += nbytes
+        at[i] += 8 * x.shape[1]
     return FINE
 
 

@@ -124,7 +124,9 @@ def plot(
     """
     groups = grouped(runs)
     if ax is None:
-        figure = paper_figure(groups, (x,), y, band=band, size=size, legend=legend, new=shown_figure)
+        figure = paper_figure(
+            groups, (x,), y, band=band, size=size, legend=legend, new=shown_figure
+        )
         return figure.axes[0]
     draw_runs(ax, groups, x, y, band)
     ax.set_ylabel(label_of(y))
