@@ -113,7 +113,7 @@ class StepSearch:
         self.depth, self.height = tree.depths[agent.index], tree.height
         self.parent = tree.parents[agent.index]
         self.depths = [tree.depths[j] for j in agent.neighbours]
-        self.tells = [j in tree.parents for j in (agent.index, *agent.neighbours)]
+        self.tells = [j in tree.with_children for j in (agent.index, *agent.neighbours)]
         self.children = [
             m for m, j in enumerate(agent.neighbours) if tree.parents[j] == agent.index
         ]

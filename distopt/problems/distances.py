@@ -1,28 +1,100 @@
 """Distances in large graphs, where a search from every agent must be quick."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from distopt.core.arrays import I64
 from distopt.core.kernel import kernel
 
+if TYPE_CHECKING:
+    import networkx
+
+SEARCHED = 500  # nodes up to which networkx searches, and no kernel needs to be loaded
+LONG = 64  # edges from one node on, from which one search after the other is quicker
+WORD = 64  # searches that go on together, a bit each
+
+
+def diameter_of(graph: networkx.Graph) -> int:
+    """Return the largest distance in a connected graph with nodes 0 .. n - 1."""
+    import networkx
+
+    if len(graph) <= SEARCHED:
+        return int(networkx.diameter(graph, usebounds=True))
+    return max(eccentricities(graph))
+
+
+def centre_of(graph: networkx.Graph) -> list[int]:
+    """Return the nodes from which the farthest one is nearest, ascending."""
+    import networkx
+
+    if len(graph) <= SEARCHED:
+        return sorted(networkx.center(graph, usebounds=True))
+    farthest = eccentricities(graph)
+    least = min(farthest)
+    return [i for i, distance in enumerate(farthest) if distance == least]
+
+
+def eccentricities(graph: networkx.Graph) -> list[int]:
+    """Return for each node how far the farthest one is, where bounds as networkx's would never close."""
+    near = [sorted(graph[i]) for i in range(len(graph))]
+    starts = np.cumsum([0, *map(len, near)], dtype=np.int64)
+    members = np.concatenate(near).astype(np.int64)
+    first = farthest_from(0, 1, starts, members)
+    search = farthest_from if first[0] >= LONG else farthest_together
+    return search(0, len(graph), starts, members).tolist()  # type: ignore[no-any-return]
+
 
 @kernel
-def longest_distance(starts: I64, members: I64) -> int:
-    """Return the diameter of a connected graph; node i has members[starts[i]:starts[i + 1]]."""
+def farthest_from(first: int, end: int, starts: I64, members: I64) -> I64:
+    """Return how far the farthest node is from each of first .. end - 1, by one search after the other.
+
+    Node i of the graph, which is connected, has the neighbours members[starts[i]:starts[i + 1]].
+    """
     n = starts.size - 1
     distance, queue = np.empty(n, np.int64), np.empty(n, np.int64)
-    longest = 0
-    for root in range(n):
+    farthest = np.empty(end - first, np.int64)
+    for root in range(first, end):
         distance[:] = -1
         distance[root], queue[0] = 0, root
-        at, end = 0, 1
-        while at < end:
+        at, last = 0, 1
+        while at < last:
             i = queue[at]
             at += 1
             for m in range(starts[i], starts[i + 1]):
                 j = members[m]
                 if distance[j] < 0:
-                    distance[j], queue[end] = distance[i] + 1, j
-                    end += 1
-        longest = max(longest, distance[queue[n - 1]])
-    return longest
+                    distance[j], queue[last] = distance[i] + 1, j
+                    last += 1
+        farthest[root - first] = distance[queue[n - 1]]
+    return farthest
+
+
+@kernel
+def farthest_together(first: int, end: int, starts: I64, members: I64) -> I64:
+    """Do the same from 64 nodes at a time, edge by edge outwards: quick in graphs that are not long."""
+    n = starts.size - 1
+    seen, grown = np.empty(n, np.uint64), np.empty(n, np.uint64)
+    farthest = np.zeros(end - first, np.int64)
+    for root in range(first, end, WORD):
+        roots = min(WORD, end - root)
+        seen[:] = 0
+        for b in range(roots):
+            seen[root + b] = np.uint64(1) << np.uint64(b)
+        distance, found = 0, np.uint64(1)
+        while found:
+            distance += 1
+            found = np.uint64(0)
+            for i in range(n):
+                reached = seen[i]
+                for m in range(starts[i], starts[i + 1]):
+                    reached |= seen[members[m]]
+                grown[i] = reached
+                found |= reached & ~seen[i]
+            seen, grown = grown, seen
+            for b in range(roots):
+                if (found >> np.uint64(b)) & np.uint64(1):
+                    farthest[root - first + b] = distance
+    return farthest

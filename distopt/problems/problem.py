@@ -92,7 +92,13 @@ class Problem:
 
     def member(self, i: int) -> int:
         """Return the number of agent i in the whole graph."""
-        return [j for j in range(self.total) if j not in self.lost][i]
+        return self._members[i]
+
+    @cached_property
+    def _members(self) -> list[int]:
+        """The numbers in the whole graph of the agents that take part."""
+        lost = set(self.lost)
+        return [j for j in range(self.total) if j not in lost]
 
     @property
     def name(self) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from distopt.problems.distances import centre_of
 
 if TYPE_CHECKING:
     import networkx
@@ -20,22 +23,27 @@ class Tree:
     parents: tuple[int, ...]  # -1 of the root
     depths: tuple[int, ...]
 
-    @property
+    @cached_property
     def height(self) -> int:
         """The largest depth."""
         return max(self.depths)
 
+    @cached_property
+    def with_children(self) -> frozenset[int]:
+        """The agents that have children."""
+        return frozenset(self.parents) - {-1}
+
     @property
     def inner(self) -> int:
         """How many agents have children."""
-        return len({*self.parents} - {-1})
+        return len(self.with_children)
 
 
 def tree_from_centre(graph: networkx.Graph) -> Tree:
     """Return a tree from the centre of the graph; each agent's parent is the first one possible."""
     import networkx
 
-    root = min(networkx.center(graph, usebounds=True))
+    root = centre_of(graph)[0]
     far = networkx.single_source_shortest_path_length(graph, root)
     near = [[j for j in sorted(graph[i]) if far[j] < far[i]] for i in range(len(graph))]
     return Tree(tuple(min(js, default=-1) for js in near), tuple(far[i] for i in range(len(graph))))
@@ -50,9 +58,7 @@ def lean_tree(graph: networkx.Graph) -> Tree:
     >>> lean_tree(networkx.cycle_graph(4)).parents
     (-1, 0, 1, 0)
     """
-    import networkx
-
-    roots = sorted(networkx.center(graph, usebounds=True))[:CENTRES]
+    roots = centre_of(graph)[:CENTRES]
     return min((lean_tree_from(graph, root) for root in roots), key=lambda tree: tree.inner)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import show
+from distopt.problems.distances import diameter_of
 from distopt.problems.spanning_tree import Tree, lean_tree, tree_from_centre
 from distopt.problems.topologies.base import require_connected
 from distopt.problems.topologies.fastest import fastest_weights
@@ -25,8 +26,9 @@ from distopt.problems.topologies.fastest import fastest_weights
 if TYPE_CHECKING:
     import networkx
 
-SEARCHED = 500  # agents up to which networkx finds the diameter
 DENSE = 2000  # agents up to which eigenvalues come from the dense matrix
+BESIDE = 1e-6  # of a point about which is inverted, from the eigenvalues' bound
+RESTARTS, BASIS = 50, 40  # of Lanczos' method, before it inverts
 
 
 @dataclass(frozen=True)
@@ -275,15 +277,7 @@ class Topology:
     @cached_property
     def diameter(self) -> int:
         """Largest number of edges between two agents."""
-        if self.agents > SEARCHED:  # minutes on a ring of thousands, whose bounds never close
-            from distopt.problems.distances import longest_distance
-
-            near = [links.hears for links in self._links]
-            starts = np.cumsum([0, *map(len, near)], dtype=np.int64)
-            return longest_distance(starts, np.concatenate(near).astype(np.int64))
-        import networkx
-
-        return int(networkx.diameter(self._graph, usebounds=True))
+        return diameter_of(self._graph)
 
     @cached_property
     def tree(self) -> Tree:
@@ -303,14 +297,10 @@ class Topology:
         if self.agents <= DENSE:
             values = np.linalg.eigvalsh(self.matrix())
             return float(values[0]), float(values[-2])
-        from scipy.sparse.linalg import eigsh
-
-        # A fixed start vector makes the answer the same at every call. Near 1 the eigenvalues of
-        # long graphs crowd together; inverting about a point just above 1 pulls them apart.
-        W, v0 = self._sparse(), np.cos(np.arange(self.agents, dtype=np.float64))
-        largest = eigsh(W, k=2, sigma=1 + 1e-6, v0=v0, return_eigenvectors=False)
-        lowest = eigsh(W, k=1, which="SA", tol=1e-9, v0=v0, return_eigenvectors=False)
-        return float(lowest[0]), float(min(largest))
+        W = self._sparse()
+        own = W.diagonal()
+        least = min(own + abs(own) - abs(W).sum(axis=1))  # all are in Gershgorin's discs
+        return extreme(W, "SA", 1, least - BESIDE), extreme(W, "LA", 2, 1 + BESIDE)
 
     def _own_weights(self) -> list[float]:
         return [1.0 - sum(links.weights) for links in self._links]
@@ -321,3 +311,21 @@ class Topology:
         w = [self.weight(i, j) for i, j in self.edges]
         half = coo_array((w, np.array(self.edges).T), shape=(self.agents, self.agents))
         return (half + half.T + diags_array(self._own_weights())).tocsc()
+
+
+def extreme(W: Any, which: str, k: int, beside: float) -> float:
+    """Return the k-th largest ("LA") or smallest ("SA") eigenvalue of a sparse symmetric W.
+
+    Where they lie apart, as in graphs that mix well, multiplying finds them. In long graphs they crowd
+    together; inverting about a point just outside pulls them apart, and the factors of W are sparse there.
+    """
+    from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+
+    n = W.shape[0]
+    v0 = np.cos(np.arange(n, dtype=np.float64))  # the same answer at every call
+    among: dict[str, Any] = {"k": k, "v0": v0, "return_eigenvectors": False}
+    try:
+        found = eigsh(W, which=which, tol=1e-10, maxiter=RESTARTS, ncv=min(BASIS, n), **among)
+    except ArpackNoConvergence:
+        found = eigsh(W, sigma=beside, **among)
+    return float(min(found) if which == "LA" else max(found))

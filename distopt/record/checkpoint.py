@@ -73,13 +73,14 @@ def save(
     """
     place = folder / f"{iteration:06d}"
     written = {}
+    told_by: dict[int, dict[str, int]] = {}
+    for (i, *j), nbytes in transport.told.items():
+        told_by.setdefault(i, {})["_".join([TOLD, *map(str, j)])] = nbytes
     for position, h in enumerate(hosted):
         name = shard_name(h.agent.index)
         attributes = dict(numbers) if position == 0 else {}
         attributes |= {f"agent_{k}": v for k, v in vars(h.agent.seconds).items()}
-        for (i, *j), nbytes in transport.told.items():
-            if i == h.agent.index:
-                attributes["_".join([TOLD, *map(str, j)])] = nbytes
+        attributes |= told_by.get(h.agent.index, {})
         write_arrays(
             place / name,
             h.arrays(),

@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import pytest
 
 from distopt.core.errors import ConfigError, DataError, DistoptError
+from distopt.problems import distances
 from distopt.problems import topology as topology_module
 from distopt.problems.graph_section import build_topology, describe_topology
 from distopt.problems.topologies import REGISTRY
@@ -94,6 +96,33 @@ def test_sparse_eigenvalues_equal_dense_ones(graph, n, monkeypatch):
     monkeypatch.setattr(topology_module, "DENSE", 10)
     sparse = build(graph, n)
     assert (sparse.gap, sparse.kappa) == pytest.approx(expected, abs=1e-9)
+
+
+def test_thousands_of_agents_on_a_ring_and_on_an_exponential_graph():
+    """Inverting finds the eigenvalues of the one, multiplying those of the other; both are circulant."""
+    n, found = 3000, {graph: build(graph, 3000) for graph in ("ring", "exponential")}
+    gap = 2 / 3 * (1 - np.cos(2 * np.pi / n))
+    assert found["ring"].gap == pytest.approx(gap, rel=1e-6)
+    assert found["ring"].kappa == pytest.approx(4 / 3, rel=1e-9)
+    offsets = sorted({s % n for b in range(12) for s in (1 << b, -(1 << b))})
+    angles = 2 * np.pi * np.outer(np.arange(n), offsets) / n
+    values = np.sort((1 + np.cos(angles).sum(axis=1)) / (1 + len(offsets)))
+    assert found["exponential"].gap == pytest.approx(1 - max(values[-2], -values[0]), rel=1e-8)
+    assert found["exponential"].kappa == pytest.approx(1 - values[0], rel=1e-8)
+
+
+@pytest.mark.parametrize("n", [2, 3, 65, 130])
+def test_distances_are_those_of_networkx(n, monkeypatch):
+    """One search after the other and 64 at a time, in a long, a short and an irregular graph."""
+    monkeypatch.setattr(distances, "SEARCHED", 0)
+    circle = nx.circulant_graph(n, [1, 5, 20])
+    for graph in (nx.path_graph(n), circle, nx.random_labeled_tree(n, seed=n)):
+        expected = [far for _, far in sorted(nx.eccentricity(graph).items())]
+        for long in (0, n):
+            monkeypatch.setattr(distances, "LONG", long)
+            assert distances.eccentricities(graph) == expected
+        assert distances.diameter_of(graph) == max(expected)
+        assert distances.centre_of(graph) == sorted(nx.center(graph))
 
 
 def test_random_graphs_never_change():
