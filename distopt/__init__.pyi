@@ -8,6 +8,7 @@ from distopt.algorithms.cgt3 import CompressedTracking3 as CompressedTracking3
 from distopt.algorithms.choco import Choco as Choco
 from distopt.algorithms.dgd import DecentralizedGradientDescent as DecentralizedGradientDescent
 from distopt.algorithms.diloco import DiLoCo as DiLoCo
+from distopt.algorithms.dyna_cold import DynaCold as DynaCold
 from distopt.algorithms.exact_diffusion import ExactDiffusion as ExactDiffusion
 from distopt.algorithms.fixed_point_gd import FixedPointGD as FixedPointGD
 from distopt.algorithms.gt import GradientTracking as GradientTracking

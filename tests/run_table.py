@@ -37,6 +37,7 @@ PARAMETERS = {
     "motef": {"eta": 0.005, "gamma": 0.1, "lam": 0.3},
     "cedas": {"eta": 0.02, "gamma": 0.2, "decay": 0.01},
     "lead": {"eta": 0.02, "gamma": 0.2},
+    "dyna_cold": {"eta": 0.02, "gamma": 0.2, "s0": "auto", "mu": 0.98},
     "led": {"eta": 0.01, "gamma": 0.2, "local_steps": 2},
     "led-auto": {"local_steps": 3},
     "k_gt": {"eta": 0.005, "gamma": 0.1, "local_steps": 2},

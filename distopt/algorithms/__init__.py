@@ -18,6 +18,7 @@ REGISTRY = Registry(
         "led": "distopt.algorithms.led:LocalExactDiffusion",
         "k_gt": "distopt.algorithms.k_gt:LocalTracking",
         "push_pull": "distopt.algorithms.push_pull:PushPull",
+        "dyna_cold": "distopt.algorithms.dyna_cold:DynaCold",
         "diloco": "distopt.algorithms.diloco:DiLoCo",
         "averaged": "distopt.algorithms.averaged:AveragedGradients",
         "choco": "distopt.algorithms.choco:Choco",

@@ -173,6 +173,17 @@ def lead(W, grad, X, C, eta, gamma, alpha):
         X = X - eta * (G + D)
 
 
+def dyna_cold(W, grad, X, C, eta, gamma, s0, mu):
+    X, D, H, s = X.copy(), np.zeros_like(X), np.zeros_like(X), s0
+    B = np.eye(len(W)) - W
+    while True:
+        yield X
+        G = grad(X)
+        H = H + s * C((X - eta * (G + D) - H) / s)
+        D = D + gamma / (2 * eta) * B @ H
+        X, s = X - eta * (G + D), mu * s
+
+
 def led(W, grad, X, C, eta, gamma, alpha, local_steps):
     X, D, H = X.copy(), np.zeros_like(X), np.zeros_like(X)
     B = np.eye(len(W)) - W

@@ -75,6 +75,7 @@ ALGORITHMS = {
         distopt.PrimalDual(eta=0.02, gamma=0.3, beta=0.1, alpha=0.5),
         distopt.Quantize(bits=4),
     ),
+    "dyna_cold": (distopt.DynaCold(eta=0.02, gamma=0.3, mu=0.97), distopt.OneBit()),
     "zed": (distopt.Zed(eta=0.02), None),
     "zed1": (distopt.Zed1(eta=0.02), None),
     "zest": (distopt.Zest(), None),

@@ -77,6 +77,14 @@ for name, table, C in [
     ("cgt3", {"name": "one_bit"}, ref.one_bit),
 ]:
     CASES.append(({"name": name} | SCALED, table, lambda *a, C=C: ref.cgt2(*a, C, **SCALED)))
+FINITE = STEPS | {"s0": 3.0, "mu": 0.98}
+for table, C in [
+    ({"name": "saturating", "bits": 3}, ref.saturating(3)),
+    ({"name": "one_bit"}, ref.one_bit),
+]:
+    CASES.append(
+        ({"name": "dyna_cold"} | FINITE, table, lambda *a, C=C: ref.dyna_cold(*a, C, **FINITE))
+    )
 ZED1 = {"beta": 0.2, "omega": 0.4, "c0": 0.55, "c1": 0.44, "alpha": 0.87}
 CASES += [
     ({"name": "zed", "eta": 0.02}, {}, lambda *a: ref.zed(*a, ref.IntegerCodes, eta=0.02)),

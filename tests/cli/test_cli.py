@@ -234,7 +234,7 @@ REFUSED = {
     "key": (["run", "c.toml", "--set", "run.iteratons=1"], 'did you mean "iterations"'),
     "name": (["run", "c.toml", "--set", "algorithm.name=ctg1"], 'did you mean "cgt1"'),
     "value": (["run", "c.toml", "--set", "algorithm.gamma=2"], r"algorithm\.gamma = 2"),
-    "class": (["run", "c.toml", "--set", "compressor.name=one_bit"], "cgt3 takes it"),
+    "class": (["run", "c.toml", "--set", "compressor.name=one_bit"], "cgt3 or dyna_cold takes it"),
     "ranks": (["run", "c.toml", "-n", "3"], r"-n 3 and problem\.agents = 2 differ"),
     "both": (["run", "c.toml", "-n", "2", "--simulate"], "give only one of them"),
     "file": (["run", "c.toml", "--simulate", "--out", "c.toml"], r"c\.toml is a file"),
