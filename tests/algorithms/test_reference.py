@@ -170,7 +170,10 @@ def iterations_to(trajectory, grad, target, limit):
 LONG = {"eta": 0.004, "gamma": 0.4, "alpha": 1.0}
 
 
-@pytest.mark.parametrize(("compressor", "C"), RELATIVE[2:4], ids=["norm_sign", "quantize-2"])
+@pytest.mark.parametrize(
+    ("compressor", "C"),
+    [pytest.param(*RELATIVE[2], id="norm_sign", marks=pytest.mark.slow), RELATIVE[3]],
+)
 @pytest.mark.parametrize(("name", "reference"), [("cgt1", ref.cgt1), ("lead", ref.lead)])
 def test_long_runs_take_as_many_iterations(name, reference, compressor, C):
     W, grad, X = arguments(PL)

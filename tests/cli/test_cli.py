@@ -440,6 +440,7 @@ def test_variant_that_diverges_ends_alone():
     assert "4 bits: 40 iterations" in result.stderr
 
 
+@pytest.mark.slow
 def test_variants_can_run_side_by_side():
     result = simulate("compare", "s.toml", "--jobs", "2", "--json")
     alone = simulate("compare", "s.toml", "--json", "--out", "alone")
@@ -537,6 +538,7 @@ def test_run_starts_its_own_ranks_which_need_the_job_file_only():
 
 
 @needs_mpi
+@pytest.mark.slow
 def test_suite_goes_on_in_a_new_job_after_a_divergence():
     Path("s.toml").write_text(SUITE.replace("[[variant]]", DIVERGES + "[[variant]]", 1))
     result = subprocess.run(

@@ -69,7 +69,8 @@ EVERYWHERE = [("cgt1", "quantize-dithered"), ("cgt3", "one_bit"), ("lead", "rand
 
 @pytest.mark.parametrize(
     ("algorithm", "message", "at"),
-    mark_rest(pytest.mark.slow, 29) + [(*pair, at) for pair in EVERYWHERE for at in (1, 14, 59)],
+    mark_rest(pytest.mark.slow, 29)
+    + [(*pair, at) for pair in EVERYWHERE[:1] for at in (1, 14, 59)],
 )
 def test_restart_equals_no_restart(algorithm, message, at, whole, tmp_path):
     out = tmp_path / "run"

@@ -72,7 +72,7 @@ def test_the_run_stops_soon_after_it_is_there(dimension):
     [(3000, {"stop": {"stationarity": 1e-13}}), (12000, {"record_every": 4}), (500, {})],
     ids=["glances", "trackers at times", "budget"],
 )
-@pytest.mark.parametrize("at", [30, 47])
+@pytest.mark.parametrize("at", [pytest.param(30, marks=pytest.mark.slow), 47])
 def test_a_resumed_run_has_the_records_of_an_undisturbed_one(dimension, settings, at, tmp_path):
     problem = LONG | {"dimension": dimension}
     config = build(TRACKING, problem, iterations=400, checkpoint_every=at, keep=99, **settings)

@@ -42,7 +42,8 @@ for number in range(2):
 
 @pytest.mark.parametrize(
     "number",
-    [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT, signal.SIGUSR1],
+    [pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    + [signal.SIGINT],
 )
 def test_a_loop_over_runs_ends(number, tmp_path):
     """SIGTERM and SIGINT end the program, SIGUSR1 the present run only; all of them save first."""

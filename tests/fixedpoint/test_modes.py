@@ -110,7 +110,9 @@ def test_there_are_thirty_cells():
 
 
 @pytest.mark.parametrize("number", range(len(CELLS)))
-@pytest.mark.parametrize("q", [Format(3, 5), Format(3, 20)], ids=str)
+@pytest.mark.parametrize(
+    "q", [Format(3, 5), pytest.param(Format(3, 20), marks=pytest.mark.slow)], ids=str
+)
 def test_moments(number, q):
     """Within 4 standard errors (and 2^-16 for theta itself) at 2e6 draws; a fixed seed."""
     rounding, theta, sign = CELLS[number]

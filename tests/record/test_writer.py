@@ -137,14 +137,15 @@ while True:
 """
 
 
-def test_writer_killed_at_random_moments(tmp_path):
-    """25 times SIGKILL: the file opens, and holds every row that was flushed, all of them right."""
+@pytest.mark.parametrize("turns", [8, pytest.param(25, marks=pytest.mark.slow)])
+def test_writer_killed_at_random_moments(turns, tmp_path):
+    """Each time the file opens, and holds every row that was flushed, all of them right."""
     draw = random.Random(7)
     here = Path(__file__).parent
     program = WRITER.format(paths=[str(here), str(here.parent)])
-    for turn in range(25):
+    for turn in range(turns):
         path = tmp_path / f"{turn}.h5"
-        # Forking a writer that has everything imported makes 25 turns cheap.
+        # Forking a writer that has everything imported makes turns cheap.
         told, tell = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -229,7 +230,9 @@ FULL = {  # what meets the limit first: the record, or a shard of a larger probl
 }
 
 
-@pytest.mark.parametrize("which", FULL)
+@pytest.mark.parametrize(
+    "which", ["metrics.h5", pytest.param("rank-0000.h5", marks=pytest.mark.slow)]
+)
 def test_disk_full_ends_with_a_sentence_and_a_valid_checkpoint(which, tmp_path):
     """Simulated by a limit on the size of a file."""
     out = tmp_path / "run"

@@ -72,6 +72,7 @@ def test_a_job_from_submission_to_figure(service, http, client, tmp_path):
         client.job(number)
 
 
+@pytest.mark.slow
 def test_a_suite_and_its_comparison(http, client):
     number = client.submit(SUITE, engine="simulate")
     job = client.wait(number)

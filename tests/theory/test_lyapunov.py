@@ -104,7 +104,7 @@ def test_inequalities_hold_for_one_step_from_random_states(name, eta, gamma, gra
     assert (tightest > 0.005).all()
 
 
-@pytest.mark.parametrize("graph", ["ring", "complete"])
+@pytest.mark.parametrize("graph", ["ring", pytest.param("complete", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["cgt1", "beer"])
 def test_certified_runs_decrease_at_every_step(name, graph):
     known, _ = constants(graph)

@@ -126,7 +126,9 @@ def test_a_bed_has_hosts_links_and_names_and_leaves_nothing() -> None:
 
 
 @needs_bed
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM, signal.SIGKILL]
+)
 def test_nothing_is_left_after_a_signal(number: signal.Signals) -> None:
     before = traces()
     process = start("--hosts", "2", "--", "sh", "-c", "ip netns exec h1 sleep 1000 & echo up; wait")
