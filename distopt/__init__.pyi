@@ -26,6 +26,7 @@ from distopt.compressors.blockwise import Blockwise as Blockwise
 from distopt.compressors.cast import Cast as Cast
 from distopt.compressors.fixed_point import FixedPoint as FixedPoint
 from distopt.compressors.identity import Identity as Identity
+from distopt.compressors.noisy import Noisy as Noisy
 from distopt.compressors.norm_sign import NormSign as NormSign
 from distopt.compressors.one_bit import OneBit as OneBit
 from distopt.compressors.quantize import Quantize as Quantize

@@ -124,6 +124,7 @@ MESSAGES = {
     "uniform-fast": {"name": "uniform", "entropy": "fast"},
     "one_bit": {"name": "one_bit"},
     "saturating": {"name": "saturating", "bits": 4},
+    "noisy": {"name": "noisy", "noise": 0.3, "values": {"name": "one_bit"}},
     "zoom": {"name": "zoom"},
     "zoom_sign": {"name": "zoom_sign"},
     "sparse_zoom": {"name": "sparse_zoom", "density": 0.2},

@@ -10,6 +10,7 @@ REGISTRY = Registry(
         "cast": "distopt.compressors.cast:Cast",
         "fixed_point": "distopt.compressors.fixed_point:FixedPoint",
         "identity": "distopt.compressors.identity:Identity",
+        "noisy": "distopt.compressors.noisy:Noisy",
         "norm_sign": "distopt.compressors.norm_sign:NormSign",
         "one_bit": "distopt.compressors.one_bit:OneBit",
         "quantize": "distopt.compressors.quantize:Quantize",

@@ -27,6 +27,7 @@ class Stream(IntEnum):
     # Of one agent.
     MESSAGE = 0, 1 << 12  # + v: vector v of a message, in the order in which they are packed
     VALUES = 1 << 12, 1 << 12  # + v: what a sparsifier keeps of vector v, compressed again
+    CHANNEL = 1 << 13, 1 << 12  # + v: noise on vector v
     START = _START  # start vectors
     COEFFICIENTS = _START + 1  # of the PL cost
     MATRIX = _START + 2  # of a quadratic cost

@@ -4,6 +4,7 @@ from distopt.compressors.blockwise import Blockwise
 from distopt.compressors.cast import Cast
 from distopt.compressors.fixed_point import FixedPoint
 from distopt.compressors.identity import Identity
+from distopt.compressors.noisy import Noisy
 from distopt.compressors.norm_sign import NormSign
 from distopt.compressors.one_bit import OneBit
 from distopt.compressors.quantize import Quantize
@@ -22,6 +23,9 @@ COMPRESSORS = {  # a new compressor adds one line, and a golden file by write_go
     "cast-float32": Cast(),
     "cast-float16": Cast(dtype="float16"),
     "cast-bfloat16": Cast(dtype="bfloat16"),
+    "noisy": Noisy(noise=0.3, values=Saturating(bits=3)),
+    "noisy-uniform-range": Noisy(noise=0.2, values=Uniform(delta=0.25, entropy="range")),
+    "noisy-blockwise": Noisy(noise=0.1, values=Blockwise(block=6, values=OneBit())),
     "norm_sign": NormSign(),
     "norm_sign-wide": NormSign(scale="float64"),
     "quantize-1": Quantize(bits=1),

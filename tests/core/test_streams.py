@@ -19,7 +19,7 @@ def test_no_two_purposes_share_a_number():
 
 
 def test_the_blocks_of_a_message_fit_theirs():
-    within = Stream.VALUES + Stream.VALUES.width  # of a block: its vectors and what is kept of them
+    within = Stream.CHANNEL + Stream.CHANNEL.width  # of a block: its vectors, what is kept, noise
     assert within <= 1 << 16
     assert Stream.BLOCKS.width >= MOST_BLOCKS << 16
 
