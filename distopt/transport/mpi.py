@@ -332,9 +332,11 @@ class MpiTransport(Transport):
         # libraries know well; to cancel a receive is another matter.
         if not self._posts.send(NOTHING, 0):
             self._until(self._posts.done, self._posts.late)
-        # Some may still wait here for answers to their wish to stop.
-        meeting, watch = self._diagnostics.Ibarrier(), self._watch
-        self._until(lambda: meeting.Test() and not watch.waiting)
+        # Some may still wait here for answers to their wish to stop. A wish that comes too late to matter
+        # must be heard all the same, or it would wait for whoever gets the communicator's place next.
+        watch, wished = self._watch, np.empty(self.agents, np.uint8)
+        meeting = self._diagnostics.Iallgather(np.array([watch.wished], np.uint8), wished)
+        self._until(lambda: meeting.Test() and not watch.waiting and watch.has_heard(wished))
         self._posts.free()
         self._letters.clear()
         self._comm.Free()

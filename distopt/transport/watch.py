@@ -89,6 +89,8 @@ class Watch:
         Iterations after which all stop.
     reason : str
         Why.
+    wished : bool
+        Whether this rank has asked for a stop.
     """
 
     def __init__(self, comm: MPI.Comm, earliest: Callable[[], int], shared: bool = False) -> None:
@@ -99,16 +101,16 @@ class Watch:
         self.last: int | None = None
         self.reason = ""
         self._answers: dict[int, int] = {}  # on rank 0
-        self._wished = False
+        self.wished, self._heard = False, 0  # by rank 0
         self._sent: list[tuple[MPI.Request, Any]] = []
         self._looked = perf_counter()
         self._status = MPI.Status()
 
     def stop(self, reason: str) -> None:
         """Ask for a stop."""
-        if self._wished:
+        if self.wished:
             return
-        self._wished = True
+        self.wished = True
         if self.comm.rank == 0:
             self._ask_all(reason)
         else:
@@ -118,7 +120,7 @@ class Watch:
     def waiting(self) -> bool:
         """Whether this rank may not go on before it knows `last`."""
         at_the_end = self.promised is not None and self.earliest() >= self.promised
-        return self.last is None and (self._wished or at_the_end)
+        return self.last is None and (self.wished or at_the_end)
 
     def look(self) -> None:
         """Take what has come and answer it, if the last look was a while ago.
@@ -139,6 +141,7 @@ class Watch:
                 raise RemoteError("Another rank has failed.")
             told = self._take()
             if tag == WISH:
+                self._heard += 1
                 self._ask_all(told)
             elif tag == ASK:
                 self.promised = self.earliest()
@@ -147,6 +150,10 @@ class Watch:
                 self._note(rank, told)
             else:
                 self.last, self.reason = told
+
+    def has_heard(self, wished: U8) -> bool:
+        """Tell whether the wishes of all ranks that have one have come."""
+        return self.comm.rank != 0 or self._heard == wished[1:].sum()
 
     def _ask_all(self, reason: str) -> None:
         """Ask all ranks with how many iterations they can stop, once."""

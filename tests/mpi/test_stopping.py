@@ -12,6 +12,7 @@ from distopt.engine.loop import Loop
 from distopt.engine.stopping import StopRequest
 from distopt.engine.team import prepare
 from distopt.transport.opening import open_transport
+from distopt.transport.watch import LOOK_SECONDS
 
 pytestmark = pytest.mark.mpi(min_size=4)
 
@@ -68,3 +69,21 @@ def test_any_wish_at_any_time(record_every, comm):
 def test_a_time_limit_is_agreed_too(comm):
     settings = {"iterations": 10**7, "record_every": 10**6, "stop": {"seconds": 0.05}}
     assert same(stop(comm, set(), **settings), comm)[0] == "stop.seconds"
+
+
+def test_a_late_wish_does_not_reach_the_next_run(comm):
+    """Rank 0 no longer needs to hear it, and with MPICH whoever has its communicator next might."""
+    config = configure("gt", "identity")
+    for _ in range(5):
+        with open_transport("mpi", config, comm) as transport:
+            while not transport.agree_to_stop("signal" if comm.rank == 1 else ""):
+                time.sleep(LOOK_SECONDS)
+            if comm.rank == 3:
+                transport.agree_to_stop("another signal")
+            elif comm.rank == 0:
+                time.sleep(3 * LOOK_SECONDS)
+        with open_transport("mpi", config, comm) as transport:
+            for _ in range(3):
+                time.sleep(LOOK_SECONDS)
+                assert transport.agree_to_stop("") == ""
+            assert transport._watch.promised is None
