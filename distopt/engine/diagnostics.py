@@ -33,6 +33,7 @@ OBSERVED = (
     "ball_violations", "saturations", "regime_large", "regime_middle", "regime_small", "regime_zero",
     "step_square", "step_gain", "step_bytes", "step", "step_decisions", "step_returns",
 )  # fmt: skip
+BLOCK = 2**16  # coordinates, about, that are subtracted at a time
 EQUAL = {"step", "step_decisions", "step_returns"}  # the same number of every agent
 
 
@@ -55,7 +56,7 @@ class Diagnostics:
         d = team.hosted[0].agent.dimension
         shape = (self.repeats, d) if self.repeats > 1 else (d,)
         self._mean = np.empty(shape)
-        self._work = [np.empty(shape) for _ in team.hosted]
+        self._work = np.empty((len(team.hosted), *shape))
         view = self._views()[0]
         self.observed = list(view.series)
         self.has_tracker = view.tracker is not None
@@ -169,7 +170,7 @@ class Diagnostics:
             means = []
             for i, parts in enumerate(self.team.transport.scatter(trackers)):
                 means.append(mean_of(parts))
-                at["tracking"][i] = sum(square(part - means[i]) for part in parts)
+                at["tracking"][i] = sum(square_deviations(parts, means[i]))
             if gradients:
                 at["gradient"][:] = [np.sqrt(square(g)) for g in gradients]
                 for i, parts in enumerate(self.team.transport.scatter(gradients)):
@@ -246,6 +247,18 @@ def square_distance(a: F64, b: F64, work: F64) -> float:
     """Return ||a - b||_2^2; `work` is overwritten and may be a."""
     np.subtract(a, b, out=work)
     return square(work)
+
+
+def square_deviations(rows: F64, mean: F64) -> list[float]:
+    """Return ||row - mean||_2^2 of rows : float64[agents, m], none for m = 0, to the bit of `square`."""
+    found = list[float]()
+    if not mean.size:  # of agents beyond the coordinates
+        return found
+    some = max(BLOCK // mean.size, 1)
+    for start in range(0, len(rows), some):
+        apart = rows[start : start + some] - mean
+        found += np.vecdot(apart, apart).tolist()
+    return found
 
 
 def square(a: F64) -> float:

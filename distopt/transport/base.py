@@ -6,12 +6,14 @@ under MPI. One driver serves both. The algorithm's traffic (`exchange`) and the 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
+
+import numpy as np
 
 from distopt.algorithms.letter import Letter
 from distopt.core import errors
@@ -60,8 +62,11 @@ def slices(d: int, agents: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(starts)]
 
 
-def mean_of(rows: Sequence[F64]) -> F64:
+def mean_of(rows: Sequence[F64] | F64) -> F64:
     """Return the mean of vectors, one of each agent, summed in their order."""
+    if isinstance(rows, np.ndarray) and rows.shape[1] < len(rows):
+        whole: F64 = np.add.accumulate(rows, axis=0)[-1]
+        return whole / len(rows)
     total: F64 = rows[0].copy()
     for row in rows[1:]:
         total += row
@@ -165,16 +170,16 @@ class Transport(ABC):
         """
 
     @abstractmethod
-    def scatter(self, rows: Sequence[F64]) -> list[Sequence[F64]]:
+    def scatter(self, rows: Sequence[F64] | F64) -> Iterable[F64]:
         """Give each agent one of the `slices` of all agents' rows: half of what `mean` sends.
 
         Who wants a number of the mean, such as its norm, need not know all of it.
 
         Returns
         -------
-        list of Sequence[float64[:]]
+        iterable of float64[agents, :]
             One per hosted agent: its slice of every agent's row, in the order of the agents; not to be
-            written.
+            written. All are to be taken before the rows change.
         """
 
     @abstractmethod

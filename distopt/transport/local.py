@@ -1,6 +1,6 @@
 """All agents in one process: messages are passed by reference."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -10,6 +10,9 @@ from distopt.algorithms.letter import NOTHING, Letter
 from distopt.core.arrays import F64, I64, U8
 from distopt.problems.topology import Topology
 from distopt.transport.base import Traffic, Transport, slices
+
+PARTS = 16  # of the rows, of which one is copied at a time,
+BLOCK = 2**17  # or as many coordinates
 
 
 class LocalTransport(Transport):
@@ -69,10 +72,10 @@ class LocalTransport(Transport):
         out /= self.agents
         self.traffic.diagnostics_nbytes += 2 * out.nbytes * (self.agents - 1)
 
-    def scatter(self, rows: Sequence[F64]) -> list[Sequence[F64]]:
+    def scatter(self, rows: Sequence[F64] | F64) -> Iterator[F64]:
         flat = [row.reshape(-1) for row in rows]
         self.traffic.diagnostics_nbytes += flat[0].nbytes * (self.agents - 1)
-        return [[row[part] for row in flat] for part in slices(flat[0].size, self.agents)]
+        return columns(flat)
 
     def collect(self, rows: F64) -> F64:
         self.traffic.diagnostics_nbytes += rows.nbytes * (self.agents - 1)
@@ -89,3 +92,15 @@ class LocalTransport(Transport):
 
     def close(self) -> None:
         pass
+
+
+def columns(rows: Sequence[F64]) -> Iterator[F64]:
+    """Cut the rows of all agents into the `slices`, some of them at a time: a small part of the rows."""
+    d = rows[0].size
+    width = max(d // PARTS, BLOCK // len(rows), 1)
+    start, block = 0, np.empty((len(rows), 0))
+    for part in slices(d, len(rows)):
+        if part.stop > start + block.shape[1]:
+            start, end = part.start, max(part.stop, min(part.start + width, d))
+            block = np.array([row[start:end] for row in rows])
+        yield block[:, part.start - start : part.stop - start]

@@ -240,7 +240,7 @@ class MpiTransport(Transport):
         self._wait([self._diagnostics.Iallgatherv([total, total.size, MPI.DOUBLE], whole)])
         self.traffic.diagnostics_nbytes += total.nbytes * (self.agents - 1)
 
-    def scatter(self, rows: Sequence[F64]) -> list[Sequence[F64]]:
+    def scatter(self, rows: Sequence[F64] | F64) -> list[F64]:
         n, d, (me,) = self.agents, rows[0].size, self.hosted
         cut = slices(d, n)
         sizes, starts = [s.stop - s.start for s in cut], [s.start for s in cut]
@@ -250,7 +250,7 @@ class MpiTransport(Transport):
         got = [parts, [mine] * n, [mine * i for i in range(n)], MPI.DOUBLE]
         self._wait([self._diagnostics.Ialltoallv(sent, got)])
         self.traffic.diagnostics_nbytes += 8 * (d - mine)
-        return [list(parts)]
+        return [parts]
 
     def collect(self, rows: F64) -> F64:
         out = np.empty((self.agents, rows.shape[1]))

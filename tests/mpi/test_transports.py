@@ -115,7 +115,7 @@ def test_traffic_counts_what_was_handed_over(make, comm):
 def test_scatter_gives_each_agent_its_slice_of_all_rows(make, d):
     transport = make(Topology(AGENTS, GRAPHS["ring"]))
     rows = np.arange(AGENTS * d, dtype=float).reshape(AGENTS, d)
-    found = transport.scatter([rows[i] for i in transport.hosted])
+    found = [*transport.scatter([rows[i] for i in transport.hosted])]
     for i, parts in zip(transport.hosted, found, strict=True):
         assert [part.tolist() for part in parts] == rows[:, slices(d, AGENTS)[i]].tolist()
 
