@@ -17,7 +17,14 @@ from tune import PROBLEMS
 
 from distopt.compressors.coders.range_model import CONTEXTS, ROW, STEP, context
 from distopt.compressors.zoom import CAP, HIGHEST, Zoom
-from distopt.compressors.zooming import UNSET, power_of_two, quantise, write_first_scales, zoom
+from distopt.compressors.zooming import (
+    OCTAVE,
+    UNSET,
+    power_of_two,
+    quantise,
+    write_first_scales,
+    zoom,
+)
 from distopt.config.build import make_config
 from distopt.core.errors import DistoptError
 from distopt.core.parameters import Field, parameters
@@ -35,7 +42,9 @@ class Tried(Zoom):
     rounding: Annotated[float, Field(ge=0.3, lt=1)] = 0.55  # below 0.5: a wider dead zone
     trigger: Annotated[float, Field(ge=0)] = 0.0  # a mean of min(|q|, 6) below it sends nothing
     price: Annotated[float, Field(ge=0)] = 0.0  # a code that costs b bits more is b price rarer
-    gain: Annotated[float, Field(gt=0)] = 1.0  # of log2 step's moves
+    pace: Annotated[float, Field(gt=0)] = (
+        1.0  # of log2 step's moves, like gain, but not of the first
+    )
 
     def encode(self, x, out, key, state, work):
         bounds, level = state["bounds"], state["level"]
@@ -49,7 +58,7 @@ class Tried(Zoom):
             codes[sizes < 1.0] = (np.sign(x) * keep)[sizes < 1.0]
         if np.minimum(np.abs(codes), CAP).mean() < self.trigger:
             codes[:] = 0  # costs no byte: a payload without bytes is decoded as zeros
-        zoom(codes, bounds, level, self.zoomed_in_on(x.size), CAP)
+        zoom(codes, bounds, level, self.zoomed_in_on(x.size), CAP, OCTAVE)
         self.damp(before, level)
         return at + self.coder(x.size).encode(codes, out[at:], state, work)
 
@@ -60,9 +69,9 @@ class Tried(Zoom):
         return at
 
     def damp(self, before, level):
-        """Scale the level's move by the gain, except that of the first message."""
-        if self.gain != 1.0 and before[0] != UNSET:
-            level[0] = before[0] + int(self.gain * (level[0] - before[0]))
+        """Scale the level's move by the pace, except that of the first message."""
+        if self.pace != 1.0 and before[0] != UNSET:
+            level[0] = before[0] + int(self.pace * (level[0] - before[0]))
 
 
 class Watched(Tried):
@@ -112,11 +121,11 @@ VARIANTS = {
     "trigger 0.4": {"trigger": 0.4},
     "price 0.03": {"price": 0.03},
     "price 0.06": {"price": 0.06},
-    "gain 0.7": {"gain": 0.7},
-    "gain 1.4": {"gain": 1.4},
-    "gain 2": {"gain": 2.0},
-    "gain 1.4, activity 0.4": {"gain": 1.4, "activity": 0.4},
-    "gain 2, activity 0.38": {"gain": 2.0, "activity": 0.38},
+    "gain 0.7": {"pace": 0.7},
+    "gain 1.4": {"pace": 1.4},
+    "gain 2": {"pace": 2.0},
+    "gain 1.4, activity 0.4": {"pace": 1.4, "activity": 0.4},
+    "gain 2, activity 0.38": {"pace": 2.0, "activity": 0.38},
 }
 
 

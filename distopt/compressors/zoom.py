@@ -35,7 +35,7 @@ CODERS: dict[tuple[str, bool], Coder] = {
 @parameters("compressor")
 class Zoom(PerBlock):
     """C(x)_i = sign(q_i) (|q_i| + offset) step, q_i = sign(x_i) floor(|x_i| / step + rounding), C = 0
-    for q_i = 0; then, at both ends, log2 step += mean_i min(|q_i|, 6) - activity.
+    for q_i = 0; then, at both ends, log2 step += gain (mean_i min(|q_i|, 6) - activity).
 
     The vector has one step, or each of its blocks has one (`per_block`). It starts at
     2^round(log2 max |x_i|), sent once. The constants are measured (docs: zooming), not derived. The
@@ -52,6 +52,7 @@ class Zoom(PerBlock):
     activity: Annotated[float, Field(gt=0, lt=6)] | Literal["auto"] = "auto"
     rounding: Annotated[float, Field(ge=0.5, lt=1)] = 0.55  # 0.5 is to the nearest
     offset: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # of a decoded magnitude
+    gain: Annotated[float, Field(ge=2**-12, le=4)] = 1.0  # of what moves the step
     entropy: Literal["auto", "range", "fast"] = "auto"  # the coder of the codes
     alone: bool = True  # the vector is all of its message, whose length says where it ends
     per_block: bool = False  # a scale for each of the cost's `blocks`
@@ -72,7 +73,7 @@ class Zoom(PerBlock):
         codes = work.array("codes", x.size, np.int16)
         at = write_first_scales(x, bounds, level, out)
         quantise(x, bounds, level, self.rounding, HIGHEST, codes)
-        zoom(codes, bounds, level, self.zoomed_in_on(x.size), CAP)
+        zoom(codes, bounds, level, self.zoomed_in_on(x.size), CAP, round(self.gain * OCTAVE))
         return at + self.coder(x.size).encode(codes, out[at:], state, work)
 
     def decode_add(
@@ -84,7 +85,7 @@ class Zoom(PerBlock):
         at = accepted(read_first_scales(payload, level), payload, acc.size)
         at += self.coder(acc.size).decode(payload[at:], codes, state, work)
         add_codes(codes, bounds, level, self.offset, weight, acc)
-        zoom(codes, bounds, level, self.zoomed_in_on(acc.size), CAP)
+        zoom(codes, bounds, level, self.zoomed_in_on(acc.size), CAP, round(self.gain * OCTAVE))
         state["level"][:] = level
         return at
 

@@ -158,13 +158,16 @@ def add_codes(
 
 
 @kernel
-def zoom(codes: Codes, bounds: I64, levels: I64, activity: int, cap: int) -> None:
-    """level += mean_i min(|q_i|, cap) - activity, in units of 2^-16 octaves, the mean rounded down."""
+def zoom(codes: Codes, bounds: I64, levels: I64, activity: int, cap: int, gain: int) -> None:
+    """level += gain (mean_i min(|q_i|, cap) - activity), all three in units of 2^-16.
+
+    The mean and the product are rounded down.
+    """
     for b in range(levels.size):
         if levels[b] == UNSET:
             continue
         total = 0
         for i in range(bounds[b], bounds[b + 1]):
             total += min(abs(int(codes[i])), cap)
-        level = levels[b] + (total << 16) // (bounds[b + 1] - bounds[b]) - activity
-        levels[b] = min(max(level, -LARGEST), LARGEST)
+        move = (total << 16) // (bounds[b + 1] - bounds[b]) - activity
+        levels[b] = min(max(levels[b] + ((move * gain) >> 16), -LARGEST), LARGEST)
