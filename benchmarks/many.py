@@ -1,9 +1,11 @@
 """Many agents in one process: time of an iteration, and the memory that another agent takes.
 
-    python benchmarks/many.py                      # both; --only time, or --only memory
-    python benchmarks/many.py --agents 10000       # the rows of a ring with as many agents
+    python benchmarks/many.py                      # times and memory; --only time, or --only memory
+    python benchmarks/many.py --agents 2000        # the rows of a ring with as many agents
+    python benchmarks/many.py --only set-up --agents 10000
 
 Times are processor time without records, the crowd and agents by themselves in turns, medians of rounds.
+The set-up is all before iteration 0, from the configuration on, with kernels in numba's cache.
 Memory is what Python and numpy hold after three iterations and a record, the difference between runs with
 10 and with 30 agents, at d = 20,000 in vectors of 8 d bytes, and at d = 100 in kB.
 """
@@ -12,6 +14,7 @@ import argparse
 import gc
 import os
 import tracemalloc
+from itertools import product
 from statistics import median
 from time import process_time
 
@@ -34,6 +37,7 @@ METHODS = {
     "zed, step searched": ({"name": "zed"}, {"name": "zoom"}),
 }
 ON_RING = ("gt", "lead 2 bits", "cgt1 2 bits", "zed")
+LARGE = ("ring", "torus", "exponential"), ("gt", "lead 2 bits", "gt, step searched")
 OTHERS = (
     ("zed", "ring"),
     ("zed", "complete"),
@@ -47,6 +51,8 @@ FORMULA = {
     "lead 2 bits": (8 + 3 / 64, OBJECTS),
     "cgt1 2 bits": (9 + 6 / 64, OBJECTS),
     "zed": (10.75, OBJECTS + MODELS),
+    "gt, step searched": (20, OBJECTS),
+    "zed, step searched": (28.75, OBJECTS + 3 * MODELS),
 }
 COST = 6.0  # four rows of coefficients, a start, z while a value is computed
 
@@ -87,6 +93,25 @@ def time_row(method, agents, d, graph, rounds):
     )
 
 
+def set_up_row(method, agents, d, graph, rounds):
+    team_of(method, 16, d, graph)  # kernels are loaded
+    began = process_time()
+    team = team_of(method, agents, d, graph)
+    ready = process_time() - began
+    iteration_of(team, 3)
+    spent = 1e3 * median(iteration_of(team, 5 * rounds))
+    diagnostics = Diagnostics(team)
+    diagnostics.row()
+    began = process_time()
+    diagnostics.row()
+    record = process_time() - began
+    name = f"{method}, {graph} of {agents:,}, d = {d}"
+    print(
+        f"| {name} | {ready:.2g} s | {spent:.3g} ms: {1e3 / spent:.3g} | {record:.2g} s |",
+        flush=True,
+    )
+
+
 def held(method, agents, d, together):
     """Return the bytes that a run of so many agents holds."""
     gc.collect()
@@ -120,18 +145,23 @@ def memory_row(method):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("time", "memory"))
+    parser.add_argument("--only", choices=("time", "memory", "set-up"))
     parser.add_argument("--agents", type=int)
+    parser.add_argument("--dimension", type=int, default=100, help="of --only set-up")
     parser.add_argument("--rounds", type=int, default=7)
     args = parser.parse_args()
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores\n")
-    if args.only != "memory":
+    if args.only in {None, "time"}:
         print("| | by themselves | as a crowd |\n|---|---|---|")
         for method in ON_RING:
             time_row(method, args.agents or 1000, 100, "ring", args.rounds)
         for method, graph in OTHERS if args.agents is None else ():
             time_row(method, 64, 1000, graph, args.rounds)
-    if args.only != "time" and args.agents is None:
+    if args.only == "set-up":
+        print("| | set-up | an iteration: iterations a second | a record |\n|---|---|---|---|")
+        for graph, method in product(*LARGE):
+            set_up_row(method, args.agents or 10_000, args.dimension, graph, args.rounds)
+    if args.only in {None, "memory"} and args.agents is None:
         print("\n| | formula | crowd, vectors | crowd, d = 100, in all | by themselves, vectors |")
         print("|---|---|---|---|---|")
         for method in [m for m in METHODS if m != "cgt1 top-k"]:

@@ -438,12 +438,13 @@ class Agent:
         states = self._decoders[member] if member else self._encoders
         return dict(zip(self._names, states, strict=True))
 
-    def codec_arrays(self) -> dict[str, np.ndarray]:
-        """Name the arrays of all adaptive compressor states, for the checkpoint."""
+    def codec_arrays(self, own: bool = False) -> dict[str, np.ndarray]:
+        """Name the arrays of all adaptive compressor states, or of those of its own messages."""
         arrays: dict[str, np.ndarray] = self.backlog.arrays() if self.backlog else {}
         for stream, state in enumerate(self._encoders):
             arrays |= {f"encoder.{stream}.{name}": a for name, a in state.items()}
-        for member, states in zip((self.index, *self.neighbours), self._decoders, strict=True):
+        members = [self.index, *([] if own else self.neighbours)]
+        for member, states in zip(members, self._decoders, strict=not own):
             for stream, state in enumerate(states):
                 arrays |= {f"decoder.{member}.{stream}.{name}": a for name, a in state.items()}
         return arrays

@@ -5,7 +5,8 @@ in one array, as to those of one agent. So it is run once, on the crowd, instead
 differs between agents is inside the verbs. The bits are those of agents by themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -14,10 +15,11 @@ import numpy as np
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import Algorithm
+from distopt.algorithms.crowd_search import CrowdSearch, RowSearch
 from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.algorithms.state import State
 from distopt.compressors.fused import FINE
-from distopt.core.arrays import F64, I64
+from distopt.core.arrays import F64, I64, U8, U32
 from distopt.core.errors import DataError
 from distopt.core.kernel import kernel
 from distopt.fixedpoint.kernels import first_nonfinite
@@ -46,7 +48,6 @@ def goes_together(algorithm: Algorithm, topology: Topology) -> bool:
     """Whether a crowd can run an algorithm's step: its own class says so, and nothing is per agent."""
     return (
         claims(algorithm)
-        and not algorithm.searching
         and getattr(algorithm, "arithmetic", None) is None
         and getattr(algorithm, "memory", "replicas") == "replicas"
         and type(topology).at is Topology.at  # a graph that stays
@@ -99,6 +100,10 @@ class CrowdMemory:
         """The messages as the network decoded them, as of `Memory`."""
         return self.q.reshape(-1)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Name what is kept between iterations."""
+        return {"h": self.h}
+
 
 class RowMemory:
     """What one agent of a crowd has of a memory, for records and checkpoints."""
@@ -135,6 +140,8 @@ class Row(State):
         item = getattr(self._whole, name)
         if isinstance(item, CrowdMemory):
             return RowMemory(item, self._agent)
+        if isinstance(item, CrowdSearch):
+            return RowSearch(item, self._agent)
         if isinstance(item, np.ndarray) and item.shape == (self._size,):
             return item[self._part]
         return item
@@ -145,6 +152,10 @@ class Row(State):
             item = getattr(self._whole, name)
             if isinstance(item, CrowdMemory):
                 item.h[self._agent] = arrays[f"{name}.h"][0]
+            elif isinstance(item, CrowdSearch):
+                start = f"{name}."
+                parts = {k.removeprefix(start): a for k, a in arrays.items() if k.startswith(start)}
+                RowSearch(item, self._agent).loaded(parts)
         super().loaded(arrays)
 
 
@@ -159,6 +170,7 @@ class Crowd:
     """
 
     board = backlog = None
+    search = CrowdSearch
 
     def __init__(self, agents: Sequence[Agent]) -> None:
         first = agents[0]
@@ -174,6 +186,7 @@ class Crowd:
             agent.seconds = self.seconds
             agent.share_decoders(agents)
         self._rows = self.compressor.rows(first.dimension, self.work)
+        self._fused = self.compressor.fused(first.dimension, 1, self.work)
         self._keys = [np.array(keys) for keys in zip(*(a.keys for a in agents), strict=True)]
         self._messages = np.zeros((len(agents), first.max_nbytes), np.uint8)
         self._sizes, self._at = np.zeros((2, len(agents)), np.int64)
@@ -201,12 +214,16 @@ class Crowd:
 
     def gradient(self, x: F64, out: F64) -> None:
         """Fill `out` with each agent's gradient at its part of x, as `Agent.gradient`."""
-        began, before, count = perf_counter(), self.seconds.gradient, self.seconds.gradients
         points, slopes = x.reshape(self.shape), out.reshape(self.shape)
+        with self.one_gradient(len(self.agents) - self._away()):
+            self._gradients(points, slopes)
+
+    def _gradients(self, points: F64, slopes: F64) -> None:
+        """Let each agent compute its gradient."""
         done = 0
         try:
             for agent, point, slope in zip(self.agents, points, slopes, strict=True):
-                if agent.batches:
+                if agent.batches or agent.adrift:
                     agent.gradient(point, slope)
                 else:
                     agent.cost.gradient(point, slope)
@@ -216,13 +233,28 @@ class Crowd:
             agent = self.agents[done]
             raise (error if agent.batches else agent.blame(error)) from None
         self._require_finite(slopes)
+
+    @contextmanager
+    def one_gradient(self, agents: int) -> Iterator[None]:
+        """Count what so many agents compute in the block as one gradient, in the mean of all."""
+        began, before, count = perf_counter(), self.seconds.gradient, self.seconds.gradients
+        yield
         self.seconds.gradient = before + (perf_counter() - began) / len(self.agents)
-        self.seconds.gradients = count + 1
+        self.count_gradients(count, agents)
+
+    def count_gradients(self, before: float, more: int) -> None:
+        """Set how many gradients an agent has computed: `before`, and its part of further ones."""
+        whole, rest = divmod(more, len(self.agents))
+        part = rest / len(self.agents) if rest else 0
+        self.seconds.gradients = before + whole + part  # type: ignore[assignment]
+
+    def _away(self) -> int:
+        """Count the agents that are adrift, as only those are that forgive."""
+        return sum(a.adrift for a in self.agents) if self.agents[0].forgives else 0
 
     def _require_finite(self, slopes: F64) -> None:
-        """Let the first agent whose gradient is not finite say so."""
-        at = first_nonfinite(slopes.reshape(-1))
-        if at >= 0:
+        """Let the first agent whose gradient is not finite say so; one that forgives has none then."""
+        while (at := first_nonfinite(slopes.reshape(-1))) >= 0:
             i = at // self.shape[1]
             self.agents[i].require_finite("gradient", slopes[i])
 
@@ -236,9 +268,10 @@ class Crowd:
 
     def _pack(self, k: int, first: int, vectors: dict[str, tuple[F64, F64 | None]]) -> I64:
         """Encode vectors, or their differences."""
-        began, rows, wrong = perf_counter(), self._rows, FINE
+        began, rows, wrong = perf_counter(), self._rows, 0
         self._sizes.fill(0)
-        if rows:
+        if rows and not self._away():
+            wrong = FINE
             for stream, (vector, h) in enumerate(vectors.values(), start=first):
                 keys, x = self._keys[stream], vector.reshape(self.shape)
                 keys[:, 2] = k
@@ -248,7 +281,7 @@ class Crowd:
                     wrong = rows.encode_difference(x, h, self._messages, self._sizes, keys)
                 if wrong != FINE:
                     break
-        if not rows or wrong != FINE:
+        if wrong != FINE:
             self._pack_each(first, vectors)
         self._spend("encoding", began)
         return self._sizes
@@ -257,12 +290,26 @@ class Crowd:
         """Let each agent encode for itself; what cannot be sent becomes a sentence here."""
         z = self.work.array("differences", self.shape[1])
         for i, agent in enumerate(self.agents):
-            used = 0
+            used, forgives = 0, agent.forgives and not agent.adrift
             for stream, (name, (vector, h)) in enumerate(vectors.items(), start=first):
-                x = vector.reshape(self.shape)[i]
-                part = x if h is None else np.subtract(x, h[i], out=z)
-                used += agent.encode(name, stream, part, self._messages[i, used:])
+                x, out, nbytes = vector.reshape(self.shape)[i], self._messages[i, used:], -1
+                if forgives:  # and what comes behind a vector that was not finite may be
+                    nbytes = self._by_kernel(
+                        self._keys[stream][i], x, None if h is None else h[i], out
+                    )
+                if nbytes < 0:
+                    part = x if h is None else np.subtract(x, h[i], out=z)
+                    nbytes = agent.encode(name, stream, part, out)
+                used += nbytes
             self._sizes[i] = used
+
+    def _by_kernel(self, key: U32, x: F64, h: F64 | None, out: U8) -> int:
+        """Encode x or x - h of an agent by the compressor's kernel; a number below 0: not possible."""
+        key[2] = self.iteration
+        if h is None:
+            return self._fused.encode(x, out, key) if self._fused.encode else -1
+        difference = self._fused.encode_difference
+        return difference(x, h, out, key) if difference else -1
 
     def mix(
         self,

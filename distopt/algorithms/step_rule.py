@@ -21,6 +21,7 @@ NOISE_CUT = 0.85  # what noise leaves of a step at a time
 SEEN = 4  # iterations of a window that are watched with mini-batches, at a further gradient each
 SETTLED = 3  # windows until the moves are no longer those of the start
 ROUGH = 3.0  # times the steepest curvature around x: what looks steeper is a kink, or rounding
+HOPELESS = 40 * OCTAVES  # levels below the first step
 GROWN = 3.0  # |dx|^2 over that of the last window; where all curve upwards it grows only if e is too large
 
 
@@ -77,6 +78,65 @@ class Numbers:
 
     def __setattr__(self, name: str, value: float) -> None:
         self.array[self.names.index(name)] = value
+
+
+def first_numbers(trust: float) -> Numbers:
+    """Return the numbers of an agent before the first window."""
+    return Numbers(
+        level=0, cap=LARGEST_CAP, trust=trust, steepest=0, pace=0, failed=0,
+        trouble=0, first=0, decisions=0, iterations=0, length=3, stretch=SHORTEST,
+        kind=0, move=0, fresh=1, anew=0, adrift=0, returns=0, grown=0, nbytes=0, done=0, cut=0,
+        largest=0, larger=0,
+    )  # fmt: skip
+
+
+class Pace:
+    """What a search says of its step, and how its windows follow each other."""
+
+    numbers: Numbers
+    factor: float  # eta = factor e
+
+    @property
+    def eta(self) -> float:
+        """The step in use."""
+        return self.factor * size(int(self.numbers.level))
+
+    @property
+    def first(self) -> float:
+        """The step at iteration 0."""
+        return self.factor * size(int(self.numbers.first))
+
+    def series(self) -> dict[str, float]:
+        """Return the series of the search."""
+        n = self.numbers
+        return {
+            "step": self.eta,
+            "step_decisions": n.decisions,
+            "step_returns": n.returns,
+            "step_bytes": n.nbytes,
+        }
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether no step was found, however small."""
+        return self.numbers.level < self.numbers.first - HOPELESS
+
+    def no_step(self, agent: int, iteration: int) -> str:
+        """Say so."""
+        return (
+            f"Agent {agent} found no step at iteration {iteration}: however small it is, "
+            "the run grows. Is the gradient that of the cost? Else set algorithm.eta to a number."
+        )
+
+    def next_window(self, kind: int) -> None:
+        """Begin the window after a decision."""
+        n = self.numbers
+        n.decisions += 1
+        n.trouble = float(n.trouble or kind != CALM)
+        settled = abs(n.move) <= 3 if n.trouble else -3 <= n.move <= 0
+        n.stretch = min(LONGEST, 1.5 * n.stretch) if settled and kind < BACK else SHORTEST
+        n.length = (3, 3, 4)[int(n.decisions)] if n.decisions < 3 else int(n.stretch)
+        n.iterations = 0.0
 
 
 class StepRule:

@@ -21,13 +21,11 @@ from distopt.algorithms.step_rule import (
     CALM,
     FURTHER_BACK,
     FURTHEST,
-    LARGEST_CAP,
-    LONGEST,
     SEEN,
-    SHORTEST,
-    Numbers,
+    Pace,
     StepRule,
     Window,
+    first_numbers,
     size,
 )
 from distopt.algorithms.window_code import DECISION_NBYTES, WINDOW_NBYTES, decode, encode
@@ -43,7 +41,6 @@ NOTHING = np.zeros(0, np.uint8)
 HUGE = 1e120  # of |x|^2: beyond, x counts as not finite
 BURST = 1000.0  # |dx|^2 of a move to and fro over the last window's largest: beyond, all go back
 NEAR = 0.01  # of 1 + |x|: where the steepest curvature is looked for
-HOPELESS = 40 * 16  # levels below the first step
 
 
 class Steps(Protocol):
@@ -90,7 +87,7 @@ class FixedStep:
         return {}
 
 
-class StepSearch:
+class StepSearch(Pace):
     """The part of one agent in the search for the step.
 
     Parameters
@@ -119,18 +116,12 @@ class StepSearch:
         ]
         noisy = agent.batches is not None
         self.rule = StepRule(bound, reach, topology.gap, tree.height, noisy, trust)
-        self.numbers = Numbers(
-            level=0, cap=LARGEST_CAP, trust=trust, steepest=0, pace=0, failed=0,
-            trouble=0, first=0, decisions=0, iterations=0, length=3, stretch=SHORTEST,
-            kind=0, move=0, fresh=1, anew=0, adrift=0, returns=0, grown=0, nbytes=0, done=0, cut=0,
-            largest=0, larger=0,
-        )  # fmt: skip
+        self.numbers = first_numbers(trust)
         d = agent.dimension
         self.x, self.g, self.mixed, self.dx = s.x.copy(), s.g.copy(), np.zeros(d), np.zeros(d)
         # The gradient at the point before, on this batch.
         self.again = np.empty(d) if noisy else self.g
-        # The steepest direction at x; at first, random signs.
-        self.steep = np.where(words(make_key(0, 2, Stream.TYPICAL), d) & 1, 1.0, -1.0) / sqrt(d)
+        self.steep = start_direction(d)  # the steepest direction at x
         self.near, self.there = np.empty(d), np.empty(d)  # a point on that way, the gradient there
         self.sums = np.zeros(5)  # of this agent
         # Of all below it, once the window is over: the fields of `Window`.
@@ -144,16 +135,6 @@ class StepSearch:
         """Set the first step."""
         n = self.numbers
         n.level = n.first = self.rule.first(facts.require_curvature())
-
-    @property
-    def eta(self) -> float:
-        """The step in use."""
-        return self.factor * size(int(self.numbers.level))
-
-    @property
-    def first(self) -> float:
-        """The step at iteration 0."""
-        return self.factor * size(int(self.numbers.first))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Name the arrays that must be kept between iterations."""
@@ -179,16 +160,6 @@ class StepSearch:
     def present(self) -> Mapping[str, np.ndarray]:
         """Name all that a snapshot holds: the state, and the compressor states of all members."""
         return self.state.arrays(but="steps") | self.agent.codec_arrays()
-
-    def series(self) -> dict[str, float]:
-        """Return the series of the search."""
-        n = self.numbers
-        return {
-            "step": self.eta,
-            "step_decisions": n.decisions,
-            "step_returns": n.returns,
-            "step_bytes": n.nbytes,
-        }
 
     # What travels.
 
@@ -325,19 +296,12 @@ class StepSearch:
             self.x[:], self.g[:], self.dx[:] = self.state.x, self.state.g, 0.0
             n.returns += 1
         n.level += n.move
-        if n.level < n.first - HOPELESS:
-            raise DivergedError(
-                f"Agent {agent.index} found no step at iteration {agent.iteration}: however small it is, "
-                "the run grows. Is the gradient that of the cost? Else set algorithm.eta to a number."
-            )
-        n.decisions += 1
-        n.trouble = float(n.trouble or kind != CALM)
-        settled = abs(n.move) <= 3 if n.trouble else -3 <= n.move <= 0
-        n.stretch = min(LONGEST, 1.5 * n.stretch) if settled and kind < BACK else SHORTEST
-        n.length = (3, 3, 4)[int(n.decisions)] if n.decisions < 3 else int(n.stretch)
+        if self.hopeless:
+            raise DivergedError(self.no_step(agent.index, agent.iteration))
+        self.next_window(kind)
         if kind < BACK:
             n.largest = n.larger
-        n.iterations = n.larger = 0.0
+        n.larger = 0.0
         self.sums[:] = 0.0
         self.total[:] = 0.0
 
@@ -354,7 +318,14 @@ def steps_of(
     if not algorithm.searching:
         return FixedStep(float(vars(algorithm)["eta"]))
     K = vars(algorithm).get("local_steps", 1)
-    return StepSearch(agent, s, bound * K, reach, factor / K, trust)
+    search = getattr(agent, "search", StepSearch)  # a crowd has its own
+    return search(agent, s, bound * K, reach, factor / K, trust)  # type: ignore[no-any-return]
+
+
+def start_direction(d: int) -> F64:
+    """Return the direction in which the steepest curvature is looked for first: random signs, |.| = 1."""
+    signs: F64 = np.where(words(make_key(0, 2, Stream.TYPICAL), d) & 1, 1.0, -1.0)
+    return signs / sqrt(d)
 
 
 def copy(source: Mapping[str, np.ndarray], target: Mapping[str, np.ndarray]) -> None:

@@ -18,6 +18,8 @@ from distopt.config.build import Parts, make_config
 from distopt.config.run import RunConfig
 from distopt.core.errors import DataError, DivergedError
 from distopt.core.randomness import make_key, normal
+from distopt.engine.audit import Audit
+from distopt.engine.diagnostics import Diagnostics
 from distopt.engine.laws import quadratic
 from distopt.engine.team import prepare
 from distopt.problems.given import GivenProblem
@@ -42,6 +44,7 @@ STEPS = {
     "zed": {"eta": 0.02},
     "zed1": {"eta": 0.02},
 }
+SEARCHED = {row for row in STEPS if REGISTRY.get(row.split("-")[0]).searches}
 UNCOMPRESSED = {"gt", "dgd", "exact_diffusion"}
 MESSAGES = (
     {"name": "identity"},
@@ -65,6 +68,8 @@ def jobs(draw):
     graph = nx.random_labeled_tree(agents, seed=draw(st.integers(0, 99)))
     pairs = st.tuples(st.integers(0, agents - 1), st.integers(0, agents - 1))
     graph.add_edges_from((i, j) for i, j in draw(st.lists(pairs, max_size=6)) if i != j)
+    searched = row in SEARCHED and draw(st.booleans())
+    own = {k: v for k, v in STEPS[row].items() if not (searched and k == "eta")}
     tables = {
         "problem": {
             "name": "pl",
@@ -72,7 +77,7 @@ def jobs(draw):
             "dimension": draw(st.sampled_from([1, 7, 40, 1500])),
             "basis": "diagonal",
         },
-        "algorithm": {"name": name} | STEPS[row],
+        "algorithm": {"name": name} | own,
         "run": {"seed": draw(st.integers(0, 2**40)), "checked": draw(st.booleans())},
     }
     if name not in UNCOMPRESSED and name not in {"zed", "zed1"}:
@@ -115,10 +120,62 @@ def test_bits_and_bytes_are_those_of_agents_by_themselves(parts):
     crowd, alone = both(parts)
     assert isinstance(crowd.driven[0].agent, Crowd)
     assert len(alone.driven) == parts.problem.agents
-    for _ in range(4):
+    for _ in range(14 if parts.algorithm.searching else 4):
         crowd.iterate()
         alone.iterate()
     assert_same(crowd, alone)
+
+
+class Wall:
+    """sum x^4 / 4 - a x, whose curvature at the start says nothing; beyond 50 there are no numbers."""
+
+    dimension = 4
+
+    def __init__(self, i):
+        self.a = np.sin(np.arange(4) + i)
+
+    def value(self, x):
+        return float((x**4).sum() / 4 - self.a @ x)
+
+    def gradient(self, x, out):
+        out[:] = x**3 - self.a
+        if np.abs(x).max() > 50:
+            out[:] = np.nan
+
+
+@pytest.mark.parametrize("row", sorted(SEARCHED))
+def test_a_searched_step_is_the_same_where_agents_meet_no_numbers_and_go_back(row, tmp_path):
+    """Records, checkpoints and audits too; and either form goes on from the checkpoint of the other."""
+    given = {k: v for k, v in STEPS[row].items() if k != "eta"}
+    algorithm = REGISTRY.get(row.split("-")[0])(**given)
+    costs = {i: Wall(i) for i in range(6)}
+    problem = GivenProblem(costs, None, Topology(6, [(i, i + 1) for i in range(5)]))
+    parts = Parts(problem, algorithm, algorithm.own_compressor(), RunConfig(seed=5))
+    crowd, alone = both(parts)
+    steps = set()
+    for k in range(150):
+        crowd.iterate()
+        alone.iterate()
+        steps.add(alone.hosted[0].state.steps.eta)
+        if k % 10 == 0 or alone.hosted[0].agent.adrift:
+            assert_same(crowd, alone)
+    assert len(steps) > 5
+    row_of = [Diagnostics(team).row() for team in (crowd, alone)]
+    for name, value in row_of[0].items():
+        if not name.startswith("seconds"):
+            assert value == pytest.approx(row_of[1][name], rel=1e-15, nan_ok=True), name
+    Audit(crowd).run()
+    checkpoint.save(tmp_path, 150, crowd.hosted, {}, crowd.transport, 1, {}, {})
+    saved = checkpoint.latest(tmp_path, 6)
+    for together in (False, True):
+        fresh = LocalTransport(parts.problem.topology)
+        again = prepare(parts, fresh, saved, force=True, together=together)
+        iterate(again, 30)
+        if not together:
+            iterate(crowd, 30)
+        for a, b in zip(crowd.hosted, again.hosted, strict=True):
+            for name, array in a.arrays().items():
+                np.testing.assert_array_equal(array, b.arrays()[name], err_msg=name)
 
 
 @pytest.mark.parametrize(("before", "after"), [(True, False), (False, True), (True, True)])
@@ -229,7 +286,6 @@ class Renamed(GradientTracking):
     ("algorithm", "compressor"),
     [
         ({"name": "cgt1", "eta": 0.01, "gamma": 0.1, "memory": "sum"}, {"name": "norm_sign"}),
-        ({"name": "gt"}, {"name": "identity"}),  # the step is searched
         ({"name": "cgt3", "eta": 0.02, "gamma": 0.3, "mu": 0.98}, {"name": "one_bit"}),
     ],
 )
@@ -249,15 +305,16 @@ def test_a_class_with_methods_of_its_own_does_not_inherit_the_claim():
     assert not claims(Own(eta=0.1, gamma=0.5))
 
 
-def test_batches_are_those_of_agents_by_themselves():
+@pytest.mark.parametrize("step", [{"eta": 0.01}, {}], ids=["given", "searched"])
+def test_batches_are_those_of_agents_by_themselves(step):
     tables = {
         "problem": {"name": "logistic", "dataset": "breast_cancer", "agents": 4},
-        "algorithm": {"name": "gt", "eta": 0.01, "gamma": 0.5},
+        "algorithm": {"name": "gt", "gamma": 0.5} | step,
         "compressor": {"name": "identity"},
         "run": {"batch": 5},
     }
     crowd, alone = both(make_config(tables, "."))
-    for _ in range(3):
+    for _ in range(15):
         crowd.iterate()
         alone.iterate()
     assert_same(crowd, alone)

@@ -85,12 +85,12 @@ class Wall(Bowl):
             out[:] = np.nan
 
 
-def team_of(method, costs, topology="ring", **settings):
+def team_of(method, costs, topology="ring", together=False, **settings):
     graph = as_topology(topology, len(costs))
     problem = GivenProblem(dict(enumerate(costs)), None, graph)
     algorithm = METHODS[method]
     parts = Parts(problem, algorithm, algorithm.own_compressor(), make_run(settings))
-    return prepare(parts, LocalTransport(graph))
+    return prepare(parts, LocalTransport(graph), together=together)
 
 
 @pytest.mark.parametrize("e", [1e-3, 1.0, 70.0])
