@@ -93,7 +93,8 @@ def play(case, method, numbers, seed, most=MOST):
         "topology": {"graph": graph},
         "algorithm": algorithm | numbers,
         "run": {
-            "iterations": most, "record_every": 1, "seed": seed, "stop": {"stationarity": TARGET},
+            "iterations": most, "record_every": 1, "series": "light", "seed": seed,
+            "stop": {"stationarity": TARGET},
         },
     }  # fmt: skip
     if compressor:
@@ -257,6 +258,17 @@ MEANING = {
 }  # fmt: skip
 
 
+def needs_of(parts, key):
+    """Return what each method needs, by its better form; only forms that reach the target on all seeds."""
+    needs = {}
+    for part in parts:
+        for form in part["forms"]:
+            if all(form["costs"]):
+                value = median(getattr(Cost(*cost), key) for cost in form["costs"])
+                needs[part["method"]] = min(value, needs.get(part["method"], inf))
+    return needs
+
+
 def verdict(parts):
     """Say in a sentence for each cost who needs least, and what ours need beside the best other method.
 
@@ -264,12 +276,7 @@ def verdict(parts):
     """
     lines = []
     for key, meaning in MEANING.items():
-        needs = {}
-        for part in parts:
-            for form in part["forms"]:
-                if all(form["costs"]):
-                    value = median(getattr(Cost(*cost), key) for cost in form["costs"])
-                    needs[part["method"]] = min(value, needs.get(part["method"], inf))
+        needs = needs_of(parts, key)
         if not needs:
             return "* No method reached the target on all seeds."
         winner = min(needs, key=needs.__getitem__)
@@ -279,7 +286,7 @@ def verdict(parts):
         if others and ours:
             rival = min(others, key=others.__getitem__)
             ratios = ", ".join(
-                f"{name} {value / others[rival]:.2g}" for name, value in ours.items()
+                f"{name} {times(value / others[rival])}" for name, value in ours.items()
             )
             line += f". Of those of {rival} ({others[rival]:.0f}), the best of the others: {ratios}"
         lines.append(f"{line}.")
@@ -287,6 +294,50 @@ def verdict(parts):
     if lost:
         lines.append(f"Not on all seeds, in either form: {'; '.join(lost)}.")
     return "\n".join(f"* {line}" for line in lines)
+
+
+def times(ratio):
+    """Write a ratio; one above 1 is a loss, and says so."""
+    return f"{ratio:.2g}" + (" (more)" if ratio > 1 else "")
+
+
+SHORT = ("once", "links", "gradients")  # costs of the table of all cases
+
+
+def summary(found):
+    """Write a row for each case: the best of the others, zed and zest; then where ours lose."""
+    rows, lost = [], {OURS: [], ("zed",): []}
+    for case, parts in found:
+        row = {"case": f"{case[0]}; {case[1]} of {case[2]}"}
+        for key in SHORT:
+            needs = needs_of(parts, key)
+            others = {method: value for method, value in needs.items() if method not in OURS}
+            rival = min(others, key=others.__getitem__, default=None)
+            row[key] = "; ".join(
+                f"{method} {bold(needs[method], min(needs.values()))}"
+                if method in needs
+                else f"{method} -"
+                for method in [*[rival] * bool(rival), "zed", "zest"]
+            )
+            for ours, cells in lost.items():
+                least = min((needs[method] for method in ours if method in needs), default=inf)
+                if rival and least > others[rival]:
+                    cells.append(f"{MEANING[key]} on {row['case']} ({rival})")
+        rows.append(row)
+    columns = [Column("case", "case"), *(Column(key, MEANING[key]) for key in SHORT)]
+    none, zed = ("; ".join(cells) or "nowhere" for cells in lost.values())
+    return (
+        "In a cell: the best of the others, zed, zest, each by its better form, if that reaches the target "
+        "on all seeds (else -). Bold is the least of all methods; zed1 is not shown.\n\n"
+        f"{markdown(columns, rows)}\n\n"
+        f"* Where one of the others needs less than zed, zed1 and zest: {none}.\n"
+        f"* Where one of the others needs less than zed, which needs no spanning tree: {zed}.\n"
+    )
+
+
+def bold(value, least):
+    """Write a number, in bold if it is the least."""
+    return f"**{value:.0f}**" if value == least else f"{value:.0f}"
 
 
 def section(case, parts):
@@ -303,15 +354,17 @@ def section(case, parts):
 
 def page():
     """Write everything that is kept."""
-    texts, missing = [], []
+    found, missing = [], []
     for case in CASES:
         parts = read(case)
         if 2 * len(parts) > len(METHODS):  # fewer say nothing about who is best
-            texts.append(section(case, parts))
+            found.append((case, parts))
         else:
             missing.append(f"{case[0]}, {case[1]} of {case[2]}")
     note = f"Not measured yet: {'; '.join(missing)}.\n\n" if missing else ""
-    return f"{machine_line()}.\n\n{note}" + "\n".join(texts)
+    texts = [section(case, parts) for case, parts in found]
+    whole = [(case, parts) for case, parts in found if {*OURS} <= {p["method"] for p in parts}]
+    return f"{machine_line()}.\n\n{note}### All cases\n\n{summary(whole)}\n" + "\n".join(texts)
 
 
 def main():

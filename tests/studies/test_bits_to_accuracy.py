@@ -60,8 +60,22 @@ def test_losses_of_ours_are_said(program):
     text = program.verdict(parts)
     assert "Fewest bytes once: **zed** (50)" in text
     assert "Fewest bytes on links: **gt** (200)" in text
-    assert "zed 2." in text  # of gt's bytes on links
+    assert "zed 2 (more)." in text  # of gt's bytes on links
     assert "Not on all seeds, in either form: zest." in text
+
+
+def test_the_table_of_all_cases_says_where_ours_lose(program):
+    """zed1 counts among ours, also where neither zed nor zest is best."""
+    won = [part("gt", [9, 9, 90, 90]), part("zed", [9, 9, 99, 50]), part("zed1", [8, 8, 80, 60])]
+    lost = [part("gt", [9, 9, 90, 90]), part("zed", [9, 9, 99, 50]), part("zest", None)]
+    text = program.summary([(CASE, won), (("PL, d = 50", "star", 10), lost)])
+    assert "| gt 90; zed 99; zest - | gt 90; zed **50**; zest - | gt 9; zed 9; zest - |" in text
+    assert "| gt **90**; zed 99; zest - | gt 90; zed **50**; zest - |" in text
+    ours, zed = text.splitlines()[-2:]
+    assert ours.endswith("zed, zed1 and zest: bytes once on PL, d = 50; star of 10 (gt).")
+    cells = [f"bytes once on PL, d = 50; {graph} of 10 (gt)" for graph in ("ring", "star")]
+    assert zed.endswith(f"no spanning tree: {'; '.join(cells)}.")
+    assert "zed 1.1 (more)" in program.verdict(lost)
 
 
 def test_the_reference_is_half_a_bit_for_each_halving_of_P(program):
