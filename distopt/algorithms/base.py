@@ -28,6 +28,7 @@ from distopt.algorithms.agent import Agent
 from distopt.algorithms.letter import Letter
 from distopt.algorithms.memory import MemoryStart
 from distopt.algorithms.state import State, View
+from distopt.algorithms.step_rule import Balance
 from distopt.algorithms.window_code import WINDOW_NBYTES
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor, Guarantee, Relative
@@ -44,6 +45,7 @@ Step: TypeAlias = Generator[U8 | Letter, Sequence[U8], None]
 # A parameter may be "auto" until `resolve` has put its rule's number there; a step only sees numbers,
 # so type checkers see numbers too.
 AUTO: Final[Any] = "auto"
+CAREFUL = 0.5  # of a search's first step, where nobody goes back from one that is too large
 if TYPE_CHECKING:
     Positive: TypeAlias = float
     NonNegative: TypeAlias = float
@@ -76,7 +78,7 @@ class Algorithm(ABC):
     pilot : bool
         Whether its rules for ``"auto"`` need the flattest curvature that local descents meet.
     searches : bool
-        Whether ``eta = "auto"`` is searched while the method runs (docs: auto).
+        Whether ``eta = "auto"`` is searched while the method runs (docs: auto); it has a `balance` then.
     surveys : bool
         Whether the method, or a rule of its ``"auto"``, uses the costs' smoothness, so that it is
         estimated where a cost has none.
@@ -155,11 +157,6 @@ class Algorithm(ABC):
                 f"with {given}; accepted: {able}."
             )
         known = vars(self)
-        if self.searching:
-            raise ConfigError(
-                f'algorithm.eta = "auto" is searched with messages along all edges, so it cannot be '
-                f"combined with {given}; set algorithm.eta to a number."
-            )
         if known.get("memory", "replicas") != "replicas" or known.get("arithmetic") is not None:
             key = "[arithmetic]" if known.get("arithmetic") else 'algorithm.memory = "sum"'
             raise ConfigError(
@@ -198,7 +195,16 @@ class Algorithm(ABC):
 
     def resolve(self, facts: Facts) -> Self:
         """Return this algorithm with every ``"auto"`` replaced by its rule's number (docs: auto)."""
-        return self.choose(facts) if AUTO in vars(self).values() else self
+        found = self.choose(facts) if AUTO in vars(self).values() else self
+        if found.searching and facts.changes:
+            # Agents that cannot always hear each other cannot agree to go back from too large a step.
+            balance = found.balance(facts.gap * facts.share)
+            return found.with_numbers(eta=CAREFUL * balance.first_eta(facts.require_curvature()))
+        return found
+
+    def balance(self, gap: float) -> Balance:
+        """Return what a step that is searched has to balance on a graph with this spectral gap."""
+        raise NotImplementedError
 
     def choose(self, facts: Facts) -> Self:
         """Apply the rules of ``"auto"``, by `with_numbers`; called where at least one field is it."""

@@ -13,6 +13,7 @@ from distopt.algorithms.step_rule import (
     CALM,
     FURTHER_BACK,
     SEEN,
+    Balance,
     Pace,
     StepRule,
     Window,
@@ -49,11 +50,8 @@ class CrowdSearch(Pace):
     What all agents know alike is read from the root's numbers and written to those of all.
     """
 
-    def __init__(
-        self, crowd: Crowd, s: State, bound: float, reach: float, factor: float = 1.0,
-        trust: float = 1.0,
-    ) -> None:  # fmt: skip
-        self.crowd, self.state, self.factor = crowd, s, factor
+    def __init__(self, crowd: Crowd, s: State, balance: Balance) -> None:
+        self.crowd, self.state, self.balance = crowd, s, balance
         (n, d), tree = crowd.shape, crowd.topology.tree
         self.parents, self.height = np.array(tree.parents), tree.height
         order = np.argsort(tree.depths, kind="stable")
@@ -62,8 +60,8 @@ class CrowdSearch(Pace):
         self.layers = np.split(order, np.cumsum(counts)[:-1])
         self.tells = np.isin(np.arange(n), [*tree.with_children])
         noisy = crowd.agents[0].batches is not None
-        self.rule = StepRule(bound, reach, crowd.topology.gap, tree.height, noisy, trust)
-        self.numbers = first_numbers(trust)  # of the root
+        self.rule = StepRule(balance, crowd.topology.gap, tree.height, noisy)
+        self.numbers = first_numbers(balance.trust)  # of the root
         self.table = np.tile(self.numbers.array, (n, 1))
         vars(self.numbers)["array"] = self.table[self.layers[0][0]]
         self.x, self.g = s.x.reshape(n, d).copy(), s.g.reshape(n, d).copy()
@@ -80,7 +78,7 @@ class CrowdSearch(Pace):
 
     def begin(self, facts: Facts) -> None:
         """Set the first step."""
-        level = self.rule.first(facts.require_curvature())
+        level = self.balance.first(facts.require_curvature())
         self.tell(level=level, first=level)
 
     def tell(self, **values: float) -> None:
@@ -254,7 +252,7 @@ class RowSearch(Pace):
 
     def __init__(self, whole: CrowdSearch, agent: int) -> None:
         self.whole, self.agent = whole, agent
-        self.numbers, self.factor = whole.numbers, whole.factor
+        self.numbers, self.balance = whole.numbers, whole.balance
 
     def series(self) -> dict[str, float]:
         """Return the series of the search."""

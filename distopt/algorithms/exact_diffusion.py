@@ -8,6 +8,7 @@ import numpy as np
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Positive, Step
 from distopt.algorithms.state import State, View
+from distopt.algorithms.step_rule import Balance
 from distopt.algorithms.step_search import steps_of
 from distopt.algorithms.updates import accumulate, correct, descend_both
 from distopt.core.arrays import F64
@@ -43,9 +44,11 @@ class ExactDiffusion(Algorithm):
         s.keep(x=x0.copy(), D=np.zeros(d), m=np.zeros(d), g=np.empty(d))
         s.work(z=np.empty(d), mixed=np.empty(d), direction=np.empty(d))
         agent.gradient(s.x, out=s.g)
-        reach = 2 * sqrt(agent.topology.gap / 2)
-        s.keep(steps=steps_of(self, agent, s, bound=2.0, reach=reach, factor=1 - self.beta))
+        s.keep(steps=steps_of(self, agent, s))
         return s
+
+    def balance(self, gap: float) -> Balance:
+        return Balance(2.0, 2 * sqrt(gap / 2), factor=1 - self.beta)
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
         eta = s.steps.eta

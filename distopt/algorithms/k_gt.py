@@ -8,6 +8,7 @@ from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.algorithms.state import State, View
+from distopt.algorithms.step_rule import Balance
 from distopt.algorithms.step_search import steps_of
 from distopt.algorithms.tracking import BOUND
 from distopt.algorithms.updates import descend_both
@@ -54,9 +55,11 @@ class LocalTracking(Algorithm):
         s.keep(hy=agent.new_memory(self.memory))
         s.work(z=np.empty(d), y=np.empty(d))
         agent.gradient(s.x, out=s.g)
-        reach = self.gamma * agent.topology.gap
-        s.keep(steps=steps_of(self, agent, s, bound=BOUND, reach=reach))
+        s.keep(steps=steps_of(self, agent, s))
         return s
+
+    def balance(self, gap: float) -> Balance:
+        return Balance(BOUND, self.gamma * gap).over(self.local_steps)
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
         eta = s.steps.eta

@@ -9,6 +9,7 @@ from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Fraction, Positive, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.algorithms.state import State, View
+from distopt.algorithms.step_rule import Balance
 from distopt.algorithms.step_search import steps_of
 from distopt.algorithms.updates import correct_and_descend, descend_both
 from distopt.core.arrays import F64
@@ -63,9 +64,11 @@ class Lead(Algorithm):
         s.keep(hx=agent.new_memory(self.memory, self.memory_start, x0))
         s.work(z=np.empty(d), direction=np.empty(d))
         agent.gradient(s.x, out=s.g)
-        reach = 2 * sqrt(self.gamma * agent.topology.gap / 2)
-        s.keep(steps=steps_of(self, agent, s, bound=BOUND, reach=reach, trust=TRUST))
+        s.keep(steps=steps_of(self, agent, s))
         return s
+
+    def balance(self, gap: float) -> Balance:
+        return Balance(BOUND, 2 * sqrt(self.gamma * gap / 2), trust=TRUST)
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
         eta = s.steps.eta

@@ -7,6 +7,7 @@ from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Step
 from distopt.algorithms.lead import Lead
 from distopt.algorithms.state import State
+from distopt.algorithms.step_rule import Balance
 from distopt.algorithms.updates import correct_after, descend_both
 from distopt.core.parameters import Field, parameters
 from distopt.theory.facts import Facts
@@ -36,6 +37,9 @@ class LocalExactDiffusion(Lead):
             return found
         # Lead's rule gives the way of all local steps together.
         return replace(found, eta=found.eta / self.local_steps)
+
+    def balance(self, gap: float) -> Balance:
+        return super().balance(gap).over(self.local_steps)
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
         eta = s.steps.eta

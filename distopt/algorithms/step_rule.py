@@ -5,7 +5,7 @@ is the same to the bit on every machine; e = 2^(level / 16).
 """
 
 from math import log2, sqrt
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from distopt.core.arrays import F64
 
 OCTAVES = 16  # levels that double the step
 FURTHEST = 32  # levels that it may fall at once
+FIRST = 30.0  # the ratio of curvatures that the first step is made for
 SHORTEST, LONGEST = 10, 40  # iterations of a window, after the first three
 CALM, NERVOUS, BACK, FURTHER_BACK = range(4)
 LARGEST_CAP = 1e300
@@ -23,6 +24,41 @@ SETTLED = 3  # windows until the moves are no longer those of the start
 ROUGH = 3.0  # times the steepest curvature around x: what looks steeper is a kink, or rounding
 HOPELESS = 40 * OCTAVES  # levels below the first step
 GROWN = 3.0  # |dx|^2 over that of the last window; where all curve upwards it grows only if e is too large
+
+
+class Balance(NamedTuple):
+    """What a method's step has to balance.
+
+    Attributes
+    ----------
+    bound : float
+        The largest stable e h: 2 for exact diffusion.
+    reach : float
+        2 sqrt(s) for exact diffusion, s for gradient tracking, s the speed of mixing.
+    factor : float
+        eta = factor e; 1 - beta for a method with momentum.
+    trust : float
+        The share of the agents' steepest curvature that counts as that of the fastest motion, as long as
+        no window shows that it is more.
+    """
+
+    bound: float
+    reach: float
+    factor: float = 1.0
+    trust: float = 1.0
+
+    def over(self, local_steps: int) -> "Balance":
+        """Return it for the way of all local steps together, which may be as many times longer."""
+        return Balance(self.bound * local_steps, self.reach, self.factor / local_steps, self.trust)
+
+    def first(self, curvature: float) -> int:
+        """Return the level of the first e, from the largest curvature at the start."""
+        e = min(self.bound / 2, self.reach * sqrt(FIRST)) / curvature
+        return round(OCTAVES * log2(e))
+
+    def first_eta(self, curvature: float) -> float:
+        """Return the first eta."""
+        return self.factor * size(self.first(curvature))
 
 
 class Window(NamedTuple):
@@ -94,17 +130,17 @@ class Pace:
     """What a search says of its step, and how its windows follow each other."""
 
     numbers: Numbers
-    factor: float  # eta = factor e
+    balance: Balance
 
     @property
     def eta(self) -> float:
         """The step in use."""
-        return self.factor * size(int(self.numbers.level))
+        return self.balance.factor * size(int(self.numbers.level))
 
     @property
     def first(self) -> float:
         """The step at iteration 0."""
-        return self.factor * size(int(self.numbers.first))
+        return self.balance.factor * size(int(self.numbers.first))
 
     def series(self) -> dict[str, float]:
         """Return the series of the search."""
@@ -150,33 +186,18 @@ class StepRule:
 
     Parameters
     ----------
-    bound : float
-        The largest stable e h: 2 for exact diffusion.
-    reach : float
-        2 sqrt(s) for exact diffusion, s for gradient tracking.
+    balance : Balance
     gap : float
         The spectral gap.
     height : int
         Of the tree, half the number of iterations that an answer takes.
     noisy : bool
         Whether gradients are those of mini-batches.
-    trust : float
-        The share of the agents' steepest curvature that counts as that of the fastest motion, as long as
-        no window shows that it is more.
     """
 
-    FIRST: ClassVar[float] = 30.0  # the ratio of curvatures that the first step is made for
-
-    def __init__(
-        self, bound: float, reach: float, gap: float, height: int, noisy: bool, trust: float = 1.0
-    ) -> None:
-        self.bound, self.reach, self.gap, self.height = bound, reach, gap, height
-        self.noisy, self.trust = noisy, trust
-
-    def first(self, curvature: float) -> int:
-        """Return the level of the first step, from the largest curvature at the start."""
-        e = min(self.bound / 2, self.reach * sqrt(self.FIRST)) / curvature
-        return round(OCTAVES * log2(e))
+    def __init__(self, balance: Balance, gap: float, height: int, noisy: bool) -> None:
+        self.bound, self.reach, _, self.trust = balance
+        self.gap, self.height, self.noisy = gap, height, noisy
 
     def decide(self, w: Window, n: Numbers) -> tuple[int, int]:
         """Return what to do and by how many levels the step changes; `n` keeps what the rule remembers."""

@@ -22,6 +22,7 @@ from distopt.algorithms.step_rule import (
     FURTHER_BACK,
     FURTHEST,
     SEEN,
+    Balance,
     Pace,
     StepRule,
     Window,
@@ -95,17 +96,12 @@ class StepSearch(Pace):
     agent : Agent
     s : State
         Complete but for this search, at iteration 0; `x`, `g` are its model and its gradient there.
-    bound, reach, trust : float
-        Of the method, as in `StepRule`.
-    factor : float
-        eta = factor e; 1 - beta for a method with momentum.
+    balance : Balance
+        Of the method.
     """
 
-    def __init__(
-        self, agent: Agent, s: State, bound: float, reach: float, factor: float = 1.0,
-        trust: float = 1.0,
-    ) -> None:  # fmt: skip
-        self.agent, self.state, self.factor = agent, s, factor
+    def __init__(self, agent: Agent, s: State, balance: Balance) -> None:
+        self.agent, self.state, self.balance = agent, s, balance
         tree, topology = agent.topology.tree, agent.topology
         self.depth, self.height = tree.depths[agent.index], tree.height
         self.parent = tree.parents[agent.index]
@@ -115,8 +111,8 @@ class StepSearch(Pace):
             m for m, j in enumerate(agent.neighbours) if tree.parents[j] == agent.index
         ]
         noisy = agent.batches is not None
-        self.rule = StepRule(bound, reach, topology.gap, tree.height, noisy, trust)
-        self.numbers = first_numbers(trust)
+        self.rule = StepRule(balance, topology.gap, tree.height, noisy)
+        self.numbers = first_numbers(balance.trust)
         d = agent.dimension
         self.x, self.g, self.mixed, self.dx = s.x.copy(), s.g.copy(), np.zeros(d), np.zeros(d)
         # The gradient at the point before, on this batch.
@@ -134,7 +130,7 @@ class StepSearch(Pace):
     def begin(self, facts: Facts) -> None:
         """Set the first step."""
         n = self.numbers
-        n.level = n.first = self.rule.first(facts.require_curvature())
+        n.level = n.first = self.balance.first(facts.require_curvature())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Name the arrays that must be kept between iterations."""
@@ -306,20 +302,13 @@ class StepSearch(Pace):
         self.total[:] = 0.0
 
 
-def steps_of(
-    algorithm: Algorithm, agent: Agent, s: State, bound: float, reach: float, factor: float = 1.0,
-    trust: float = 1.0,
-) -> FixedStep | StepSearch:  # fmt: skip
-    """Make the steps of an agent: the algorithm's eta, or the search for it.
-
-    Of a method with local steps, the way of all of them together is searched, which may be as many times
-    longer than a step that is stable alone.
-    """
+def steps_of(algorithm: Algorithm, agent: Agent, s: State) -> FixedStep | StepSearch:
+    """Make the steps of an agent: the algorithm's eta, or the search for it."""
     if not algorithm.searching:
         return FixedStep(float(vars(algorithm)["eta"]))
-    K = vars(algorithm).get("local_steps", 1)
     search = getattr(agent, "search", StepSearch)  # a crowd has its own
-    return search(agent, s, bound * K, reach, factor / K, trust)  # type: ignore[no-any-return]
+    balance = algorithm.balance(agent.topology.gap)
+    return search(agent, s, balance)  # type: ignore[no-any-return]
 
 
 def start_direction(d: int) -> F64:

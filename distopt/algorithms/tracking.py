@@ -12,6 +12,7 @@ from distopt.algorithms.base import Algorithm
 from distopt.algorithms.fixed_tracking import FixedPointUpdates
 from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.algorithms.state import State, View
+from distopt.algorithms.step_rule import Balance
 from distopt.algorithms.step_search import steps_of
 from distopt.algorithms.updates import descend, track
 from distopt.core.arrays import F64, U8
@@ -88,9 +89,10 @@ class Tracking(Algorithm):
 
     def keep_steps(self, agent: Agent, s: State) -> None:
         """Complete a state by what gives the step."""
-        reach = self.gamma * agent.topology.gap
-        beta = float(getattr(self, "beta", 0.0))
-        s.keep(steps=steps_of(self, agent, s, bound=BOUND, reach=reach, factor=1 - beta))
+        s.keep(steps=steps_of(self, agent, s))
+
+    def balance(self, gap: float) -> Balance:
+        return Balance(BOUND, self.gamma * gap, factor=1 - float(getattr(self, "beta", 0.0)))
 
     def average(self, s: State, received: Sequence[U8]) -> None:
         """Set wx = sum_j W_ij (x_j - x_i), wy alike, where the messages are x and y themselves."""

@@ -9,6 +9,7 @@ from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, NonNegative, Positive, Rate, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.algorithms.state import State, View
+from distopt.algorithms.step_rule import Balance
 from distopt.algorithms.step_search import steps_of
 from distopt.algorithms.updates import aim, mix_exactly
 from distopt.compressors.base import Adaptive, Guarantee
@@ -71,10 +72,11 @@ class Zed(Algorithm):
             z=np.empty(d), e=s.nu
         )  # what is sent takes the place of the last error, used up by then
         agent.gradient(s.x, out=s.g)
-        reach = 2 * sqrt(self.c1 * agent.topology.gap)
-        steps = steps_of(self, agent, s, 2.0, reach, factor=1 - self.beta, trust=TRUST)
-        s.keep(steps=steps)
+        s.keep(steps=steps_of(self, agent, s))
         return s
+
+    def balance(self, gap: float) -> Balance:
+        return Balance(2.0, 2 * sqrt(self.c1 * gap), factor=1 - self.beta, trust=TRUST)
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
         eta = s.steps.eta

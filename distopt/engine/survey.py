@@ -102,6 +102,8 @@ def survey(parts: Parts, starts: Starts, transport: Transport) -> Survey:
         dimension=problem.dimension,
         smoothness=smoothness,
         gap=topology.gap,
+        changes=topology.changes,
+        share=topology.share,
         kappa=topology.kappa,
         diameter=topology.diameter,
         alignment=topology.alignment,

@@ -35,6 +35,8 @@ class ChangingTopology(Topology, ABC):
         The keys that make it change, with their values, for sentences.
     window : int
         Iterations in which every edge is up once at least, so that what it misses stays bounded.
+    share : float
+        Of the iterations in which an edge is up, as a mean.
     """
 
     changes = True
@@ -128,6 +130,7 @@ class DrawnTopology(ChangingTopology):
         given = {"up": up} if up < 1 or not asleep else {}
         given |= {"asleep": asleep} if asleep else {}
         self.cause = " and ".join(f"topology.{key} = {value:g}" for key, value in given.items())
+        self.share = 1 - (1 - up * (1 - asleep) ** 2) * (1 - 1 / WINDOW)
         self._ends = np.array(self.edges, np.int64).reshape(-1, 2)
 
     def up_at(self, k: int) -> Bools:
@@ -178,6 +181,7 @@ class ScheduledTopology(ChangingTopology):
         times = [np.flatnonzero(column) for column in table.T]
         waits = [np.diff(ks, append=ks[0] + len(table)).max() for ks in times]
         self.window = int(max(waits, default=1))
+        self.share = float(table.mean())
 
     def up_at(self, k: int) -> Bools:
         """Look it up."""

@@ -93,6 +93,7 @@ class Topology:
     directed: ClassVar[bool] = False
     changes: ClassVar[bool] = False  # whether some edges are down in some iterations
     cause: str = ""  # what makes it change, for sentences
+    share: float = 1.0  # of the iterations in which an edge is up, as a mean
     window: int = 1  # iterations in which every edge is up once at least
     alignment: float = 1.0
     spectrum: tuple[complex, ...] = ()

@@ -19,6 +19,10 @@ class Facts:
         delta = 1 - ||W - 11'/n||_2, the spectral gap.
     kappa : float
         ||W - I||_2.
+    changes : bool
+        Whether some edges of the graph are down in some iterations.
+    share : float
+        Of the iterations in which an edge is up, as a mean.
     diameter : int
         Of the graph; the number of rounds of a max-consensus.
     compressor : Compressor
@@ -52,6 +56,8 @@ class Facts:
     same_start: bool = True
     alignment: float = 1.0
     spectrum: tuple[complex, ...] = ()
+    changes: bool = False
+    share: float = 1.0
 
     def require_curvature(self) -> float:
         """Return the curvature at the start; a step is searched, so there is one."""

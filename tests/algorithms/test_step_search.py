@@ -11,6 +11,7 @@ from distopt.algorithms.step_rule import (
     CALM,
     FURTHER_BACK,
     NERVOUS,
+    Balance,
     Numbers,
     StepRule,
     Window,
@@ -112,9 +113,8 @@ def rule_and_numbers(level=0, decisions=5, pace=1.0, trust=0.9, returns=0, noisy
         level=level, move=0, cap=1e300, trust=trust, pace=pace, failed=0, trouble=0, decisions=decisions,
         length=10, returns=returns, grown=0, done=0, cut=0,
     )  # fmt: skip
-    return StepRule(
-        bound=2.0, reach=2 * np.sqrt(0.2), gap=0.4, height=2, noisy=noisy, trust=0.9
-    ), numbers
+    balance = Balance(2.0, 2 * np.sqrt(0.2), trust=0.9)
+    return StepRule(balance, gap=0.4, height=2, noisy=noisy), numbers
 
 
 def test_the_rule_balances_goes_back_and_waits_at_a_saddle():

@@ -229,12 +229,35 @@ def test_a_wrong_size_is_named():
         play(config, Garbling(config.problem.topology))
 
 
+@pytest.mark.parametrize("changes", ["edges", "schedule"])
+@pytest.mark.parametrize(("algorithm", "message"), ROWS)
+def test_steps_of_auto_arrive(algorithm, message, changes):
+    """They are half the first of a search on a graph whose gap is smaller by the share of up edges."""
+    given = unreliable(
+        algorithm, message, changes=changes, iterations=2500, stop={"stationarity": 1e-6}
+    )
+    job, result = play(given.with_settings(["algorithm.eta=auto"]))
+    assert result.summary["stationarity"] <= 1e-6
+    facts, eta = job.known.facts, job.parts.algorithm.eta
+    assert job.parts.problem.topology.share == facts.share < 1
+    assert eta == pytest.approx(
+        job.parts.algorithm.balance(facts.gap * facts.share).first_eta(facts.curvature) / 2,
+        rel=1e-11,
+    )
+
+
+def test_the_share_is_counted():
+    ring = Topology(6, [(i, (i + 1) % 6) for i in range(6)])
+    drawn = DrawnTopology(ring, 0.4, asleep=0.3, seed=1)
+    up = np.array([drawn.up_at(k) for k in range(3200)])
+    assert abs(up.mean() - drawn.share) < 0.02
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
         (["algorithm.name=zest"], r'"zest" needs all its edges .* topology.up = 0.5; accepted: .*cgt1'),
         (["algorithm.name=zest", "topology.asleep=0.2"], r"topology.up = 0.5 and topology.asleep = 0.2"),
-        (["algorithm.name=zed", "algorithm.eta=auto"], r"is searched .* set algorithm.eta to a number"),
         (["algorithm.name=zed", "algorithm.eta=0.1", "algorithm.memory=sum"], r"sum for all weights"),
         (["topology.up=0"], r"topology.up = 0 is not acceptable; accepted: a number > 0 and <= 1"),
         (["topology.up=true"], r"topology.up = true is not acceptable"),
