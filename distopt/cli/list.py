@@ -4,10 +4,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from distopt.cli import options
+from distopt.cli import DIMENSION, LISTED, options
 from distopt.core.errors import ConfigError
-
-LISTED = ("compressors", "algorithms", "costs", "topologies")
 
 
 def list_members(
@@ -16,7 +14,7 @@ def list_members(
     ] = None,
     dimension: Annotated[
         int, Option("-d", metavar="D", min=1, help="Dimension at which compressors are described.")
-    ] = 1000,
+    ] = DIMENSION,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:

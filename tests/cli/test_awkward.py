@@ -167,7 +167,7 @@ class Interrupt:
         if name == "typer":
             raise KeyboardInterrupt
 sys.meta_path.insert(0, Interrupt())
-sys.argv = ["distopt", "list"]
+sys.argv = ["distopt", "doctor"]
 runpy.run_module("distopt", run_name="__main__")
 """
 

@@ -1,5 +1,6 @@
 """What a command imports before it does anything, since that is most of a short one's time."""
 
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -17,6 +18,10 @@ ELSEWHERE = [*FIGURES, "sklearn", "torch", "jax", "typer", "rich", "fastapi", "s
     [
         ("distopt.cli.app, distopt.show.members", [*FIGURES, "numpy", "numba", "h5py", "mpi4py"]),
         (
+            "distopt.__main__, distopt.cli.plain_list",
+            [*FIGURES, "typer", "pydantic", "numpy", "numba", "h5py", "mpi4py"],
+        ),
+        (
             "distopt.cli.rank, distopt.mpirun.jobfile, distopt.engine.run, distopt.transport.mpi, "
             "distopt.problems.costs.logistic",
             ELSEWHERE,
@@ -27,11 +32,32 @@ ELSEWHERE = [*FIGURES, "sklearn", "torch", "jax", "typer", "rich", "fastapi", "s
             [*FIGURES, "sklearn", "mpi4py", "networkx"],
         ),
     ],
-    ids=["list", "rank", "problems"],
+    ids=["command", "list", "rank", "problems"],
 )
 def test_imports_stay_light(modules, unwanted):
     code = f"import sys, {modules}; found = {{*{unwanted}}} & {{*sys.modules}}; assert not found, found"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
+
+
+def test_a_plain_list_is_that_of_the_whole_command():
+    """And it ends quietly where nobody reads it."""
+    start = (
+        "import sys; sys.argv[1:] = ['list', 'topologies']; from distopt.cli.{} import main; main()"
+    )
+    plain, whole = (
+        subprocess.run(
+            [sys.executable, "-c", start.format(module)], capture_output=True, timeout=600
+        )
+        for module in ("plain_list", "app")
+    )
+    assert (plain.returncode, plain.stdout, plain.stderr) == (0, whole.stdout, b"")
+    assert b"exponential" in plain.stdout
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-c", start.format("plain_list")]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=600, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_data_sets_are_read_without_scikit_learn():
