@@ -9,7 +9,8 @@ the first agent has four times as many as the last. All methods take the same nu
 same batches, on a ring in one process, with a step that falls to 0 linearly. Each is tuned alike: of three
 step sizes, factors of 2 apart, the one with the least held-out loss on the tuning seed is taken; the seeds
 that are reported are others. A seed stands for the start, the split of the digits and the batches. Local
-steps, density and outer momentum of ours were chosen before, by hand, on the tuning seed.
+steps, density and outer momentum of ours were chosen before, by hand, on the tuning seed. The transformer
+has one step size and one seed so far, and nothing is tuned.
 Finished runs are kept in build/training.jsonl, so the same command continues.
 """
 
@@ -53,9 +54,8 @@ TASKS = {
         (1,), (11, 12, 13),
     ),
     "transformer": Task(
-        "transformer_torch", {"batch": 2}, 400, {"inner": "adamw"}, (0.001, 0.002, 0.004),
-        {"inner": "adamw", "local_steps": 50}, 1 / 20, (0.001, 0.002, 0.004),
-        (1,), (11,),
+        "transformer_torch", {"batch": 2}, 400, {"inner": "adamw"}, (0.002,),
+        {"inner": "adamw", "outer_beta": 0.5, "local_steps": 50}, 1 / 20, (0.002,), (1,), (1,),
     ),
 }  # fmt: skip
 
@@ -147,13 +147,14 @@ def table(name, task, only, kept):
         eta = tuned(task, method, kept)
         runs = [train(task, method, eta, seed, kept) for seed in task.seeds]
         nbytes = mean(run["bytes"] for run in runs)
-        exact = exact or nbytes
+        if title == "averaged, float32":
+            exact = nbytes
         row = {
             "method": title,
             "eta": eta,
             "loss": mean(run["loss"] for run in runs),
             "bytes": nbytes,
-            "share": 100 * nbytes / exact,
+            "share": 100 * nbytes / exact if exact else None,
             "bits": 8 * nbytes / runs[0]["dimension"] / task.gradients,
         }
         if "accuracy" in runs[0]:
