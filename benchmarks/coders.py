@@ -17,7 +17,7 @@ import numpy as np
 from shared import machine_line, options, show
 
 from distopt.compressors.coders.bits import flush_bits
-from distopt.compressors.coders.entropy import FastCoder, RangeCoder
+from distopt.compressors.coders.entropy import FastCoder, RangeCoder, RansCoder
 from distopt.compressors.coders.gamma import MAX_BITS, read_gamma, write_gamma
 from distopt.core.randomness import make_key, uniform
 from distopt.core.workspace import Workspace
@@ -73,6 +73,7 @@ class Zlib:
 
 ROWS = {
     "range": lambda: RangeCoder(-127, 127),
+    "rans": lambda: RansCoder(-127, 127),
     "fast": lambda: FastCoder(-127, 127),
     "Elias-gamma": Gamma,
     "zlib, level 1": lambda: Zlib(1),

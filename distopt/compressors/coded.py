@@ -1,19 +1,24 @@
 """Quantisers whose integer codes may be entropy coded."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from functools import lru_cache
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
 from distopt.compressors.base import CodecState, Compressor
-from distopt.compressors.coders.entropy import Coder, FastCoder, RangeCoder
+from distopt.compressors.coders.entropy import Coder, FastCoder, RangeCoder, RansCoder
 from distopt.core.arrays import F64, U8, U32, Codes
 from distopt.core.workspace import Workspace
 
-Entropy: TypeAlias = Literal["none", "range", "fast"]  # none: the compressor's own format
+Entropy: TypeAlias = Literal["none", "range", "rans", "fast"]  # none: the compressor's own format
 
-CODERS = {"range": RangeCoder, "fast": FastCoder}
+CODERS: dict[str, Callable[[int, int, bool], Coder]] = {
+    "range": RangeCoder,
+    "rans": RansCoder,
+    "fast": FastCoder,
+}
 
 
 class Coded(Compressor):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from distopt.compressors.base import CodecState
-from distopt.compressors.coders.entropy import Coder, FastCoder, RangeCoder
+from distopt.compressors.coders.entropy import Coder, FastCoder, RangeCoder, RansCoder
 from distopt.compressors.coders.wire import accepted
 from distopt.compressors.zooming import (
     OCTAVE,
@@ -24,10 +24,10 @@ from distopt.core.workspace import Workspace
 HIGHEST = 32767  # of |q|; a larger one saturates, and the step grows
 ACTIVITY = 0.44
 CAP = 6  # of |q| in the mean that moves the step
-LARGE = 1 << 17  # coordinates from which "auto" takes the fast coder
+LARGE = 1 << 16  # coordinates from which "auto" takes rans
 CODERS: dict[tuple[str, bool], Coder] = {
     (name, alone): coder(lowest=-HIGHEST, highest=HIGHEST, alone=alone)
-    for name, coder in (("range", RangeCoder), ("fast", FastCoder))
+    for name, coder in (("range", RangeCoder), ("rans", RansCoder), ("fast", FastCoder))
     for alone in (False, True)
 }
 
@@ -53,7 +53,7 @@ class Zoom(PerBlock):
     rounding: Annotated[float, Field(ge=0.5, lt=1)] = 0.55  # 0.5 is to the nearest
     offset: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # of a decoded magnitude
     gain: Annotated[float, Field(ge=2**-12, le=4)] = 1.0  # of what moves the step
-    entropy: Literal["auto", "range", "fast"] = "auto"  # the coder of the codes
+    entropy: Literal["auto", "range", "rans", "fast"] = "auto"  # the coder of the codes
     alone: bool = True  # the vector is all of its message, whose length says where it ends
     per_block: bool = False  # a scale for each of the cost's `blocks`
     sizes: tuple[Annotated[int, Field(ge=1)], ...] | None = None  # of the blocks; the cost's
@@ -91,7 +91,7 @@ class Zoom(PerBlock):
 
     def coder(self, d: int) -> Coder:
         """Return the coder of vectors of size d."""
-        auto = "fast" if d >= LARGE else "range"
+        auto = "rans" if d >= LARGE else "range"
         return CODERS[auto if self.entropy == "auto" else self.entropy, self.alone]
 
     def zoomed_in_on(self, d: int) -> int:

@@ -22,6 +22,7 @@ from distopt.core.kernel import kernel
 
 OCTAVE = 1 << 16  # levels that double a scale
 LARGEST = 1000 * OCTAVE  # of |level|
+_FEW = 4096
 UNSET = -(1 << 62)  # level of a block that was nothing but zeros so far
 
 
@@ -138,7 +139,7 @@ def quantise(x: F64, bounds: I64, levels: I64, rounding: float, highest: int, co
         top = np.float64(highest)
         for i in range(part.size):
             size = min(np.floor(abs(part[i]) / step + rounding), top)
-            into[i] = np.int64(size if part[i] >= 0.0 else -size)
+            into[i] = np.int32(size if part[i] >= 0.0 else -size)  # int64 would not vectorise
 
 
 @kernel
@@ -152,9 +153,9 @@ def add_codes(
             continue
         step = power_of_two(levels[b])
         for i in range(part.size):
-            q = np.float64(part[i])
-            sign = np.float64(part[i] > 0) - np.float64(part[i] < 0)
-            into[i] += weight * ((q + offset * sign) * step)
+            q = np.int32(part[i])
+            sign = np.int32(q > 0) - np.int32(q < 0)
+            into[i] += weight * ((np.float64(q) + offset * np.float64(sign)) * step)
 
 
 @kernel
@@ -166,8 +167,11 @@ def zoom(codes: Codes, bounds: I64, levels: I64, activity: int, cap: int, gain: 
     for b in range(levels.size):
         if levels[b] == UNSET:
             continue
-        total = 0
-        for i in range(bounds[b], bounds[b + 1]):
-            total += min(abs(int(codes[i])), cap)
-        move = (total << 16) // (bounds[b + 1] - bounds[b]) - activity
+        part, total = codes[bounds[b] : bounds[b + 1]], 0
+        for first in range(0, part.size, _FEW):
+            few, here = part[first : first + _FEW], np.int32(0)  # int32 vectorises
+            for i in range(few.size):
+                here = np.int32(here + min(abs(np.int32(few[i])), np.int32(cap)))
+            total += int(here)
+        move = (total << 16) // part.size - activity
         levels[b] = min(max(levels[b] + ((move * gain) >> 16), -LARGEST), LARGEST)

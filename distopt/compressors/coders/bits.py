@@ -8,6 +8,7 @@ are zero, and readers refuse padding that is not.
 """
 
 import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
@@ -34,6 +35,19 @@ def _ctlz(typing_context, word):  # type: ignore[no-untyped-def]
         return builder.ctlz(args[0], context.get_constant(types.boolean, False))
 
     return types.int64(types.uint64), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def high_product(typing_context, one, other):  # type: ignore[no-untyped-def]
+    """The highest 64 bits of the product of two uint64."""
+
+    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        wide = ir.IntType(128)
+        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        high = builder.lshr(product, ir.Constant(wide, 64))
+        return builder.trunc(high, ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), build
 
 
 @kernel

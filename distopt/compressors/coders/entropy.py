@@ -23,6 +23,8 @@ from distopt.compressors.coders.fast_coder import decode_fast, encode_fast, new_
 from distopt.compressors.coders.range_coder import decode_range, encode_range
 from distopt.compressors.coders.range_model import BLOCK, CONTEXTS, ROW, new_range_state
 from distopt.compressors.coders.rans import SCALE
+from distopt.compressors.coders.rans_coder import FEW, decode_rans, encode_rans, new_rans_state
+from distopt.compressors.coders.rans_states import PLACES, WHOLE_TABLE, blocks_of
 from distopt.compressors.coders.wire import INVALID_CODE, accepted
 from distopt.core.arrays import U8, Codes
 from distopt.core.workspace import Workspace
@@ -101,6 +103,52 @@ class RangeCoder(Coder):
             work.array("symbols", CONTEXTS * ROW, np.uint32),
             work.array("digits", 512, np.uint16), codes,
         )  # fmt: skip
+        return accepted(status, payload, codes.size)
+
+
+@dataclass(frozen=True)
+class RansCoder(Coder):
+    """The range coder's model in less time, for long messages (docs: compressors, entropy).
+
+    56 bytes of each payload are the coder's own, so it is for d >= 50,000 or so. Never more than plain
+    codes and 4 bytes.
+    """
+
+    def max_nbytes(self, d: int) -> int:
+        return 72 + (self.bits * d + 7) // 8
+
+    def new_state(self, d: int) -> CodecState:
+        return new_rans_state(d)
+
+    def encode(self, codes: Codes, out: U8, state: CodecState, work: Workspace) -> int:
+        d, most = codes.size, self.max_nbytes(codes.size)
+        return encode_rans(
+            codes, state["recent"], state["symbols"], state["counts"], self.lowest, self.bits,
+            work.array("places of all", d, np.uint8), work.array("table", PLACES, np.uint64),
+            work.array("starts", (blocks_of(d), PLACES), np.uint16),
+            work.array("shares", 4 * PLACES, np.uint16),
+            work.array("tally", 1024, np.uint32), work.array("parts", 256, np.uint64),
+            work.array("inverses", 256, np.uint64), work.array("few", 4, np.int64),
+            work.array("frequencies", 256, np.uint32), work.array("which are large", d, np.int64),
+            work.array("large ones", d, np.int64), work.array("symbols", d, np.uint8),
+            work.array("section", most + 16 * FEW, np.uint8), out[:most],
+        )  # fmt: skip
+
+    def decode(self, payload: U8, codes: Codes, state: CodecState, work: Workspace) -> int:
+        d = codes.size
+        status = decode_rans(
+            payload, state["recent"], state["symbols"], state["counts"], self.lowest, self.highest,
+            self.bits, work.array("places of all", d, np.uint8),
+            work.array("table", PLACES, np.uint64), work.array("entries", PLACES, np.uint64),
+            work.array("slots of contexts", CONTEXTS * WHOLE_TABLE, np.uint8),
+            work.array("tally", 1024, np.uint32), work.array("new symbols", PLACES, np.uint32),
+            work.array("new counts", 256, np.uint32), work.array("frequencies", 256, np.uint32),
+            work.array("slots", SCALE, np.uint8), work.array("parts", 256, np.uint32),
+            work.array("few", 4, np.int64), work.array("which are large", d, np.int64),
+            work.array("large ones", d, np.int64), work.array("symbols", d, np.uint8), codes,
+        )  # fmt: skip
+        if self.alone and 0 <= status < payload.size:
+            status = INVALID_CODE
         return accepted(status, payload, codes.size)
 
 

@@ -204,6 +204,16 @@ def split_fours(symbols: U8, codes: Codes) -> bool:
 
 
 @kernel
+def count_fast(codes: Codes, symbols: U8, tally: U32, counts: U32) -> None:
+    """Make `counts` those of a message, as if it had been coded; symbols : uint8[d] is work space."""
+    if by_fours(counts):
+        join_fours(codes, symbols)
+        count_fours(codes, symbols, tally, counts)
+    else:
+        count_codes(codes, tally, counts)
+
+
+@kernel
 def encode_fast(
     codes: Codes, counts: U32, lowest: int, bits: int, symbols: U8, frequencies: U32, tally: U32,
     parts: U64, inverses: U64, few: I64, out: U8,
@@ -266,11 +276,7 @@ def decode_fast(
     if load_u32(payload, 0) == 0:
         end = decode_plain(payload, lowest, highest, bits, codes)
         if end > 0:
-            if fours:
-                join_fours(codes, symbols)
-                count_fours(codes, symbols, tally, counts)
-            else:
-                count_codes(codes, tally, counts)
+            count_fast(codes, symbols, tally, counts)
         return end
     fill_frequencies(counts, fours, frequencies)
     fill_decoder(frequencies, slots, parts)

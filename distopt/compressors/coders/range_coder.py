@@ -39,6 +39,7 @@ from distopt.core.kernel import kernel
 
 # numba makes floats of uint64 where a Python integer takes part.
 _0, _1, _2, _3, _4, _16, _32 = (np.uint64(n) for n in (0, 1, 2, 3, 4, 16, 32))
+WHOLE_TABLE = 1 << 16  # what probabilities are out of
 _PLAIN = np.uint64(65535)  # the first symbol: one of 2^16 parts says that the codes follow uncoded
 
 
@@ -59,7 +60,7 @@ def encode_range(
         start, stop = stop, min(stop + block_after(stop), codes.size)
         part = codes[start:stop]
         classify(part, recent[start:stop], places)
-        make_table(symbols, largest_count(codes.size), table)
+        make_table(symbols, largest_count(codes.size), WHOLE_TABLE, table)
         for i in range(part.size):
             place = places[i]
             symbols[place] += np.uint32(STEP)
@@ -175,7 +176,7 @@ def decode_codes(
     while stop < codes.size:
         start, stop = stop, min(stop + block_after(stop), codes.size)
         part, past = codes[start:stop], recent[start:stop]
-        make_table(symbols, largest_count(codes.size), table)
+        make_table(symbols, largest_count(codes.size), WHOLE_TABLE, table)
         if plain:
             learn(part, past, symbols, digits, places)
             continue

@@ -100,8 +100,8 @@ def largest_count(size: int) -> int:
 
 
 @kernel
-def make_table(symbols: U32, largest: int, table: U64) -> None:
-    """table[place] = 2^16 times the probability of the symbols before it; halves counts above `largest`.
+def make_table(symbols: U32, largest: int, whole: int, table: U64) -> None:
+    """table[place] = whole times the probability of the symbols before it; halves counts above `largest`.
 
     The last place of a row keeps the counts' sum: rows where it has not changed are left as they are.
     """
@@ -117,10 +117,10 @@ def make_table(symbols: U32, largest: int, table: U64) -> None:
                 symbols[first + s] = (symbols[first + s] + np.uint32(1)) >> np.uint32(1)
                 total += np.uint64(symbols[first + s])
         table[first + 7] = total
-        below = np.uint64(65536)  # zero, the most frequent one, takes what rounding leaves
+        below = np.uint64(whole)  # zero, the most frequent one, takes what rounding leaves
         table[first + 5] = below
         for s in range(4, 0, -1):
-            below -= _1 + np.uint64(symbols[first + s]) * np.uint64(65531) // total
+            below -= _1 + np.uint64(symbols[first + s]) * np.uint64(whole - 5) // total
             table[first + s] = below
         table[first] = 0
 

