@@ -126,6 +126,7 @@ MESSAGES = {
     "saturating": {"name": "saturating", "bits": 4},
     "noisy": {"name": "noisy", "noise": 0.3, "values": {"name": "one_bit"}},
     "zoom": {"name": "zoom"},
+    "zoom-rans": {"name": "zoom", "entropy": "rans"},
     "zoom_sign": {"name": "zoom_sign"},
     "sparse_zoom": {"name": "sparse_zoom", "density": 0.2},
 }
