@@ -23,12 +23,13 @@ from distopt.algorithms.step_rule import (
 from distopt.algorithms.step_search import (
     BURST,
     HUGE,
+    KEPT,
     add,
+    climb,
     copy,
     observe,
-    place,
     start_direction,
-    turn,
+    window_of,
 )
 from distopt.algorithms.window_code import DECISION_NBYTES, WINDOW_NBYTES, decode, encode
 from distopt.core.arrays import F64, I64
@@ -37,11 +38,9 @@ from distopt.core.kernel import kernel
 from distopt.theory.facts import Facts
 
 if TYPE_CHECKING:
-    from distopt.algorithms.agent import Agent
     from distopt.algorithms.crowd import Crowd
 
 Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
-OF_EACH = ("x", "g", "mixed", "dx", "steep", "sums", "total")  # what an agent keeps, a row of each
 
 
 class CrowdSearch(Pace):
@@ -130,10 +129,8 @@ class CrowdSearch(Pace):
 
     def window(self, i: int) -> Window:
         """Return what agent i and all below it saw."""
-        whole = self.total[i].copy()
-        add(whole, np.array([*self.sums[i], *(self.of_each(f)[i] for f in ("adrift", "steepest"))]))
-        moves, bend, turns, along, apart, adrift, steepest = whole.tolist()
-        return Window(moves, bend, turns, along, apart, adrift > 0, steepest)
+        adrift, steepest = (self.of_each(name)[i] for name in ("adrift", "steepest"))
+        return window_of(self.total[i], self.sums[i], adrift, steepest)
 
     def decide(self) -> None:
         """At the root: choose."""
@@ -188,31 +185,21 @@ class CrowdSearch(Pace):
 
     def probe(self) -> None:
         """Find the largest curvature around each x, as `StepSearch.probe`."""
-        n, shape = self.numbers, self.crowd.shape
-        there = [i for i, agent in enumerate(self.crowd.agents) if not agent.adrift]
-        times = np.zeros(len(self.crowd.agents), np.int64)
+        n, shape, agents = self.numbers, self.crowd.shape, self.crowd.agents
+        there = [i for i, agent in enumerate(agents) if not agent.adrift]
+        times = np.zeros(len(agents), np.int64)
         points, slopes = self.state.x.reshape(shape), self.state.g.reshape(shape)
         before = self.crowd.seconds.gradients
         with self.crowd.one_gradient(0):
             for i in there:
-                times[i] = self.probe_at(i, points[i], slopes[i], 1 if n.decisions else 6)
+                found = climb(
+                    agents[i], points[i], slopes[i], self.dx[i], self.steep[i], self.near, self.there,
+                    1 if n.decisions else 6,
+                )  # fmt: skip
+                times[i] = found.gradients
+                if found.curvature is not None:
+                    self.of_each("steepest")[i] = found.curvature
         self.crowd.count_gradients(before, int(times.sum()))
-
-    def probe_at(self, i: int, x: F64, g: F64, times: int) -> int:
-        """Do so for agent i; return how many gradients it took."""
-        agent: Agent = self.crowd.agents[i]
-        for done in range(1, times + 1):
-            distance = place(x, self.dx[i], self.steep[i], self.near)
-            if self.rule.noisy:
-                agent.gradient_again(self.near, out=self.there)
-            else:
-                agent.gradient(self.near, out=self.there)
-            away = agent.adrift
-            if away or not (found := turn(self.there, g, distance, self.steep[i])) < np.inf:
-                agent.adrift = False  # the agent is not there
-                return done
-            self.of_each("steepest")[i] = found
-        return times
 
     def follow(self) -> None:
         """Do what the root decided."""
@@ -268,7 +255,7 @@ class RowSearch(Pace):
     def arrays(self) -> dict[str, np.ndarray]:
         """Name the arrays that an agent by itself keeps; those of memories are copies."""
         w, i = self.whole, self.agent
-        kept = {"numbers": w.table[i]} | {name: getattr(w, name)[i] for name in OF_EACH}
+        kept = {"numbers": w.table[i]} | {name: getattr(w, name)[i] for name in KEPT}
         for name, snapshot in (("last", w.last), ("older", w.older)):
             kept |= {f"{name}.{part}": array for part, array in self.part_of(snapshot).items()}
         return kept

@@ -8,7 +8,7 @@ decision in the same iteration, 2 `height` iterations after the window.
 
 from collections.abc import Generator, Mapping, Sequence
 from math import sqrt
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -40,6 +40,7 @@ from distopt.theory.facts import Facts
 Received: TypeAlias = Generator[U8, Sequence[U8], Sequence[U8]]
 NOTHING = np.zeros(0, np.uint8)
 HUGE = 1e120  # of |x|^2: beyond, x counts as not finite
+KEPT = ("x", "g", "mixed", "dx", "steep", "sums", "total")  # by each agent between iterations
 BURST = 1000.0  # |dx|^2 of a move to and fro over the last window's largest: beyond, all go back
 NEAR = 0.01  # of 1 + |x|: where the steepest curvature is looked for
 
@@ -134,11 +135,7 @@ class StepSearch(Pace):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Name the arrays that must be kept between iterations."""
-        own = {
-            name: getattr(self, name)
-            for name in ("x", "g", "mixed", "dx", "steep", "sums", "total")
-        }
-        kept = {"numbers": self.numbers.array, **own}
+        kept = {"numbers": self.numbers.array} | {name: getattr(self, name) for name in KEPT}
         for name, snapshot in (("last", self.last), ("older", self.older)):
             kept |= {f"{name}.{part}": array for part, array in snapshot.items()}
         return kept
@@ -201,10 +198,8 @@ class StepSearch(Pace):
 
     def window(self) -> Window:
         """Return what this agent and all below it saw."""
-        n, whole = self.numbers, self.total.copy()
-        add(whole, np.array([*self.sums, n.adrift, n.steepest]))
-        moves, bend, turns, along, apart, adrift, steepest = whole.tolist()
-        return Window(moves, bend, turns, along, apart, adrift > 0, steepest)
+        n = self.numbers
+        return window_of(self.total, self.sums, n.adrift, n.steepest)
 
     def decide(self) -> None:
         """At the root: choose."""
@@ -263,17 +258,19 @@ class StepSearch(Pace):
         It is that of the distance which x moves in an iteration, or of 0.01 (1 + |x|) if that is more, so
         that kinks and rounding do not pass for curvature.
         """
-        n, s, agent = self.numbers, self.state, self.agent
-        for _ in range(1 if n.decisions else 6):
-            distance = place(s.x, self.dx, self.steep, self.near)
-            if agent.batches is None:
-                agent.gradient(self.near, out=self.there)
-            else:
-                agent.gradient_again(self.near, out=self.there)
-            if agent.adrift or not (found := turn(self.there, s.g, distance, self.steep)) < np.inf:
-                agent.adrift = False  # the agent is not there
-                return
-            n.steepest = found
+        n, s = self.numbers, self.state
+        found = climb(
+            self.agent,
+            s.x,
+            s.g,
+            self.dx,
+            self.steep,
+            self.near,
+            self.there,
+            1 if n.decisions else 6,
+        )
+        if found.curvature is not None:
+            n.steepest = found.curvature
 
     def follow(self) -> None:
         """Do what the root decided; all agents do it in the same iteration."""
@@ -315,6 +312,42 @@ def start_direction(d: int) -> F64:
     """Return the direction in which the steepest curvature is looked for first: random signs, |.| = 1."""
     signs: F64 = np.where(words(make_key(0, 2, Stream.TYPICAL), d) & 1, 1.0, -1.0)
     return signs / sqrt(d)
+
+
+class Climb(NamedTuple):
+    """The curvature that a search around a point ended with, if it found any, and gradients it took."""
+
+    curvature: float | None
+    gradients: int
+
+
+def climb(
+    agent: Agent, x: F64, g: F64, dx: F64, steep: F64, near: F64, there: F64, times: int
+) -> Climb:
+    """Do so many steps of the power method at x, with gradient g and last move dx, from `steep` on.
+
+    It ends where there are no numbers. `near` and `there` are work space.
+    """
+    curvature = None
+    for done in range(1, times + 1):
+        distance = place(x, dx, steep, near)
+        if agent.batches is None:
+            agent.gradient(near, out=there)
+        else:
+            agent.gradient_again(near, out=there)
+        if agent.adrift or not (found := turn(there, g, distance, steep)) < np.inf:
+            agent.adrift = False  # the agent is not there
+            return Climb(curvature, done)
+        curvature = found
+    return Climb(curvature, times)
+
+
+def window_of(below: F64, sums: F64, adrift: float, steepest: float) -> Window:
+    """Return what an agent saw, together with all below it."""
+    whole = below.copy()
+    add(whole, np.array([*sums, adrift, steepest]))
+    moves, bend, turns, along, apart, away, highest = whole.tolist()
+    return Window(moves, bend, turns, along, apart, away > 0, highest)
 
 
 def copy(source: Mapping[str, np.ndarray], target: Mapping[str, np.ndarray]) -> None:
