@@ -99,23 +99,34 @@ REPORTED = {
 }  # fmt: skip
 
 
-def attempt(method, case, seed, limit, **numbers):
-    """Return (iterations or None, the last record, the largest P over the smallest before it)."""
-    family, keys, name, agents, target, _ = case
+def play(method, case, seed, topology, limit, **numbers):
+    """Run a method on a case and a graph; return iterations to the target or None, and the result.
+
+    Raises
+    ------
+    DistoptError
+        If the run diverged.
+    """
+    family, keys, _, agents, target, _ = case
     cls, compressor = METHODS[method]
-    stack, topology = family(seed, agents, **keys), graph(name, agents)
+    stack = family(seed, agents, **keys)
+    result = distopt.simulate(
+        [stack.of(i) for i in range(agents)], stack.start, algorithm=cls(**numbers),
+        compressor=compressor, topology=topology, iterations=limit, record_every=EVERY,
+        stop={"stationarity": target},
+    )  # fmt: skip
+    there = result.summary["stop_reason"] == "stop.stationarity"
+    return result.summary["iterations"] if there else None, result
+
+
+def attempt(method, case, seed, limit):
+    """Return (iterations or None, the last record, the largest P over the smallest before it)."""
     try:
-        result = distopt.simulate(
-            [stack.of(i) for i in range(agents)], stack.start, algorithm=cls(**numbers),
-            compressor=compressor, topology=topology, iterations=limit, record_every=EVERY,
-            stop={"stationarity": target},
-        )  # fmt: skip
+        k, result = play(method, case, seed, graph(case[2], case[3]), limit)
     except DistoptError:
         return None, {}, np.nan
-    there = result.summary["stop_reason"] == "stop.stationarity"
     P = np.array([row["stationarity"] for row in result.rows])
-    rise = float((P / np.minimum.accumulate(P)).max())
-    return result.summary["iterations"] if there else None, result.rows[-1], rise
+    return k, result.rows[-1], float((P / np.minimum.accumulate(P)).max())
 
 
 def best_of_grid(method, title, case, seed):

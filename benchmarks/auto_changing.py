@@ -11,10 +11,9 @@ import sys
 import warnings
 
 import numpy as np
-from auto import DEVELOPED, EVERY, METHODS, REPORTED, graph
+from auto import DEVELOPED, METHODS, REPORTED, graph, play
 from shared import options, show
 
-import distopt
 from distopt.core.errors import DistoptError
 from distopt.problems.changing import DrawnTopology
 from distopt.studies.results import Column
@@ -32,20 +31,13 @@ COLUMNS = [
 
 def iterations(method, case, up, limit, eta=None):
     """Return iterations to the target, infinity for a run that diverged, None for a slow one; the step."""
-    family, keys, name, agents, target, _ = case
-    cls, compressor = METHODS[method]
-    stack, topology = family(0, agents, **keys), DrawnTopology(graph(name, agents), up=up, seed=1)
+    topology = DrawnTopology(graph(case[2], case[3]), up=up, seed=1)
     numbers = {} if eta is None else {"eta": eta}
     try:
-        result = distopt.simulate(
-            [stack.of(i) for i in range(agents)], stack.start, algorithm=cls(**numbers),
-            compressor=compressor, topology=topology, iterations=limit, record_every=EVERY,
-            stop={"stationarity": target},
-        )  # fmt: skip
+        k, result = play(method, case, 0, topology, limit, **numbers)
     except DistoptError:
         return np.inf, eta
-    there = result.summary["stop_reason"] == "stop.stationarity"
-    return result.summary["iterations"] if there else None, result.summary["parameters"]["eta"]
+    return k, result.summary["parameters"]["eta"]
 
 
 def compare(method, title, case, up):
@@ -77,7 +69,7 @@ def main():
     )  # fmt: skip
     warnings.simplefilter("ignore")  # large steps overflow
     cases = {
-        **{f"{t}": c for t, c in DEVELOPED.items()},
+        **DEVELOPED,
         **{f"{t} (2)": c for t, c in REPORTED.items()},
     }
     cases = {t: c for t, c in cases.items() if given.only in t and c[3] < 100}

@@ -5,6 +5,7 @@ from dataclasses import replace
 import networkx as nx
 import numpy as np
 import pytest
+from algorithms.test_step_search import Wall
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -124,23 +125,6 @@ def test_bits_and_bytes_are_those_of_agents_by_themselves(parts):
         crowd.iterate()
         alone.iterate()
     assert_same(crowd, alone)
-
-
-class Wall:
-    """sum x^4 / 4 - a x, whose curvature at the start says nothing; beyond 50 there are no numbers."""
-
-    dimension = 4
-
-    def __init__(self, i):
-        self.a = np.sin(np.arange(4) + i)
-
-    def value(self, x):
-        return float((x**4).sum() / 4 - self.a @ x)
-
-    def gradient(self, x, out):
-        out[:] = x**3 - self.a
-        if np.abs(x).max() > 50:
-            out[:] = np.nan
 
 
 @pytest.mark.parametrize("row", sorted(SEARCHED))
