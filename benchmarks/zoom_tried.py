@@ -42,13 +42,9 @@ class Tried(Zoom):
     rounding: Annotated[float, Field(ge=0.3, lt=1)] = 0.55  # below 0.5: a wider dead zone
     trigger: Annotated[float, Field(ge=0)] = 0.0  # a mean of min(|q|, 6) below it sends nothing
     price: Annotated[float, Field(ge=0)] = 0.0  # a code that costs b bits more is b price rarer
-    pace: Annotated[float, Field(gt=0)] = (
-        1.0  # of log2 step's moves, like gain, but not of the first
-    )
 
     def encode(self, x, out, key, state, work):
         bounds, level = state["bounds"], state["level"]
-        before = level.copy()
         codes = work.array("codes", x.size, np.int16)
         at = write_first_scales(x, bounds, level, out)
         quantise(x, bounds, level, self.rounding, HIGHEST, codes)
@@ -58,20 +54,8 @@ class Tried(Zoom):
             codes[sizes < 1.0] = (np.sign(x) * keep)[sizes < 1.0]
         if np.minimum(np.abs(codes), CAP).mean() < self.trigger:
             codes[:] = 0  # costs no byte: a payload without bytes is decoded as zeros
-        zoom(codes, bounds, level, self.zoomed_in_on(x.size), CAP, OCTAVE)
-        self.damp(before, level)
+        zoom(codes, bounds, level, self.zoomed_in_on(x.size), CAP, round(self.gain * OCTAVE))
         return at + self.coder(x.size).encode(codes, out[at:], state, work)
-
-    def decode_add(self, payload, weight, acc, key, state, work):
-        before = state["level"].copy()
-        at = super().decode_add(payload, weight, acc, key, state, work)
-        self.damp(before, state["level"])
-        return at
-
-    def damp(self, before, level):
-        """Scale the level's move by the pace, except that of the first message."""
-        if self.pace != 1.0 and before[0] != UNSET:
-            level[0] = before[0] + int(self.pace * (level[0] - before[0]))
 
 
 class Watched(Tried):
@@ -121,11 +105,11 @@ VARIANTS = {
     "trigger 0.4": {"trigger": 0.4},
     "price 0.03": {"price": 0.03},
     "price 0.06": {"price": 0.06},
-    "gain 0.7": {"pace": 0.7},
-    "gain 1.4": {"pace": 1.4},
-    "gain 2": {"pace": 2.0},
-    "gain 1.4, activity 0.4": {"pace": 1.4, "activity": 0.4},
-    "gain 2, activity 0.38": {"pace": 2.0, "activity": 0.38},
+    "gain 0.7": {"gain": 0.7},
+    "gain 1.4": {"gain": 1.4},
+    "gain 2": {"gain": 2.0},
+    "gain 1.4, activity 0.4": {"gain": 1.4, "activity": 0.4},
+    "gain 2, activity 0.38": {"gain": 2.0, "activity": 0.38},
 }
 
 
