@@ -208,23 +208,16 @@ def pop_blocks(
         whole = np.uint64(part.size // 16 * 16)
         j = _0
         while j < whole:
-            part[j], a = pop(a, part[j], entries, slots)
-            part[j + _1], b = pop(b, part[j + _1], entries, slots)
-            part[j + _2], c = pop(c, part[j + _2], entries, slots)
-            part[j + _3], e = pop(e, part[j + _3], entries, slots)
-            part[j + _4], f = pop(f, part[j + _4], entries, slots)
-            part[j + _5], g = pop(g, part[j + _5], entries, slots)
-            part[j + _6], h = pop(h, part[j + _6], entries, slots)
-            part[j + _7], m = pop(m, part[j + _7], entries, slots)
-            j += _8
-            part[j], a = pop(a, part[j], entries, slots)
-            part[j + _1], b = pop(b, part[j + _1], entries, slots)
-            part[j + _2], c = pop(c, part[j + _2], entries, slots)
-            part[j + _3], e = pop(e, part[j + _3], entries, slots)
-            part[j + _4], f = pop(f, part[j + _4], entries, slots)
-            part[j + _5], g = pop(g, part[j + _5], entries, slots)
-            part[j + _6], h = pop(h, part[j + _6], entries, slots)
-            part[j + _7], m = pop(m, part[j + _7], entries, slots)
+            for _ in range(2):
+                part[j], a = pop(a, part[j], entries, slots)
+                part[j + _1], b = pop(b, part[j + _1], entries, slots)
+                part[j + _2], c = pop(c, part[j + _2], entries, slots)
+                part[j + _3], e = pop(e, part[j + _3], entries, slots)
+                part[j + _4], f = pop(f, part[j + _4], entries, slots)
+                part[j + _5], g = pop(g, part[j + _5], entries, slots)
+                part[j + _6], h = pop(h, part[j + _6], entries, slots)
+                part[j + _7], m = pop(m, part[j + _7], entries, slots)
+                j += _8
             a, at = refill(a, payload, at, last)
             b, at = refill(b, payload, at, last)
             c, at = refill(c, payload, at, last)
@@ -233,7 +226,6 @@ def pop_blocks(
             g, at = refill(g, payload, at, last)
             h, at = refill(h, payload, at, last)
             m, at = refill(m, payload, at, last)
-            j += _8
         while j < np.uint64(part.size):  # at the end of the vector only
             part[j], a = pop(a, part[j], entries, slots)
             a, at = refill(a, payload, at, last)
