@@ -47,8 +47,7 @@ class Supervisor:
         config, run = self.case.config, self.case.config.run
         if run.on_failure == "stop" or not outcome.lost or not (outcome.started or self.tries):
             return None
-        under_way = self.iteration is not None
-        saved = self.newest() if under_way or self.case.resume else None
+        saved = self.newest()
         origin = saved.iteration if saved else 0
         if origin > self.reached:
             self.reached, self.tries = origin, 0
@@ -78,7 +77,7 @@ class Supervisor:
         )
         time.sleep(FIRST_PAUSE * GROWTH ** (self.tries - 1))
         free_lock(self.case.folder, outcome.root)
-        since = (saved.place / "manifest.json").stat().st_mtime if saved else self.began
+        since = written(saved) if saved else self.began
         failure = Failure(reason, done, origin, since)
         self.case = Case(
             label=self.case.label,
@@ -92,9 +91,20 @@ class Supervisor:
         return self.case
 
     def newest(self) -> checkpoint.Saved | None:
-        """Return the newest valid checkpoint of the run."""
+        """Return the newest valid checkpoint of the run.
+
+        A job that died before its first report may not have cleared the folder yet: what was saved before
+        it began is another run's then, unless the run goes on from it.
+        """
         agents = self.case.config.problem.total
         try:
-            return checkpoint.latest(Path(self.case.folder) / "checkpoints", agents)
+            saved = checkpoint.latest(Path(self.case.folder) / "checkpoints", agents)
         except CheckpointError:
             return None
+        ours = self.iteration is not None or self.case.resume or written(saved) >= self.began
+        return saved if ours else None
+
+
+def written(saved: checkpoint.Saved) -> float:
+    """Return when a checkpoint was completed, in seconds since the epoch."""
+    return (saved.place / "manifest.json").stat().st_mtime

@@ -1,6 +1,7 @@
 """Whether and from where a run goes on after its job has died, told by what the job left behind."""
 
 import json
+import os
 import socket
 
 import psutil
@@ -66,6 +67,15 @@ def test_what_an_earlier_run_left_is_not_continued(tmp_path):
     assert "Restarting from iteration 0" in run.said[0]
     resumed = Watched(tmp_path / "other", resume=True)
     assert resumed.watch.after(died()).failures[0].origin == 16
+
+
+def test_a_job_that_died_before_its_first_report_keeps_its_checkpoints(tmp_path):
+    run = Watched(tmp_path)
+    manifest = run.folder / "checkpoints" / "000016" / "manifest.json"
+    written = run.watch.began + 1.0
+    os.utime(manifest, (written, written))
+    assert run.watch.after(died()).failures[0].origin == 16
+    assert "Restarting from iteration 16" in run.said[0]
 
 
 def test_tries_count_until_there_is_a_newer_checkpoint(tmp_path):
