@@ -16,11 +16,11 @@ from distopt.algorithms.base import Algorithm
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor
 from distopt.config.run import RunConfig, make_run
-from distopt.config.tables import apply_settings, read_toml, require_sections
+from distopt.config.tables import apply_settings, read_toml, require_sections, require_table
 from distopt.core.arrays import require_room
-from distopt.core.errors import ConfigError
+from distopt.core.errors import ConfigError, Mistakes
 from distopt.core.files import locate
-from distopt.core.parameters import field_names, require_known
+from distopt.core.parameters import field_names, make
 from distopt.core.registry import OWN, Registry
 from distopt.core.usercode import blaming, within
 from distopt.problems.given import GivenProblem
@@ -105,25 +105,42 @@ def load_config(path: str | Path, settings: Sequence[str] = ()) -> Config:
 
 
 def make_config(tables: dict[str, Any], folder: Path, settings: Sequence[str] = ()) -> Config:
-    """Apply ``section.key=value`` settings to the sections of a configuration, and validate them."""
+    """Apply ``section.key=value`` settings to the sections of a configuration, and validate them.
+
+    Raises
+    ------
+    DistoptError
+        With a sentence for each mistake that a section has by itself; else for the first that the
+        sections have together.
+    """
     tables = apply_settings(tables, settings)
-    require_sections(tables, SECTIONS)
+    mistakes = Mistakes("The configuration")
+    with mistakes.noted():
+        require_sections(tables, SECTIONS)
     for section, table in tables.items():
-        if not isinstance(table, dict):
-            raise ConfigError(f"{section} must be a table of keys, not {table!r}.")
-    tables = {section: dict(tables.get(section, {})) for section in SECTIONS}
-    run = make_run(tables["run"])
+        with mistakes.noted():
+            require_table(section, table)
+    tables = {
+        section: dict(table) if isinstance(table := tables.get(section, {}), dict) else {}
+        for section in SECTIONS
+    }
+    run = RunConfig()
+    with mistakes.noted():
+        run = make_run(tables["run"])
     with blaming(), within(run.setup_timeout, agent=0):
-        algorithm = make_algorithm(located(tables["algorithm"], folder), tables["arithmetic"])
-        own = COMPRESSORS.name_of(type(algorithm.own_compressor()))
-        given = located(tables["compressor"], folder)
-        if "name" not in given:
-            given = {"name": own} | algorithm.coding | given
-        compressor = make_member(COMPRESSORS, given)
-        problem = build_problem(tables["problem"], tables["topology"], folder)
-        compressor = fit(compressor, problem, algorithm)
-    remarks = unnamed(algorithm, named="name" in tables["compressor"])
-    return Config(problem, algorithm, compressor, run, tables, folder, remarks=remarks)
+        with mistakes.noted():
+            problem = build_problem(tables["problem"], tables["topology"], folder)
+        method = None
+        with mistakes.noted():
+            method = make_algorithm(located(tables["algorithm"], folder), tables["arithmetic"])
+        with mistakes.noted():
+            code = make_compressor(located(tables["compressor"], folder), method)
+        mistakes.tell()
+        assert method is not None
+        assert code is not None
+        compressor = fit(code, problem, method)
+    remarks = unnamed(method, named="name" in tables["compressor"])
+    return Config(problem, method, compressor, run, tables, folder, remarks=remarks)
 
 
 def located(table: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -172,6 +189,16 @@ def make_algorithm(table: dict[str, Any], arithmetic: dict[str, Any]) -> Algorit
     return make_member(ALGORITHMS, table)  # type: ignore[no-any-return]
 
 
+def make_compressor(table: dict[str, Any], algorithm: Algorithm | None) -> Compressor | None:
+    """Make the compressor of [compressor]; without a name, the algorithm's own (None without both)."""
+    if "name" not in table:
+        if algorithm is None:
+            return None
+        own = COMPRESSORS.name_of(type(algorithm.own_compressor()))
+        table = {"name": own} | algorithm.coding | table
+    return make_member(COMPRESSORS, table)  # type: ignore[no-any-return]
+
+
 def make_member(registry: Registry, table: dict[str, Any], **others: Any) -> Any:
     """Make the object that a section describes: its ``name`` picks the class, the rest are arguments.
 
@@ -182,5 +209,4 @@ def make_member(registry: Registry, table: dict[str, Any], **others: Any) -> Any
     keys = {"file", "class"} if registry.takes_file(name) else set()
     known = sorted({registry.key, *keys, *field_names(cls)} - set(SECTIONS))
     where = f' with {registry.section}.{registry.key} = "{name}"'
-    require_known(registry.section, arguments, known, where)
-    return cls(**arguments, **others)
+    return make(cls, registry.section, arguments | others, known, where)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from distopt.core.errors import ConfigError
+from distopt.core.errors import ConfigError, Mistakes
 from distopt.core.parameters import show, validated
 
 M = TypeVar("M", bound=BaseModel)
@@ -133,15 +133,25 @@ class RunConfig(BaseModel):
 
 def make_run(table: Mapping[str, Any]) -> RunConfig:
     """Validate the section [run]."""
-    stop = table.get("stop", {})
-    if isinstance(stop, Mapping):
-        stop = make_section(StopConfig, "run.stop", stop)
-    elif not isinstance(stop, StopConfig):
+    stop, mistakes = StopConfig(), Mistakes("[run]")
+    with mistakes.noted():
+        stop = make_stop(table.get("stop", {}))
+    with mistakes.noted():
+        run = make_section(RunConfig, "run", {**table, "stop": stop})
+    mistakes.tell()
+    return run
+
+
+def make_stop(given: object) -> StopConfig:
+    """Validate the table ``run.stop``."""
+    if isinstance(given, StopConfig):
+        return given
+    if not isinstance(given, Mapping):
         keys = ", ".join(StopConfig.model_fields)
         raise ConfigError(
-            f"run.stop = {show(stop)} is not a table; accepted: a table with the keys {keys}."
+            f"run.stop = {show(given)} is not a table; accepted: a table with the keys {keys}."
         )
-    return make_section(RunConfig, "run", {**table, "stop": stop})
+    return make_section(StopConfig, "run.stop", given)
 
 
 def make_section(model: type[M], section: str, table: Mapping[str, Any]) -> M:

@@ -7,7 +7,7 @@ from typing import Any
 
 from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.compressors import REGISTRY as COMPRESSORS
-from distopt.core.errors import ConfigError
+from distopt.core.errors import ConfigError, Mistakes
 from distopt.core.files import not_utf8, reason
 from distopt.core.parameters import field_names, nearest
 from distopt.core.registry import Registry
@@ -33,11 +33,22 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def require_sections(tables: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Raise `ConfigError` for a section that is not one of the known ones."""
+    """Raise `ConfigError` for the sections that are not among the known ones."""
+    mistakes = Mistakes("The configuration")
     for section in tables:
-        if section not in known:
-            hint = nearest(section, known) or "."
-            raise ConfigError(f"[{section}] is not a section{hint} Accepted: {', '.join(known)}.")
+        with mistakes.noted():
+            if section not in known:
+                hint = nearest(section, known) or "."
+                raise ConfigError(
+                    f"[{section}] is not a section{hint} Accepted: {', '.join(known)}."
+                )
+    mistakes.tell()
+
+
+def require_table(section: str, table: object) -> None:
+    """Raise `ConfigError` for a section that is not a table."""
+    if not isinstance(table, dict):
+        raise ConfigError(f"{section} must be a table of keys, not {table!r}.")
 
 
 def apply_settings(tables: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -48,28 +59,36 @@ def apply_settings(tables: dict[str, Any], settings: Sequence[str]) -> dict[str,
     """
     result = {s: (dict(t) if isinstance(t, dict) else t) for s, t in tables.items()}
     given: set[tuple[str, ...]] = set()
+    mistakes = Mistakes("The configuration")
     for setting in settings:
-        key, equals, text = setting.partition("=")
-        path = tuple(key.strip().split("."))
-        if not equals or len(path) < 2 or not all(path):
-            raise ConfigError(
-                f'--set "{setting}" is not understood; accepted: section.key=value, '
-                "such as algorithm.eta=0.1."
-            )
-        table: dict[str, Any] = result
-        for part in path[:-1]:
-            inner = table.get(part, {})
-            if not isinstance(inner, dict):
-                raise ConfigError(f"--set {key}: {part} is not a table.")
-            table[part] = inner = dict(inner)
-            table = inner
-        value = parse_value(text)
-        for name in outdated(path, table, value):
-            if (*path[:-1], name) not in given:
-                del table[name]
-        table[path[-1]] = value
-        given.add(path)
+        with mistakes.noted():
+            apply(setting, result, given)
+    mistakes.tell()
     return result
+
+
+def apply(setting: str, result: dict[str, Any], given: set[tuple[str, ...]]) -> None:
+    """Apply one setting to the tables, and note its path among the `given` ones."""
+    key, equals, text = setting.partition("=")
+    path = tuple(key.strip().split("."))
+    if not equals or len(path) < 2 or not all(path):
+        raise ConfigError(
+            f'--set "{setting}" is not understood; accepted: section.key=value, '
+            "such as algorithm.eta=0.1."
+        )
+    table: dict[str, Any] = result
+    for part in path[:-1]:
+        inner = table.get(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {key}: {part} is not a table.")
+        table[part] = inner = dict(inner)
+        table = inner
+    value = parse_value(text)
+    for name in outdated(path, table, value):
+        if (*path[:-1], name) not in given:
+            del table[name]
+    table[path[-1]] = value
+    given.add(path)
 
 
 def outdated(path: tuple[str, ...], table: Mapping[str, Any], value: Any) -> list[str]:

@@ -4,12 +4,16 @@ A message is a full sentence: which key or agent, what value, what is accepted, 
 Anything else that escapes is a bug of ours and keeps its traceback.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 
 class DistoptError(Exception):
     """Base of all errors that distopt raises on purpose; printed as a sentence, exit code 1."""
+
+    several: "Sequence[DistoptError]" = ()  # those that it tells, a line each, if more than one
 
 
 class ConfigError(DistoptError):
@@ -42,6 +46,48 @@ class TransportError(DistoptError):
 
 class DistoptWarning(UserWarning):
     """What the caller of `distopt.simulate` or `minimize` should know of a run that went its way."""
+
+
+class Mistakes:
+    """Mistakes of one input that do not hang on each other, told together.
+
+    >>> mistakes = Mistakes("The configuration")
+    >>> for key in ("a", "b"):
+    ...     with mistakes.noted():
+    ...         raise ConfigError(f"{key} is not known.")
+    >>> mistakes.tell()
+    Traceback (most recent call last):
+    distopt.core.errors.ConfigError: The configuration has 2 mistakes:
+      a is not known.
+      b is not known.
+    """
+
+    def __init__(self, whose: str) -> None:
+        self.whose = whose
+        self.errors: list[DistoptError] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note the mistake that ends the block, and go on after it."""
+        try:
+            yield
+        except DistoptError as error:
+            self.errors.append(error)
+
+    def tell(self) -> None:
+        """Raise what was noted: a single mistake as it was, several as one error."""
+        if self.errors:
+            raise together(self.whose, self.errors)
+
+
+def together(whose: str, errors: Sequence[DistoptError]) -> DistoptError:
+    """Make one error of several, a line each; a single one stays what it is."""
+    errors = [single for error in errors for single in error.several or [error]]
+    if len(sentences := list(dict.fromkeys(map(str, errors)))) == 1:
+        return errors[0]
+    error = ConfigError("\n  ".join([f"{whose} has {len(sentences)} mistakes:", *sentences]))
+    error.several = errors
+    return error
 
 
 def optional(module: str, what: str, extra: str = "tables") -> Any:

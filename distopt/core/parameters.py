@@ -15,9 +15,9 @@ import pydantic
 import pydantic.dataclasses
 from pydantic import Field
 
-from distopt.core.errors import ConfigError
+from distopt.core.errors import ConfigError, DistoptError, together
 
-__all__ = ["Field", "accepted", "defaults", "explain", "nearest", "parameters"]
+__all__ = ["Field", "accepted", "defaults", "explained", "nearest", "parameters"]
 
 T = TypeVar("T")
 M = TypeVar("M", bound=pydantic.BaseModel)
@@ -51,7 +51,7 @@ def parameters(section: str) -> Callable[[type[T]], type[T]]:
             try:
                 validate(self, *map(plain, args), **{k: plain(v) for k, v in kwargs.items()})
             except pydantic.ValidationError as error:
-                raise ConfigError(explain(error, section, field_names(made))) from None
+                raise explained(error, section, field_names(made)) from None
 
         __init__.__wrapped__ = validate  # type: ignore[attr-defined]
         made.__init__ = __init__  # type: ignore[assignment,method-assign]
@@ -99,50 +99,103 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def require_known(
     section: str, table: Iterable[str], known: Sequence[str], where: str = ""
 ) -> None:
-    """Raise `ConfigError` for the first key of a section's table that is not one of the known ones.
+    """Raise `ConfigError` for the keys of a section's table that are not among the known ones.
 
     `where` says, for the sentence, with what they are accepted.
     """
-    for key in table:
-        if key not in known:
-            raise ConfigError(
-                f"{section}.{key} is not known{nearest(key, known) or '.'} "
-                f"Accepted{where}: {', '.join(known)}."
-            )
+    if unknown := [key for key in table if key not in known]:
+        raise together(f"[{section}]", [not_known(section, key, known, where) for key in unknown])
 
 
-def validated(model: type[M], section: str, table: Any, *, strict: bool | None = None) -> M:
-    """Make a model of a section's table; `strict`: without converting values to other types."""
+def not_known(section: str, key: str, known: Sequence[str], where: str = "") -> ConfigError:
+    """Make the error of a key that is not one of the known ones."""
+    accepted = ", ".join(known) or "none"
+    full = f"{section}.{key}" if section else key
+    return ConfigError(
+        f"{full} is not known{nearest(key, known) or '.'} Accepted{where}: {accepted}."
+    )
+
+
+def make(
+    cls: type[T], section: str, table: dict[str, Any], known: Sequence[str], where: str = ""
+) -> T:
+    """Make an object of a decorated class from a section's table.
+
+    Raises
+    ------
+    ConfigError
+        For all keys that are unknown, missing or unacceptable. `known` and `where` are as in
+        `require_known`; of the known keys the class takes those that are its own.
+    """
+    made = object.__new__(cls)
+    try:
+        cls.__init__.__wrapped__(made, **{key: plain(value) for key, value in table.items()})  # type: ignore[attr-defined]
+    except pydantic.ValidationError as error:
+        raise explained(error, section, known, where) from None
+    return made
+
+
+def validated(
+    model: type[M],
+    section: str,
+    table: Any,
+    known: Sequence[str] = (),
+    where: str = "",
+    *,
+    strict: bool | None = None,
+) -> M:
+    """Make a model of a section's table; `strict`: without converting values to other types.
+
+    `known` (by default the model's own) and `where` are for the sentences, as in `require_known`.
+    """
     try:
         return model.model_validate(table, strict=strict)
     except pydantic.ValidationError as error:
-        raise ConfigError(explain(error, section, model.model_fields)) from None
+        raise explained(error, section, known or list(model.model_fields), where) from None
 
 
-def explain(error: pydantic.ValidationError, section: str, known: Iterable[str]) -> str:
-    """Turn the first complaint of pydantic into one sentence about ``section.key``."""
-    first = error.errors()[0]
-    known = list(known)
+UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden"}
+MISSING_KEY = {"missing", "missing_argument"}
+
+
+def explained(
+    error: pydantic.ValidationError, section: str, known: Sequence[str], where: str = ""
+) -> DistoptError:
+    """Turn pydantic's complaints into an error with a sentence for each ``section.key``.
+
+    What is missing is not told where an unknown key may be what is meant.
+    """
+    by_key: dict[Any, list[Any]] = {}
+    for complaint in error.errors():
+        by_key.setdefault(complaint["loc"][:1], []).append(complaint)
+    unknown = [str(loc[0]) for loc, (first, *_) in by_key.items() if first["type"] in UNKNOWN]
+    meant = {name for key in unknown for name in difflib.get_close_matches(key, known, n=1)}
+    sentences = [
+        sentence(complaints, section, known, where)
+        for loc, complaints in by_key.items()
+        if not (complaints[0]["type"] in MISSING_KEY and loc[0] in meant)
+    ]
+    whose = f"[{section}]" if section else "The table"
+    return together(whose, [ConfigError(text) for text in sentences])
+
+
+def sentence(complaints: list[Any], section: str, known: Sequence[str], where: str) -> str:
+    """Turn what pydantic complains of at one key into a sentence."""
+    first = complaints[0]
     path = [  # a positional argument is located by its number
         known[part] if isinstance(part, int) and part < len(known) else str(part)
         for part in first["loc"][:1]
     ]
-    path += [str(part) for part in first["loc"][1:]]
     kind, given, context = first["type"], first.get("input"), first.get("ctx", {})
-    key = ".".join(filter(None, [section, path[0] if path else ""]))
-    if kind in {"unexpected_keyword_argument", "extra_forbidden"}:
-        hint = nearest(path[-1], known)
-        listed = ", ".join(sorted(known)) if known else "none"
-        return f"{key} is not known{hint or '.'} Accepted: {listed}."
-    if kind in {"missing", "missing_argument"}:
+    key = ".".join(filter(None, [section, *path]))
+    if kind in UNKNOWN:
+        return str(not_known(section, path[0], sorted(known), where))
+    if kind in MISSING_KEY:
         return f"{key} is missing; it has no default."
-    complaints = [e for e in error.errors() if e["loc"][:1] == first["loc"][:1]]
-    wants = " or ".join(
-        dict.fromkeys(accepted(e["type"], e["msg"], e.get("ctx", {})) for e in complaints)
-    )
     if kind == "value_error":
         return f"{key} = {show(given)}: {context.get('error', first['msg'])}"
-    return f"{key} = {show(given)} is not acceptable; accepted: {wants}."
+    wants = dict.fromkeys(accepted(e["type"], e["msg"], e.get("ctx", {})) for e in complaints)
+    return f"{key} = {show(given)} is not acceptable; accepted: {' or '.join(wants)}."
 
 
 def show(value: Any) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from distopt.core.errors import ConfigError, DataError
 from distopt.core.files import locate
-from distopt.core.parameters import field_names, nearest, require_known, show
+from distopt.core.parameters import field_names, make, nearest, require_known, show
 from distopt.core.registry import OWN
 from distopt.problems.changing import ChangingTopology, DrawnTopology, ScheduledTopology
 from distopt.problems.directed import UNIFORM, DirectedTopology
@@ -34,27 +35,48 @@ def describe_topology(
     section: dict[str, Any], agents: int, folder: Path
 ) -> tuple[Topology, dict[str, Any]]:
     """Make the topology that ``[topology]`` describes, and the section with all defaults written out."""
+    return read_section(section, folder).build(agents)
+
+
+@dataclass(frozen=True)
+class GraphSection:
+    """What ``[topology]`` says, for any number of agents."""
+
+    name: str
+    kind: GraphKind
+    weights: Any  # None: the usual ones
+    changes: dict[str, Any]  # the keys `CHANGES` that are given
+
+    def build(self, agents: int) -> tuple[Topology, dict[str, Any]]:
+        """Make the topology, and the section with all defaults written out."""
+        graph = require_graph(self.kind.graph(agents), agents, self.name)
+        known = (UNIFORM, OWN_WEIGHTS) if graph.is_directed() else WEIGHTS
+        if self.weights is not None and self.weights not in known:
+            where = " on a directed graph" if graph.is_directed() else ""
+            raise ConfigError(
+                f"topology.weights = {show(self.weights)} is not acceptable{where}"
+                f"{nearest(str(self.weights), known) or ';'} accepted: {', '.join(map(show, known))}."
+            )
+        made = topology_of(graph, self.name, self.weights)
+        shape = REGISTRY.describe(self.kind)
+        if isinstance(self.kind, EdgeFile | MatrixFile | DirectedFile | ScheduleFile):
+            del shape[REGISTRY.key]
+        usual = OWN_WEIGHTS if isinstance(self.kind, MatrixFile) else known[0]
+        shape |= {} if made.rule == usual else {"weights": made.rule}
+        if not self.changes:
+            return made, shape
+        return changing(made, **self.changes), shape | self.changes
+
+
+def read_section(section: dict[str, Any], folder: Path) -> GraphSection:
+    """Read ``[topology]``, whose relative files are looked for in `folder` first."""
     rest = dict(section)
     weights = rest.pop("weights", None)
-    changes = {key: rest.pop(key) for key in CHANGES if key in rest}
+    changes: dict[str, Any] = {key: rest.pop(key) for key in CHANGES if key in rest}
     if isinstance(changes.get("schedule"), str):
         changes["schedule"] = str(locate(changes["schedule"], folder))
     name, kind = graph_kind(rest, folder, changes.get("schedule"))
-    graph = require_graph(kind.graph(agents), agents, name)
-    known = (UNIFORM, OWN_WEIGHTS) if graph.is_directed() else WEIGHTS
-    if weights is not None and weights not in known:
-        where = " on a directed graph" if graph.is_directed() else ""
-        raise ConfigError(
-            f"topology.weights = {show(weights)} is not acceptable{where}"
-            f"{nearest(str(weights), known) or ';'} accepted: {', '.join(map(show, known))}."
-        )
-    made = topology_of(graph, name, weights)
-    shape = REGISTRY.describe(kind)
-    if isinstance(kind, EdgeFile | MatrixFile | DirectedFile | ScheduleFile):
-        del shape[REGISTRY.key]
-    usual = OWN_WEIGHTS if isinstance(kind, MatrixFile) else known[0]
-    shape |= {} if made.rule == usual else {"weights": made.rule}
-    return (changing(made, **changes), shape | changes) if changes else (made, shape)
+    return GraphSection(name, kind, weights, changes)
 
 
 def changing(whole: Topology, **changes: Any) -> ChangingTopology:
@@ -177,6 +199,5 @@ def graph_kind(
     cls, arguments = REGISTRY.select(rest)
     keys = {"file", "class"} if REGISTRY.takes_file(name) else {"file"}
     known = sorted([*keys, "graph", "weights", *field_names(cls)])
-    require_known("topology", arguments, known, f' with topology.graph = "{name}"')
-    own = REGISTRY.takes_file(name)
-    return cls.__name__ if own else name, cls(**arguments)
+    made = make(cls, "topology", arguments, known, f' with topology.graph = "{name}"')
+    return cls.__name__ if REGISTRY.takes_file(name) else name, made

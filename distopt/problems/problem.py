@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from distopt.core.arrays import F64, read_npy
-from distopt.core.errors import ConfigError, DataError
+from distopt.core.errors import ConfigError, DataError, Mistakes
 from distopt.core.files import locate, read_text, reason
-from distopt.core.parameters import explain, field_names, nearest, require_known, show
+from distopt.core.parameters import field_names, make, nearest, show, validated
 from distopt.core.randomness import make_key, normal
 from distopt.core.registry import as_table
 from distopt.core.streams import Stream
 from distopt.problems.costs import REGISTRY
 from distopt.problems.costs.base import Cost, Family
-from distopt.problems.graph_section import describe_topology
+from distopt.problems.graph_section import read_section
 from distopt.problems.topology import Topology
 
 
@@ -168,21 +167,36 @@ def build_problem(problem: dict[str, Any], topology: dict[str, Any], folder: Pat
     ConfigError, DataError
         A sentence about the key, or about the file that it names.
     """
-    name = problem.get("name")
+    mistakes = Mistakes("The configuration")
+    with mistakes.noted():
+        config, family = read_problem(problem)
+        family = family.located(folder)
+        start = check_start(config.start, folder)
+    with mistakes.noted():
+        section = read_section(topology, folder)
+    mistakes.tell()
+    made, shape = section.build(config.agents)
+    made.without(config.lost)  # refuse what is not possible
+    return Problem(family, made, shape, config.seed, start, tuple(sorted(config.lost)))
+
+
+def read_problem(table: dict[str, Any]) -> tuple[ProblemConfig, Family]:
+    """Read ``[problem]``: the keys that all families have, and the family that it names."""
+    name = table.get("name")
     if not isinstance(name, str):
         raise ConfigError(f"problem.name is missing or not a string. Known: {', '.join(REGISTRY)}.")
     cls = REGISTRY.get(name)
-    common, own = list(ProblemConfig.model_fields), field_names(cls)
-    require_known("problem", problem, sorted([*common, *own]), f' with problem.name = "{name}"')
-    try:
-        config = ProblemConfig(**{key: problem[key] for key in common if key in problem})
-    except pydantic.ValidationError as error:
-        raise ConfigError(explain(error, "problem", common)) from None
-    family = cls(**{key: value for key, value in problem.items() if key in own}).located(folder)
-    start = check_start(config.start, folder)
-    made, shape = describe_topology(topology, config.agents, folder)
-    made.without(config.lost)  # refuse what is not possible
-    return Problem(family, made, shape, config.seed, start, tuple(sorted(config.lost)))
+    common, own = ProblemConfig.model_fields, field_names(cls)
+    known, where = sorted([*common, *own]), f' with problem.name = "{name}"'
+    mistakes = Mistakes("[problem]")  # both name a key that neither knows, in the same words
+    with mistakes.noted():
+        shared = {key: value for key, value in table.items() if key not in own}
+        config = validated(ProblemConfig, "problem", shared, known, where)
+    with mistakes.noted():
+        others = {key: value for key, value in table.items() if key not in common}
+        family: Family = make(cls, "problem", others, known, where)
+    mistakes.tell()
+    return config, family
 
 
 def check_start(start: str, folder: Path) -> str:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from distopt.config.build import SECTIONS, make_config
 from distopt.config.tables import read_toml, require_sections
-from distopt.core.errors import ConfigError, DistoptError
+from distopt.core.errors import ConfigError, DistoptError, Mistakes, together
 from distopt.core.files import slug
 from distopt.core.parameters import nearest, validated
 from distopt.mpirun.jobfile import Case
@@ -100,12 +100,19 @@ def load_suite(path: Path, settings: Sequence[str], out: Path) -> Suite:
     tables = read_toml(path)
     if isinstance(run := tables.setdefault("run", {}), dict):
         run.setdefault("on_failure", "restart")  # nobody watches a long suite
-    require_sections(tables, (*SECTIONS, "suite", "variant"))
     given, listed = tables.pop("suite", {}), tables.pop("variant", [])
-    suite, variants = validated(SuiteConfig, "suite", given), read_variants(path, listed)
-    require_baseline(suite.baseline, [variant.label for variant in variants])
+    suite, mistakes = SuiteConfig(), Mistakes("The suite")
+    with mistakes.noted():
+        require_sections(tables, (*SECTIONS, "suite", "variant"))
+    tables = {section: table for section, table in tables.items() if section in SECTIONS}
+    with mistakes.noted():
+        suite = validated(SuiteConfig, "suite", given)
+    variants: list[VariantConfig] = []
+    with mistakes.noted():
+        variants = read_variants(path, listed)
+        require_baseline(suite.baseline, [variant.label for variant in variants])
     cases: list[Case] = []
-    complaints: dict[str, str] = {}
+    complaints: dict[str, DistoptError] = {}
     for variant in variants:
         sections, folder = variant.over(tables), out / slug(variant.label)
         for seed in suite.seeds or (None,):
@@ -113,12 +120,14 @@ def load_suite(path: Path, settings: Sequence[str], out: Path) -> Suite:
             try:
                 config = make_config(sections, path.parent, [*seeds, *settings])
             except DistoptError as error:
-                complaints[variant.label] = str(error)
+                complaints[variant.label] = error
                 break
             own = folder if seed is None else folder / f"seed-{seed}"
             cases.append(Case(label=variant.label, seed=seed, folder=own, config=config))
-    if complaints:
-        raise ConfigError(one_sentence(complaints, len(variants)))
+    with mistakes.noted():
+        if complaints:
+            raise whole(complaints, len(variants))
+    mistakes.tell()
     title = suite.title or path.stem
     return Suite(title, suite.accuracies, suite.baseline, cases, suite.measure)
 
@@ -130,17 +139,25 @@ def read_variants(path: Path, tables: Any) -> list[VariantConfig]:
     if not tables:
         raise ConfigError(f"{path} has no [[variant]]; `distopt run` runs a single configuration.")
     variants: dict[str, VariantConfig] = {}
+    mistakes = Mistakes("The suite")
     for number, table in enumerate(tables, 1):
-        try:
-            variant = validated(VariantConfig, "", table)
-        except ConfigError as error:
-            raise ConfigError(f"Variant {table.get('label', number)}: {error}") from None
-        other = variants.setdefault(slug(variant.label), variant)
-        if other is not variant:
-            raise ConfigError(
-                f'Two variants have labels too much alike: "{other.label}" and "{variant.label}".'
-            )
+        with mistakes.noted():
+            variant = read_variant(table, number)
+            other = variants.setdefault(slug(variant.label), variant)
+            if other is not variant:
+                raise ConfigError(
+                    f'Two variants have labels too much alike: "{other.label}" and "{variant.label}".'
+                )
+    mistakes.tell()
     return list(variants.values())
+
+
+def read_variant(table: dict[str, Any], number: int) -> VariantConfig:
+    """Validate a variant; its mistakes name it by its label, else by its number."""
+    try:
+        return validated(VariantConfig, "", table)
+    except ConfigError as error:
+        raise of_variant(table.get("label", number), error) from None
 
 
 def require_baseline(baseline: str | None, labels: Sequence[str]) -> None:
@@ -152,14 +169,17 @@ def require_baseline(baseline: str | None, labels: Sequence[str]) -> None:
         )
 
 
-def one_sentence(complaints: dict[str, str], variants: int) -> str:
-    """List the errors by variant; once, if all variants have the same."""
-    if len(complaints) == variants and len(set(complaints.values())) == 1:
+def whole(complaints: dict[str, DistoptError], variants: int) -> DistoptError:
+    """Make one error of those of the variants, with their labels where not all have the same."""
+    if len(complaints) == variants and len(set(map(str, complaints.values()))) == 1:
         return next(iter(complaints.values()))
-    listed = [f"{label}: {sentence}" for label, sentence in complaints.items()]
-    if len(listed) == 1:
-        return f"Variant {listed[0]}"
-    return "\n  ".join([f"{len(listed)} of {variants} variants are wrong:", *listed])
+    return together("The suite", [of_variant(*item) for item in complaints.items()])
+
+
+def of_variant(label: object, error: DistoptError) -> DistoptError:
+    """Begin each sentence of an error with the label of its variant."""
+    told = [ConfigError(f"Variant {label}: {one}") for one in error.several or [error]]
+    return together(f"Variant {label}", told)
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
 from distopt.config.tables import apply_settings, read_toml, require_sections
-from distopt.core.errors import ConfigError
+from distopt.core.errors import ConfigError, Mistakes
 from distopt.core.parameters import field_names, nearest, show, validated
 from distopt.problems.costs import REGISTRY
 from distopt.problems.costs.networks.family import Network
@@ -92,21 +92,14 @@ def load_sweep(path: Path, settings: Sequence[str] = ()) -> Sweep:
 
 def make_sweep(tables: dict[str, Any]) -> Sweep:
     """Validate the tables of a sweep."""
-    require_sections(tables, SECTIONS)
-    networks = tables["network"]
-    shared = tables.get("problem", {})
-    if not isinstance(networks, list) or not all(isinstance(t, dict) for t in networks):
-        raise ConfigError("network must be written as [[network]] tables.")
-    chosen = validated(ThresholdConfig, "threshold", tables.get("threshold", {}))
-    known: dict[str, Network] = {}
-    for number, given in enumerate(networks, 1):
-        table = dict(given)
-        label = table.pop("label", table.get("name"))
-        if not isinstance(label, str) or not label.strip():
-            raise ConfigError(f"Network {number} has neither a label nor a name in quotes.")
-        if label in known:
-            raise ConfigError(f'Two networks have the label "{label}"; give each its own.')
-        known[label] = make_network(label, {**shared, **table})
+    mistakes = Mistakes("The configuration")
+    with mistakes.noted():
+        require_sections(tables, SECTIONS)
+    with mistakes.noted():
+        chosen = validated(ThresholdConfig, "threshold", tables.get("threshold", {}))
+    with mistakes.noted():
+        known = make_networks(tables["network"], tables.get("problem", {}))
+    mistakes.tell()
     ordered = chosen.model_copy(update={"samples": tuple(sorted(set(chosen.samples)))})
     sweep = Sweep(ordered, known, "")
     for label in known:  # widths that its data does not have are refused before the first trial
@@ -116,6 +109,25 @@ def make_sweep(tables: dict[str, Any]) -> Sweep:
     described = {label: vars(family) for label, family in known.items()}
     text = tomli_w.dumps({"threshold": decisive, "networks": described})
     return replace(sweep, text=text)
+
+
+def make_networks(tables: Any, shared: dict[str, Any]) -> dict[str, Network]:
+    """Make the families of all [[network]] tables, by label; `shared` are the keys of [problem]."""
+    if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+        raise ConfigError("network must be written as [[network]] tables.")
+    known: dict[str, Network] = {}
+    mistakes = Mistakes("The configuration")
+    for number, given in enumerate(tables, 1):
+        table = dict(given)
+        label = table.pop("label", table.get("name"))
+        with mistakes.noted():
+            if not isinstance(label, str) or not label.strip():
+                raise ConfigError(f"Network {number} has neither a label nor a name in quotes.")
+            if label in known:
+                raise ConfigError(f'Two networks have the label "{label}"; give each its own.')
+            known[label] = make_network(label, {**shared, **table})
+    mistakes.tell()
+    return known
 
 
 def make_network(label: str, table: dict[str, Any]) -> Network:
@@ -128,17 +140,25 @@ def make_network(label: str, table: dict[str, Any]) -> Network:
             f"Network {label}: name = {show(name)} is not a network{hint or '.'} Known: {', '.join(names)}."
         )
     cls = REGISTRY.get(name)
+    mistakes = Mistakes(f"Network {label}")
     for key in table:
-        if key == "agents":
-            raise ConfigError(
-                f"Network {label}: agents has no meaning here, one process trains one network."
-            )
-        if key in SET_BY_SWEEP:
-            instead = f"threshold.{SET_BY_SWEEP[key]}"
-            raise ConfigError(f"Network {label}: {key} is set by the sweep; see {instead}.")
-        if key not in field_names(cls):
-            hint = nearest(key, field_names(cls)) or "."
-            accepted = ", ".join(k for k in field_names(cls) if k not in SET_BY_SWEEP)
-            raise ConfigError(f"Network {label}: {key} is not known{hint} Accepted: {accepted}.")
+        with mistakes.noted():
+            require_key(label, key, cls)
+    mistakes.tell()
     made: Network = cls(**table)
     return made
+
+
+def require_key(label: str, key: str, cls: type[Network]) -> None:
+    """Raise `ConfigError` for a key that a [[network]] table does not take."""
+    if key == "agents":
+        raise ConfigError(
+            f"Network {label}: agents has no meaning here, one process trains one network."
+        )
+    if key in SET_BY_SWEEP:
+        instead = f"threshold.{SET_BY_SWEEP[key]}"
+        raise ConfigError(f"Network {label}: {key} is set by the sweep; see {instead}.")
+    if key not in field_names(cls):
+        hint = nearest(key, field_names(cls)) or "."
+        accepted = ", ".join(k for k in field_names(cls) if k not in SET_BY_SWEEP)
+        raise ConfigError(f"Network {label}: {key} is not known{hint} Accepted: {accepted}.")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distopt.compressors.quantize import Quantize
 from distopt.config.build import load_config, make_config
 from distopt.config.run import RunConfig, make_run
 from distopt.config.tables import apply_settings, parse_value
@@ -70,6 +71,73 @@ def test_sentence_names_key_value_and_what_is_accepted(name: str, tmp_path: Path
         make_config(BASE, tmp_path, settings)
     assert str(error.value).rstrip()[-1] in ".?"
     assert "\n" not in str(error.value)
+
+
+MISTAKES = """
+run = 3
+[problm]
+[problem]
+name = "logistic"
+dataset = 3
+split = "sortd"
+sed = 1
+[topology]
+graph = "ring"
+rows = 2
+[algorithm]
+name = "cgt1"
+etta = 0.1
+gamma = 1.5
+alpha = "much"
+[compressor]
+name = "quantize"
+bits = 0
+levels = 2
+"""
+TOLD = [
+    "The configuration has 12 mistakes:",
+    '  [problm] is not a section; did you mean "problem"?',
+    "  run must be a table of keys, not 3.",
+    "  problem.agents is missing; it has no default.",
+    '  problem.sed is not known; did you mean "seed"?',
+    "  problem.dataset = 3 is not acceptable",
+    '  problem.split = "sortd" is not acceptable',
+    "  topology.rows is not known. Accepted with topology.graph",
+    "  algorithm.gamma = 1.5 is not acceptable",
+    '  algorithm.alpha = "much" is not acceptable',
+    '  algorithm.etta is not known; did you mean "eta"?',
+    "  compressor.bits = 0 is not acceptable",
+    "  compressor.levels is not known. Accepted with compressor.name",
+]
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(write(tmp_path, MISTAKES))
+    lines = str(error.value).splitlines()
+    assert [line[: len(words)] for line, words in zip(lines, TOLD, strict=True)] == TOLD
+
+
+def test_a_key_that_is_misspelt_is_not_missing_as_well(tmp_path: Path) -> None:
+    tables = BASE | {"problem": {"name": "quadratic", "agnts": 4, "dimension": 6}}
+    with pytest.raises(ConfigError, match=r"problem\.agnts is not known") as error:
+        make_config(tables, tmp_path)
+    assert not error.value.several
+
+
+def test_settings_and_stopping_tests_are_all_judged(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        make_config(BASE, tmp_path, ["eta=1", "algorithm.eta"])
+    assert len(error.value.several) == 2
+    with pytest.raises(ConfigError) as error:
+        make_run({"iterations": -1, "sed": 2, "stop": {"nmse": -1, "second": 3}})
+    assert len(str(error.value).splitlines()) == 1 + 4
+
+
+def test_a_constructor_tells_all_mistakes() -> None:
+    with pytest.raises(ConfigError, match=r"^\[compressor\] has 2 mistakes:\n") as error:
+        Quantize(bits=0, dithered=3)
+    assert len(error.value.several) == 2
 
 
 def write(folder: Path, text: str) -> Path:

@@ -104,7 +104,7 @@ VARIANT = '[[variant]]\nlabel = "{}"\n'
 REFUSED = {
     "no variants": (BASE, "has no [[variant]]"),
     "not a list": ("variant = 3\n" + BASE, "variant must be written as [[variant]] tables"),
-    "section": (BASE + "[suit]\n", '[suit] is not a section; did you mean "suite"?'),
+    "section": (BASE + PLAIN + "[suit]\n", '[suit] is not a section; did you mean "suite"?'),
     "suite key": ("[suite]\ntitel = 3\n" + BASE + PLAIN, 'suite.titel is not known; did you mean'),
     "accuracy": ("[suite]\naccuracies = [0]\n" + BASE + PLAIN, "suite.accuracies"),
     "no accuracy": ("[suite]\naccuracies = []\n" + BASE + PLAIN, "suite.accuracies"),
@@ -134,11 +134,28 @@ def test_mistakes_are_named_before_anything_runs(name, tmp_path):
 def test_several_mistakes_are_all_listed(tmp_path):
     text = BASE + PLAIN + VARIANT.format("a") + 'compressor = { name = "one_bit" }\n'
     text += VARIANT.format("b") + "compressor = { bits = 99 }\n"
-    with pytest.raises(ConfigError, match="2 of 3 variants are wrong") as error:
-        load(tmp_path, text)
-    lines = str(error.value).splitlines()
-    assert lines[1].startswith("  a: algorithm.name")
-    assert lines[2].startswith("  b: compressor.bits = 99")
+    text += "run = { seed = -1 }\n" + VARIANT.format("plain")
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, "[suite]\naccuracies = []\n" + text)
+    assert told(error.value) == [
+        "The suite has 2 mistakes:",
+        "  suite.accuracies = [] is not acceptable",
+        '  Two variants have labels too much alike: "plain" and "plain".',
+    ]
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, text.removesuffix(VARIANT.format("plain")))
+    assert told(error.value) == [
+        "The suite has 3 mistakes:",
+        '  Variant a: algorithm.name = "cgt1" needs a compressor with a relative guarantee, but '
+        'compressor.name = "one_bit" has none',
+        "  Variant b: run.seed = -1 is not acceptable",
+        "  Variant b: compressor.bits = 99 is not acceptable",
+    ]
+
+
+def told(error):
+    """List the lines of an error, each up to what would be accepted."""
+    return [line.partition(";")[0] for line in str(error).splitlines()]
 
 
 @pytest.mark.parametrize("label", ["../../x", "/", "...", "ä ö", "-"])
