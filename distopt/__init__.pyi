@@ -21,6 +21,7 @@ from distopt.algorithms.push_pull import PushPull as PushPull
 from distopt.algorithms.zed import Zed as Zed
 from distopt.algorithms.zed1 import Zed1 as Zed1
 from distopt.algorithms.zest import Zest as Zest
+from distopt.compressors.anq import Anq as Anq
 from distopt.compressors.base import Compressor as Compressor
 from distopt.compressors.blockwise import Blockwise as Blockwise
 from distopt.compressors.cast import Cast as Cast

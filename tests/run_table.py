@@ -124,6 +124,7 @@ MESSAGES = {
     "uniform-fast": {"name": "uniform", "entropy": "fast"},
     "one_bit": {"name": "one_bit"},
     "saturating": {"name": "saturating", "bits": 4},
+    "anq": {"name": "anq"},
     "noisy": {"name": "noisy", "noise": 0.3, "values": {"name": "one_bit"}},
     "zoom": {"name": "zoom"},
     "zoom-rans": {"name": "zoom", "entropy": "rans"},

@@ -6,6 +6,7 @@ REGISTRY = Registry(
     "compressors",
     "compressor",
     {
+        "anq": "distopt.compressors.anq:Anq",
         "blockwise": "distopt.compressors.blockwise:Blockwise",
         "cast": "distopt.compressors.cast:Cast",
         "fixed_point": "distopt.compressors.fixed_point:FixedPoint",

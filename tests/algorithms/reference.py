@@ -61,6 +61,17 @@ def saturating(bits):
     return lambda Z: np.clip(np.floor(Z * L), -L, L - 1) / L + 0.5 / L
 
 
+def anq(a, w):
+    """Value q is (a/w) (rho^q - 1), and its cell ends at (a/w) (rho^q / (1 - w) - 1)."""
+    rho = (1 + w) / (1 - w)
+
+    def compress(Z):
+        q = np.ceil(np.log((1 - w) * (1 + w * abs(Z) / a)) / np.log(rho))
+        return np.sign(Z) * (a / w) * (rho ** np.maximum(q, 0) - 1)
+
+    return compress
+
+
 # Algorithms: generators of X after 0, 1, 2, ... iterations. `grad` maps X to the rows g_i(x_i).
 
 

@@ -81,6 +81,7 @@ FINITE = STEPS | {"s0": 3.0, "mu": 0.98}
 for table, C in [
     ({"name": "saturating", "bits": 3}, ref.saturating(3)),
     ({"name": "one_bit"}, ref.one_bit),
+    ({"name": "anq", "absolute": 0.3, "relative": 0.4}, ref.anq(0.3, 0.4)),
 ]:
     CASES.append(
         ({"name": "dyna_cold"} | FINITE, table, lambda *a, C=C: ref.dyna_cold(*a, C, **FINITE))

@@ -1,5 +1,6 @@
 """One line per compressor and notable setting; every law and golden file runs over it."""
 
+from distopt.compressors.anq import Anq
 from distopt.compressors.blockwise import Blockwise
 from distopt.compressors.cast import Cast
 from distopt.compressors.fixed_point import FixedPoint
@@ -19,6 +20,9 @@ from distopt.compressors.zoom import Zoom
 from distopt.compressors.zoom_sign import ZoomSign
 
 COMPRESSORS = {  # a new compressor adds one line, and a golden file by write_golden.py
+    "anq": Anq(),
+    "anq-fine": Anq(absolute=0.01, relative=0.02),
+    "anq-range": Anq(relative=0.5, entropy="range", alone=True),
     "identity": Identity(),
     "cast-float32": Cast(),
     "cast-float16": Cast(dtype="float16"),
