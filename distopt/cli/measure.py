@@ -23,7 +23,7 @@ Links: TypeAlias = Annotated[
     Option(
         "--link",
         metavar="RATES",
-        help="Make a test bed of hosts with links of these rates, such as 100mbit,1gbit. "
+        help="Make a test bed of hosts with links of these rates, such as 100mbit,1gbit or 25mbit+10ms. "
         "Without --link and --hosts: between the hosts that mpirun uses.",
     ),
 ]
@@ -90,14 +90,14 @@ def measure(
         from distopt.studies import batch
         from distopt.studies.measure import timed
         from distopt.studies.measure.bed import on_bed
-        from distopt.studies.measure.link import UNLIMITED, parse_links
+        from distopt.studies.measure.link import UNLIMITED, one_latency, parse_links
         from distopt.studies.suite import load_suite
 
         loaded = load_suite(suite, settings, out)
         agents = timed.require_hosts(loaded, hosts)
-        bed = partial(on_bed, hosts=agents) if links or hosts else None
-        rates = parse_links(links) if links else [UNLIMITED if bed else None]
-        runs = timed.list_timed_runs(loaded, rates, rounds)
+        wanted = parse_links(links) if links else [UNLIMITED] if hosts else []
+        bed = partial(on_bed, hosts=agents, link=one_latency(wanted)) if wanted else None
+        runs = timed.list_timed_runs(loaded, wanted or [None], rounds)
         cases = {run.case.folder: run.case for run in runs}
         needed = batch.choose(list(cases.values()), reuse=reuse, overwrite=overwrite)
         timing = partial(timed.make_job, loaded.accuracies, seconds, interfaces)

@@ -1,9 +1,10 @@
 """A test bed: several hosts with links of any rate, on one machine.
 
 A host is a network namespace with one Ethernet interface, a veth pair whose other end is a port of a
-bridge. A token bucket at either end limits what the host sends and receives. mpirun starts one daemon
-per host through a launch agent that takes the place of ssh, so all messages between ranks pass these
-links.
+bridge; where links have latency, two TAP devices and the bed's own process between them
+(`distopt.studies.measure.latency`). A token bucket at either end limits what the host sends and receives.
+mpirun starts one daemon per host through a launch agent that takes the place of ssh, so all messages
+between ranks pass these links.
 
 Everything lives in namespaces that `unshare` makes for the bed alone: network, mounts (with a private
 /etc/hosts, /run and folder for temporary files), processes. The kernel takes all of it away when the
@@ -20,6 +21,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Thread
 from types import FrameType
 from typing import Annotated
 
@@ -28,6 +30,7 @@ import typer
 from distopt.core.errors import ConfigError, DistoptError, TransportError
 from distopt.mpirun.launcher import Mpirun, find_mpirun
 from distopt.mpirun.process import end_with_parent
+from distopt.studies.measure.latency import QUEUE_FRAMES, carry, open_tap
 from distopt.studies.measure.link import UNLIMITED, Link, parse_link
 
 BED = "DISTOPT_BED"  # number of hosts, set for what runs inside
@@ -137,9 +140,9 @@ def run_inside(command: Sequence[str], hosts: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def on_bed(mpirun: Mpirun, hosts: int) -> Mpirun:
-    """Return the mpirun whose ranks run on a new bed, one on each host."""
-    bed = (sys.executable, "-m", __name__, "--hosts", str(hosts), "--")
+def on_bed(mpirun: Mpirun, hosts: int, link: Link) -> Mpirun:
+    """Return the mpirun whose ranks run on a new bed with links like this, one on each host."""
+    bed = (sys.executable, "-m", __name__, "--hosts", str(hosts), "--link", link.name, "--")
     return Mpirun((*bed, *mpirun.command, *flags_of(mpirun)), mpirun.maker, mpirun.library)
 
 
@@ -184,7 +187,7 @@ def build(hosts: int, link: Link = UNLIMITED) -> None:
     for i in range(hosts):
         ip += [
             f"netns add {host(i)}",
-            f"link add port{i + 1} type veth peer name {INTERFACE} netns {host(i)}",
+            *wire(i, link),
             f"link set port{i + 1} master bridge up",
             f"netns exec {host(i)} sh {FOLDER / 'quiet'}",
             f"-n {host(i)} link set {INTERFACE} up",
@@ -193,8 +196,11 @@ def build(hosts: int, link: Link = UNLIMITED) -> None:
         ]
     (FOLDER / "quiet").write_text(QUIET)
     call("sh", str(FOLDER / "quiet"))
+    wires = make_wires(hosts, link)
     for line in ip:
         call("ip", *line.split())
+    if wires:
+        Thread(target=carry, args=(wires, link.latency), daemon=True).start()
     set_rate(hosts, link)
     agent = FOLDER / "agent"
     cores = sorted(os.sched_getaffinity(0))
@@ -209,6 +215,25 @@ def build(hosts: int, link: Link = UNLIMITED) -> None:
         os.environ |= {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": INTERFACE}
     os.environ["DISTOPT_MPIRUN"] = shlex.join([*mpirun.command, *flags_of(mpirun)])
     os.environ["TMPDIR"] = str(FOLDER / "tmp")
+
+
+def make_wires(hosts: int, link: Link) -> dict[int, int]:
+    """Make the devices of links with latency; return the ends at hosts with those at ports."""
+    if not link.latency:
+        return {}
+    return {open_tap(f"host{i + 1}"): open_tap(f"port{i + 1}") for i in range(hosts)}
+
+
+def wire(i: int, link: Link) -> list[str]:
+    """Give host i its interface, whose other end is its port."""
+    port = f"port{i + 1}"
+    if not link.latency:
+        return [f"link add {port} type veth peer name {INTERFACE} netns {host(i)}"]
+    return [
+        f"link set {port} txqueuelen {QUEUE_FRAMES}",
+        f"link set host{i + 1} txqueuelen {QUEUE_FRAMES}",
+        f"link set host{i + 1} netns {host(i)} name {INTERFACE}",
+    ]
 
 
 # IPv6 sends packets of its own accord; the counters must show only the ranks.
@@ -293,7 +318,9 @@ app = typer.Typer(add_completion=False)
 def main(
     command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="What to run.")],
     hosts: Annotated[int, typer.Option(help="How many.")] = 4,
-    link: Annotated[str, typer.Option(help="Rate of every link.")] = UNLIMITED.name,
+    link: Annotated[
+        str, typer.Option(help="Rate of every link, and latency: 25mbit+10ms.")
+    ] = UNLIMITED.name,
 ) -> None:
     """Run any command on a test bed: --hosts 4 --link 1gbit -- COMMAND."""
     try:

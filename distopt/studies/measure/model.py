@@ -11,8 +11,8 @@ exchanges; nothing overlaps.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -36,6 +36,10 @@ class ExchangeModel:
         """Return the seconds of one exchange in which each host sends a message `copies` times."""
         transfer = 8 * self.sigma * copies * on_link(message) / rate if rate else 0.0
         return self.alpha + self.beta * copies * message + transfer
+
+    def later(self, latency: float) -> Self:
+        """Return the model where every exchange takes so many seconds more."""
+        return replace(self, alpha=self.alpha + latency)
 
 
 # Measured on the test bed (docs: measured), where two agents share a core; a real network's alpha is

@@ -142,23 +142,20 @@ def predict(
     `computing` measures an agent's computing time; without it the simulation does.
     """
     variant: dict[str, Any] = {"variant": label, "problem": None, "links": []}
-    topology = config.problem.topology
     try:
         trial = simulate(config, goal.accuracy, goal.seconds)
     except DistoptError as error:
         return variant | {"problem": str(error)}
-    k, n = trial.iterations, topology.agents
+    k, n = trial.iterations, config.problem.topology.agents
     iterations, projected = iterations_to(goal.accuracy, trial.rows)
     smallest = min(row["stationarity"] for row in trial.rows)
-    degrees = [len(topology.links(i).tells) for i in range(n)]
-    exchanges = trial.of_iteration("messages_per_agent") / (sum(degrees) / n)
     nbytes = trial.of_iteration("bytes_per_agent")  # of one agent, a broadcast once
     seconds = computing(config, k) if computing else trial.computing
     one = Iteration(
         computing=(goal.share or 1) * seconds,
-        exchanges=exchanges,
-        message=nbytes / exchanges,
-        copies=max(degrees),  # the busiest host decides
+        exchanges=trial.exchanges,
+        message=trial.message,
+        copies=trial.copies,
         iterations=iterations if iterations is not None else 1.0,
     )
     known = iterations is not None
@@ -180,10 +177,11 @@ def predict(
             {
                 "link": link.name,
                 "rate": link.rate,
-                "seconds_per_iteration": one.seconds(model, link.rate) / one.iterations,
-                "seconds": one.seconds(model, link.rate) if known else None,
+                "seconds_per_iteration": total / one.iterations,
+                "seconds": total if known else None,
             }
             for link in links
+            for total in [one.seconds(model.later(link.latency), link.rate)]
         ],
     }
 

@@ -1,21 +1,25 @@
 """A variant of a plan, simulated for some seconds of this processor: how far it came, and what it took."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import inf, log
 from statistics import median
 from time import thread_time
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from distopt.algorithms.letter import Letter
 from distopt.config.build import Config
+from distopt.core.arrays import U8
 from distopt.core.usercode import blaming
 from distopt.engine.journal import Journal
 from distopt.engine.schedule import EVERY
 from distopt.engine.team import prepare
-from distopt.transport.opening import open_transport
+from distopt.transport.local import LocalTransport
+
+Sent: TypeAlias = tuple[int, int]  # by an agent in an exchange: bytes of all copies, copies
 
 LEAST_SECONDS = 0.1  # of iterations, whatever the set-up took
 FAR = 20  # times the simulated iterations: farther is not projected
@@ -32,10 +36,17 @@ class Trial:
         Its records.
     computing : float
         Processor seconds of one agent in an iteration, median.
+    exchanges : float
+        One after the other, in an iteration.
+    copies, message : float
+        What the busiest agent of an exchange sends, on average: messages, and bytes of one.
     """
 
     rows: Sequence[dict[str, Any]]
     computing: float
+    exchanges: float = 1.0
+    copies: float = 1.0
+    message: float = 0.0
 
     @property
     def iterations(self) -> int:
@@ -47,13 +58,42 @@ class Trial:
         return float(self.rows[-1][series]) / self.iterations
 
 
+class Rounds(LocalTransport):
+    """Counts exchanges, and what the busiest agent of each sends, for whom all wait.
+
+    Messages along a tree are many exchanges, in each of which few agents send.
+    """
+
+    exchanges = copies = nbytes = 0
+
+    def exchange(self, payloads: Sequence[U8]) -> list[Sequence[U8]]:
+        """Exchange as ever, and count."""
+        copies = (len(links.tells) for links in self._links)
+        self.note((payload.size * c, c) for payload, c in zip(payloads, copies, strict=True))
+        return super().exchange(payloads)
+
+    def deliver(self, letters: Sequence[Letter]) -> list[Sequence[U8]]:
+        """Deliver as ever, and count."""
+        self.note(
+            (sum(letter.to(j).size for j in letter.tells), len(letter.tells)) for letter in letters
+        )
+        return super().deliver(letters)
+
+    def note(self, sent: Iterable[Sent]) -> None:
+        """Add an exchange, unless nobody sends anything in it."""
+        nbytes, copies = max(sent)
+        self.exchanges += copies > 0
+        self.copies += copies
+        self.nbytes += nbytes
+
+
 def simulate(config: Config, accuracy: float, seconds: float) -> Trial:
     """Run a configuration until P <= accuracy, to its end, or for about `seconds` of processor time."""
     if config.run.record_every == "auto":  # a simulation sends nothing: it may look often
         config = replace(config, run=config.run.model_copy(update={"record_every": EVERY}))
     spent, began = list[float](), thread_time()
     with (
-        open_transport("simulate", config) as transport,
+        Rounds(config.problem.topology) as transport,
         threadpool_limits(1),
         np.errstate(over="ignore", invalid="ignore"),
         blaming(),
@@ -72,7 +112,13 @@ def simulate(config: Config, accuracy: float, seconds: float) -> Trial:
             if last:
                 break
         journal.require_bounded()
-    return Trial(list(journal.rows), median(spent[1:] or spent or [0.0]) / len(team.hosted))
+    return Trial(
+        list(journal.rows),
+        computing=median(spent[1:] or spent or [0.0]) / len(team.hosted),
+        exchanges=transport.exchanges / max(team.clock.iteration, 1),
+        copies=transport.copies / max(transport.exchanges, 1),
+        message=transport.nbytes / max(transport.copies, 1),
+    )
 
 
 def iterations_to(accuracy: float, rows: Sequence[dict[str, Any]]) -> tuple[float | None, bool]:

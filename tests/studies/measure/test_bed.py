@@ -12,7 +12,8 @@ import pytest
 
 from distopt.core.errors import ConfigError, TransportError
 from distopt.studies.measure import bed
-from distopt.studies.measure.link import parse_link, parse_links
+from distopt.studies.measure.latency import TUN
+from distopt.studies.measure.link import UNLIMITED, one_latency, parse_link, parse_links
 
 BED = [sys.executable, "-m", "distopt.studies.measure.bed"]
 MINE = {"DISTOPT_BED_TEST": str(os.getpid())}  # in the environment of all that these tests start
@@ -87,6 +88,23 @@ def test_links_are_separated_by_commas_and_taken_once() -> None:
         parse_links(" , ")
 
 
+def test_latencies_are_read_and_a_bed_has_one() -> None:
+    links = parse_links("25mbit + 2.5ms, unlimited+2.5ms")
+    assert [(x.name, x.rate, x.latency) for x in links] == [
+        ("25mbit+2.5ms", 25e6, 0.0025), ("unlimited+2.5ms", None, 0.0025),
+    ]  # fmt: skip
+    assert one_latency(links) == parse_link("unlimited+2.5ms")
+    assert one_latency(parse_links("1gbit,10mbit")) == UNLIMITED
+    with pytest.raises(ConfigError, match=r"25mbit and 25mbit\+1ms, but .* one latency"):
+        one_latency(parse_links("25mbit,25mbit+1ms"))
+
+
+@pytest.mark.parametrize("text", ["25mbit+fast", "25mbit+1s", "25mbit+-1ms", "25mbit+99999ms"])
+def test_what_is_no_latency_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"milliseconds from 0 to 10000.*25mbit\+10ms"):
+        parse_link(text)
+
+
 def test_missing_tools_are_named_with_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda tool, path=None: None if tool == "tc" else "/x")
     with pytest.raises(
@@ -123,6 +141,44 @@ def test_a_bed_has_hosts_links_and_names_and_leaves_nothing() -> None:
     assert "10.77.0.3 h3" in out
     assert "inet 10.77.0.3" in out
     assert traces() == before
+
+
+ECHO = """
+import socket, sys, time
+if sys.argv[1] == "serve":
+    link = socket.create_server(("", 5001)).accept()[0]
+    while got := link.recv(8):
+        link.sendall(got)
+else:
+    while True:
+        try:
+            link = socket.create_connection(("h2", 5001))
+            break
+        except ConnectionRefusedError:
+            time.sleep(0.01)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    times = []
+    for _ in range(20):
+        began = time.perf_counter()
+        link.sendall(b"12345678")
+        link.recv(8, socket.MSG_WAITALL)
+        times.append(time.perf_counter() - began)
+    print(min(times))
+"""
+
+
+@needs_bed
+@pytest.mark.skipif(not Path(TUN).exists(), reason=f"{TUN} is missing")
+def test_a_link_with_latency_holds_every_message_back(tmp_path: Path) -> None:
+    program = tmp_path / "echo.py"
+    program.write_text(ECHO)
+    python = f"{sys.executable} {program}"
+    script = f"ip netns exec h2 {python} serve & ip netns exec h1 {python} call; kill $!"
+    for link, least in (("25mbit+20ms", 0.040), ("25mbit", 0.0)):
+        done = start("--hosts", "2", "--link", link, "--", "sh", "-c", script)
+        out, err = done.communicate(timeout=300)
+        # There and back; the fastest of 20, for one of which a busy machine has time.
+        assert least <= float(out) < least + 0.02, err
 
 
 @needs_bed

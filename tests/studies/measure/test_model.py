@@ -34,6 +34,27 @@ def test_a_fit_gives_back_the_constants_of_exact_times() -> None:
     assert found.sigma == pytest.approx(NETWORK.sigma, rel=1e-6)
 
 
+@pytest.mark.parametrize(("graph", "height", "degree"), [("ring", 3, 2), ("star", 1, 5)])
+def test_a_trial_counts_exchanges_that_wait_for_each_other(
+    graph: str, height: int, degree: int
+) -> None:
+    """zest goes up its tree and down again; what others send at once is one exchange."""
+    tables = {"problem": {"name": "pl", "agents": 6}, "topology": {"graph": graph}}
+    zest = simulate(make_config(tables | {"algorithm": {"name": "zest"}}, Path()), 1e-3, 60.0)
+    assert zest.exchanges == 2 * height
+    assert 1 <= zest.copies <= 1 + degree / (2 * height)
+    gt = simulate(
+        make_config(tables | {"algorithm": {"name": "gt", "eta": 0.01}}, Path()), 1e-3, 1.0
+    )
+    assert (gt.exchanges, gt.copies, gt.message) == (1, degree, 16 * 20)
+
+
+def test_latency_is_in_every_exchange() -> None:
+    one = Iteration(computing=1e-3, exchanges=6, message=100, copies=2, iterations=10)
+    more = one.seconds(NETWORK.later(0.01), 1e7) - one.seconds(NETWORK, 1e7)
+    assert more == pytest.approx(10 * 6 * 0.01)
+
+
 def test_a_fit_to_noisy_times_is_near_and_never_negative() -> None:
     rng = np.random.default_rng(5)
     points = [
