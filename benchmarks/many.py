@@ -3,6 +3,7 @@
     python benchmarks/many.py                      # times and memory; --only time, or --only memory
     python benchmarks/many.py --agents 2000        # the rows of a ring with as many agents
     python benchmarks/many.py --only set-up --agents 10000
+    python benchmarks/many.py --only workers       # by the clock, with two threads
 
 Times are processor time without records, the crowd and agents by themselves in turns, medians of rounds.
 The set-up is all before iteration 0, from the configuration on, with kernels in numba's cache.
@@ -16,7 +17,9 @@ import os
 import tracemalloc
 from itertools import product
 from statistics import median
-from time import process_time
+from time import perf_counter, process_time
+
+import numpy as np
 
 from distopt.config.build import make_config
 from distopt.engine.diagnostics import Diagnostics
@@ -57,13 +60,14 @@ FORMULA = {
 COST = 6.0  # four rows of coefficients, a start, z while a value is computed
 
 
-def team_of(method, agents, d, graph="ring", together=True):
+def team_of(method, agents, d, graph="ring", together=True, workers=1):
     algorithm, compressor = METHODS[method]
     tables = {
         "problem": {"name": "pl", "dimension": d, "basis": "diagonal", "agents": agents},
         "topology": {"graph": graph},
         "algorithm": algorithm,
         "compressor": compressor,
+        "run": {"workers": workers},
     }
     config = make_config(tables, ".")
     return prepare(config, LocalTransport(config.problem.topology), together=together)
@@ -91,6 +95,27 @@ def time_row(method, agents, d, graph, rounds):
         f"| {name} | {alone:.3g} ms | {crowd:.3g} ms: {1e3 / crowd:.3g} iterations a second |",
         flush=True,
     )
+
+
+def workers_row(method, agents, d, rounds):
+    """One thread, its agents as a crowd and by themselves, and two threads, in turns, by the clock."""
+    teams = [
+        team_of(method, agents, d, **how)
+        for how in ({}, {"together": False}, {"workers": 2})
+    ]  # fmt: skip
+    block = max(2, 2_000_000 // (agents * d))
+    spent = [[], [], []]
+    for _ in range(rounds + 1):
+        for team, found in zip(teams, spent, strict=True):
+            began = perf_counter()
+            for _ in range(block):
+                team.iterate()
+            found.append((perf_counter() - began) / block)
+    one, alone, two = np.array(spent)[:, 1:]  # the first round is warm-up
+    saved = f"{median(one / two):.2f}", f"{median(alone / two):.2f}"
+    times = (f"{1e3 * median(found):.3g} ms" for found in (one, alone, two))
+    name = f"{method}, ring of {agents}, d = {d:,}"
+    print(f"| {name} | {' | '.join(times)} | {' | '.join(saved)} |", flush=True)
 
 
 def set_up_row(method, agents, d, graph, rounds):
@@ -145,7 +170,7 @@ def memory_row(method):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("time", "memory", "set-up"))
+    parser.add_argument("--only", choices=("time", "memory", "set-up", "workers"))
     parser.add_argument("--agents", type=int)
     parser.add_argument("--dimension", type=int, default=100, help="of --only set-up")
     parser.add_argument("--rounds", type=int, default=7)
@@ -161,6 +186,12 @@ def main():
         print("| | set-up | an iteration: iterations a second | a record |\n|---|---|---|---|")
         for graph, method in product(*LARGE):
             set_up_row(method, args.agents or 10_000, args.dimension, graph, args.rounds)
+    if args.only == "workers":
+        print("| | crowd | by themselves | two workers | crowd / two | by themselves / two |")
+        print("|---|---|---|---|---|---|")
+        for agents, d in ((10, 1000), (10, 10_000), (4, 100_000), (4, 1_000_000)):
+            for method in (*ON_RING, "cgt1 top-k"):
+                workers_row(method, agents, d, args.rounds)
     if args.only in {None, "memory"} and args.agents is None:
         print("\n| | formula | crowd, vectors | crowd, d = 100, in all | by themselves, vectors |")
         print("|---|---|---|---|---|")

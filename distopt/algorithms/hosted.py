@@ -10,10 +10,11 @@ from distopt.algorithms.state import State
 
 @dataclass(frozen=True)
 class Hosted:
-    """One agent of this process, with its state."""
+    """One agent of this process, with its state, and which of several workers computes it."""
 
     agent: Agent
     state: State
+    worker: int = 0
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Name all arrays that a checkpoint must hold."""

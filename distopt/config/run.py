@@ -114,6 +114,13 @@ class RunConfig(BaseModel):
         ),
     ] = 300.0
     threads: Annotated[int, Field(ge=1, description="BLAS threads of a rank")] = 1
+    workers: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="threads that compute the agents of one process side by side, to the same bits",
+        ),
+    ] = 1
     batch: Annotated[
         int, Field(ge=0, description="samples of a gradient, drawn anew for each; 0: all of them")
     ] = 0

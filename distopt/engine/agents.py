@@ -18,15 +18,29 @@ from distopt.problems.changing import ChangingTopology
 from distopt.problems.topology import Topology
 
 
-def make_agents(parts: Parts, topology: Topology, starts: Sequence[Start]) -> list[Hosted]:
-    """Make agents of a topology, and their states at iteration 0."""
-    agents = without_states(parts, topology, starts)
-    init = parts.algorithm.init
-    return [Hosted(a, init(a, s.x0)) for a, s in zip(agents, starts, strict=True)]
+def make_agents(
+    parts: Parts, topology: Topology, starts: Sequence[Start], workers: int = 1
+) -> list[Hosted]:
+    """Make agents of a topology, and their states at iteration 0; share them out to so many workers."""
+    agents = without_states(parts, topology, starts, workers)
+    init, n = parts.algorithm.init, len(agents)
+    return [
+        Hosted(a, init(a, s.x0), worker_of(place, n, workers))
+        for place, (a, s) in enumerate(zip(agents, starts, strict=True))
+    ]
+
+
+def worker_of(place: int, agents: int, workers: int) -> int:
+    """Return which worker computes the agent at a place; all have equally many, or one more."""
+    return place * workers // agents
 
 
 def make_crew(
-    parts: Parts, topology: Topology, starts: Sequence[Start], together: bool
+    parts: Parts,
+    topology: Topology,
+    starts: Sequence[Start],
+    together: bool,
+    workers: int = 1,
 ) -> tuple[list[Hosted], list[Hosted]]:
     """Make agents as `make_agents`; return them, and what is driven in an iteration.
 
@@ -34,7 +48,7 @@ def make_crew(
     process must have them all, else the agents themselves. Both give the same bits.
     """
     if not together:
-        hosted = make_agents(parts, topology, starts)
+        hosted = make_agents(parts, topology, starts, workers)
         return hosted, hosted
     agents = without_states(parts, topology, starts)
     crowd: Any = Crowd(agents)
@@ -44,17 +58,20 @@ def make_crew(
     return rows, [Hosted(crowd, whole)]
 
 
-def without_states(parts: Parts, topology: Topology, starts: Sequence[Start]) -> list[Agent]:
-    """Make agents of a topology."""
+def without_states(
+    parts: Parts, topology: Topology, starts: Sequence[Start], workers: int = 1
+) -> list[Agent]:
+    """Make agents of a topology; those of one worker take turns."""
     algorithm, run = parts.algorithm, parts.run
-    workspace, board = Workspace(), Board()  # one for all, since they work in turn
+    shared = [(Workspace(), Board()) for _ in range(workers)]
     if topology.changes and run.checked:
         raise ConfigError(
             f"run.checked = true cannot be combined with {topology.cause}: messages that come late have no "
             "checksum of their own."
         )
     agents = []
-    for i, cost, _ in starts:
+    for place, (i, cost, _) in enumerate(starts):
+        workspace, board = shared[worker_of(place, len(starts), workers)]
         agent = Agent(
             i,
             cost,

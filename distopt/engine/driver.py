@@ -4,7 +4,9 @@ The same loop serves one process with all agents and MPI with one agent a rank; 
 which algorithm nor which transport it drives.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import Algorithm, Step
@@ -13,45 +15,69 @@ from distopt.algorithms.envelope import CHECKSUM
 from distopt.algorithms.hosted import Hosted
 from distopt.algorithms.letter import Letter
 from distopt.core.arrays import I64, U8
+from distopt.core.workers import Workers
 from distopt.theory.facts import Facts
 from distopt.transport.base import FINISH, Transport
 
+R = TypeVar("R")
+
 
 def start(
-    algorithm: Algorithm, hosted: Sequence[Hosted], facts: Facts, transport: Transport
+    algorithm: Algorithm,
+    hosted: Sequence[Hosted],
+    facts: Facts,
+    transport: Transport,
+    workers: Workers | None = None,
 ) -> None:
     """Let all agents agree on start values, before iteration 0."""
-    run_to_end(hosted, [algorithm.start(h.agent, h.state, facts) for h in hosted], transport)
+    steps = [algorithm.start(h.agent, h.state, facts) for h in hosted]
+    run_to_end(hosted, steps, transport, workers)
 
 
-def iterate(algorithm: Algorithm, hosted: Sequence[Hosted], transport: Transport, k: int) -> None:
+def iterate(
+    algorithm: Algorithm,
+    hosted: Sequence[Hosted],
+    transport: Transport,
+    k: int,
+    workers: Workers | None = None,
+) -> None:
     """Do iteration k of all hosted agents."""
     transport.begin(FINISH, k)
     for h in hosted:
         h.agent.begin(k)
     if hosted[0].agent.backlog:  # on a graph that changes an agent without any edge waits
         hosted = [h for h in hosted if h.agent.links.hears]
-    run_to_end(hosted, [algorithm.step(h.agent, h.state, k) for h in hosted], transport)
+    steps = [algorithm.step(h.agent, h.state, k) for h in hosted]
+    run_to_end(hosted, steps, transport, workers)
 
 
-def run_to_end(hosted: Sequence[Hosted], steps: Sequence[Step], transport: Transport) -> None:
-    """Resume all generators, one of each agent, together, exchange by exchange, until they end."""
+def run_to_end(
+    hosted: Sequence[Hosted],
+    steps: Sequence[Step],
+    transport: Transport,
+    workers: Workers | None = None,
+) -> None:
+    """Resume all generators, one of each agent, together, exchange by exchange, until they end.
+
+    Workers resume those of different agents side by side.
+    """
     if len(steps) == 1 and hosted[0].agent.backlog is None:
         run_one_to_end(hosted[0].agent, steps[0], transport)
         return
     agents = [h.agent for h in hosted]
-    payloads = [next(step, None) for step in steps]
+    every = partial(workers.map, [h.worker for h in hosted]) if workers else in_turn
+    payloads = every(resume, steps, [None] * len(steps))
     while (sent := all_or_none(payloads)) is not None:
         changing = agents[0].backlog is not None
-        if agents[0].board:
-            agents[0].board.begin(on=not transport.travels and not changing)
+        for board in {a.board for a in agents if a.board}:
+            board.begin(on=not transport.travels and not changing)
         if changing:
             received = over_present_edges(agents, sent, transport)  # type: ignore[arg-type]
         elif isinstance(sent[0], Letter):
             received = deliver(agents, sent, transport)  # type: ignore[arg-type]
         else:
             received = exchange(agents, sent, transport)  # type: ignore[arg-type]
-        payloads = [resume(step, messages) for step, messages in zip(steps, received, strict=True)]
+        payloads = every(resume, steps, received)
 
 
 def run_one_to_end(agent: Agent, step: Step, transport: Transport) -> None:
@@ -108,12 +134,17 @@ def deliver(
     return [a.open(r, travels, x.hears) for a, x, r in zip(agents, letters, received, strict=True)]
 
 
-def resume(step: Step, messages: Sequence[U8]) -> U8 | Letter | None:
-    """Give a generator what its agent received; return its next payload, None at its end."""
+def resume(step: Step, messages: Sequence[U8] | None) -> U8 | Letter | None:
+    """Give a generator what its agent received, None at first; return its next payload, None at its end."""
     try:
-        return step.send(messages)
+        return step.send(messages)  # type: ignore[arg-type]
     except StopIteration:
         return None
+
+
+def in_turn(function: Callable[..., R], *columns: Sequence[Any]) -> list[R]:
+    """Return function(a, b, ...) of each row of the columns."""
+    return [function(*row) for row in zip(*columns, strict=True)]
 
 
 def all_or_none(payloads: Sequence[U8 | Letter | None]) -> list[U8 | Letter] | None:

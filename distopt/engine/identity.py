@@ -15,7 +15,7 @@ from distopt.engine.agreement import first_difference
 
 FREE = {  # of [run]
     "iterations", "timeout", "setup_timeout", "keep", "checkpoint_every", "checkpoint_seconds",
-    "on_failure", "tries", "threads", "checked", "stop",
+    "on_failure", "tries", "threads", "workers", "checked", "stop",
 }  # fmt: skip
 TOLERANCE = 1e-9  # relative; machines may round what is measured or follows from "auto" differently
 NAMED = 5  # differences in a sentence

@@ -15,7 +15,6 @@ from distopt.config.build import Config, Parts, make_config
 from distopt.core.blas import BLAS
 from distopt.core.errors import CheckpointError, ConfigError
 from distopt.core.usercode import blaming
-from distopt.engine.agents import release
 from distopt.engine.failures import Failure
 from distopt.engine.folder import make_folder, prepare_folder
 from distopt.engine.identity import differences, facts_of
@@ -211,7 +210,7 @@ def execute(
                     if saved is None:
                         prepare_folder(out, overwrite)
         team = prepare(parts, transport, saved, force)
-        held.callback(release, [*team.hosted, *team.driven])
+        held.callback(team.release)
         journal = Journal(team, out, saved is not None, failures, on_record)
         reason = Loop(team, journal, stop, progress).run()
         result = conclude(team, journal, reason, stop.signal)

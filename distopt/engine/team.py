@@ -7,7 +7,8 @@ from time import perf_counter
 from distopt.algorithms.crowd import goes_together
 from distopt.algorithms.hosted import Hosted
 from distopt.config.build import Parts
-from distopt.engine.agents import make_crew
+from distopt.core.workers import Workers
+from distopt.engine.agents import make_crew, release
 from distopt.engine.driver import iterate, start
 from distopt.engine.identity import Identity
 from distopt.engine.losing import load_without, restore_sums
@@ -49,6 +50,8 @@ class Team:
     clock : Clock
         Moves on with `iterate`, as the agents' states do.
     identity : Identity
+    workers : Workers, optional
+        Threads that compute agents side by side.
     lost : tuple of int
         The agents that the checkpoint still had and that take part no more.
     records : dict
@@ -62,15 +65,23 @@ class Team:
     driven: list[Hosted]
     clock: Clock
     identity: Identity
+    workers: Workers | None = None
     lost: tuple[int, ...] = ()
     records: Mapping[str, float] = field(default_factory=dict)
 
     def iterate(self) -> None:
         """Do the next iteration of all agents."""
         began = perf_counter()
-        iterate(self.parts.algorithm, self.driven, self.transport, self.clock.iteration)
+        k = self.clock.iteration
+        iterate(self.parts.algorithm, self.driven, self.transport, k, self.workers)
         self.clock.iteration += 1
         self.clock.seconds += perf_counter() - began
+
+    def release(self) -> None:
+        """End the workers, and let go of all vectors."""
+        if self.workers:
+            self.workers.close()
+        release([*self.hosted, *self.driven])
 
 
 def prepare(
@@ -89,20 +100,22 @@ def prepare(
     known = survey(parts, starts, transport)
     parts = replace(parts, algorithm=known.algorithm)
     topology = parts.problem.topology
+    number = min(parts.run.workers, len(starts.own))
     here = 1 < topology.agents == len(starts.own) and not transport.travels
-    together = together and here and not parts.problem.lost
+    together = together and here and not parts.problem.lost and number == 1
     together = together and goes_together(parts.algorithm, topology)
     transport.warm_up(lambda: warm_up(parts, known.facts, starts.own[0], together))
     with transport.together():
-        hosted, driven = make_crew(parts, topology, starts.own, together)
+        hosted, driven = make_crew(parts, topology, starts.own, together, number)
+    workers = Workers(number) if number > 1 else None
     if saved is None:
-        start(parts.algorithm, driven, known.facts, transport)
+        start(parts.algorithm, driven, known.facts, transport, workers)
         parts = replace(parts, algorithm=parts.algorithm.started(hosted[0].state))
         identity = Identity(parts, known.measured)
-        return Team(parts, known, transport, hosted, driven, Clock(), identity)
+        return Team(parts, known, transport, hosted, driven, Clock(), identity, workers)
     with transport.together():
         identity = Identity(parts, known.measured, force)
-    team = Team(parts, known, transport, hosted, driven, Clock(), identity)
+    team = Team(parts, known, transport, hosted, driven, Clock(), identity, workers)
     return continued(team, starts, saved)
 
 
