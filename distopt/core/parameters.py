@@ -127,9 +127,10 @@ def make(
         For all keys that are unknown, missing or unacceptable. `known` and `where` are as in
         `require_known`; of the known keys the class takes those that are its own.
     """
-    made = object.__new__(cls)
+    arguments = {key: plain(value) for key, value in table.items()}
+    made = cls.__new__(cls, **arguments)  # which may choose another form
     try:
-        cls.__init__.__wrapped__(made, **{key: plain(value) for key, value in table.items()})  # type: ignore[attr-defined]
+        type(made).__init__.__wrapped__(made, **arguments)  # type: ignore[attr-defined]
     except pydantic.ValidationError as error:
         raise explained(error, section, known, where) from None
     return made

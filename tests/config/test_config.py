@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distopt.algorithms.cgt3_zoom import ZoomingTracking3
 from distopt.compressors.quantize import Quantize
 from distopt.config.build import load_config, make_config
 from distopt.config.run import RunConfig, make_run
@@ -306,3 +307,12 @@ def test_options_of_a_python_cost_are_never_dropped() -> None:
 def test_numpy_numbers_are_numbers() -> None:
     run = make_run({"iterations": np.int64(5), "timeout": np.float64(2), "stop": {}})
     assert (run.iterations, run.timeout) == (5, 2.0)
+
+
+def test_a_class_may_choose_another_form():
+    tables = {
+        "problem": {"name": "pl", "agents": 4},
+        "algorithm": {"name": "cgt3", "scale": "zoom", "eta": 0.02},
+        "compressor": {"name": "zoom"},
+    }
+    assert type(make_config(tables, Path()).algorithm) is ZoomingTracking3
