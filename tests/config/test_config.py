@@ -33,7 +33,7 @@ REFUSED = {
     "name-key": (["algorithm.nme=1"], 'algorithm.nme is not known; did you mean "name"?'),
     "algorithm": (["algorithm.name=cgt11"], 'algorithm.name = "cgt11" is not known; did you mean'),
     "name-type": (["algorithm.name=3"], "algorithm.name = 3 is not a string in quotes"),
-    "compressor": (["compressor.name=topk"], 'did you mean "top_k"? Known: blockwise, cast'),
+    "compressor": (["compressor.name=topk"], 'did you mean "top_k"? Known: anq, blockwise, cast'),
     "nested": ([TOP_K, "compressor.k=2", "compressor.values.name=topk"], "compressor.values.name"),
     "problem": (["problem.name=quadratik"], 'problem.name = "quadratik" is not known; did you mean'),
     "problem-key": (["problem.dimensions=3"], 'problem.dimensions is not known; did you mean'),
