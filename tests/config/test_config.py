@@ -313,6 +313,6 @@ def test_a_class_may_choose_another_form():
     tables = {
         "problem": {"name": "pl", "agents": 4},
         "algorithm": {"name": "cgt3", "scale": "zoom", "eta": 0.02},
-        "compressor": {"name": "zoom"},
+        "compressor": {"name": "zoom_sign"},
     }
     assert type(make_config(tables, Path()).algorithm) is ZoomingTracking3
