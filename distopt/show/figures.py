@@ -225,7 +225,8 @@ def log_ticks(axis: Axis, low: float, high: float, most: int = 8) -> None:
         axis.set_major_locator(LogLocator(numticks=most))
         return
     few = high - low < 0.6  # then 1, 2 and 5 may all lie outside
-    axis.set_major_locator(MaxNLocator(3) if few else LogLocator(subs=(1, 2, 5)))
+    subs = (1, 3) if most < 2.5 * (high - low) else (1, 2, 5)
+    axis.set_major_locator(MaxNLocator(3) if few else LogLocator(subs=subs))
     plain = low >= -2 and high <= 4
     axis.set_major_formatter(lambda value, _: f"{value:g}" if plain else as_power(value))
 

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from handmade import write_run
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 import distopt
@@ -189,6 +191,18 @@ def test_ticks_of_short_axes_are_apart_and_in_one_style(tmp_path):
     (axis,) = paper_figure(runs, ["iterations"], "objective").axes
     assert "1.2" in [t.get_text() for t in axis.get_yticklabels()]
     assert label_of("measures.test_accuracy") == "test accuracy"
+
+
+def test_labels_of_bytes_stay_apart_over_nearly_two_decades(tmp_path):
+    run = distopt.load(write_run(tmp_path / "a", np.geomspace(1, 0.1, 60), nbytes=1.2e3))
+    axis = Figure(figsize=(7, 2.8), layout="constrained").subplots(1, 2)[1]
+    distopt.plot(run, x="bytes", ax=axis, legend=False)
+    axis.figure.canvas.draw()
+    low, high = axis.get_xlim()
+    ticks = zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)
+    boxes = [label.get_window_extent() for tick, label in ticks if low <= tick <= high]
+    assert len(boxes) > 2
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 def test_what_is_written_below_narrow_panels_is_short(tmp_path):
