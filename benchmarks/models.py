@@ -3,15 +3,18 @@
     python benchmarks/models.py [--rounds 30] [--library torch]
 
 A network of some 1,000,000 parameters, one batch, both in turn: a fully connected one, and in PyTorch the
-transformer of launch/examples. Plain PyTorch is loss.backward() with
-gradients set to None before; plain JAX is the compiled value_and_grad of the pytree. The cost has x and the
-gradient in float64, as a run has them. Processor time of this process; the median of the ratios of
-neighbouring measurements, which a busy machine disturbs little.
+transformer of launch/examples. Plain PyTorch is loss.backward() with gradients set to None before; plain
+JAX is the compiled value_and_grad of the pytree. The cost has x and the gradient in float64, as in a run.
+For PyTorch also a whole step: the pass and AdamW, that of torch.optim (its default and fused) against the
+inner one of diloco, in float64. Processor time of this process; the median of the ratios of neighbouring
+measurements, which a busy machine disturbs little.
 """
 
 import argparse
 import sys
+from functools import partial
 from itertools import pairwise
+from operator import truediv
 from statistics import median
 from time import process_time
 
@@ -47,7 +50,7 @@ def torch_pair(batch):
         network.zero_grad()
         loss(network(data[0][chosen]), data[1][chosen]).backward()
 
-    return plain, through(distopt.torch.Cost(network, loss, data), index)
+    return plain, *torch_steps(plain, network, distopt.torch.Cost(network, loss, data), index)
 
 
 def transformer_pair(batch):
@@ -67,7 +70,32 @@ def transformer_pair(batch):
         network.zero_grad()
         cross_entropy(network(texts[0]), texts[1]).backward()
 
-    return plain, through(distopt.torch.Cost(network, cross_entropy, tuple(texts)), index)
+    cost = distopt.torch.Cost(network, cross_entropy, tuple(texts))
+    return plain, *torch_steps(plain, network, cost, index)
+
+
+def torch_steps(plain, network, cost, index):
+    """Return the cost's pass, and whole steps with AdamW: torch.optim's, its fused one, ours."""
+    import torch
+
+    import distopt
+    from distopt.algorithms.inner import AdamW
+
+    x, out = cost.start, np.empty(cost.dimension)
+    inner = AdamW(distopt.DiLoCo(eta=1e-5), cost.dimension)
+    optimizers = [
+        torch.optim.AdamW(network.parameters(), lr=1e-5, fused=fused) for fused in (None, True)
+    ]
+
+    def step(optimizer):
+        plain()
+        optimizer.step()
+
+    def own():
+        cost.batch_gradient(x, index, out)
+        inner.step(x, out)
+
+    return through(cost, index), *[partial(step, optimizer) for optimizer in optimizers], own
 
 
 def jax_pair(batch):
@@ -113,12 +141,28 @@ def seconds(function):
     return process_time() - began
 
 
-def measure(pair, rounds):
-    """Return medians of the plain pass, in seconds, and of the ratio."""
-    for function in pair * 3:
+def measure(functions, rounds):
+    """Return medians of the plain pass, in seconds, and of ratios: pass to pass, step to steps."""
+    for function in functions * 3:
         function()
-    times = [[seconds(function) for function in pair] for _ in range(rounds)]
-    return median(plain for plain, _ in times), median(own / plain for plain, own in times)
+    times = [[seconds(function) for function in functions] for _ in range(rounds)]
+    plain, own, *steps = zip(*times, strict=True)
+    pairs = [(own, plain), *((steps[-1], other) for other in steps[:-1])]
+    return median(plain), [median(map(truediv, a, b)) for a, b in pairs]
+
+
+def copies(rounds):
+    """Return the seconds of rounding x and of writing the gradient, 10^6 entries, each time cold."""
+    import torch
+
+    from distopt.torch.parameters import Flat, named_parameters
+
+    plain, *_ = torch_pair(BATCHES[0])
+    flat = Flat(named_parameters(torch.nn.Linear(1000, 1000, bias=False)))
+    x, out, gradients = np.ones(10**6), np.empty(10**6), [torch.ones(1000, 1000)]
+    functions = plain, lambda: flat.load(x), lambda: flat.store(gradients, out)
+    times = [[seconds(function) for function in functions] for _ in range(rounds)]
+    return [median(column) for column in zip(*times, strict=True)][1:]
 
 
 def main():
@@ -127,8 +171,8 @@ def main():
     parser.add_argument("--library", choices=["torch", "jax"], action="append")
     given = parser.parse_args()
     print(
-        "| library | network | batch | plain pass, ms of processor time | through the cost |\n"
-        "|---|---|---|---|---|"
+        "| library | network | batch | plain pass, ms of processor time | through the cost | "
+        "a step, to AdamW | to fused AdamW |\n|---|---|---|---|---|---|---|"
     )
     cases = {
         "torch": [("connected", torch_pair, b) for b in BATCHES]
@@ -137,11 +181,12 @@ def main():
     }
     for library in given.library or ("torch", "jax"):
         for network, make_pair, batch in cases[library]:
-            plain, ratio = measure(make_pair(batch), given.rounds)
-            print(
-                f"| {library} | {network} | {batch} | {1e3 * plain:.1f} | {100 * (ratio - 1):+.1f} % |",
-                flush=True,
-            )
+            plain, ratios = measure(make_pair(batch), given.rounds)
+            more = " | ".join(f"{100 * (ratio - 1):+.1f} %" for ratio in ratios)
+            print(f"| {library} | {network} | {batch} | {1e3 * plain:.1f} | {more} |", flush=True)
+    if "torch" in (given.library or ["torch"]):
+        load, store = copies(given.rounds)
+        print(f"\nx to float32 {1e3 * load:.2f} ms, the gradient to float64 {1e3 * store:.2f} ms")
 
 
 if __name__ == "__main__":
