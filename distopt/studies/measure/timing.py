@@ -43,7 +43,7 @@ class Site:
     host: str
     interfaces: tuple[str, ...]
     address: str  # own, towards the neighbours; "" where all of them are on this host
-    elsewhere: int  # neighbours on other hosts
+    far: float  # share of the neighbours that are on other hosts
     first: bool  # the first rank of its host, whose counters are taken
 
 
@@ -71,7 +71,7 @@ def find_site(
         )
     address = next((a for a in ways.values() if own[a] in names), "")
     first = me == next(i for i, (name, _) in enumerate(told) if name == host)
-    return Site(host, names, address, len(far), first)
+    return Site(host, names, address, len(far) / max(len(neighbours), 1), first)
 
 
 def time_run(
@@ -177,8 +177,8 @@ def measured(
         if t["site"]["first"]
     }
     accounting = Accounting(
-        counted=sum(t["nbytes"] * t["site"]["elsewhere"] for t in told),
-        messages=sum(t["encodings"] * t["site"]["elsewhere"] for t in told),
+        counted=round(sum(t["nbytes_on_wire"] * t["site"]["far"] for t in told)),
+        messages=round(sum(t["messages"] * t["site"]["far"] for t in told)),
         seen=sum(h["tx_bytes"] for h in hosts.values()),
         packets=sum(h["tx_packets"] for h in hosts.values()),
     )
@@ -266,7 +266,7 @@ def bare(
 ) -> dict[str, Any] | None:
     """Time the bare exchange of a message of the mean size of `calls`, by MPI and by raw sockets."""
     size = round(result["bytes_per_agent"] / max(calls, 1))
-    told: list[list[int]] = transport.share([size, site.elsewhere == len(neighbours)])
+    told: list[list[int]] = transport.share([size, site.far == 1])
     if not all(alone for _, alone in told):
         return None  # raw sockets compare with networks only
     size = max(nbytes for nbytes, _ in told)

@@ -46,6 +46,13 @@ compressor = { name = "norm_sign" }
 """
 
 
+TREE = """
+[[variant]]
+label = "to some neighbours only"
+algorithm = { name = "zest" }
+"""
+
+
 @pytest.fixture
 def suite_file(tmp_path: Path) -> Path:
     path = tmp_path / "suite.toml"
@@ -237,6 +244,7 @@ def test_a_suite_is_measured_on_a_bed_and_leaves_nothing(suite_file: Path, tmp_p
     if missing():
         pytest.skip(missing())
     before = traces()
+    suite_file.write_text(SUITE + TREE)
     out = tmp_path / "out"
     command = [
         sys.executable, "-m", "distopt", "measure", str(suite_file), "--hosts", "3", "--rounds", "1",
@@ -247,8 +255,8 @@ def test_a_suite_is_measured_on_a_bed_and_leaves_nothing(suite_file: Path, tmp_p
         command, capture_output=True, text=True, check=False, timeout=900, env=environment
     )
     assert done.returncode == 0, done.stderr
-    gt, signs = [json.loads(x) for x in done.stdout.splitlines()[-2:]]
-    for v in (gt, signs):
+    gt, signs, tree = [json.loads(x) for x in done.stdout.splitlines()[-3:]]
+    for v in (gt, signs, tree):
         for e in v["links"]:
             assert set(e["hosts"]) == {"h1", "h2", "h3"}
             assert e["accounting"]["balanced"], e["accounting"]
@@ -271,7 +279,7 @@ def test_a_suite_is_measured_on_a_bed_and_leaves_nothing(suite_file: Path, tmp_p
         timeout=900,
         env=environment,
     )
-    assert json.loads(again.stdout.splitlines()[-2]) == gt
+    assert json.loads(again.stdout.splitlines()[-3]) == gt
     assert traces() == before
 
 
