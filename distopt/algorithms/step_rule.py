@@ -23,6 +23,8 @@ SEEN = 4  # iterations of a window that are watched with mini-batches, at a furt
 SETTLED = 3  # windows until the moves are no longer those of the start
 ROUGH = 3.0  # times the steepest curvature around x: what looks steeper is a kink, or rounding
 HOPELESS = 40 * OCTAVES  # levels below the first step
+PATIENCE = 8.0  # over reach^2: iterations in which |dx|^2 of a disagreement halves
+LOWEST = 4 * OCTAVES  # levels below the first step that it may fall to for that
 GROWN = 3.0  # |dx|^2 over that of the last window; where all curve upwards it grows only if e is too large
 
 
@@ -122,7 +124,7 @@ def first_numbers(trust: float) -> Numbers:
         level=0, cap=LARGEST_CAP, trust=trust, steepest=0, pace=0, failed=0,
         trouble=0, first=0, decisions=0, iterations=0, length=3, stretch=SHORTEST,
         kind=0, move=0, fresh=1, anew=0, adrift=0, returns=0, grown=0, nbytes=0, done=0, cut=0,
-        largest=0, larger=0,
+        largest=0, larger=0, least=0, since=0,
     )  # fmt: skip
 
 
@@ -239,6 +241,7 @@ class StepRule:
     def over_kinks(self, w: Window, n: Numbers, pace: float, e: float) -> float:
         """Return the next step where gradients jump; it falls as 1 / k where the moves go to and fro."""
         self.forget(n, pace)
+        n.least = 0.0  # kinks keep the moves from dying down
         onwards = w.along >= 0
         low, high = (w.lowest if onwards else 0.0), ROUGH * w.steepest
         new = self.calm(low, high, w.share(w.apart), n, e)
@@ -274,10 +277,26 @@ class StepRule:
         new = min(max(new, max(0.3, 0.6 ** (1 + self.height / 5)) * e), 1.5 * e)
         if self.noisy:
             return self.cut(n, e, new) if apart > 0.65 else float(new)
-        if e * low < -0.03 and apart > self.gap / 2:  # agents part along negative curvature
+        if apart <= self.gap / 2:
+            n.least = 0.0
+        elif e * low < -0.03 or self.stands(n):  # agents part along negative curvature
             new = min(new, 0.7 * e)
             n.cap = min(n.cap, 0.7 * e)
         return float(new)
+
+    def stands(self, n: Numbers) -> bool:
+        """Whether a disagreement has not died down in a time in which it would if the step were stable.
+
+        What drives it may be hidden by the noise of codes, and grows no further than the costs let it. A
+        step far below the first is not the reason; once all have arrived, the moves are rounding.
+        """
+        if not 0 < n.least < 2 * n.pace:
+            n.least, n.since = n.pace, n.done
+        if n.done < n.since + PATIENCE / self.reach**2 or n.level < n.first - LOWEST:
+            return False
+        n.least, n.since = n.pace, n.done
+        n.grown += 1
+        return True
 
 
 def size(level: int) -> float:

@@ -111,7 +111,7 @@ def test_a_window_travels_in_seven_bytes(e):
 def rule_and_numbers(level=0, decisions=5, pace=1.0, trust=0.9, returns=0, noisy=False):
     numbers = Numbers(
         level=level, move=0, cap=1e300, trust=trust, pace=pace, failed=0, trouble=0, decisions=decisions,
-        length=10, returns=returns, grown=0, done=0, cut=0,
+        length=10, returns=returns, grown=0, done=0, cut=0, least=0, since=0, first=level,
     )  # fmt: skip
     balance = Balance(2.0, 2 * np.sqrt(0.2), trust=0.9)
     return StepRule(balance, gap=0.4, height=2, noisy=noisy), numbers
@@ -204,6 +204,50 @@ def test_jumps_do_not_end_the_search(method, agents):
     rows = distopt.simulate(costs, x0, algorithm=method, iterations=1100, record_every=100).rows
     assert rows[-1]["step"] > 1e-3
     assert rows[-1]["stationarity"] < 1e-6 < rows[0]["stationarity"]
+
+
+class StudentT:
+    """Regression with the Student-t loss of 3 degrees of freedom, 2 ln(1 + r^2 / 3), and outliers."""
+
+    dimension = 20
+
+    def __init__(self, rng, x):
+        self.A = rng.normal(size=(40, 20))
+        self.b = self.A @ x + rng.standard_t(2, size=40)
+
+    def value(self, x):
+        return float(2 * np.log1p((self.A @ x - self.b) ** 2 / 3).mean())
+
+    def gradient(self, x, out):
+        r = self.A @ x - self.b
+        np.matmul(self.A.T, 4 * r / (3 + r * r) / r.size, out=out)
+
+
+@pytest.mark.parametrize("method", [distopt.Zed(), distopt.ExactDiffusion()])
+def test_agents_that_part_on_a_star_make_the_step_fall(method):
+    """The step once stayed where their disagreement never died down: P >= 1e-6 after 2500 iterations."""
+    rng = np.random.default_rng(16)
+    x = rng.normal(size=20)
+    costs = [StudentT(rng, x) for _ in range(16)]
+    result = distopt.simulate(
+        costs, algorithm=method, topology="star", iterations=1200, record_every=100, series="light"
+    )
+    assert result.rows[-1]["stationarity"] < 1e-5
+
+
+def test_a_disagreement_that_does_not_die_down_is_noticed():
+    rule = StepRule(Balance(2.0, 2 * np.sqrt(0.01)), gap=0.02, height=1, noisy=False)
+    n = Numbers(pace=1.0, done=10, least=0, since=0, grown=0, level=-64, first=0)
+    assert not rule.stands(n)
+    n.done, n.pace = 200, 0.4  # it has halved
+    assert not rule.stands(n)
+    n.done, n.pace = 399, 0.6
+    assert not rule.stands(n)
+    n.done = 400  # 8 / reach^2 = 200 later it has not
+    assert rule.stands(n)
+    assert not rule.stands(n)
+    n.done, n.level = 600, -65
+    assert not rule.stands(n)  # the step is not the reason
 
 
 def test_a_move_to_and_fro_far_larger_than_the_window_before_is_a_burst():
