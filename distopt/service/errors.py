@@ -36,16 +36,18 @@ KEY = re.compile(r"^(?:Variant .*?: )?\[?([a-z_]+(?:\.\w+)+|(?<=\[)[\w.]+(?=\]))
 
 
 def key_of(sentence: str) -> str | None:
-    """Return the key of the configuration that a sentence begins with.
+    r"""Return the key of the configuration that a sentence begins with; of several lines, the first.
 
     >>> key_of("algorithm.eta = -1 is not acceptable; accepted: a number > 0.")
     'algorithm.eta'
     >>> key_of("[algoritm] is not a section.")
     'algoritm'
+    >>> key_of("The configuration has 2 mistakes:\n  run.sed is not known.\n  run.keep = 0 is")
+    'run.sed'
     >>> key_of("There is no job 3.")
     """
-    found = KEY.match(sentence)
-    return found[1] if found else None
+    found = (KEY.match(line.strip()) for line in sentence.splitlines())
+    return next((match[1] for match in found if match), None)
 
 
 def body(sentence: str, kind: str, key: str | None = None) -> dict[str, Any]:
