@@ -20,8 +20,8 @@ import numpy as np
 
 from distopt.algorithms.hosted import Hosted
 from distopt.core.errors import CheckpointError
-from distopt.core.files import reason, sha256, write_whole
-from distopt.record.hdf5 import UNREADABLE, attributes, run_refused, stored, write_arrays
+from distopt.core.files import reason, replaced_together, sha256, write_whole
+from distopt.record.hdf5 import UNREADABLE, attributes, run_refused, stored, write_data
 from distopt.transport.base import Traffic, Transport
 
 FORMAT = 1
@@ -76,19 +76,15 @@ def save(
     told_by: dict[int, dict[str, int]] = {}
     for (i, *j), nbytes in transport.told.items():
         told_by.setdefault(i, {})["_".join([TOLD, *map(str, j)])] = nbytes
-    for position, h in enumerate(hosted):
-        name = shard_name(h.agent.index)
-        attributes = dict(numbers) if position == 0 else {}
-        attributes |= {f"agent_{k}": v for k, v in vars(h.agent.seconds).items()}
-        attributes |= told_by.get(h.agent.index, {})
-        write_arrays(
-            place / name,
-            h.arrays(),
-            attributes,
-            durable=True,
-            refusal=run_refused,
-        )
-        written[name] = sha256(place / name)
+    with replaced_together(run_refused) as begin:
+        for position, h in enumerate(hosted):
+            name = shard_name(h.agent.index)
+            attributes = dict(numbers) if position == 0 else {}
+            attributes |= {f"agent_{k}": v for k, v in vars(h.agent.seconds).items()}
+            attributes |= told_by.get(h.agent.index, {})
+            temporary = begin(place / name)
+            write_data(temporary, h.arrays(), attributes)
+            written[name] = sha256(temporary)
     shards: dict[str, str] = {}
     for part in transport.share(written):
         shards |= part

@@ -4,7 +4,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from distopt.core.errors import CheckpointError, DistoptError
-from distopt.core.files import reason, replaced, unwritable
+from distopt.core.errors import CheckpointError
+from distopt.core.files import reason, replaced
 from distopt.record.series import Series
 
 # What h5py raises if the operating system refuses a write, depending on the call.
@@ -30,9 +30,6 @@ def write_arrays(
     arrays: Mapping[str, Any],
     attributes: Mapping[str, Any],
     described: Mapping[str, Series] | None = None,
-    *,
-    durable: bool = False,
-    refusal: Callable[[Path, Exception], DistoptError] = unwritable,
 ) -> None:
     """Write a file of named arrays, whole or not at all.
 
@@ -45,14 +42,20 @@ def write_arrays(
         Of the file.
     described : Mapping[str, Series], optional
         Units and descriptions of some of the arrays, and the type to store.
-    durable, refusal
-        As for `distopt.core.files.replaced`.
     """
+    with replaced(path) as temporary:
+        write_data(temporary, arrays, attributes, described)
+
+
+def write_data(
+    path: Path,
+    arrays: Mapping[str, Any],
+    attributes: Mapping[str, Any],
+    described: Mapping[str, Series] | None = None,
+) -> None:
+    """Write a file as `write_arrays` does; `OSError` if the system refuses."""
     described = described or {}
-    with (
-        replaced(path, durable=durable, refusal=refusal) as temporary,
-        Patient(temporary) as target,
-    ):
+    with Patient(path) as target:
         with h5py.File(target, "w") as file:
             for name, array in arrays.items():
                 known, values = described.get(name), np.asarray(array)

@@ -52,6 +52,7 @@ CAPTIONS = {
     "regimes": "Shares of the coordinates of all repeats with a step eta |g_i| of at least the gap u, "
     "between u/2 and u, up to u/2, and zero.",
 }
+DRAWN = 500  # agents; a graph of more is neither drawn in time nor of use
 REGIMES = {
     "regime_large": "step >= u",
     "regime_middle": "u/2 < step < u",
@@ -184,30 +185,41 @@ def lyapunov(run: RunData, best: Best) -> Sheet:
 
 
 def topology(run: RunData) -> Sheet:
-    """Draw the graph of the agents, edges as strong as their weights."""
+    """Draw the graph of the agents, edges as strong as their weights; of many agents, say what it is."""
     W, n = run.matrix, len(run.matrix)
     directed = bool((W != W.T).any())
-    linked = W.T != 0  # agent j tells agent i where W_ij is not 0
-    np.fill_diagonal(linked, val=False)
-    graph = nx.from_numpy_array(linked, create_using=nx.DiGraph if directed else nx.Graph)
     name = run.config.get("topology", {}).get("graph", "file")
 
     def panel(axis: Axes) -> None:
-        places = positions(graph, name)
-        size = float(np.clip(5000 / n, 12, 340))
-        widths = [0.6 + 2.4 * W[i, j] for j, i in graph.edges]
-        arrows = {"arrowsize": 14, "node_size": size} if directed else {}
-        nx.draw_networkx_edges(graph, places, ax=axis, width=widths, edge_color="#9AA7B1", **arrows)
-        nx.draw_networkx_nodes(graph, places, ax=axis, node_size=size, node_color=COLOURS[0])
-        if n <= 40:
-            nx.draw_networkx_labels(graph, places, ax=axis, font_size=8, font_color="white")
+        if n > DRAWN:
+            ends = np.count_nonzero(W) - np.count_nonzero(W.diagonal())
+            edges = int(ends if directed else ends // 2)
+            axis.text(0.5, 0.5, "too many agents to draw", ha="center", transform=axis.transAxes)
+        else:
+            edges = draw(axis, W, name, directed)
         axis.set_axis_off()
-        axis.set_aspect("equal")
-        axis.margins(0.12)
-        counts = f"{q.count(n, 'agent')}, {q.count(len(graph.edges), 'edge')}"
+        counts = f"{q.count(n, 'agent')}, {q.count(edges, 'edge')}"
         axis.set_title(f"{name}: {counts}\nspectral gap {run.meta['spectral_gap']:.4g}")
 
     return Sheet("topology", CAPTIONS["topology"], [panel], (4.2, 4.2))
+
+
+def draw(axis: Axes, W: F64, name: str, directed: bool) -> int:
+    """Draw a graph by its weights; return the number of its edges."""
+    linked = W.T != 0  # agent j tells agent i where W_ij is not 0
+    np.fill_diagonal(linked, val=False)
+    graph = nx.from_numpy_array(linked, create_using=nx.DiGraph if directed else nx.Graph)
+    places = positions(graph, name)
+    size = float(np.clip(5000 / len(W), 12, 340))
+    widths = [0.6 + 2.4 * W[i, j] for j, i in graph.edges]
+    arrows = {"arrowsize": 14, "node_size": size} if directed else {}
+    nx.draw_networkx_edges(graph, places, ax=axis, width=widths, edge_color="#9AA7B1", **arrows)
+    nx.draw_networkx_nodes(graph, places, ax=axis, node_size=size, node_color=COLOURS[0])
+    if len(W) <= 40:
+        nx.draw_networkx_labels(graph, places, ax=axis, font_size=8, font_color="white")
+    axis.set_aspect("equal")
+    axis.margins(0.12)
+    return len(graph.edges)
 
 
 def positions(graph: nx.Graph, name: str) -> Any:

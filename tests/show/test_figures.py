@@ -15,7 +15,7 @@ from distopt.problems.topologies import REGISTRY
 from distopt.record.reader import RunData, load
 from distopt.show.comparison_figures import bars, curves
 from distopt.show.figures import COLOURS, DASHES, Sheet, line
-from distopt.show.run_figures import lyapunov, of_run, positions, topology
+from distopt.show.run_figures import DRAWN, lyapunov, of_run, positions, topology
 from distopt.studies.best import Best, best_minima
 from distopt.studies.compare import VariantRun, compare
 
@@ -32,13 +32,18 @@ def test_agents_do_not_stand_on_each_other(name, agents):
     assert len({tuple(place.round(6)) for place in places}) == agents
 
 
-def test_topology_tells_its_gap():
-    made = build_topology({"graph": "ring"}, 5, Path())
-    config = tomli_w.dumps({"topology": {"graph": "ring"}})
+@pytest.mark.parametrize(
+    ("name", "agents", "edges"),
+    [("ring", 5, 5), ("directed_ring", 5, 5), ("ring", 600, 600), ("directed_ring", 600, 600)],
+)
+def test_topology_tells_its_edges_and_gap_and_draws_if_it_can(name, agents, edges):
+    made = build_topology({"graph": name}, agents, Path())
+    config = tomli_w.dumps({"topology": {"graph": name}})
     meta = {"config": config, "spectral_gap": made.gap}
     (axis,) = topology(RunData(Path("x"), meta, made.matrix(), {})).whole().axes
     title = axis.get_title(loc="left")
-    assert title == f"ring: 5 agents, 5 edges\nspectral gap {made.gap:.4g}"
+    assert title == f"{name}: {agents} agents, {edges} edges\nspectral gap {made.gap:.4g}"
+    assert any("too many" in text.get_text() for text in axis.texts) == (agents > DRAWN)
 
 
 def test_thirty_two_lines_look_different_also_without_colours():
