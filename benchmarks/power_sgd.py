@@ -39,7 +39,7 @@ class PowerSGD(WithInner):
         d, s = agent.dimension, State()
         normal = np.random.default_rng(0).normal
         Q = np.concatenate([normal(size=columns * self.rank) for _, _, columns in self.matrices()])
-        s.keep(x=x0.copy(), e=np.zeros(d), Q=Q, inner=self.new_inner(d))
+        s.keep(x=x0.copy(), e=np.zeros(d), Q=Q, inner=self.new_inner(x0))
         s.work(z=np.empty(d), g=np.empty(d), M=np.empty(d), G=np.empty(d), place=Place(agent))
         return s
 

@@ -172,6 +172,14 @@ def covering(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 SAMPLE = covering(PAIRS)
+# Of those whose vectors may be in float32, few again.
+SINGLE = covering(
+    [
+        (a, m)
+        for a, m in PAIRS
+        if ALGORITHMS.get(a.partition("-")[0]).single and not a.endswith("-fixed")
+    ]
+)
 
 
 def mark_rest(mark: pytest.MarkDecorator, *more) -> list:

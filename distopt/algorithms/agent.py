@@ -12,7 +12,7 @@ from distopt.algorithms.envelope import Envelope
 from distopt.algorithms.memory import Memory, MemoryKind, MemoryStart, Replicas, RunningSum
 from distopt.algorithms.reader import Board, Reader
 from distopt.compressors.base import CodecState, Compressor
-from distopt.core.arrays import F64, I64, U8, U32
+from distopt.core.arrays import F64, I64, U8, U32, Precision
 from distopt.core.errors import DataError, DivergedError, MessageError
 from distopt.core.randomness import make_key
 from distopt.core.streams import Stream
@@ -22,6 +22,7 @@ from distopt.fixedpoint.kernels import first_nonfinite
 from distopt.fixedpoint.problems import IntegerProblem
 from distopt.problems.batches import Batches
 from distopt.problems.costs.base import Cost
+from distopt.problems.costs.precision import in_precision
 from distopt.problems.topology import Links, Topology
 
 M = TypeVar("M", bound=Memory)
@@ -72,6 +73,8 @@ class Agent:
         Where its temporaries live. Agents that work in turn may share one.
     board : Board, optional
         Agents of one process that share one decode a message once.
+    dtype : type
+        Of all vectors of its state, numpy.float64 or numpy.float32.
     """
 
     def __init__(
@@ -87,10 +90,11 @@ class Agent:
         checked: bool = False,
         workspace: Workspace | None = None,
         board: Board | None = None,
+        dtype: Precision = np.float64,
     ) -> None:
         self.index = index
         self.cost = cost
-        self.dimension = cost.dimension
+        self.dimension, self.dtype = cost.dimension, dtype
         self.topology = topology
         self.neighbours = topology.neighbours(index)
         self._memories: list[Memory] = []
@@ -98,6 +102,8 @@ class Agent:
         self.seed = seed
         self.remedy = remedy
         self.work = workspace or Workspace()
+        # The cost as the steps ask it.
+        self.asked = in_precision(cost, dtype, self.work)
         self.iteration = 0
         self.checked = checked
         # Numbers that are not finite raise; an agent that forgives is adrift instead, and sends zeros.
@@ -137,7 +143,7 @@ class Agent:
         """
         layout = Replicas if kind == "replicas" else RunningSum
         weights = self.pushes if pushes else self.weights
-        memory: Memory = self.hold(layout(weights, self.dimension, self.work))
+        memory: Memory = self.hold(layout(weights, self.dimension, self.work, self.dtype))
         memory.pushes = pushes
         if start == "x0" and x0 is not None:
             memory.start_at(x0)
@@ -180,9 +186,9 @@ class Agent:
         began = perf_counter()
         try:
             if self.batches:
-                self.cost.batch_gradient(x, self.batches.draw(), out)  # type: ignore[attr-defined]
+                self.asked.batch_gradient(x, self.batches.draw(), out)
             else:
-                self.cost.gradient(x, out)
+                self.asked.gradient(x, out)
         except DataError as error:
             raise self.blame(error) from None
         self.require_finite("gradient", out)
@@ -192,7 +198,7 @@ class Agent:
     def gradient_again(self, x: F64, out: F64) -> None:
         """out = gradient at another x of the mini-batch of the last gradient."""
         began = perf_counter()
-        self.cost.batch_gradient(x, self.batches.latest, out)  # type: ignore[attr-defined,union-attr]
+        self.asked.batch_gradient(x, self.batches.latest, out)  # type: ignore[union-attr]
         self.seconds.gradient += perf_counter() - began
         self.seconds.gradients += 1
 
@@ -234,7 +240,13 @@ class Agent:
 
     def blame(self, error: DataError) -> DataError:
         """Add agent and iteration to the error of a user's cost."""
-        return DataError(f"Agent {self.index} at iteration {self.iteration}: {error}")
+        hint = ""
+        if self.dtype is np.float32 and isinstance(error.__cause__, TypeError | ValueError):
+            hint = (
+                ' Its vectors are float32 here (run.dtype = "float32"); a cost that takes float64 only '
+                "says so by an attribute wide = True."
+            )
+        return DataError(f"Agent {self.index} at iteration {self.iteration}: {error}{hint}")
 
     def require_finite(self, name: str, vector: F64) -> None:
         """Raise `DivergedError` naming agent, iteration, vector and entry unless all are finite.
@@ -299,7 +311,7 @@ class Agent:
             out = buffer[used:] if used else buffer
             nbytes = -1 if encode is None else encode(vector, memory.own, out, key)
             if nbytes < 0:
-                z = self.work.array("differences", self.dimension)
+                z = self.work.array("differences", self.dimension, self.dtype)
                 nbytes = self.encode(name, stream, np.subtract(vector, memory.own, out=z), out)
             used += nbytes
         return self._packed(used, began)

@@ -32,9 +32,9 @@ class AveragedGradients(WithInner):
         return max(compressor.max_nbytes(d), 8 * d)
 
     def init(self, agent: Agent, x0: F64) -> State:
-        d, s = agent.dimension, State()
-        s.keep(x=x0.copy(), inner=self.new_inner(d), sums=TreeMean(agent, self.feedback))
-        s.work(z=np.empty(d), g=np.empty(d), G=np.empty(d))
+        s = State()
+        s.keep(x=x0.copy(), inner=self.new_inner(x0), sums=TreeMean(agent, self.feedback))
+        s.work(z=np.empty_like(x0), g=np.empty_like(x0), G=np.empty_like(x0))
         return s
 
     def start(self, agent: Agent, s: State, facts: Facts) -> Step:

@@ -93,6 +93,8 @@ class Algorithm(ABC):
         Whether it takes graphs on which messages go one way along an edge.
     changing : bool
         Whether it takes graphs of which some edges are down in some iterations.
+    single : bool
+        Whether its state may be in float32: all its vectors are made like x0, or by the agent.
     memory_start : "zeros" or "x0"
         Where the memories of x begin; at x0 all agents must start from the same point.
     """
@@ -108,6 +110,7 @@ class Algorithm(ABC):
     surveys: ClassVar[bool] = True
     changing: ClassVar[bool] = False
     together: ClassVar[bool] = False
+    single: ClassVar[bool] = False
     repeats = 1
     memory_start: MemoryStart = "zeros"
 
@@ -134,6 +137,22 @@ class Algorithm(ABC):
             raise ConfigError(
                 f'algorithm.name = "{me}" sends {self.vectors} vectors a message, but compressor.name = '
                 f'"{name}" is set to send one; set compressor.alone = false.'
+            )
+
+    def accept_precision(self, dtype: str) -> None:
+        """Raise `ConfigError`, naming algorithms that take it, for vectors of another precision."""
+        if dtype == "float64":
+            return
+        given = ""
+        if not self.single:
+            given = f'algorithm.name = "{REGISTRY.name_of(type(self))}"'
+        elif vars(self).get("arithmetic") is not None:
+            given = "[arithmetic], whose formats say the precision"
+        if given:
+            able = ", ".join(name for name in REGISTRY if REGISTRY.get(name).single)
+            raise ConfigError(
+                f'run.dtype = "{dtype}" cannot be combined with {given}; accepted there: "float64". '
+                f"Vectors in {dtype} have {able}."
             )
 
     def accept_graph(self, topology: Topology) -> None:

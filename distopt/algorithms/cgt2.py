@@ -63,11 +63,11 @@ class CompressedTracking2(CompressedTracking):
     def init(self, agent: Agent, x0: F64) -> State:
         s = super().init(agent, x0)
         s.keep(sx=np.ones(1), sy=np.ones(1))
-        s.work(dx=np.empty(x0.size), dy=np.empty(x0.size))
+        s.work(dx=np.empty_like(x0), dy=np.empty_like(x0))
         return s
 
     def start(self, agent: Agent, s: State, facts: Facts) -> Step:
-        largest = np.array([np.abs(s.x).max(), np.abs(s.y).max()])
+        largest = np.array([np.abs(s.x).max(), np.abs(s.y).max()], np.float64)
         if AUTO in (self.s0x, self.s0y):
             yield from max_consensus(agent, largest, facts.diameter)
         s.sx[0] = self.first_scale_x(*largest) if self.s0x == AUTO else self.s0x

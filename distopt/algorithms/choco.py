@@ -35,6 +35,7 @@ class Choco(Algorithm):
 
     vectors = 1
     together = True
+    single = True
 
     def choose(self, facts: Facts) -> Self:
         known = lag_at_one(facts)
@@ -42,9 +43,9 @@ class Choco(Algorithm):
         return mixing.with_numbers(eta=untracked_step(facts, mixing.gamma))
 
     def init(self, agent: Agent, x0: F64) -> State:
-        d, s = agent.dimension, State()
+        s = State()
         s.keep(x=x0.copy(), hx=agent.new_memory(self.memory, self.memory_start, x0))
-        s.work(dx=np.empty(d), g=np.empty(d))
+        s.work(dx=np.empty_like(x0), g=np.empty_like(x0))
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:

@@ -19,7 +19,7 @@ from distopt.algorithms.crowd_search import CrowdSearch, RowSearch
 from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.algorithms.state import State
 from distopt.compressors.fused import FINE
-from distopt.core.arrays import F64, I64, U8, U32
+from distopt.core.arrays import F64, I64, U8, U32, Precision
 from distopt.core.errors import DataError
 from distopt.core.kernel import kernel
 from distopt.fixedpoint.kernels import first_nonfinite
@@ -71,9 +71,9 @@ class CrowdMemory:
     `own` and `mixed` are as of `Memory`, one agent after the other.
     """
 
-    def __init__(self, shape: tuple[int, int], ties: Ties) -> None:
+    def __init__(self, shape: tuple[int, int], ties: Ties, dtype: Precision) -> None:
         self.ties = ties
-        self.h, self.mixed = np.zeros(shape), np.zeros(shape[0] * shape[1])
+        self.h, self.mixed = np.zeros(shape, dtype), np.zeros(shape[0] * shape[1], dtype)
         self.own = self.h.reshape(-1)
         self.q = self.h[:0]  # all decoded messages, once alpha < 1
 
@@ -82,7 +82,7 @@ class CrowdMemory:
         if alpha == 1:
             return self.h
         if not self.q.size:
-            self.q = np.empty(self.h.shape)
+            self.q = np.empty_like(self.h)
         self.q.fill(0.0)
         return self.q
 
@@ -160,7 +160,7 @@ class Row(State):
 
 
 class Crowd:
-    """All agents there are, as one `Agent` whose vectors are float64[agents d].
+    """All agents there are, as one `Agent` whose vectors are float[agents d].
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ class Crowd:
         self.agents, self.checked = agents, first.checked
         self.topology, self.compressor, self.work = first.topology, first.compressor, first.work
         self.shape = len(agents), first.dimension
-        self.dimension = len(agents) * first.dimension
+        self.dimension, self.dtype = len(agents) * first.dimension, first.dtype
         self.iteration = 0
         self.ties = ties_of(agents)
         self.weight_sum = self.ties.sums
@@ -207,7 +207,7 @@ class Crowd:
         pushes: bool = False,
     ) -> CrowdMemory:
         """Make the memories of a vector, at 0 or at x0, of the kind "replicas" and without `pushes`."""
-        memory = CrowdMemory(self.shape, self.ties)
+        memory = CrowdMemory(self.shape, self.ties, self.dtype)
         if start == "x0" and x0 is not None:
             memory.own[:] = x0
         return memory
@@ -226,7 +226,7 @@ class Crowd:
                 if agent.batches or agent.adrift:
                     agent.gradient(point, slope)
                 else:
-                    agent.cost.gradient(point, slope)
+                    agent.asked.gradient(point, slope)
                 done += 1
         except DataError as error:
             self._require_finite(slopes[:done])
@@ -288,7 +288,7 @@ class Crowd:
 
     def _pack_each(self, first: int, vectors: dict[str, tuple[F64, F64 | None]]) -> None:
         """Let each agent encode for itself; what cannot be sent becomes a sentence here."""
-        z = self.work.array("differences", self.shape[1])
+        z = self.work.array("differences", self.shape[1], self.dtype)
         for i, agent in enumerate(self.agents):
             used, forgives = 0, agent.forgives and not agent.adrift
             for stream, (name, (vector, h)) in enumerate(vectors.items(), start=first):

@@ -64,10 +64,10 @@ class CrowdSearch(Pace):
         self.table = np.tile(self.numbers.array, (n, 1))
         vars(self.numbers)["array"] = self.table[self.layers[0][0]]
         self.x, self.g = s.x.reshape(n, d).copy(), s.g.reshape(n, d).copy()
-        self.mixed, self.dx = np.zeros((2, n, d))
-        self.again = np.empty((n, d)) if noisy else self.g
-        self.steep = np.tile(start_direction(d), (n, 1))
-        self.near, self.there = np.empty(d), np.empty(d)
+        self.mixed, self.dx = np.zeros((2, n, d), s.x.dtype)
+        self.again = np.empty_like(self.g) if noisy else self.g
+        self.steep = np.tile(start_direction(d, s.x.dtype), (n, 1))
+        self.near, self.there = np.empty((2, d), s.x.dtype)
         self.sums, self.unseen, self.total = np.zeros((n, 5)), np.zeros((n, 5)), np.zeros((n, 7))
         self.found = np.zeros((n, 3))
         self.last = {name: array.copy() for name, array in self.present().items()}

@@ -31,15 +31,16 @@ class DecentralizedGradientDescent(Algorithm):
     vectors = 1
     needs = None
     together = True
+    single = True
 
     def choose(self, facts: Facts) -> Self:
         mixing = self.with_numbers(gamma=mixing_step(facts))
         return mixing.with_numbers(eta=untracked_step(facts, mixing.gamma))
 
     def init(self, agent: Agent, x0: F64) -> State:
-        d, s = agent.dimension, State()
+        s = State()
         s.keep(x=x0.copy())
-        s.work(wx=np.empty(d), g=np.empty(d))
+        s.work(wx=np.empty_like(x0), g=np.empty_like(x0))
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:

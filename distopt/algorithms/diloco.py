@@ -57,13 +57,13 @@ class DiLoCo(WithInner):
         return max(compressor.max_nbytes(d), 8 * d)
 
     def init(self, agent: Agent, x0: F64) -> State:
-        d, s = agent.dimension, State()
-        s.keep(x=x0.copy(), u=np.zeros(d), inner=self.new_inner(d))
+        s = State()
+        s.keep(x=x0.copy(), u=np.zeros_like(x0), inner=self.new_inner(x0))
         if self.mean == "tree":
             s.keep(sums=TreeMean(agent, self.feedback))
         else:
             s.keep(hx=agent.new_memory(self.memory, self.memory_start, x0))
-        s.work(z=np.empty(d), g=np.empty(d), D=np.empty(d))
+        s.work(z=np.empty_like(x0), g=np.empty_like(x0), D=np.empty_like(x0))
         return s
 
     def start(self, agent: Agent, s: State, facts: Facts) -> Step:

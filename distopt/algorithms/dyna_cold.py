@@ -53,7 +53,7 @@ class DynaCold(Lead):
         return s
 
     def start(self, agent: Agent, s: State, facts: Facts) -> Step:
-        largest = np.array([np.abs(s.x - self.eta * s.g - s.hx.own).max()])
+        largest = np.array([np.abs(s.x - self.eta * s.g - s.hx.own).max()], np.float64)
         if self.s0 == AUTO:
             yield from max_consensus(agent, largest, facts.diameter)
         s.s[0] = max(2 * largest[0], self.s_min) if self.s0 == AUTO else self.s0

@@ -37,12 +37,13 @@ class ExactDiffusion(Algorithm):
     searches = True
     changing = True
     together = True
+    single = True
     needs = None
 
     def init(self, agent: Agent, x0: F64) -> State:
-        d, s = agent.dimension, State()
-        s.keep(x=x0.copy(), D=np.zeros(d), m=np.zeros(d), g=np.empty(d))
-        s.work(z=np.empty(d), mixed=np.empty(d), direction=np.empty(d))
+        s = State()
+        s.keep(x=x0.copy(), D=np.zeros_like(x0), m=np.zeros_like(x0), g=np.empty_like(x0))
+        s.work(z=np.empty_like(x0), mixed=np.empty_like(x0), direction=np.empty_like(x0))
         agent.gradient(s.x, out=s.g)
         s.keep(steps=steps_of(self, agent, s))
         return s

@@ -51,9 +51,9 @@ class GradientTracking(Tracking):
 
     def init(self, agent: Agent, x0: F64) -> State:
         s = super().init(agent, x0)
-        s.work(wx=np.empty(x0.size), wy=np.empty(x0.size))
+        s.work(wx=np.empty_like(x0), wy=np.empty_like(x0))
         if self.beta:
-            s.keep(v=np.zeros(x0.size))
+            s.keep(v=np.zeros_like(x0))
         self.keep_steps(agent, s)
         return s
 

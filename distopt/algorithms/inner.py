@@ -54,14 +54,15 @@ class WithInner(Algorithm):
 
     vectors = 1
     surveys = False
+    single = True
     local_steps = 1
 
     def choose(self, facts: Facts) -> Self:
         return self.with_numbers(eta=DEFAULT_ETA[self.inner])
 
-    def new_inner(self, d: int) -> Inner:
-        """Make the optimiser of one agent."""
-        return AdamW(self, d) if self.inner == "adamw" else Momentum(self, d)
+    def new_inner(self, x0: F64) -> Inner:
+        """Make the optimiser of one agent, with vectors like x0."""
+        return AdamW(self, x0) if self.inner == "adamw" else Momentum(self, x0)
 
     @abstractmethod
     def local_step(self, s: State) -> None:
@@ -88,9 +89,9 @@ class WithInner(Algorithm):
 class Momentum:
     """SGD with momentum: m = beta m + g + weight_decay z;  z = z - eta_t m."""
 
-    def __init__(self, algorithm: WithInner, d: int) -> None:
+    def __init__(self, algorithm: WithInner, x0: F64) -> None:
         self.algorithm = algorithm
-        self.t, self.m = np.zeros(1, np.int64), np.zeros(d)
+        self.t, self.m = np.zeros(1, np.int64), np.zeros_like(x0)
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"t": self.t, "m": self.m}
@@ -114,10 +115,10 @@ class AdamW:
     Loshchilov and Hutter, "Decoupled weight decay regularization".
     """
 
-    def __init__(self, algorithm: WithInner, d: int) -> None:
+    def __init__(self, algorithm: WithInner, x0: F64) -> None:
         self.algorithm = algorithm
         self.t, self.powers = np.zeros(1, np.int64), np.ones(2)
-        self.m, self.v = np.zeros(d), np.zeros(d)
+        self.m, self.v = np.zeros_like(x0), np.zeros_like(x0)
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"t": self.t, "powers": self.powers, "m": self.m, "v": self.v}

@@ -43,17 +43,18 @@ class LocalTracking(Algorithm):
 
     searches = True
     together = True
+    single = True
 
     def choose(self, facts: Facts) -> Self:
         found = following(facts.compressor, facts.dimension)
         return self.with_numbers(alpha=found.alpha, gamma=mixing_step(facts, found.lag))
 
     def init(self, agent: Agent, x0: F64) -> State:
-        d, s = agent.dimension, State()
-        s.keep(x=x0.copy(), c=np.zeros(d), g=np.empty(d))
+        s = State()
+        s.keep(x=x0.copy(), c=np.zeros_like(x0), g=np.empty_like(x0))
         s.keep(hx=agent.new_memory(self.memory, self.memory_start, x0))
         s.keep(hy=agent.new_memory(self.memory))
-        s.work(z=np.empty(d), y=np.empty(d))
+        s.work(z=np.empty_like(x0), y=np.empty_like(x0))
         agent.gradient(s.x, out=s.g)
         s.keep(steps=steps_of(self, agent, s))
         return s

@@ -45,6 +45,7 @@ class Lead(Algorithm):
     searches = True
     changing = True
     together = True
+    single = True
     pilot = True
 
     def choose(self, facts: Facts) -> Self:
@@ -59,10 +60,10 @@ class Lead(Algorithm):
         return steps.with_numbers(gamma=gamma)
 
     def init(self, agent: Agent, x0: F64) -> State:
-        d, s = agent.dimension, State()
-        s.keep(x=x0.copy(), D=np.zeros(d), g=np.empty(d))
+        s = State()
+        s.keep(x=x0.copy(), D=np.zeros_like(x0), g=np.empty_like(x0))
         s.keep(hx=agent.new_memory(self.memory, self.memory_start, x0))
-        s.work(z=np.empty(d), direction=np.empty(d))
+        s.work(z=np.empty_like(x0), direction=np.empty_like(x0))
         agent.gradient(s.x, out=s.g)
         s.keep(steps=steps_of(self, agent, s))
         return s

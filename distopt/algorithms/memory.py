@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, Self, TypeAlias
 import numpy as np
 
 from distopt.compressors.fused import mix_tile
-from distopt.core.arrays import F64
+from distopt.core.arrays import F64, Precision
 from distopt.core.errors import ConfigError
 from distopt.core.kernel import kernel
 from distopt.core.workspace import Workspace
@@ -105,13 +105,15 @@ class Memory(ABC):
 class Replicas(Memory):
     """One memory per member: h : float64[1 + degree, d]."""
 
-    def __init__(self, weights: Sequence[float], d: int, work: Workspace) -> None:
+    def __init__(
+        self, weights: Sequence[float], d: int, work: Workspace, dtype: Precision = np.float64
+    ) -> None:
         self.weights = np.array([0.0, *weights])
-        self.h = np.zeros((1 + len(weights), d))
+        self.h = np.zeros((1 + len(weights), d), dtype)
         # All members' decoded messages, if alpha < 1.
-        self.q: F64 = work.array("memory", self.h.shape)
+        self.q: F64 = work.array("memory", self.h.shape, dtype)
         self.own = self.h[0]
-        self.mixed = np.zeros(d)
+        self.mixed = np.zeros(d, dtype)
 
     def start_at(self, point: F64) -> None:
         self.h[:] = point
@@ -155,13 +157,15 @@ class Replicas(Memory):
 class RunningSum(Memory):
     """h_i and m = sum_j W_ij h_j (own term included), each float64[d]."""
 
-    def __init__(self, weights: Sequence[float], d: int, work: Workspace) -> None:
+    def __init__(
+        self, weights: Sequence[float], d: int, work: Workspace, dtype: Precision = np.float64
+    ) -> None:
         self.weights = [1.0 - float(sum(weights)), *weights]
         # The agent's own decoded message, and the weighted sum of the neighbours'.
-        self.q, self.weighted = work.array("memory", (2, d))
-        self.own = np.zeros(d)
-        self.sum = self.sum_of_all = np.zeros(d)
-        self.mixed = np.zeros(d)
+        self.q, self.weighted = work.array("memory", (2, d), dtype)
+        self.own = np.zeros(d, dtype)
+        self.sum = self.sum_of_all = np.zeros(d, dtype)
+        self.mixed = np.zeros(d, dtype)
 
     def start_at(self, point: F64) -> None:
         """The sum is `point` as well, because a row of W sums to one."""

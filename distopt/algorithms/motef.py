@@ -32,7 +32,7 @@ class Motef(Beer):
 
     def init(self, agent: Agent, x0: F64) -> State:
         s = super().init(agent, x0)  # its g is m
-        s.work(kept=np.empty(x0.size))
+        s.work(kept=np.empty_like(x0))
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:

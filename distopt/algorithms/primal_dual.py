@@ -38,6 +38,7 @@ class PrimalDual(Algorithm):
 
     vectors = 1
     together = True
+    single = True
 
     def choose(self, facts: Facts) -> Self:
         found = following(facts.compressor, facts.dimension)
@@ -50,10 +51,10 @@ class PrimalDual(Algorithm):
         return mixing.with_numbers(beta=0.25 * mixing.gamma / slower)
 
     def init(self, agent: Agent, x0: F64) -> State:
-        d, s = agent.dimension, State()
-        s.keep(x=x0.copy(), v=np.zeros(d), g=np.empty(d))
+        s = State()
+        s.keep(x=x0.copy(), v=np.zeros_like(x0), g=np.empty_like(x0))
         s.keep(hx=agent.new_memory(self.memory, self.memory_start, x0))
-        s.work(dx=np.empty(d), direction=np.empty(d))
+        s.work(dx=np.empty_like(x0), direction=np.empty_like(x0))
         agent.gradient(s.x, out=s.g)
         return s
 

@@ -49,7 +49,7 @@ class PushPull(CompressedTracking):
 
     def init(self, agent: Agent, x0: F64) -> State:
         s = super().init(agent, x0)
-        s.work(mixed=np.empty(x0.size))
+        s.work(mixed=np.empty_like(x0))
         return s
 
     def step(self, agent: Agent, s: State, k: int) -> Step:

@@ -8,7 +8,7 @@ import numpy as np
 from distopt.algorithms.memory import Memory, Replicas
 from distopt.compressors.base import CodecState, Compressor
 from distopt.compressors.fused import FINE, Fused, Mail, first_left_over
-from distopt.core.arrays import F64, U8, U32
+from distopt.core.arrays import F64, U8, U32, Precision
 from distopt.core.errors import MessageError
 from distopt.core.workspace import Workspace
 
@@ -18,6 +18,7 @@ class Owner(Protocol):
 
     compressor: Compressor
     dimension: int
+    dtype: Precision
     iteration: int
     work: Workspace
 
@@ -205,7 +206,9 @@ class Reader:
     def _refuse(self, member: int, stream: int, messages: Sequence[U8]) -> None:
         """Raise what is wrong with the vector with which a member's message goes on."""
         rest = messages[member][self._mail.at(member) :]
-        self.decode_add(member, stream, rest, 1.0, np.zeros(self._owner.dimension))
+        self.decode_add(
+            member, stream, rest, 1.0, np.zeros(self._owner.dimension, self._owner.dtype)
+        )
 
     def _require_taken(self, messages: Sequence[U8]) -> None:
         """Demand that the kernels have taken all there was."""

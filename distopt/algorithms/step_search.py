@@ -11,6 +11,7 @@ from math import sqrt
 from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import Algorithm
@@ -115,11 +116,13 @@ class StepSearch(Pace):
         self.rule = StepRule(balance, topology.gap, tree.height, noisy)
         self.numbers = first_numbers(balance.trust)
         d = agent.dimension
-        self.x, self.g, self.mixed, self.dx = s.x.copy(), s.g.copy(), np.zeros(d), np.zeros(d)
+        self.x, self.g = s.x.copy(), s.g.copy()
+        self.mixed, self.dx = np.zeros_like(s.x), np.zeros_like(s.x)
         # The gradient at the point before, on this batch.
-        self.again = np.empty(d) if noisy else self.g
-        self.steep = start_direction(d)  # the steepest direction at x
-        self.near, self.there = np.empty(d), np.empty(d)  # a point on that way, the gradient there
+        self.again = np.empty_like(s.x) if noisy else self.g
+        self.steep = start_direction(d, s.x.dtype)  # the steepest direction at x
+        # A point on that way, the gradient there.
+        self.near, self.there = np.empty_like(s.x), np.empty_like(s.x)
         self.sums = np.zeros(5)  # of this agent
         # Of all below it, once the window is over: the fields of `Window`.
         self.total = np.zeros(7)
@@ -308,10 +311,10 @@ def steps_of(algorithm: Algorithm, agent: Agent, s: State) -> FixedStep | StepSe
     return search(agent, s, balance)  # type: ignore[no-any-return]
 
 
-def start_direction(d: int) -> F64:
+def start_direction(d: int, dtype: DTypeLike = np.float64) -> F64:
     """Return the direction in which the steepest curvature is looked for first: random signs, |.| = 1."""
     signs: F64 = np.where(words(make_key(0, 2, Stream.TYPICAL), d) & 1, 1.0, -1.0)
-    return signs / sqrt(d)
+    return (signs / sqrt(d)).astype(dtype)
 
 
 class Climb(NamedTuple):
@@ -368,8 +371,8 @@ def place(x: F64, dx: F64, direction: F64, out: F64) -> float:
     """out = x + distance direction; return distance = max(|dx|, NEAR (1 + |x|))."""
     moves = square = 0.0
     for i in range(x.size):
-        moves += dx[i] * dx[i]
-        square += x[i] * x[i]
+        moves += np.float64(dx[i]) * dx[i]
+        square += np.float64(x[i]) * x[i]
     distance = max(np.sqrt(moves), NEAR * (1.0 + np.sqrt(square)))
     for i in range(x.size):
         out[i] = x[i] + distance * direction[i]
@@ -381,12 +384,12 @@ def turn(there: F64, g: F64, distance: float, direction: F64) -> float:
     """Return |v|, v = (there - g) / distance; direction = v / |v| if that is a number > 0."""
     square = 0.0
     for i in range(g.size):
-        change = (there[i] - g[i]) / distance
+        change = (np.float64(there[i]) - g[i]) / distance
         square += change * change
     length = np.sqrt(square)
     if 0.0 < length < np.inf:
         for i in range(g.size):
-            direction[i] = (there[i] - g[i]) / distance / length
+            direction[i] = (np.float64(there[i]) - g[i]) / distance / length
     return length  # type: ignore[no-any-return]
 
 
@@ -402,17 +405,17 @@ def observe(
     """
     square = moves = bend = turns = along = apart = 0.0
     for i in range(x.size):
-        dx = x[i] - x0[i]
-        dg = g[i] - again[i]
-        square += x[i] * x[i]
+        dx = np.float64(x[i]) - x0[i]
+        dg = np.float64(g[i]) - again[i]
+        square += np.float64(x[i]) * x[i]
         moves += dx * dx
         bend += dg * dx
         turns += dg * dg
         along += dx * dx0[i]
         if e > 0.0:
-            apart += (again[i] - g0[i]) ** 2 * (0.5 * e * e)
+            apart += (np.float64(again[i]) - g0[i]) ** 2 * (0.5 * e * e)
         else:
-            apart -= dx * (mixed[i] - mixed0[i])
+            apart -= dx * (np.float64(mixed[i]) - mixed0[i])
         x0[i], g0[i], mixed0[i], dx0[i] = x[i], g[i], mixed[i], dx
     sums[0] += moves
     sums[1] += bend

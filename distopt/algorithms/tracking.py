@@ -26,12 +26,12 @@ IN_FIXED_POINT: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Float64Updates:
-    """x, y and g in float64."""
+class FloatUpdates:
+    """x, y and g in floating point."""
 
     def __init__(self, agent: Agent, s: State, x0: F64) -> None:
         self.agent, self.state = agent, s
-        s.keep(x=x0.copy(), y=np.empty(x0.size), g=np.empty(x0.size))
+        s.keep(x=x0.copy(), y=np.empty_like(x0), g=np.empty_like(x0))
         agent.gradient(s.x, out=s.g)
         s.y[:] = s.g
 
@@ -66,6 +66,8 @@ class Tracking(Algorithm):
     gamma: float
     arithmetic: Arithmetic | None = None
 
+    single = True
+
     def __post_init__(self) -> None:
         for key, only in IN_FIXED_POINT.items():
             if self.arithmetic is not None and getattr(self, key, only) != only:
@@ -80,9 +82,9 @@ class Tracking(Algorithm):
 
     def init(self, agent: Agent, x0: F64) -> State:
         s = State()
-        s.work(g_next=np.empty(x0.size))
+        s.work(g_next=np.empty_like(x0))
         if self.arithmetic is None:
-            s.work(updates=Float64Updates(agent, s, x0))
+            s.work(updates=FloatUpdates(agent, s, x0))
         else:
             s.work(updates=FixedPointUpdates(self.arithmetic, agent, s, x0, self.gamma))
         return s

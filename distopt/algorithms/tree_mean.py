@@ -30,7 +30,7 @@ class TreeMean:
 
     Attributes
     ----------
-    e : float64[d]
+    e : float[d]
         What was left out so far.
     place : Place
     """
@@ -46,8 +46,8 @@ class TreeMean:
             feedback,
             1 / found.r,
         )
-        self.e = np.zeros(d)
-        self.T, self.S = np.empty((2, d))  # they outlive an exchange
+        self.e = np.zeros(d, agent.dtype)
+        self.T, self.S = np.empty((2, d), agent.dtype)  # they outlive an exchange
         self.out = np.zeros(agent.compressor.max_nbytes(d), np.uint8)
         self.below = {m: Codes(agent, js[m], 0) for m in self.place.children}
         stream = int(self.place.root)
@@ -87,7 +87,7 @@ class TreeMean:
         message = yield from self.place.down(x.view(np.uint8))
         if message.size != x.nbytes:
             raise self.last.unreadable(f"{message.size} bytes are no vector of {x.size} numbers")
-        x[:] = message.view(np.float64)
+        x[:] = message.view(x.dtype)
         return message
 
     def hear(self, child: int, message: U8) -> None:

@@ -50,6 +50,7 @@ class Zed(Algorithm):
     searches = True
     changing = True
     together = True
+    single = True
     needs: ClassVar[type[Guarantee] | None] = Adaptive
     compressor: ClassVar[str] = "zoom"
 
@@ -65,11 +66,12 @@ class Zed(Algorithm):
         return self.with_numbers(**self.constants | gains)
 
     def init(self, agent: Agent, x0: F64) -> State:
-        d, s = agent.dimension, State()
-        s.keep(x=x0.copy(), m=np.zeros(d), D=np.zeros(d), nu=np.zeros(d), g=np.empty(d))
+        s = State()
+        s.keep(x=x0.copy(), m=np.zeros_like(x0), D=np.zeros_like(x0))
+        s.keep(nu=np.zeros_like(x0), g=np.empty_like(x0))
         s.keep(hx=agent.new_memory(self.memory, self.memory_start, x0))
         s.work(
-            z=np.empty(d), e=s.nu
+            z=np.empty_like(x0), e=s.nu
         )  # what is sent takes the place of the last error, used up by then
         agent.gradient(s.x, out=s.g)
         s.keep(steps=steps_of(self, agent, s))

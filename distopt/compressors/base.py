@@ -34,6 +34,15 @@ from distopt.core.workspace import Workspace
 CodecState: TypeAlias = dict[str, np.ndarray]
 
 
+def as_float64(x: F64, work: Workspace) -> F64:
+    """Return a vector as float64, by a copy in a work array if it is float32."""
+    if x.dtype == np.float64:
+        return x
+    wide: F64 = work.array("widened", x.size)
+    wide[:] = x
+    return wide
+
+
 @dataclass(frozen=True)
 class Relative:
     """Class 1: E ||C(x)/r - x||_2^2 <= (1 - psi) ||x||_2^2 for all x (docs: compressors, class 1)."""

@@ -168,7 +168,7 @@ class Blockwise(Compressor):
             accepted(TOO_SHORT, payload, acc.size)
         if not padding_is_zero(payload, 0, count):
             accepted(PADDING, payload, acc.size)
-        values = work.array("blocks", acc.size)
+        values = work.array("blocks", acc.size, acc.dtype.type)
         values.fill(0.0)
         for b in range(count):
             if payload[b // 8] >> b % 8 & 1:

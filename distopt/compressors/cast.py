@@ -131,16 +131,16 @@ def shorten(magnitude: np.int64, mantissa: int, lowest: int) -> np.int64:
 def encode_short(x: F64, mantissa: int, lowest: int, out: U8) -> int:
     """Write d numbers of 16 bits; return the bytes, or -1 - i where x_i rounds to infinity."""
     infinity = np.int64(0x7FFF) >> np.int64(mantissa) << np.int64(mantissa)
-    bits = x.view(np.int64)
     largest = np.int64(0)
     for i in range(x.size):
-        short = shorten(bits[i] & np.int64(0x7FFFFFFFFFFFFFFF), mantissa, lowest)
+        bits = np.float64(x[i]).view(np.int64)
+        short = shorten(bits & np.int64(0x7FFFFFFFFFFFFFFF), mantissa, lowest)
         largest = max(largest, short)
-        sign = (bits[i] >> np.int64(48)) & np.int64(0x8000)
+        sign = (bits >> np.int64(48)) & np.int64(0x8000)
         store_u16(out, 2 * i, np.uint16(short | sign))
     if largest >= infinity:
         for i in range(x.size):
-            magnitude = bits[i] & np.int64(0x7FFFFFFFFFFFFFFF)
+            magnitude = np.float64(x[i]).view(np.int64) & np.int64(0x7FFFFFFFFFFFFFFF)
             if shorten(magnitude, mantissa, lowest) >= infinity:
                 return -1 - i
     return 2 * x.size

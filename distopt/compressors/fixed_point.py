@@ -5,7 +5,14 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from distopt.compressors.base import CodecState, Compressor, Guarantee, Local, Relative
+from distopt.compressors.base import (
+    CodecState,
+    Compressor,
+    Guarantee,
+    Local,
+    Relative,
+    as_float64,
+)
 from distopt.compressors.coders.bits import pack, packed_nbytes, padding_is_zero, unpack
 from distopt.compressors.coders.wire import (
     INVALID_CODE,
@@ -126,8 +133,10 @@ class FixedPoint(Compressor):
 
     def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
         fixed, d, width = self.fixed, x.size, self.width
-        head, y = 0, x
-        if fixed is None:
+        head = 0
+        if fixed:
+            y = as_float64(x, work)
+        else:
             y = work.array("scaled", d)
             head = store_units(x, width, self.block or d, y, out)
             if head < 0:

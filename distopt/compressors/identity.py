@@ -1,15 +1,16 @@
-"""Identity: the vector itself, 64 bits a coordinate."""
+"""Identity: the vector itself, 64 bits a coordinate, or 32 where the state is in float32."""
 
 import numpy as np
 
 from distopt.compressors.base import Absolute, CodecState, Compressor, Guarantee, Local, Relative
 from distopt.compressors.coders.wire import (
+    INFINITE,
     accepted,
-    add_f64,
-    load_f64,
-    load_u64,
-    store_f64,
-    store_u64,
+    add_numbers,
+    load,
+    magnitude,
+    store,
+    width,
 )
 from distopt.compressors.fused import AT, FINE, SIZE, Fused, Rows, rest
 from distopt.core.arrays import F64, I64, U8, U32
@@ -23,7 +24,7 @@ class Identity(Compressor):
     """C(x) = x.
 
     Class: relative with r = 1, psi = 1 (no error), so it belongs to the other classes too.
-    Wire: d little-endian float64.
+    Wire: d little-endian float64; float32 in a run with ``run.dtype = "float32"``.
 
     >>> from distopt.compressors.base import compress
     >>> payload, decoded = compress(Identity(), [1.0])
@@ -40,14 +41,13 @@ class Identity(Compressor):
         return 8 * d
 
     def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
-        nbytes = 8 * x.size
-        out[:nbytes] = x.view(np.uint8)
-        return nbytes
+        out[: x.nbytes] = x.view(np.uint8)
+        return x.nbytes
 
     def decode_add(
         self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
     ) -> int:
-        return accepted(add_f64(payload, weight, acc), payload, acc.size)
+        return accepted(add_numbers(payload, weight, acc), payload, acc.size)
 
     def fused(self, d: int, members: int, work: Workspace) -> Fused:
         return Fused(encode=encode_finite, average=average)
@@ -56,19 +56,17 @@ class Identity(Compressor):
         return Rows(encode_rows, encode_differences, decode_rows, average_rows)
 
 
-MAGNITUDE, INFINITE = np.uint64(0x7FFFFFFFFFFFFFFF), np.uint64(0x7FF0000000000000)
 TILE = 2048  # coordinates that stay in the first-level cache over all members
 
 
 @kernel
 def encode_finite(x: F64, out: U8, key: U32) -> int:
     """Write x; return the bytes, or -1 if a number is not finite."""
-    bits = x.view(np.uint64)
     largest = np.uint64(0)
     for i in range(x.size):
-        store_u64(out, 8 * i, bits[i])
-        largest = max(largest, bits[i] & MAGNITUDE)
-    return 8 * x.size if largest < INFINITE else -1
+        store(out, width(x) * i, x, x[i])
+        largest = max(largest, magnitude(x[i]))
+    return width(x) * x.size if largest < INFINITE else -1
 
 
 @kernel
@@ -76,7 +74,7 @@ def average(table: I64, x: F64, weights: F64, total: float, out: F64) -> int:
     """Do as `Fused.average`."""
     for member in range(1, table.shape[0]):
         size = table[member, SIZE]
-        if 0 <= size < table[member, AT] + 8 * x.size:
+        if 0 <= size < table[member, AT] + width(x) * x.size:
             return member
     for start in range(0, x.size, TILE):
         own, part = x[start : start + TILE], out[start : start + TILE]
@@ -85,16 +83,16 @@ def average(table: I64, x: F64, weights: F64, total: float, out: F64) -> int:
         for member in range(1, table.shape[0]):
             if table[member, SIZE] < 0:
                 continue
-            w, payload = weights[member], rest(table, member)[8 * start :]
+            w, payload = weights[member], rest(table, member)[width(x) * start :]
             largest = np.uint64(0)
             for k in range(own.size):
-                largest = max(largest, load_u64(payload, 8 * k) & MAGNITUDE)
+                largest = max(largest, magnitude(load(payload, width(x) * k, x)))
             if largest >= INFINITE:
                 return member
             for k in range(own.size):
-                part[k] += w * load_f64(payload, 8 * k)
+                part[k] += w * load(payload, width(x) * k, x)
     for member in range(1, table.shape[0]):
-        table[member, AT] += 8 * x.size
+        table[member, AT] += width(x) * x.size
     return FINE
 
 
@@ -116,11 +114,11 @@ def encode_differences(x: F64, h: F64, messages: U8, at: I64, keys: U32) -> int:
         out, finite = messages[i, at[i] :], True
         for k in range(x.shape[1]):
             z = x[i, k] - h[i, k]
-            store_f64(out, 8 * k, z)
+            store(out, width(x) * k, x, z)
             finite &= abs(z) < np.inf
         if not finite:
             return i
-        at[i] += 8 * x.shape[1]
+        at[i] += width(x) * x.shape[1]
     return FINE
 
 
@@ -128,7 +126,7 @@ def encode_differences(x: F64, h: F64, messages: U8, at: I64, keys: U32) -> int:
 def decode_rows(messages: U8, sizes: I64, at: I64, weight: float, acc: F64) -> int:
     """Do as `Rows.decode_add`."""
     for i in range(acc.shape[0]):
-        nbytes = add_f64(messages[i, at[i] : sizes[i]], weight, acc[i])
+        nbytes = add_numbers(messages[i, at[i] : sizes[i]], weight, acc[i])
         if nbytes < 0:
             return i
         at[i] += nbytes
@@ -147,6 +145,6 @@ def average_rows(
         for m in range(starts[i], starts[i + 1]):
             w, payload = weights[m], messages[members[m], at[members[m]] :]
             for k in range(own.size):
-                mean[k] += w * load_f64(payload, 8 * k)
+                mean[k] += w * load(payload, width(x) * k, x)
     for i in range(x.shape[0]):
-        at[i] += 8 * x.shape[1]
+        at[i] += width(x) * x.shape[1]

@@ -86,7 +86,7 @@ class Noisy(Compressor):
     def decode_add(
         self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
     ) -> int:
-        heard = work.array("heard", acc.size)
+        heard = work.array("heard", acc.size, acc.dtype.type)
         heard.fill(0.0)
         nbytes = self.values.decode_add(payload, 1.0, heard, key, state, work)
         other = work.array("noise key", 5, np.uint32)

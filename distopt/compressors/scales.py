@@ -42,10 +42,9 @@ def max_abs(x: F64) -> float:
     """Return max |x_i|."""
     # The bits of non-negative floats are ordered as integers; integer maxima vectorise, float
     # maxima do not (nan would have to be respected).
-    bits = x.view(np.int64)
     largest = np.int64(0)
-    for i in range(bits.size):
-        largest = max(largest, bits[i] & _MAGNITUDE)
+    for i in range(x.size):
+        largest = max(largest, np.float64(x[i]).view(np.int64) & _MAGNITUDE)
     return np.int64(largest).view(np.float64)  # type: ignore[no-any-return]
 
 

@@ -134,14 +134,14 @@ class Sparsifier(Compressor):
         """Fill chosen[:k] from the payload or the key; return the bytes of the indices."""
 
     def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
-        chosen, kept = self._kept(x.size, work)
+        chosen, kept = self._kept(x, work)
         used = self.choose(x, out, key, chosen, kept, work)
         return used + self.values.encode(kept, out[used:], values_key(key, work), state, work)
 
     def decode_add(
         self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
     ) -> int:
-        chosen, kept = self._kept(acc.size, work)
+        chosen, kept = self._kept(acc, work)
         used = self.recall(payload, acc.size, key, chosen, work)
         kept.fill(0.0)
         used += self.values.decode_add(
@@ -150,10 +150,11 @@ class Sparsifier(Compressor):
         accepted(scatter_add(kept, chosen, self.factor(acc.size), weight, acc), payload, acc.size)
         return used
 
-    def _kept(self, d: int, work: Workspace) -> tuple[I64, F64]:
-        k = self.count(d)
+    def _kept(self, x: F64, work: Workspace) -> tuple[I64, F64]:
+        k = self.count(x.size)
         # One place more: filters without branches write before they count.
-        return work.array("chosen", k + 1, np.int64), work.array("kept", k + 1)[:k]
+        kept = work.array("kept", k + 1, x.dtype.type)[:k]
+        return work.array("chosen", k + 1, np.int64), kept
 
 
 def values_key(key: U32, work: Workspace) -> U32:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import numpy as np
 
-from distopt.compressors.base import CodecState, Guarantee, Relative
+from distopt.compressors.base import CodecState, Guarantee, Relative, as_float64
 from distopt.compressors.coders.gaps import (
     COUNTS,
     FURTHEST,
@@ -75,7 +75,8 @@ class SparseZoom(PerBlock):
         }
 
     def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
-        d, bounds, level = x.size, state["bounds"], state["level"]
+        x, d = as_float64(x, work), x.size
+        bounds, level = state["bounds"], state["level"]
         found = work.array("found", d + PADDING, np.int64)
         places, codes, fresh, gaps, flags = self.temporaries(d, state, work)
         histogram = work.array("bins", _BINS, np.int64)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from distopt.compressors.base import as_float64
 from distopt.compressors.coders.indices import indices_nbytes, read_indices, write_indices
 from distopt.compressors.coders.wire import accepted
 from distopt.compressors.sparse import Sparsifier
@@ -40,7 +41,7 @@ class TopK(Sparsifier):
         places = work.array("places", x.size + _BLOCK, np.int64)
         magnitudes = work.array("magnitudes", max(x.size, _SAMPLE), np.int64)
         histogram = work.array("histogram", _BINS, np.int64)
-        return choose_top(x, places, magnitudes, histogram, chosen, kept, out)
+        return choose_top(as_float64(x, work), places, magnitudes, histogram, chosen, kept, out)
 
     def recall(self, payload: U8, d: int, key: U32, chosen: I64, work: Workspace) -> int:
         return accepted(read_indices(payload, self.count(d), d, chosen), payload, d)

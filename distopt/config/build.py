@@ -138,7 +138,7 @@ def make_config(tables: dict[str, Any], folder: Path, settings: Sequence[str] = 
         mistakes.tell()
         assert method is not None
         assert code is not None
-        compressor = fit(code, problem, method)
+        compressor = fit(code, problem, method, run)
     remarks = unnamed(method, named="name" in tables["compressor"])
     return Config(problem, method, compressor, run, tables, folder, remarks=remarks)
 
@@ -153,9 +153,10 @@ def located(table: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def fit(
-    compressor: Compressor, problem: Problem | GivenProblem, algorithm: Algorithm
+    compressor: Compressor, problem: Problem | GivenProblem, algorithm: Algorithm, run: RunConfig
 ) -> Compressor:
     """Fit a compressor to the blocks of a problem; the algorithm must accept the result."""
+    algorithm.accept_precision(run.dtype)
     require_room(problem.dimension)
     algorithm.accept_graph(problem.whole)
     fitted = compressor.fitted(lambda: problem.blocks)

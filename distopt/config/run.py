@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from distopt.core.arrays import Precision
 from distopt.core.errors import ConfigError, Mistakes
 from distopt.core.parameters import show, validated
 
@@ -124,10 +125,20 @@ class RunConfig(BaseModel):
     batch: Annotated[
         int, Field(ge=0, description="samples of a gradient, drawn anew for each; 0: all of them")
     ] = 0
+    dtype: Annotated[
+        Literal["float64", "float32"],
+        Field(description="precision of the agents' vectors; records are in float64 with both"),
+    ] = "float64"
     checked: Annotated[
         bool, Field(description="send 4 more bytes with every message, its checksum, and verify it")
     ] = False
     stop: Annotated[StopConfig, Field(description="when to stop earlier")] = StopConfig()
+
+    @property
+    def precision(self) -> Precision:
+        """The type of the agents' vectors."""
+        found: Any = np.float32 if self.dtype == "float32" else np.float64
+        return found  # type: ignore[no-any-return]
 
     @property
     def saving_seconds(self) -> float:

@@ -11,7 +11,9 @@ from distopt.core.errors import ConfigError, DataError
 from distopt.core.files import reason
 from distopt.core.units import nbytes
 
-F64: TypeAlias = NDArray[np.float64]  # vectors of the algorithms
+# Vectors of the algorithms; float32 where `run.dtype` says so.
+F64: TypeAlias = NDArray[np.float64]
+Precision: TypeAlias = type[np.float64]  # or numpy.float32, as of F64
 U8: TypeAlias = NDArray[np.uint8]  # bytes of a message
 U16: TypeAlias = NDArray[np.uint16]
 U32: TypeAlias = NDArray[np.uint32]  # random words, and the key of a stream

@@ -11,6 +11,7 @@ from distopt.algorithms.crowd import Crowd, Row
 from distopt.algorithms.hosted import Hosted
 from distopt.algorithms.reader import Board
 from distopt.config.build import Parts
+from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
 from distopt.core.workspace import Workspace
 from distopt.engine.starts import Start
@@ -25,7 +26,7 @@ def make_agents(
     agents = without_states(parts, topology, starts, workers)
     init, n = parts.algorithm.init, len(agents)
     return [
-        Hosted(a, init(a, s.x0), worker_of(place, n, workers))
+        Hosted(a, init(a, start_of(a, s)), worker_of(place, n, workers))
         for place, (a, s) in enumerate(zip(agents, starts, strict=True))
     ]
 
@@ -52,10 +53,20 @@ def make_crew(
         return hosted, hosted
     agents = without_states(parts, topology, starts)
     crowd: Any = Crowd(agents)
-    whole = parts.algorithm.init(crowd, np.concatenate([s.x0 for s in starts]))
+    points = [start_of(a, s) for a, s in zip(agents, starts, strict=True)]
+    whole = parts.algorithm.init(crowd, np.concatenate(points))
     d = agents[0].dimension
     rows = [Hosted(a, Row(whole, i, d, crowd.dimension)) for i, a in enumerate(agents)]
     return rows, [Hosted(crowd, whole)]
+
+
+def start_of(agent: Agent, start: Start) -> F64:
+    """Return the start point of an agent in its precision."""
+    with np.errstate(over="ignore"):
+        x0 = np.asarray(start.x0, agent.dtype)
+    if np.isfinite(start.x0).all():
+        agent.require_finite("the start in float32: x0", x0)
+    return x0
 
 
 def without_states(
@@ -84,6 +95,7 @@ def without_states(
             checked=run.checked,
             workspace=workspace,
             board=board if len(starts) > 1 else None,
+            dtype=run.precision,
         )
         if isinstance(topology, ChangingTopology):
             agent.backlog = Backlog(agent, topology, delivers=algorithm.needs is not None)

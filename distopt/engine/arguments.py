@@ -43,7 +43,7 @@ def make_parts(
     require_own_keys(run, method)
     settings = make_run(run)
     problem = GivenProblem(costs, as_start(x0), topology)
-    fitted = fit(code or method.own_compressor(), problem, method)
+    fitted = fit(code or method.own_compressor(), problem, method, settings)
     return Parts(problem, method, fitted, settings, remarks=unnamed(method, named=code is not None))
 
 

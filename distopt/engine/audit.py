@@ -32,7 +32,6 @@ from distopt.engine.team import Team
 from distopt.transport.base import SharedError
 
 SHARE = 20.0  # between two audits the iterations take at least this many times as long as one
-EPS = float(np.finfo(np.float64).eps)
 CAUSE = "The memory or the arithmetic of one of their hosts is faulty, or a message was changed on its way"
 
 
@@ -47,6 +46,7 @@ class Audit:
 
     def __init__(self, team: Team) -> None:
         self.team = team
+        self.eps = float(np.finfo(team.parts.run.precision).eps)
         self.seconds, self._at = 0.0, -np.inf
         self._iteration = team.clock.iteration
         self._signs: F64 | None = None
@@ -130,7 +130,7 @@ class Audit:
         was used.
         """
         steps = self.team.clock.iteration - self._iteration
-        return 8 * EPS * (8 * steps * (degree + 4) + 8 * sqrt(d) + 64)
+        return 8 * self.eps * (8 * steps * (degree + 4) + 8 * sqrt(d) + 64)
 
     @staticmethod
     def _copies(h: Hosted, view: View, names: Sequence[str], table: F64) -> tuple[float, float]:

@@ -53,6 +53,8 @@ class Diagnostics:
     def __init__(self, team: Team) -> None:
         self.team = team
         self.repeats = team.parts.algorithm.repeats
+        # Bytes of a model's coordinate over those of a mean's.
+        self._part = np.dtype(team.parts.run.precision).itemsize / 8
         d = team.hosted[0].agent.dimension
         shape = (self.repeats, d) if self.repeats > 1 else (d,)
         self._mean = np.empty(shape)
@@ -76,7 +78,7 @@ class Diagnostics:
     def nbytes(self, trackers: bool) -> float:
         """Return the bytes that an agent sends for a row, on average."""
         others = self.team.transport.agents - 1
-        half_means = 3 + trackers * (self.has_tracker + self.has_invariant)
+        half_means = 2 + self._part * (1 + trackers * (self.has_tracker + self.has_invariant))
         numbers = len(self.columns) + self.repeats
         return others * (8.0 * numbers + half_means * self._mean.nbytes / (others + 1))
 
@@ -155,7 +157,7 @@ class Diagnostics:
             marks = transport.collect(np.array([[crc32c(x.tobytes())] for x in models], np.float64))
             if (marks == marks[0]).all():
                 n = transport.agents
-                self.saved = 2 * xbar.nbytes * (n - 1) / n
+                self.saved = (1 + self._part) * xbar.nbytes * (n - 1) / n
                 xbar[:] = mean_of([models[0]] * n)
                 return
         transport.mean(models, xbar)
@@ -245,7 +247,7 @@ class Diagnostics:
 
 def square_distance(a: F64, b: F64, work: F64) -> float:
     """Return ||a - b||_2^2; `work` is overwritten and may be a."""
-    np.subtract(a, b, out=work)
+    np.subtract(a, b, out=work, dtype=np.float64)
     return square(work)
 
 
@@ -262,6 +264,6 @@ def square_deviations(rows: F64, mean: F64) -> list[float]:
 
 
 def square(a: F64) -> float:
-    """Return the sum of the squares."""
-    flat = a.reshape(-1)
+    """Return the sum of the squares, in float64."""
+    flat = a.reshape(-1).astype(np.float64, copy=False)
     return float(np.dot(flat, flat))

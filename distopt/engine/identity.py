@@ -17,6 +17,8 @@ FREE = {  # of [run]
     "iterations", "timeout", "setup_timeout", "keep", "checkpoint_every", "checkpoint_seconds",
     "on_failure", "tries", "threads", "workers", "checked", "stop",
 }  # fmt: skip
+# What earlier versions did, which did not say it.
+UNSAID = {"run.dtype": "float64"}
 TOLERANCE = 1e-9  # relative; machines may round what is measured or follows from "auto" differently
 NAMED = 5  # differences in a sentence
 
@@ -137,7 +139,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     for key in dict.fromkeys([*new, *old]):
         if key in changed:
             continue
-        was, now = old.get(key), new.get(key)
+        was, now = (facts.get(key, UNSAID.get(key)) for facts in (old, new))
         # A rule gives the number at the start, but for the records, which a run plans as it goes.
         ruled = now == "auto" and (was is None or not key.startswith("run."))
         if ruled or same(was, now):

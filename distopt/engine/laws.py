@@ -52,8 +52,9 @@ def check_algorithm(
     topology = Topology(len(costs), [(i, i + 1) for i in range(len(costs) - 1)])
     x0 = np.array([normal(make_key(7, i, 0), costs[0].dimension) for i in range(len(costs))])
     problem = GivenProblem(dict(enumerate(costs)), x0, topology)
-    compressor = fit(compressor or algorithm.own_compressor(), problem, algorithm)
-    parts = Parts(problem, algorithm, compressor, RunConfig(seed=5))
+    run = RunConfig(seed=5)
+    compressor = fit(compressor or algorithm.own_compressor(), problem, algorithm, run)
+    parts = Parts(problem, algorithm, compressor, run)
     with open_transport("simulate", parts) as transport:
         running = prepare(parts, transport)
     check_frozen(running.parts.algorithm)

@@ -95,7 +95,7 @@ def restore_sums(algorithm: Algorithm, hosted: Sequence[Hosted], transport: Tran
     if not found:
         return
     errors = [v.copy() if target is None else v - target for v, target in found]
-    mean = np.empty_like(errors[0])
+    mean = np.empty(errors[0].shape)
     transport.mean(errors, mean)
     for vector, _ in found:
         vector -= mean

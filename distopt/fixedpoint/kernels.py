@@ -59,10 +59,9 @@ _MAGIC_BITS = np.int64(0x4338000000000000)
 @kernel
 def first_nonfinite(x: F64) -> int:
     """Return the first i with x[i] infinite or nan, -1 where there is none."""
-    bits = x.view(np.int64)
     largest = np.int64(0)  # integer maxima vectorise, and infinity and nan are on top
-    for i in range(bits.size):
-        largest = max(largest, bits[i] & np.int64(0x7FFFFFFFFFFFFFFF))
+    for i in range(x.size):
+        largest = max(largest, np.float64(x[i]).view(np.int64) & np.int64(0x7FFFFFFFFFFFFFFF))
     if largest >= np.int64(0x7FF0000000000000):
         for i in range(x.size):
             if not np.isfinite(x[i]):

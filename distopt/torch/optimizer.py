@@ -28,7 +28,7 @@ class Optimizer:
     ----------
     params : torch.nn.Module, or its ``named_parameters()`` or ``parameters()``
         Those with ``requires_grad``, in one precision, float32 or float64; the optimizer's own vectors
-        are in float64.
+        have that of ``run.dtype``.
     algorithm : DiLoCo or AveragedGradients, or its name or keys
         ``distopt.DiLoCo()`` by default.
     compressor : Compressor, str or dict, optional
@@ -37,7 +37,7 @@ class Optimizer:
         COMM_WORLD by default.
     topology : as in `distopt.minimize`
     **run
-        Keys of the section [run]: seed, timeout, checked.
+        Keys of the section [run]: seed, timeout, checked, dtype.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class Optimizer:
         kind = f"torch {torch.__version__}, {str(self._flat.vector.dtype).removeprefix('torch.')}"
         method = DiLoCo() if algorithm is None else algorithm
         self._loop = OwnLoop(start, layout, kind, method, compressor, topology, comm, run)
-        self._g = np.empty(start.size)
+        self._g = np.empty_like(self._loop.z)
         self._flat.load(self._loop.z)
 
     @property

@@ -65,9 +65,9 @@ def slices(d: int, agents: int) -> list[slice]:
 def mean_of(rows: Sequence[F64] | F64) -> F64:
     """Return the mean of vectors, one of each agent, summed in their order."""
     if isinstance(rows, np.ndarray) and rows.shape[1] < len(rows):
-        whole: F64 = np.add.accumulate(rows, axis=0)[-1]
+        whole: F64 = np.add.accumulate(rows, axis=0, dtype=np.float64)[-1]
         return whole / len(rows)
-    total: F64 = rows[0].copy()
+    total: F64 = rows[0].astype(np.float64)
     for row in rows[1:]:
         total += row
     total /= len(rows)
@@ -177,7 +177,7 @@ class Transport(ABC):
 
         Returns
         -------
-        iterable of float64[agents, :]
+        iterable of float[agents, :]
             One per hosted agent: its slice of every agent's row, in the order of the agents; not to be
             written. All are to be taken before the rows change.
         """

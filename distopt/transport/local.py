@@ -70,7 +70,7 @@ class LocalTransport(Transport):
         for row in rows[1:]:
             out += row
         out /= self.agents
-        self.traffic.diagnostics_nbytes += 2 * out.nbytes * (self.agents - 1)
+        self.traffic.diagnostics_nbytes += (rows[0].nbytes + out.nbytes) * (self.agents - 1)
 
     def scatter(self, rows: Sequence[F64] | F64) -> Iterator[F64]:
         flat = [row.reshape(-1) for row in rows]

@@ -245,11 +245,12 @@ class MpiTransport(Transport):
         cut = slices(d, n)
         sizes, starts = [s.stop - s.start for s in cut], [s.start for s in cut]
         mine = sizes[me]
-        parts: F64 = np.empty((n, mine))
-        sent = [np.ascontiguousarray(rows[0]), sizes, starts, MPI.DOUBLE]
-        got = [parts, [mine] * n, [mine * i for i in range(n)], MPI.DOUBLE]
+        parts: F64 = np.empty((n, mine), rows[0].dtype)
+        number = MPI.FLOAT if parts.itemsize == 4 else MPI.DOUBLE
+        sent = [np.ascontiguousarray(rows[0]), sizes, starts, number]
+        got = [parts, [mine] * n, [mine * i for i in range(n)], number]
         self._wait([self._diagnostics.Ialltoallv(sent, got)])
-        self.traffic.diagnostics_nbytes += 8 * (d - mine)
+        self.traffic.diagnostics_nbytes += parts.itemsize * (d - mine)
         return [parts]
 
     def collect(self, rows: F64) -> F64:

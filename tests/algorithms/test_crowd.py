@@ -79,7 +79,11 @@ def jobs(draw):
             "basis": "diagonal",
         },
         "algorithm": {"name": name} | own,
-        "run": {"seed": draw(st.integers(0, 2**40)), "checked": draw(st.booleans())},
+        "run": {
+            "seed": draw(st.integers(0, 2**40)),
+            "checked": draw(st.booleans()),
+            "dtype": draw(st.sampled_from(["float64", "float32"])),
+        },
     }
     if name not in UNCOMPRESSED and name not in {"zed", "zed1"}:
         tables["compressor"] = draw(st.sampled_from(MESSAGES))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from distopt.compressors import REGISTRY
 from distopt.compressors.base import Absolute, Compressor, Local, Relative, compress
+from distopt.compressors.identity import Identity
 from distopt.compressors.laws import check_guarantees, is_random, vectors
 from distopt.core.errors import ConfigError, MessageError
 from distopt.core.randomness import make_key, normal
@@ -102,6 +103,30 @@ def test_weighted_values_are_added_exactly(row):
     payload = np.frombuffer(payload, np.uint8).copy()
     compressor.decode_add(payload, 0.3, acc, key, compressor.new_state(d), Workspace())
     np.testing.assert_array_equal(acc, start + 0.3 * values)
+
+
+@pytest.mark.parametrize("row", COMPRESSORS)
+def test_float32_is_sent_as_its_values_in_float64_are(row):
+    """But identity, also of the values of a sparsifier, sends 4 bytes a number."""
+    compressor, d, key = COMPRESSORS[row], 1000, make_key(3, 1, 4)
+    whole = isinstance(getattr(compressor, "values", compressor), Identity)
+    found = {}
+    for dtype in (np.float64, np.float32):
+        sender, receiver = compressor.new_state(d), compressor.new_state(d)
+        work, found[dtype] = Workspace(), []
+        for seed in range(3):
+            x = normal(make_key(seed, 0, 0), d).astype(np.float32).astype(dtype)
+            out, acc = np.zeros(compressor.max_nbytes(d), np.uint8), np.zeros(d, dtype)
+            used = compressor.encode(x, out, key, sender, work)
+            assert compressor.decode_add(out[:used], 1.0, acc, key, receiver, work) == used
+            found[dtype].append((out[:used].tobytes(), acc))
+    for (wide, values), (narrow, rounded) in zip(*found.values(), strict=True):
+        if whole:
+            numbers = np.count_nonzero(values)
+            assert len(narrow) == len(wide) - 4 * numbers
+        else:
+            assert narrow == wide
+        np.testing.assert_allclose(rounded, values, rtol=2.0**-22, atol=0)
 
 
 @pytest.mark.parametrize("row", COMPRESSORS)

@@ -229,14 +229,15 @@ def pack_signs(x: F64, flags: U8, out: U8, at: int) -> float:
     """
     # The bits of floats >= 0 are ordered as integers, whose maxima vectorise (those of floats do not:
     # nan would have to be respected).
-    bits = x.view(np.int64)
     eights = flags.view(np.uint64)
     largest = np.int64(0)
     for start in range(0, x.size, FLAGS):
-        part, part_bits = x[start : start + FLAGS], bits[start : start + FLAGS]
+        part = x[start : start + FLAGS]
         for i in range(part.size):
             flags[i] = np.uint8(part[i] < 0.0)
-            largest = max(largest, part_bits[i] & np.int64(0x7FFFFFFFFFFFFFFF))
+            largest = max(
+                largest, np.float64(part[i]).view(np.int64) & np.int64(0x7FFFFFFFFFFFFFFF)
+            )
         for i in range(part.size, (part.size + 7) // 8 * 8):
             flags[i] = 0
         nbytes = (part.size + 7) // 8

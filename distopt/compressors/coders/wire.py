@@ -6,6 +6,8 @@ array). That needs unsigned indices: of a signed one numba asks whether it count
 """
 
 import numpy as np
+from numba import types  # type: ignore[attr-defined]
+from numba.extending import overload
 
 from distopt.core.arrays import F64, U8
 from distopt.core.errors import MessageError
@@ -105,20 +107,65 @@ def store_f64(out: U8, at: int, value: float) -> None:
     store_u64(out, at, np.float64(value).view(np.uint64))
 
 
+# Numbers in the precision of a vector: which of two it is, kernels know when they are compiled.
+
+
+def width(like: F64) -> int:
+    """Return the bytes of a number of a vector, 4 or 8."""
+    return like.itemsize
+
+
+def load(payload: U8, at: int, like: F64) -> float:
+    """Return the number at byte `at`, in the precision of `like`, widened to float64."""
+    return float(payload[at : at + like.itemsize].copy().view(like.dtype)[0])
+
+
+def store(out: U8, at: int, like: F64, value: float) -> None:
+    """Write a number at byte `at` in the precision of `like`."""
+    out[at : at + like.itemsize] = np.array([value], like.dtype).view(np.uint8)
+
+
+@overload(width)
+def _width(like):  # type: ignore[no-untyped-def]
+    return (lambda like: 4) if like.dtype == types.float32 else (lambda like: 8)
+
+
+@overload(load)
+def _load(payload, at, like):  # type: ignore[no-untyped-def]
+    if like.dtype == types.float32:
+        return lambda payload, at, like: load_f32(payload, at)
+    return lambda payload, at, like: load_f64(payload, at)
+
+
+@overload(store)
+def _store(out, at, like, value):  # type: ignore[no-untyped-def]
+    if like.dtype == types.float32:
+        return lambda out, at, like, value: store_f32(out, at, value)
+    return lambda out, at, like, value: store_f64(out, at, value)
+
+
+MAGNITUDE, INFINITE = np.uint64(0x7FFFFFFFFFFFFFFF), np.uint64(0x7FF0000000000000)
+
+
 @kernel
-def add_f64(payload: U8, weight: float, acc: F64) -> int:
-    """Add weight v to acc for the v : float64[d] at the start; return the bytes or a status."""
-    nbytes = 8 * acc.size
+def magnitude(value: float) -> np.uint64:
+    """Return the bits of |value|: ordered as integers, whose maxima vectorise; infinity, nan on top."""
+    return np.float64(value).view(np.uint64) & MAGNITUDE  # type: ignore[no-any-return]
+
+
+@kernel
+def add_numbers(payload: U8, weight: float, acc: F64) -> int:
+    """Add weight v to acc for the v at the start, in acc's precision; return the bytes or a status."""
+    nbytes = width(acc) * acc.size
     if nbytes > payload.size:
         return TOO_SHORT
-    # The magnitudes' bits are ordered as integers, whose maxima vectorise; infinity and nan are on top.
     largest = np.uint64(0)
     for i in range(acc.size):
-        largest = max(largest, load_u64(payload, 8 * i) & np.uint64(0x7FFFFFFFFFFFFFFF))
-    if largest >= np.uint64(0x7FF0000000000000):
+        largest = max(largest, magnitude(load(payload, width(acc) * i, acc)))
+    if largest >= INFINITE:
         return NOT_FINITE
     for i in range(acc.size):
-        acc[i] += weight * load_f64(payload, 8 * i)
+        acc[i] += weight * load(payload, width(acc) * i, acc)
     return nbytes
 
 

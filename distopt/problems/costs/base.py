@@ -34,6 +34,9 @@ class Cost(Protocol):
         index : int64[b] alone (all else, such as a regulariser, whole). For ``run.batch``.
     batch : int
         Samples of a gradient where ``run.batch`` is 0.
+    wide : bool
+        Whether it takes float64 only. Else a run with ``run.dtype = "float32"`` asks for gradients with x
+        and out in float32, and for all else, such as values, with float64.
     measures(x) : method
         Further numbers at x by name, such as ``{"accuracy": 0.93}`` on held-out samples: series of the
         record (``measures.accuracy``, at the mean of the models, averaged over the agents that gave it).

@@ -132,6 +132,7 @@ class TwoTermsCost:
 
     dimension = 2
     lower_bound = 0.0
+    wide = True
 
     def __init__(
         self, make: Callable[..., Himmelblau | Rosenbrock], terms: tuple[int, int], agents: int

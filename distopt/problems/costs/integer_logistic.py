@@ -116,6 +116,7 @@ class IntegerLogisticCost:
     """
 
     lower_bound = 0.0
+    wide = True
 
     def __init__(
         self, rows: NDArray[np.int8], labels: F64, samples: int, lam_bits: int, agents: int,

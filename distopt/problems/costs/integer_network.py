@@ -75,6 +75,7 @@ class IntegerNetworkCost:
     """One agent's f_i of `IntegerNetwork`, in float64. No constant is known but `lower_bound` 0."""
 
     lower_bound = 0.0
+    wide = True
 
     def __init__(
         self, sizes: tuple[int, ...], pixels: I64, targets: NDArray[np.bool_], images: int, agents: int,

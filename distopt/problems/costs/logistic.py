@@ -151,6 +151,7 @@ class LogisticCost:
     """
 
     lower_bound = 0.0
+    wide = True
 
     def __init__(self, rows: Any, signs: F64, lam: float, alpha: float) -> None:
         self.rows = make_table(rows, signs)

@@ -88,9 +88,9 @@ class Layout:
 class ModelCost(ABC):
     """f_i(x) = mean over agent i's samples of a loss of a model with the parameters x.
 
-    The run keeps x in float64; the model computes in the precision of its own parameters. Nothing is
-    built or checked before `dimension` is first asked for or `check` is called, so under MPI a mistake
-    on one rank is told by all of them together.
+    The run keeps x in its own precision (``run.dtype``), and the model computes in that of its own
+    parameters. Nothing is built or checked before `dimension` is first asked for or `check` is called, so
+    under MPI a mistake on one rank is told by all of them together.
 
     Attributes
     ----------
@@ -211,7 +211,7 @@ class ModelCost(ABC):
             if not others:
                 return
             out *= first[1]
-            piece = np.empty(self.dimension)
+            piece = np.empty_like(out)
             for part, weight in others:
                 self.gradient_of(part, piece)
                 piece *= weight

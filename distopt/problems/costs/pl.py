@@ -130,6 +130,7 @@ class PLCost:
             # Each term at its lowest: a parabola, 3 (1 + b) sin^2, c sin.
             lowest = -(e**2) / (4 * (1 + a)) + np.minimum(3 * (1 + b), 0) - abs(c)
             self.lower_bound = float(lowest.sum())
+        self.wide = U.ndim == 2  # as BLAS wants one precision
         self._work = ThreadWorkspace()
 
     def value(self, x: F64) -> float:

@@ -78,6 +78,7 @@ class QuadraticCost:
         self.A = A
         self.b = b
         self.dimension = b.size
+        self.wide = A.ndim == 2  # as BLAS wants one precision
         self._work = ThreadWorkspace()
         if smoothness is None:
             smoothness = float(A.max() if A.ndim == 1 else np.linalg.norm(A, 2))

@@ -57,6 +57,7 @@ class NetworkCost:
     """
 
     lower_bound = 0.0
+    wide = True
 
     def __init__(self, shape: Shape, Y: F64, X: F64, start: F64 | None = None) -> None:
         layout = shape.layout
