@@ -16,6 +16,7 @@ of a model, for problems and methods in both precisions.
 """
 
 import gc
+import os
 import resource
 import sys
 from contextlib import ExitStack
@@ -45,6 +46,7 @@ SEARCHED = {
     "zed": ({"name": "zed"}, {"name": "zoom"}),
 }
 ROUNDS = 11
+CLOSE = {"gt": 1e-5, "cgt1 2 bits": 0.01, "lead 2 bits": 0.01}  # some codes fall on the other side
 
 
 def resident():
@@ -64,11 +66,14 @@ def begun(comm, method, d, dtype, stack):
 
 
 def measure(comm, method, d, rounds):
+    with ExitStack() as stack:  # what libraries and kernels take once
+        begun(comm, method, d, "float64", stack)
     with ExitStack() as stack:
         loops, megabytes = zip(*(begun(comm, method, d, p, stack) for p in PRECISIONS), strict=True)
         wide, narrow = (loop.team.hosted[0].state.x for loop in loops)
         assert narrow.dtype == np.float32
-        assert np.linalg.norm(wide - narrow) < 1e-5 * np.linalg.norm(wide)
+        apart = np.linalg.norm(wide - narrow) / np.linalg.norm(wide)
+        assert apart < CLOSE[method], apart
         times = np.array(
             [[timed(comm, loop, BLOCKS[d]) for loop in loops] for _ in range(rounds + 1)]
         )[1:]  # the first is warm-up; rounds, precisions, wall and processor
@@ -78,10 +83,12 @@ def measure(comm, method, d, rounds):
         "d": d,
         "time": wall,
         "cpu": cpu,
-        "memory": megabytes[1] / megabytes[0],
     }
     for i, dtype in enumerate(PRECISIONS):
-        row |= {dtype: ms[i, 0], f"cpu {dtype}": ms[i, 1], f"MB {dtype}": megabytes[i]}
+        row |= {dtype: ms[i, 0], f"cpu {dtype}": ms[i, 1]}
+    if d >= 10**6:  # else it is Python's own
+        row |= {f"MB {dtype}": mb for dtype, mb in zip(PRECISIONS, megabytes, strict=True)}
+        row["memory"] = megabytes[1] / megabytes[0]
     return row
 
 
@@ -112,6 +119,8 @@ def main():
     if "--floors" in sys.argv:
         floors(30 if "--short" in sys.argv else 3000)
         return
+    # So that a vector's memory goes back when it is freed, and is not the next one's.
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
     options = become_rank(
         __file__,
         __doc__,

@@ -22,7 +22,7 @@ from distopt.fixedpoint.kernels import first_nonfinite
 from distopt.fixedpoint.problems import IntegerProblem
 from distopt.problems.batches import Batches
 from distopt.problems.costs.base import Cost
-from distopt.problems.costs.precision import in_precision
+from distopt.problems.costs.precision import advice, in_precision
 from distopt.problems.topology import Links, Topology
 
 M = TypeVar("M", bound=Memory)
@@ -102,8 +102,7 @@ class Agent:
         self.seed = seed
         self.remedy = remedy
         self.work = workspace or Workspace()
-        # The cost as the steps ask it.
-        self.asked = in_precision(cost, dtype, self.work)
+        self.asked = in_precision(cost, dtype, self.work)  # by steps
         self.iteration = 0
         self.checked = checked
         # Numbers that are not finite raise; an agent that forgives is adrift instead, and sends zeros.
@@ -209,44 +208,10 @@ class Agent:
         self.seconds.gradient += perf_counter() - began
         self.seconds.gradients += 1
 
-    def value(self, x: F64) -> float:
-        """Return f_i(x)."""
-        try:
-            return self.cost.value(x)
-        except DataError as error:
-            raise self.blame(error) from None
-
-    def values(self, x: F64, out: F64) -> None:
-        """out = f_i at each row of x : float64[repeats, d], or at x : float64[d]."""
-        together = getattr(self.cost, "values", None)
-        if x.ndim == 2 and together is not None:
-            together(x, out)
-        else:
-            for r, row in enumerate(x.reshape(-1, self.dimension)):
-                out[r] = self.value(row)
-
-    def gradients(self, x: F64, out: F64) -> None:
-        """out = gradients of f_i, a row for each row of x; for the record, not for a step."""
-        together = getattr(self.cost, "gradients", None)
-        if x.ndim == 2 and together is not None:
-            together(x, out)
-        else:
-            rows = zip(x.reshape(-1, self.dimension), out.reshape(-1, self.dimension), strict=True)
-            try:
-                for row, target in rows:
-                    self.cost.gradient(row, target)
-            except DataError as error:
-                raise self.blame(error) from None
-
     def blame(self, error: DataError) -> DataError:
         """Add agent and iteration to the error of a user's cost."""
-        hint = ""
-        if self.dtype is np.float32 and isinstance(error.__cause__, TypeError | ValueError):
-            hint = (
-                ' Its vectors are float32 here (run.dtype = "float32"); a cost that takes float64 only '
-                "says so by an attribute wide = True."
-            )
-        return DataError(f"Agent {self.index} at iteration {self.iteration}: {error}{hint}")
+        told = f"Agent {self.index} at iteration {self.iteration}: {error}"
+        return DataError(told + advice(error, self.dtype))
 
     def require_finite(self, name: str, vector: F64) -> None:
         """Raise `DivergedError` naming agent, iteration, vector and entry unless all are finite.

@@ -14,7 +14,7 @@ from crc32c import crc32c
 
 from distopt.algorithms.state import View
 from distopt.core.arrays import F64
-from distopt.engine.measures import Measures
+from distopt.engine.measures import Measures, gradients, values
 from distopt.engine.team import Team
 from distopt.record.series import SERIES
 from distopt.transport.base import mean_of
@@ -136,17 +136,17 @@ class Diagnostics:
         }
         return {name: row[name] for name in self.recorded}
 
-    def _at_the_mean(self, views: Sequence[View], at: Mapping[str, F64], values: F64) -> None:
+    def _at_the_mean(self, views: Sequence[View], at: Mapping[str, F64], objectives: F64) -> None:
         """Fill in what is known at xbar: f, the distances to it, squares of the mean gradient."""
         xbar = self._mean
         self._mean_model([view.model for view in views], xbar)
         self.measures.fill(at, xbar)
         for i, h in enumerate(self.team.hosted):
-            h.agent.values(xbar, values[i])
+            values(h.agent, xbar, objectives[i])
             at["energy"][i] = self.energies[i] or 0.0
             distance = square_distance(views[i].model, xbar, self._work[i])
             at["consensus"][i] = distance / self.repeats
-            h.agent.gradients(xbar, self._work[i])
+            gradients(h.agent, xbar, self._work[i])
         for i, parts in enumerate(self.team.transport.scatter(self._work)):
             at["slope"][i] = square(mean_of(parts)) / self.repeats
 

@@ -1,13 +1,15 @@
-"""Further numbers that the user's costs give: series of the record named ``measures.NAME`` (docs: costs).
+"""What costs are asked for records, and the further numbers that the user's give (docs: costs).
 
-A cost's ``measures(x)`` is asked at xbar, where the objective is taken too, and each number is the mean
-over the agents that give it. One that gives none, or nan, does not count.
+Those are series named ``measures.NAME``. A cost's ``measures(x)`` is asked at xbar, where the objective is
+taken too, and each number is the mean over the agents that give it. One that gives none, or nan, does not
+count.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from distopt.algorithms.agent import Agent
 from distopt.algorithms.hosted import Hosted
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError, DataError
@@ -73,6 +75,34 @@ def ask(h: Hosted, x: F64) -> dict[str, float]:
         return cost.measures(x.reshape(-1, x.shape[-1])[0])
     except DataError as error:
         raise h.agent.blame(error) from None
+
+
+def values(agent: Agent, x: F64, out: F64) -> None:
+    """out = f_i at each row of x : float64[repeats, d], or at x : float64[d]."""
+    together = getattr(agent.cost, "values", None)
+    if x.ndim == 2 and together is not None:
+        together(x, out)
+        return
+    try:
+        for r, row in enumerate(x.reshape(-1, agent.dimension)):
+            out[r] = agent.cost.value(row)
+    except DataError as error:
+        raise agent.blame(error) from None
+
+
+def gradients(agent: Agent, x: F64, out: F64) -> None:
+    """out = gradients of f_i, a row for each row of x."""
+    together = getattr(agent.cost, "gradients", None)
+    if x.ndim == 2 and together is not None:
+        together(x, out)
+        return
+    try:
+        for row, target in zip(
+            x.reshape(-1, agent.dimension), out.reshape(-1, agent.dimension), strict=True
+        ):
+            agent.cost.gradient(row, target)
+    except DataError as error:
+        raise agent.blame(error) from None
 
 
 def mean(column: Sequence[float] | F64) -> float:

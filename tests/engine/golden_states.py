@@ -10,17 +10,23 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-from run_table import PAIRS, configure, play, states
+from run_table import PAIRS, SINGLE, configure, play, states
 
 FILE = Path(__file__).with_suffix(".json")
 START = Path(__file__).with_name("golden_start.txt")
 PROBLEM = {"name": "diagonal", "spread": 0.0, "start": str(START)}
 ITERATIONS = 25
+# Names in the file, and what they stand for.
+ROWS = {f"{a} {m}": (a, m) for a, m in PAIRS} | {
+    f"{a} {m} float32": (a, m, "float32") for a, m in SINGLE
+}
 
 
-def make(algorithm, message):
-    """Make the configuration of one pair."""
-    return configure(algorithm, message, problem=PROBLEM, iterations=ITERATIONS, record_every=25)
+def make(algorithm, message, dtype="float64"):
+    """Make the configuration of one row."""
+    return configure(
+        algorithm, message, problem=PROBLEM, iterations=ITERATIONS, record_every=25, dtype=dtype
+    )
 
 
 def hashes(job):
@@ -38,7 +44,7 @@ def write():
     """Run the pairs that are not in the file, in one process, and add what came out."""
     known = json.loads(FILE.read_text())
     found = {
-        f"{a} {m}": known.get(f"{a} {m}") or " ".join(hashes(play(make(a, m))[0])) for a, m in PAIRS
+        name: known.get(name) or " ".join(hashes(play(make(*row))[0])) for name, row in ROWS.items()
     }
     FILE.write_text(json.dumps(found, indent=1) + "\n")
 

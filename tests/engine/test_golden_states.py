@@ -3,17 +3,17 @@
 import json
 
 import pytest
-from golden_states import FILE, hashes, make
-from run_table import PAIRS, play
+from golden_states import FILE, ROWS, hashes, make
+from run_table import play
 
 GOLDEN = json.loads(FILE.read_text())
 
 
 def test_every_pair_is_written_down():
-    assert list(GOLDEN) == [f"{a} {m}" for a, m in PAIRS], "run tests/engine/golden_states.py"
+    assert list(GOLDEN) == list(ROWS), "run tests/engine/golden_states.py"
 
 
-@pytest.mark.parametrize(("algorithm", "message"), PAIRS)
-def test_final_states_are_golden(algorithm, message):
-    job, _ = play(make(algorithm, message))
-    assert hashes(job) == GOLDEN[f"{algorithm} {message}"].split()
+@pytest.mark.parametrize("name", ROWS)
+def test_final_states_are_golden(name):
+    job, _ = play(make(*ROWS[name]))
+    assert hashes(job) == GOLDEN[name].split()

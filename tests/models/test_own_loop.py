@@ -25,8 +25,12 @@ targets = inputs.sum(1, keepdim=True).sin()
 mean = sys.argv[1]
 method = distopt.DiLoCo(eta=0.01, local_steps=4, outer_beta=0.3, mean=mean)
 
+run = {"dtype": sys.argv[2]} if sys.argv[2].startswith("float") else {}
+
 def make():
-    return distopt.torch.Optimizer(module, method, distopt.SparseZoom(density=0.1), comm, seed=1)
+    return distopt.torch.Optimizer(
+        module, method, distopt.SparseZoom(density=0.1), comm, seed=1, **run
+    )
 
 def train(optimizer, first, last):
     for t in range(first, last):
@@ -50,6 +54,8 @@ with make() as optimizer:
     saved = optimizer.state_dict()
     last = train(optimizer, 42, 300)
     whole, sent = bits(), optimizer.nbytes
+    d = sum(p.numel() for p in module.parameters())
+    assert {str(a.dtype) for a in saved.values() if a.numel() == d} == {"torch." + run["dtype"]}
 module.load_state_dict(start)
 with make() as optimizer:
     optimizer.load_state_dict(saved)
@@ -108,9 +114,16 @@ def launch(tmp_path, program, *arguments):
     return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("mean", ["tree", pytest.param("gossip", marks=pytest.mark.slow)])
-def test_it_learns_and_resumes_to_the_bit(mean, tmp_path):
-    done = launch(tmp_path, RESUME, mean)
+@pytest.mark.parametrize(
+    ("mean", "dtype"),
+    [
+        ("tree", "float64"),
+        ("tree", "float32"),
+        pytest.param("gossip", "float64", marks=pytest.mark.slow),
+    ],
+)
+def test_it_learns_and_resumes_to_the_bit(mean, dtype, tmp_path):
+    done = launch(tmp_path, RESUME, mean, dtype)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("fine")
 

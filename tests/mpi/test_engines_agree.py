@@ -10,6 +10,7 @@ import pytest
 from algorithms.three_vectors import ThreeVectors
 from engine import golden_states
 from run_table import (
+    SINGLE,
     assert_equal_states,
     comparable,
     configure,
@@ -71,6 +72,20 @@ def jitter(transport):
 @pytest.mark.parametrize(("algorithm", "message"), mark_rest(pytest.mark.slow))
 def test_mpi_equals_simulate(algorithm, message, iterations, comm):
     compare(configure(algorithm, message, iterations=iterations, record_every=25), comm)
+
+
+def mark_single():
+    """Leave most pairs in float32 to the first MPI, and to the slow tier."""
+    for algorithm, message in SINGLE:
+        marks = [] if algorithm in {"gt", "cgt1", "zed-auto"} else [pytest.mark.once]
+        if "-" in algorithm and algorithm not in {"zed-auto", "cgt1-sum", "diloco-adamw"}:
+            marks.append(pytest.mark.slow)
+        yield pytest.param(algorithm, message, marks=marks)
+
+
+@pytest.mark.parametrize(("algorithm", "message"), list(mark_single()))
+def test_in_float32(algorithm, message, comm):
+    compare(configure(algorithm, message, iterations=60, dtype="float32"), comm)
 
 
 def test_records_by_default_on_long_vectors(comm):

@@ -37,3 +37,13 @@ class Widened:
 def in_precision(cost: Cost, dtype: Precision, work: Workspace) -> Any:
     """Return a cost as the steps of an agent ask it, whose vectors have this type."""
     return cost if dtype is np.float64 or not getattr(cost, "wide", False) else Widened(cost, work)
+
+
+def advice(error: Exception, dtype: Precision) -> str:
+    """Return what may help a cost that failed, by an error of numpy's or Python's, at such vectors."""
+    if dtype is np.float64 or not isinstance(error.__cause__, TypeError | ValueError):
+        return ""
+    return (
+        ' Its vectors are float32 here (run.dtype = "float32"); a cost that takes float64 only says so by '
+        "an attribute wide = True."
+    )
