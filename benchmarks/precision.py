@@ -147,7 +147,7 @@ def main():
         )
         if options.page:
             write_section(
-                "speed.md", "benchmarks/precision.py", f"{title}\n\n{markdown(columns, rows)}"
+                "speed.md", "benchmarks/precision.py", f"{title}\n\n{markdown(columns, rows)}\n"
             )
         show(title, columns, rows)
     leave(comm)

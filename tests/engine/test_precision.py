@@ -21,9 +21,11 @@ from distopt.core.errors import CheckpointError, ConfigError, DataError
 from distopt.core.randomness import make_key, normal
 from distopt.engine.audit import Audit
 from distopt.engine.diagnostics import Diagnostics
-from distopt.engine.run import resume, run
+from distopt.engine.identity import differences, facts_of
+from distopt.engine.run import resume, resumed_config, run
 from distopt.engine.team import prepare
 from distopt.problems.costs.quadratic import QuadraticCost
+from distopt.record import checkpoint
 from distopt.transport.local import LocalTransport
 
 MANY, LONG = 1000, 20_000  # coordinates
@@ -336,3 +338,57 @@ def test_the_key_stands_in_a_configuration(tmp_path):
     config = make_config(tables, tmp_path)
     assert 'dtype = "float32"' in config.to_toml()
     assert make_config({"problem": tables["problem"]}, tmp_path).run.dtype == "float64"
+
+
+def test_a_run_that_does_not_say_its_precision_is_in_float64():
+    """Those of earlier versions do not."""
+    wide, narrow = (facts_of(configure("gt", "identity", dtype=d)) for d in ("float64", "float32"))
+    old = {key: value for key, value in wide.items() if key != "run.dtype"}
+    assert differences(old, wide) == []
+    assert differences(old, narrow) == [
+        "run.dtype ('float64' in the run, 'float32' wanted)",
+    ]
+
+
+@pytest.mark.parametrize("algorithm", ["cgt1-sum", "lead", "zed"])
+def test_those_who_are_left_restore_their_sum(algorithm, tmp_path):
+    message, out = "zoom" if algorithm == "zed" else "quantize-dithered", tmp_path / "run"
+    run(single(algorithm, message, iterations=30), engine="simulate", out=out)
+    config = resumed_config(out, None, ["problem.lost=[1]"])
+    saved = checkpoint.latest(out / "checkpoints", 4)
+    team = prepare(config, LocalTransport(config.problem.topology), saved)
+    Audit(team).run()
+    pairs = [team.parts.algorithm.conserved(h.state) for h in team.hosted]
+    errors = [v - (0 if target is None else target) for v, target in pairs]
+    size = max(np.abs(v).max() for v, _ in pairs)
+    assert np.abs(np.sum(errors, axis=0)).max() <= 16 * EPS * size
+    found = resume(out, engine="simulate", iterations=60, settings=["problem.lost=[1]"])
+    assert found.summary["agents"] == 3
+    assert found.x[0].dtype == np.float32
+
+
+@pytest.mark.parametrize("batch", [0, 3])
+def test_a_shipped_cost_that_takes_float64_gets_copies(batch):
+    tables = {
+        "problem": {"name": "logistic", "dataset": "synthetic", "features": 9, "samples": 40, "agents": 4},
+        "algorithm": {"name": "cgt1", "eta": 0.1, "gamma": 0.3, "alpha": 0.5},
+        "compressor": {"name": "quantize", "bits": 2},
+        "run": {"batch": batch, "iterations": 20, "dtype": "float32"},
+    }  # fmt: skip
+    config = make_config(tables, ".")
+    team, _ = play(config)
+    alone, _ = play(config, together=False)
+    assert_equal_states(states(team), states(alone))
+    agent, s = alone.hosted[2].agent, alone.hosted[2].state
+    if not batch:
+        wide = np.empty(s.x.size)
+        agent.cost.gradient(s.x.astype(np.float64), wide)
+        assert (s.g == wide.astype(np.float32)).all()
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_give_the_same_bits(workers):
+    config = single("cgt1", "top_k", iterations=20)
+    team, _ = play(config)
+    threads = run(config.with_settings([f"run.workers={workers}"]), engine="simulate")
+    assert [x.tobytes() for x in threads.x] == [h.state.x.tobytes() for h in team.hosted]
