@@ -40,9 +40,9 @@ class Ledger:
         original = team.iterate
         team.goes_together = lambda *of: False  # a crowd has no messages that could be noted
 
-        def iterate(algorithm: Any, hosted: Any, transport: Any, k: int) -> None:
+        def iterate(algorithm: Any, hosted: Any, transport: Any, k: int, workers: Any) -> None:
             if transport.agents != AGENTS:  # two agents that compile the kernels
-                return original(algorithm, hosted, transport, k)
+                return original(algorithm, hosted, transport, k, workers)
             exchange, mine = transport.exchange, [h.agent.index for h in hosted]
             found = np.zeros(self.SHAPE[1:], np.uint64)
 
@@ -55,7 +55,7 @@ class Ledger:
 
             transport.exchange = note
             try:
-                original(algorithm, hosted, transport, k)
+                original(algorithm, hosted, transport, k, workers)
             finally:
                 del transport.exchange
             self.sums[k, mine] = found[mine]
