@@ -21,6 +21,7 @@ from distopt.problems.topology import FASTEST, Topology
 from distopt.theory.facts import Facts
 from distopt.theory.lyapunov import Lyapunov, lyapunov
 from distopt.theory.rules import (
+    curvature_on_the_way,
     estimate_curvature,
     estimate_flattest,
     estimate_smoothness,
@@ -199,7 +200,9 @@ def constants(s: Start, pilot: bool, searching: bool, asks: bool) -> list[float]
         flattest = estimate_flattest(probe, s.x0, L) if L else 0.0
     curvature = np.nan
     if searching:
-        curvature = L / 2 if known is None else min(L, estimate_curvature(probe, s.x0, 6))
+        curvature = L / 2 if known is None else estimate_curvature(probe, s.x0, 6)
+        curvature = curvature_on_the_way(probe, s.x0, curvature)
+        curvature = curvature if known is None else min(L, curvature)
     lower = getattr(s.cost, "lower_bound", None)
     lower = np.nan if lower is None else lower
     slope = slope_ratio(s.cost, s.x0)

@@ -21,6 +21,7 @@ from distopt.theory.facts import Facts
 COORDINATES = 1 << 21  # about how many are compressed for one memory step alpha
 ROUNDS = (24, 256)  # of following, at least and at most
 SMALLEST_ALPHA = 2.0**-20
+TRIES = 20  # curvatures on the way of a first step
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,28 @@ def estimate_curvature(cost: Cost, x0: F64, steps: int) -> float:
         largest = max(largest, norm)
         v /= norm
     return largest
+
+
+def curvature_on_the_way(cost: Cost, x0: F64, curvature: float) -> float:
+    """Raise a curvature at x0 that says nothing of where a step with it leads.
+
+    The secant |g(x0) - g(x0 - t g / |g|)| / t over the way t = |g| / curvature of such a step replaces one
+    that it exceeds ten times, as where the Hessian happens to vanish at x0, until it does not. Local,
+    deterministic; two gradients where all is well.
+    """
+    at_start, there = np.empty(x0.size), np.empty(x0.size)
+    cost.gradient(x0, at_start)
+    size = float(np.linalg.norm(at_start))
+    for _ in range(TRIES):
+        if not 0 < size < np.inf or curvature <= 0:
+            break
+        with np.errstate(all="ignore"):
+            cost.gradient(x0 - at_start / curvature, there)
+            secant = float(np.linalg.norm(there - at_start)) / size * curvature
+        if secant <= 10 * curvature:
+            break
+        curvature = min(secant, 1000 * curvature) if np.isfinite(secant) else 1000 * curvature
+    return curvature
 
 
 def estimate_flattest(cost: Cost, x0: F64, smoothness: float) -> float:

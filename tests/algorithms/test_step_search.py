@@ -75,7 +75,9 @@ class Ramps:
 
 
 class Wall(Bowl):
-    """sum x^4 / 4 - a x, whose curvature at the start, 0, says nothing; beyond 50 there are no numbers."""
+    """sum x^4 / 4 - a x; beyond 50, where the first steps lead, there are no numbers."""
+
+    smoothness = 1e-7  # wrong
 
     def value(self, x):
         return float((x**4).sum() / 4 - self.a @ x)
@@ -204,6 +206,27 @@ def test_jumps_do_not_end_the_search(method, agents):
     rows = distopt.simulate(costs, x0, algorithm=method, iterations=1100, record_every=100).rows
     assert rows[-1]["step"] > 1e-3
     assert rows[-1]["stationarity"] < 1e-6 < rows[0]["stationarity"]
+
+
+class Ripples(Bowl):
+    """|x - a|^2 / 2 + sum cos x: the Hessian vanishes at 0, where all start."""
+
+    def value(self, x):
+        return float(((x - self.a) ** 2).sum() / 2 + np.cos(x).sum())
+
+    def gradient(self, x, out):
+        out[:] = x - self.a - np.sin(x)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_hessian_that_vanishes_at_the_start_is_no_reason_to_leap(method):
+    """The first step was 5e8, and P rose to 1e110."""
+    costs = [Ripples(i) for i in range(3)]
+    rows = distopt.simulate(costs, algorithm=METHODS[method], iterations=100, record_every=1).rows
+    P = [row["stationarity"] for row in rows]
+    assert rows[0]["step"] < 2
+    assert max(P) < 10 * P[0]
+    assert P[-1] < 1e-4
 
 
 class StudentT:
