@@ -4,7 +4,8 @@
 
 A network of some 1,000,000 parameters, one batch, both in turn: a fully connected one, and in PyTorch the
 transformer of launch/examples. Plain PyTorch is loss.backward() with gradients set to None before; plain
-JAX is the compiled value_and_grad of the pytree. The cost has x and the gradient in float64, as in a run.
+JAX is the compiled value_and_grad of the pytree. The cost has x and the gradient in float64 as in a run,
+and in float32 as in one with run.dtype = "float32".
 For PyTorch also a whole step: the pass and AdamW, that of torch.optim (its default and fused) against the
 inner one of diloco, in float64. Processor time of this process; the median of the ratios of neighbouring
 measurements, which a busy machine disturbs little.
@@ -75,14 +76,14 @@ def transformer_pair(batch):
 
 
 def torch_steps(plain, network, cost, index):
-    """Return the cost's pass, and whole steps with AdamW: torch.optim's, its fused one, ours."""
+    """Return the cost's passes, and whole steps with AdamW: torch.optim's, its fused one, ours."""
     import torch
 
     import distopt
     from distopt.algorithms.inner import AdamW
 
     x, out = cost.start, np.empty(cost.dimension)
-    inner = AdamW(distopt.DiLoCo(eta=1e-5), cost.dimension)
+    inner = AdamW(distopt.DiLoCo(eta=1e-5), x)
     optimizers = [
         torch.optim.AdamW(network.parameters(), lr=1e-5, fused=fused) for fused in (None, True)
     ]
@@ -95,7 +96,7 @@ def torch_steps(plain, network, cost, index):
         cost.batch_gradient(x, index, out)
         inner.step(x, out)
 
-    return through(cost, index), *[partial(step, optimizer) for optimizer in optimizers], own
+    return *through(cost, index), *[partial(step, optimizer) for optimizer in optimizers], own
 
 
 def jax_pair(batch):
@@ -125,13 +126,17 @@ def jax_pair(batch):
     def plain():
         jax.block_until_ready(both(on_device, data[0][index], data[1][index]))
 
-    return plain, through(distopt.jax.Cost(loss, parameters, data), index)
+    return plain, *through(distopt.jax.Cost(loss, parameters, data), index)
 
 
 def through(cost, index):
-    """Return the gradient of a batch as a run asks for it."""
-    x, out = cost.start, np.empty(cost.dimension)
-    return lambda: cost.batch_gradient(x, index, out)
+    """Return the gradient of a batch as a run asks for it, in float64 and in float32."""
+    return [
+        partial(
+            cost.batch_gradient, cost.start.astype(dtype), index, np.empty(cost.dimension, dtype)
+        )
+        for dtype in (np.float64, np.float32)
+    ]
 
 
 def seconds(function):
@@ -146,8 +151,8 @@ def measure(functions, rounds):
     for function in functions * 3:
         function()
     times = [[seconds(function) for function in functions] for _ in range(rounds)]
-    plain, own, *steps = zip(*times, strict=True)
-    pairs = [(own, plain), *((steps[-1], other) for other in steps[:-1])]
+    plain, own, light, *steps = zip(*times, strict=True)
+    pairs = [(own, plain), (light, plain), *((steps[-1], other) for other in steps[:-1])]
     return median(plain), [median(map(truediv, a, b)) for a, b in pairs]
 
 
@@ -172,7 +177,7 @@ def main():
     given = parser.parse_args()
     print(
         "| library | network | batch | plain pass, ms of processor time | through the cost | "
-        "a step, to AdamW | to fused AdamW |\n|---|---|---|---|---|---|---|"
+        "in float32 | a step, to AdamW | to fused AdamW |\n|---|---|---|---|---|---|---|---|"
     )
     cases = {
         "torch": [("connected", torch_pair, b) for b in BATCHES]

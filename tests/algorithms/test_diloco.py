@@ -107,7 +107,7 @@ def test_inner_optimisers_are_those_of_pytorch(name):
     torch = pytest.importorskip("torch")
     d, given = 7, {"beta": 0.8, "weight_decay": 0.1, "eta": 0.05}
     algorithm = distopt.DiLoCo(inner=name, beta2=0.95, **given)
-    own = AdamW(algorithm, d) if name == "adamw" else Momentum(algorithm, d)
+    own = AdamW(algorithm, np.zeros(d)) if name == "adamw" else Momentum(algorithm, np.zeros(d))
     z = normal(make_key(0, 0, 0), d)
     p = torch.nn.Parameter(torch.tensor(z))
     if name == "adamw":
