@@ -7,9 +7,10 @@
 
 Each method runs with every number "auto", and tuned: from what auto chose on the first tuning seed,
 the step is moved by factors of 2 while that saves bytes, then by sqrt(2), six settings in all, and after
-it the consensus step, if the method has one, by factors of 1.5, three settings. A setting counts by how
-many of the tuning seeds reach the target, then by the bytes, a broadcast counted once. Other seeds are
-reported.
+it the consensus step, if the method has one, by factors of 1.5, three settings; 1 - mu of dyna_cold
+too (and if no step reached the target, six from 0.02 and the steps again). A setting counts by how
+many of the tuning seeds reach the target, then by the bytes, a broadcast counted once. Other seeds
+are reported.
 Finished parts are kept in build/bits_to_accuracy, so the same command continues.
 """
 
@@ -38,24 +39,32 @@ LONGER = 1.3  # a setting that needs so many times the best one's iterations is 
 
 TWO_BITS = {"name": "quantize", "bits": 2, "dithered": True}
 BFLOAT16 = {"name": "cast", "dtype": "bfloat16"}
+ANQ = {"name": "anq", "entropy": "range", "alone": True}
 TOP = {"name": "top_k", "fraction": 0.2}
 OURS = ("zed", "zed1", "zest")
-# Name on the page: [algorithm] without its steps, [compressor], the consensus step that is tuned.
+FALL, START = "1 - mu", 0.02  # how fast dyna_cold's scale falls, and where no mu is known yet
+# Name on the page: [algorithm] without its steps, [compressor], what is tuned after the step.
 METHODS = {
-    "gt": ({"name": "gt"}, None, "gamma"),
-    "exact_diffusion": ({"name": "exact_diffusion"}, None, None),
-    "led, 5 local steps": ({"name": "led"}, None, "gamma"),
-    "k_gt, 5 local steps": ({"name": "k_gt"}, None, "gamma"),
-    "push_pull": ({"name": "push_pull"}, None, "gamma"),
-    "lead, bfloat16": ({"name": "lead"}, BFLOAT16, "gamma"),
-    "lead, 2 bits": ({"name": "lead"}, TWO_BITS, "gamma"),
-    "cedas, 2 bits": ({"name": "cedas"}, TWO_BITS, "gamma"),
-    "cgt1, 2 bits": ({"name": "cgt1"}, TWO_BITS, "gamma"),
-    "beer, top 20 %": ({"name": "beer"}, TOP, "gamma"),
-    "primal_dual, norm_sign": ({"name": "primal_dual"}, {"name": "norm_sign"}, "gamma"),
-    "zed": ({"name": "zed"}, None, "c0"),
-    "zed1": ({"name": "zed1"}, None, "c0"),
-    "zest": ({"name": "zest"}, None, None),
+    "gt": ({"name": "gt"}, None, ("gamma",)),
+    "exact_diffusion": ({"name": "exact_diffusion"}, None, ()),
+    "led, 5 local steps": ({"name": "led"}, None, ("gamma",)),
+    "k_gt, 5 local steps": ({"name": "k_gt"}, None, ("gamma",)),
+    "push_pull": ({"name": "push_pull"}, None, ("gamma",)),
+    "lead, bfloat16": ({"name": "lead"}, BFLOAT16, ("gamma",)),
+    "lead, 2 bits": ({"name": "lead"}, TWO_BITS, ("gamma",)),
+    "cedas, 2 bits": ({"name": "cedas"}, TWO_BITS, ("gamma",)),
+    "cgt1, 2 bits": ({"name": "cgt1"}, TWO_BITS, ("gamma",)),
+    "beer, top 20 %": ({"name": "beer"}, TOP, ("gamma",)),
+    "primal_dual, norm_sign": ({"name": "primal_dual"}, {"name": "norm_sign"}, ("gamma",)),
+    "dyna_cold, 2 bits": (
+        {"name": "dyna_cold"},
+        {"name": "saturating", "bits": 2},
+        ("gamma", FALL),
+    ),
+    "dyna_cold, anq": ({"name": "dyna_cold"}, ANQ, ("gamma", FALL)),
+    "zed": ({"name": "zed"}, None, ("c0",)),
+    "zed1": ({"name": "zed1"}, None, ("c0",)),
+    "zest": ({"name": "zest"}, None, ()),
 }
 SPLIT = {"name": "logistic", "split": "sorted"}
 PROBLEMS = {
@@ -88,6 +97,7 @@ def play(case, method, numbers, seed, most=MOST):
     """Return (cost or None if the target was not reached, result or None) of a run."""
     problem, graph, agents = case
     algorithm, compressor, _ = METHODS[method]
+    numbers = {"mu" if k == FALL else k: 1 - v if k == FALL else v for k, v in numbers.items()}
     tables = {
         "problem": PROBLEMS[problem] | {"agents": agents, "seed": seed},
         "topology": {"graph": graph},
@@ -171,10 +181,17 @@ def measure(case, method, quick=False):
     forms, first = [("auto", {}, 0)], []
     eta, parameters = chosen(case, method) if not quick else (None, {})
     if eta:
-        tuning, consensus = Tuning(case, method), METHODS[method][2]
+        tuning = Tuning(case, method)
         tuning.climb("eta", eta, TRIES, 2.0)
-        if consensus and isinstance(parameters.get(consensus), float) and tuning.numbers:
-            tuning.climb(consensus, parameters[consensus], FEWER, 1.5, 1.0)
+        if FALL in METHODS[method][2] and not tuning.numbers:  # the rule for mu was too slow
+            tuning.climb(FALL, START, TRIES, 2.0)
+            tuning.climb("eta", eta, TRIES, 2.0)
+        for key in METHODS[method][2]:
+            if key == FALL:  # from what the rule of "auto" says with the numbers found so far
+                _, result = play(case, method, tuning.numbers, TUNING[0])
+                parameters = {FALL: 1 - result.summary["parameters"]["mu"]} if result else {}
+            if isinstance(parameters.get(key), float) and tuning.numbers:
+                tuning.climb(key, parameters[key], FEWER, 1.5, 1.0)
         if tuning.numbers:
             forms.append(("tuned", tuning.numbers, tuning.tried))
     found = []
