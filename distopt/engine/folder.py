@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def prepare_folder(out: Path, overwrite: bool) -> None:
     if (out / "metrics.h5").exists() or (out / "config.toml").exists():
         if not overwrite:
             raise ConfigError(
-                f"{out} already holds a run; continue it with `distopt resume {out}`, choose "
+                f"{out} already holds a run; continue it with `distopt resume {quote(str(out))}`, choose "
                 "another folder with --out, or replace it with --overwrite."
             )
         try:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
+from shlex import quote
 from signal import Signals
 from typing import Any
 
@@ -39,7 +40,7 @@ class Result:
     warnings : list of str
         Sentences to be shown once.
     resume_hint : str or None
-        How to continue, if a signal or a time limit stopped the run.
+        How to continue, if a signal or a time limit stopped the run, or it missed its stopping test.
     signal : Signals or None
         The signal that this process got, if one stopped the run.
     """
@@ -59,8 +60,11 @@ def conclude(team: Team, journal: Journal, reason: str, signal: Signals | None) 
     out, hint = journal.out, None
     if reason in EARLY and out is not None:
         hint = (
-            f"Stopped after iteration {team.clock.iteration}; continue with: distopt resume {out}"
+            f"Stopped after iteration {team.clock.iteration}; continue with: "
+            f"distopt resume {quote(str(out))}"
         )
+    elif reason == "iterations":
+        hint = missed(team, journal)
     view = team.parts.algorithm.view
     return Result(
         summary=summarize(team, journal, reason),
@@ -76,6 +80,22 @@ def conclude(team: Team, journal: Journal, reason: str, signal: Signals | None) 
         ],
         resume_hint=hint,
         signal=signal,
+    )
+
+
+def missed(team: Team, journal: Journal) -> str | None:
+    """Say what to do about a test of P that all iterations did not meet, if there is one."""
+    target, row, done = team.parts.run.stop.stationarity, journal.latest, team.clock.iteration
+    if not target or row["stationarity"] <= target or not done:
+        return None
+    more = f"run.iterations={2 * done}"
+    if journal.out is not None:
+        more = f"`distopt resume {quote(str(journal.out))} --set {more}`"
+    eta = row.get("step") or vars(team.parts.algorithm).get("eta")
+    smaller = f" such as {eta / 4:.2g}" if isinstance(eta, float) else ""
+    return (
+        f"P is {row['stationarity']:.2g} after {done} iterations, so run.stop.stationarity = {target:g} "
+        f"is not reached. If P still falls, go on: {more}. If not, try a smaller algorithm.eta{smaller}."
     )
 
 

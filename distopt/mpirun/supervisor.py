@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 
 from distopt.core.errors import CheckpointError, ConfigError
 from distopt.engine.failures import Failure
@@ -55,7 +56,7 @@ class Supervisor:
         if self.tries == run.tries:
             outcome.sentences.append(
                 f"This was try {self.tries} of {run.tries} without a newer checkpoint (run.tries), so the "
-                f"run ends. To go on: distopt resume {self.case.folder}"
+                f"run ends. To go on: distopt resume {quote(str(self.case.folder))}"
             )
             return None
         how = ""
@@ -65,7 +66,7 @@ class Supervisor:
                 config = config.with_settings([f"problem.lost={[*config.problem.lost, agent]}"])
             except ConfigError as error:
                 outcome.sentences.append(
-                    f"{error} With all agents it goes on by: distopt resume {self.case.folder}"
+                    f"{error} With all agents it goes on by: distopt resume {quote(str(self.case.folder))}"
                 )
                 return None
             how = f" without agent {agent}"

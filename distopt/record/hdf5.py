@@ -149,8 +149,8 @@ def run_refused(path: Path, error: BaseException) -> CheckpointError:
     told = re.search(r"error message = '([^']*)'", str(error))  # HDF5 wraps the system's words
     words = told[1] if told else reason(error)  # type: ignore[arg-type]
     return CheckpointError(
-        f"{path} cannot be written: {words}. Everything saved before is intact; `distopt resume` "
-        "continues from there once this is fixed."
+        f"{path} cannot be written: {words}. Everything saved before is intact; once this is fixed, "
+        "`distopt resume` continues from the newest checkpoint, if there is one."
     )
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import matplotlib.style
@@ -42,8 +43,8 @@ def gather(paths: Sequence[Path], accuracies: Sequence[float] | None) -> Compari
     found = compare_suite(replace(suite, accuracies=tuple(accuracies or suite.accuracies)), {})
     if not any(variant.histories for variant in found.variants):
         raise CheckpointError(
-            f"{folder} holds no run of {paths[0]}: run `distopt compare {paths[0]}` first, or name the "
-            "folder of its runs."
+            f"{folder} holds no run of {paths[0]}: run `distopt compare {quote(str(paths[0]))}` first, "
+            "or name the folder of its runs."
         )
     return found
 

@@ -202,3 +202,16 @@ def test_threads_and_printing_of_a_cost_leave_the_program_as_it_should_be(tmp_pa
     assert "hello" in lines
     assert len([x for x in lines if re.match(r"warning: .*own.py, line 8: divide by zero", x)]) == 1
     assert re.match(r"warning: the threads Thread-1.* do not end; the program ends", lines[-1])
+
+
+def test_what_to_do_about_a_test_that_was_missed(tmp_path):
+    """The command can be copied, although the folder has a space."""
+    config = own(tmp_path, run={"iterations": 2, "stop": {"stationarity": 1e-9}}, problem={
+        "name": "quadratic", "agents": 2, "dimension": 3,
+    })  # fmt: skip
+    hint = run(config, engine="simulate", out=tmp_path / "my run").resume_hint
+    assert f"`distopt resume '{tmp_path}/my run' --set run.iterations=4`" in hint
+    assert "algorithm.eta such as 0.025" in hint
+    assert "go on: run.iterations=4." in run(config, engine="simulate").resume_hint
+    easy = config.with_settings(["run.stop.stationarity=1e9"])
+    assert run(easy, engine="simulate").resume_hint is None
