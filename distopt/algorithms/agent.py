@@ -403,13 +403,6 @@ class Agent:
         for member, j in enumerate(self.neighbours, start=1):
             self._decoders[member] = agents[j]._decoders[0]
 
-    def reset_codecs(self) -> None:
-        """Reset all adaptive compressor states, as both ends of every edge must."""
-        fresh = self.compressor.new_state(self.dimension)
-        for state in [*self._encoders, *(state for states in self._decoders for state in states)]:
-            for name, array in state.items():
-                array[:] = fresh[name]
-
     def codec_states(self, member: int) -> dict[str, CodecState]:
         """Map vectors to the adaptive states with which a member's messages are read; 0: made."""
         states = self._decoders[member] if member else self._encoders

@@ -25,7 +25,11 @@ label = "zed"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    return Service.open(Settings(data=tmp_path_factory.mktemp("service"), slots=4))
+    """A service that has time, as beside other jobs checks and starts take long."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("service.service.CHECK", "service.service.DRAW", "service.worker.START"):
+            patch.setattr(f"distopt.{name}_SECONDS", 600.0)
+        yield Service.open(Settings(data=tmp_path_factory.mktemp("service"), slots=4))
 
 
 @pytest.fixture(scope="module")
