@@ -56,7 +56,7 @@ def wide_arrays(thing, name, seen):
     elif isinstance(thing, list | tuple):
         for i, value in enumerate(thing):
             yield from wide_arrays(value, f"{name}.{i}", seen)
-    elif hasattr(thing, "__dict__"):
+    elif type(thing).__module__.startswith("distopt.") and hasattr(thing, "__dict__"):
         yield from wide_arrays(vars(thing), name, seen)
 
 
