@@ -92,10 +92,11 @@ def missed(team: Team, journal: Journal) -> str | None:
     if journal.out is not None:
         more = f"`distopt resume {quote(str(journal.out))} --set {more}`"
     eta = row.get("step") or vars(team.parts.algorithm).get("eta")
-    smaller = f" such as {eta / 4:.2g}" if isinstance(eta, float) else ""
+    other = f"algorithm.eta such as {eta / 4:.2g}" if isinstance(eta, float) else "algorithm.eta"
     return (
         f"P is {row['stationarity']:.2g} after {done} iterations, so run.stop.stationarity = {target:g} "
-        f"is not reached. If P still falls, go on: {more}. If not, try a smaller algorithm.eta{smaller}."
+        f"is not reached. If P still falls, go on: {more}. If not, try a "
+        f"{'larger run.batch' if team.parts.run.batch else f'smaller {other}'}."
     )
 
 

@@ -213,5 +213,9 @@ def test_what_to_do_about_a_test_that_was_missed(tmp_path):
     assert f"`distopt resume '{tmp_path}/my run' --set run.iterations=4`" in hint
     assert "algorithm.eta such as 0.025" in hint
     assert "go on: run.iterations=4." in run(config, engine="simulate").resume_hint
+    noisy = config.with_settings(
+        ["problem.name=logistic", "problem.dataset=breast_cancer", "run.batch=2"]
+    )
+    assert run(noisy, engine="simulate").resume_hint.endswith("If not, try a larger run.batch.")
     easy = config.with_settings(["run.stop.stationarity=1e9"])
     assert run(easy, engine="simulate").resume_hint is None
