@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from distopt.algorithms.standing import decision, seen
 from distopt.algorithms.state import State
 from distopt.algorithms.step_rule import (
     BACK,
@@ -129,13 +130,16 @@ class CrowdSearch(Pace):
 
     def window(self, i: int) -> Window:
         """Return what agent i and all below it saw."""
+        n, s, shape = self.numbers, self.state, self.crowd.shape
         adrift, steepest = (self.of_each(name)[i] for name in ("adrift", "steepest"))
-        return window_of(self.total[i], self.sums[i], adrift, steepest)
+        x, g = s.x.reshape(shape)[i], s.g.reshape(shape)[i]
+        sums = seen(self.sums[i], x, g, size(int(n.level)), n.length)
+        return window_of(self.total[i], sums, adrift, steepest)
 
     def decide(self) -> None:
         """At the root: choose."""
         n = self.numbers
-        n.kind, n.move = self.rule.decide(self.window(self.layers[0][0]), n)
+        n.kind, n.move = decision(self.rule, self.window(self.layers[0][0]), n, self.x)
 
     def watch(self, mixed: F64) -> None:
         """See the end of an iteration; follow the decision when it is time."""

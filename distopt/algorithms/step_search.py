@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import Algorithm
 from distopt.algorithms.memory import Neighbours
+from distopt.algorithms.standing import decision, seen
 from distopt.algorithms.state import State
 from distopt.algorithms.step_rule import (
     BACK,
@@ -201,12 +202,14 @@ class StepSearch(Pace):
 
     def window(self) -> Window:
         """Return what this agent and all below it saw."""
-        n = self.numbers
-        return window_of(self.total, self.sums, n.adrift, n.steepest)
+        n, s = self.numbers, self.state
+        sums = seen(self.sums, s.x, s.g, size(int(n.level)), n.length)
+        return window_of(self.total, sums, n.adrift, n.steepest)
 
     def decide(self) -> None:
         """At the root: choose."""
-        self.numbers.kind, self.numbers.move = self.rule.decide(self.window(), self.numbers)
+        n = self.numbers
+        n.kind, n.move = decision(self.rule, self.window(), n, self.x)
 
     # What is watched, and what follows.
 

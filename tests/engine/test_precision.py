@@ -249,6 +249,20 @@ def test_a_search_for_the_step_reaches_what_float32_can(message):
     assert found.summary["stationarity"] < 1e4 * EPS**2 * 30 * 10**2
 
 
+@pytest.mark.parametrize(("algorithm", "message"), [("zed", "zoom"), ("gt", "identity")])
+def test_a_searched_step_stays_where_all_that_moves_is_rounding(algorithm, message):
+    """Decisions there were noise; zed had found no step after 16,000 iterations."""
+    problem = {"name": "quadratic", "dimension": 50, "start": "zeros"}
+    tables = single(algorithm, message, problem=problem, iterations=6000).tables
+    tables = tables | {"algorithm": {"name": algorithm}}
+    tables["run"]["record_every"] = 1000
+    _, found = play(make_config(tables, "."))
+    rows = found.rows[3:]
+    assert len({row["step"] for row in rows}) == 1
+    assert max(row["stationarity"] for row in rows) < 1e-9
+    assert rows[-1]["step_decisions"] > rows[0]["step_decisions"]
+
+
 # What is refused, and what a user's cost may do.
 
 
