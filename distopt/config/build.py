@@ -28,6 +28,7 @@ from distopt.problems.problem import Problem, build_problem
 
 UNCOMPRESSED = "identity"
 UNNAMED = "No compressor is named"  # begins the remark
+OTHERS = (("variant", "a suite", "compare"), ("network", "a sweep", "threshold"))
 SECTIONS = ("problem", "topology", "algorithm", "arithmetic", "compressor", "run")
 
 
@@ -101,7 +102,13 @@ def load_config(path: str | Path, settings: Sequence[str] = ()) -> Config:
         With the key's full name, what was given and what is accepted.
     """
     path = Path(path)
-    return make_config(read_toml(path), path.parent, settings)
+    tables = read_toml(path)
+    for section, what, command in OTHERS:
+        if section in tables:
+            raise ConfigError(
+                f"{path} has [[{section}]] tables, so it is {what}; `distopt {command}` runs it."
+            )
+    return make_config(tables, path.parent, settings)
 
 
 def make_config(tables: dict[str, Any], folder: Path, settings: Sequence[str] = ()) -> Config:
@@ -117,9 +124,9 @@ def make_config(tables: dict[str, Any], folder: Path, settings: Sequence[str] = 
     mistakes = Mistakes("The configuration")
     with mistakes.noted():
         require_sections(tables, SECTIONS)
-    for section, table in tables.items():
+    for section in SECTIONS:
         with mistakes.noted():
-            require_table(section, table)
+            require_table(section, tables.get(section, {}))
     tables = {
         section: dict(table) if isinstance(table := tables.get(section, {}), dict) else {}
         for section in SECTIONS

@@ -19,6 +19,7 @@ from distopt.record.metrics import read_metrics
 from distopt.record.series import MEASURES, SERIES
 
 RECORD = "metrics.h5"  # its name in a run directory
+COMPARISON = "comparison.html"  # the page of a suite, in the folder of its runs' folders
 # What readers rely on: texts, counts, numbers.
 META: dict[str, type | UnionType] = {
     **dict.fromkeys(("algorithm", "compressor", "config", "status", "engine", "lyapunov"), str),
@@ -232,6 +233,8 @@ def load(run: "str | Path | RunData | Recorded") -> RunData:
     path = place / RECORD
     if not path.is_file():
         what = f"has no {RECORD}" if place.is_dir() else "does not exist"
+        if (place / COMPARISON).is_file():
+            what += f", but {COMPARISON}, the page of a suite whose runs are in folders beside it"
         raise CheckpointError(f"{place} is not a run directory: it {what}.")
     found = read_metrics(path)
     if not len(found.series.get("iteration", ())):

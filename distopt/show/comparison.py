@@ -5,6 +5,7 @@ from pathlib import Path
 
 from distopt.core import units as q
 from distopt.core.files import as_json, write_files
+from distopt.record.reader import COMPARISON
 from distopt.show import page
 from distopt.show.comparison_figures import of_comparison
 from distopt.show.console import parameters_line
@@ -39,7 +40,7 @@ def write_comparison(c: Comparison, tables: Sequence[Results], out: Path) -> lis
             last,
         ],
     )
-    contents = {"comparison.html": text.encode(), "comparison.json": numbers.encode()}
+    contents = {COMPARISON: text.encode(), "comparison.json": numbers.encode()}
     images = {f"{sheet.name}.png": png(sheet.whole()) for sheet in sheets}
     return write_files(out, contents | images)
 

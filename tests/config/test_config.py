@@ -174,6 +174,13 @@ def test_section_that_is_no_table(tmp_path: Path) -> None:
         load_config(write(tmp_path, "run = 3\n"))
 
 
+@pytest.mark.parametrize(("section", "command"), [("variant", "compare"), ("network", "threshold")])
+def test_a_file_of_another_command_is_named_so(tmp_path: Path, section: str, command: str) -> None:
+    path = write(tmp_path, f"[problem]\nname = 'pl'\n[[{section}]]\nlabel = 'a'\n")
+    with pytest.raises(ConfigError, match=rf"has \[\[{section}\]\] tables.*`distopt {command}`"):
+        load_config(path)
+
+
 def test_missing_name_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"problem\.name is missing .*Known: admm_csnet, diagonal"

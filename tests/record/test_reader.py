@@ -74,6 +74,12 @@ def test_an_interrupted_file_can_be_read_and_stays_as_it_is(tmp_path):
 def test_missing_folder_and_folder_without_a_record(tmp_path):
     with pytest.raises(CheckpointError, match=r"none is not a run directory: it does not exist\."):
         load(tmp_path / "none")
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite" / "comparison.html").touch()
+    with pytest.raises(
+        CheckpointError, match=r"no metrics\.h5, but comparison\.html, the page of a"
+    ):
+        load(tmp_path / "suite")
     with pytest.raises(CheckpointError, match=r"is not a run directory: it has no metrics\.h5\."):
         load(tmp_path)
 
