@@ -93,6 +93,7 @@ def test_a_suite_and_its_comparison(http, client):
     [
         ("[algorithm]\neta = -1", "algorithm.eta", "is not acceptable"),
         ("[algoritm]\n", "algoritm", 'did you mean "algorithm"'),
+        ("sed = 3\n[algorithm]\neta = -1", "run.sed", "\n  algorithm.eta = -1 is not acceptable"),
         ("[algorithm]\nname = 'zedd'", "algorithm.name", 'did you mean "zed"'),
         ("[problem", None, "The text is not valid TOML"),
     ],
