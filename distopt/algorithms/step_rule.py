@@ -277,9 +277,10 @@ class StepRule:
         new = min(max(new, max(0.3, 0.6 ** (1 + self.height / 5)) * e), 1.5 * e)
         if self.noisy:
             return self.cut(n, e, new) if apart > 0.65 else float(new)
-        if apart <= self.gap / 2:
+        if apart <= self.gap / 4:
             n.least = 0.0
-        elif e * low < -0.03 or self.stands(n):  # agents part along negative curvature
+        elif (apart > self.gap / 2 and e * low < -0.03) or self.stands(n):
+            # Agents part along negative curvature.
             new = min(new, 0.7 * e)
             n.cap = min(n.cap, 0.7 * e)
         return float(new)

@@ -21,7 +21,8 @@ from distopt.core.arrays import F64, U8, U32
 from distopt.core.parameters import Field, parameters
 from distopt.core.workspace import Workspace
 
-HIGHEST = 32767  # of |q|; a larger one saturates, and the step grows
+HIGHEST = 32767  # of |q|; a larger one saturates
+TALL = 511  # |q| from which the step grows
 ACTIVITY = 0.44
 CAP = 6  # of |q| in the mean that moves the step
 LARGE = 1 << 16  # coordinates from which "auto" takes rans
@@ -35,7 +36,8 @@ CODERS: dict[tuple[str, bool], Coder] = {
 @parameters("compressor")
 class Zoom(PerBlock):
     """C(x)_i = sign(q_i) (|q_i| + offset) step, q_i = sign(x_i) floor(|x_i| / step + rounding), C = 0
-    for q_i = 0; then, at both ends, log2 step += gain (mean_i min(|q_i|, 6) - activity).
+    for q_i = 0; then, at both ends, log2 step += gain (mean_i min(|q_i|, 6) - activity), and 1 at least if
+    a |q_i| is 511 or more.
 
     The vector has one step, or each of its blocks has one (`per_block`). It starts at
     2^round(log2 max |x_i|), sent once. The constants are measured (docs: zooming), not derived. The
@@ -73,7 +75,7 @@ class Zoom(PerBlock):
         codes = work.array("codes", x.size, np.int16)
         at = write_first_scales(x, bounds, level, out)
         quantise(x, bounds, level, self.rounding, HIGHEST, codes)
-        zoom(codes, bounds, level, self.zoomed_in_on(x.size), CAP, round(self.gain * OCTAVE))
+        zoom(codes, bounds, level, self.zoomed_in_on(x.size), CAP, round(self.gain * OCTAVE), TALL)
         return at + self.coder(x.size).encode(codes, out[at:], state, work)
 
     def decode_add(
@@ -85,7 +87,9 @@ class Zoom(PerBlock):
         at = accepted(read_first_scales(payload, level), payload, acc.size)
         at += self.coder(acc.size).decode(payload[at:], codes, state, work)
         add_codes(codes, bounds, level, self.offset, weight, acc)
-        zoom(codes, bounds, level, self.zoomed_in_on(acc.size), CAP, round(self.gain * OCTAVE))
+        zoom(
+            codes, bounds, level, self.zoomed_in_on(acc.size), CAP, round(self.gain * OCTAVE), TALL
+        )
         state["level"][:] = level
         return at
 

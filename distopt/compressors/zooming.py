@@ -159,19 +159,26 @@ def add_codes(
 
 
 @kernel
-def zoom(codes: Codes, bounds: I64, levels: I64, activity: int, cap: int, gain: int) -> None:
+def zoom(
+    codes: Codes, bounds: I64, levels: I64, activity: int, cap: int, gain: int, tall: int
+) -> None:
     """level += gain (mean_i min(|q_i|, cap) - activity), all three in units of 2^-16.
 
-    The mean and the product are rounded down.
+    The mean and the product are rounded down. Where a |q_i| >= tall, it grows by an octave at least: a few
+    coordinates that still move among many at rest would be left behind.
     """
     for b in range(levels.size):
         if levels[b] == UNSET:
             continue
-        part, total = codes[bounds[b] : bounds[b + 1]], 0
+        part, total, largest = codes[bounds[b] : bounds[b + 1]], 0, np.int32(0)
         for first in range(0, part.size, _FEW):
             few, here = part[first : first + _FEW], np.int32(0)  # int32 vectorises
             for i in range(few.size):
-                here = np.int32(here + min(abs(np.int32(few[i])), np.int32(cap)))
+                size = abs(np.int32(few[i]))
+                largest = max(largest, size)
+                here = np.int32(here + min(size, np.int32(cap)))
             total += int(here)
-        move = (total << 16) // part.size - activity
-        levels[b] = min(max(levels[b] + ((move * gain) >> 16), -LARGEST), LARGEST)
+        move = (((total << 16) // part.size - activity) * gain) >> 16
+        if largest >= tall:
+            move = max(move, OCTAVE)
+        levels[b] = min(max(levels[b] + move, -LARGEST), LARGEST)

@@ -258,6 +258,29 @@ def test_agents_that_part_on_a_star_make_the_step_fall(method):
     assert result.rows[-1]["stationarity"] < 1e-5
 
 
+class Cauchy:
+    """sum_j a_j ln(1 + (x_j - b_j)^2), where some agents always curve downwards."""
+
+    def __init__(self, rng, d):
+        self.dimension, self.start = d, np.zeros(d)
+        self.a, self.b = 10 ** np.linspace(0, 2, d) * rng.uniform(0.7, 1.3, d), rng.normal(size=d)
+
+    def value(self, x):
+        return float(self.a @ np.log1p((x - self.b) ** 2))
+
+    def gradient(self, x, out):
+        r = x - self.b
+        np.divide(2 * self.a * r, 1 + r * r, out=out)
+
+
+def test_a_disagreement_that_is_a_small_part_of_the_moves_makes_the_step_fall_too():
+    rng = np.random.default_rng(7)
+    costs = [Cauchy(rng, 2000) for _ in range(6)]
+    result = distopt.simulate(costs, iterations=1200, record_every=100, series="light")
+    P = [row["stationarity"] for row in result.rows]
+    assert max(P[-3:]) < 1e-7 * P[0]
+
+
 def test_a_disagreement_that_does_not_die_down_is_noticed():
     rule = StepRule(Balance(2.0, 2 * np.sqrt(0.01)), gap=0.02, height=1, noisy=False)
     n = Numbers(pace=1.0, done=10, least=0, since=0, grown=0, level=-64, first=0)

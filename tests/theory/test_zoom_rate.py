@@ -14,7 +14,7 @@ from distopt.engine.team import prepare
 from distopt.theory.zoom_rate import slow_zoom
 from distopt.transport.local import LocalTransport
 
-HIGHEST, CAP = 32767, 6
+HIGHEST, CAP, TALL = 32767, 6, 511
 AGENTS = 4
 
 
@@ -40,6 +40,7 @@ class Grid:
             round(activity * OCTAVE),
             CAP,
             round(gain * OCTAVE),
+            TALL,
         )
 
 
