@@ -206,7 +206,15 @@ def test_records_are_sums_in_float64():
     assert row["tracking_error"] == pytest.approx(error, rel=1e-13)
 
 
-@pytest.mark.parametrize(("algorithm", "message"), SINGLE)
+@pytest.mark.parametrize(
+    ("algorithm", "message"),
+    [
+        pytest.param(
+            *pair, marks=[] if pair[0] in {"gt", "cgt1", "lead", "zed"} else pytest.mark.slow
+        )
+        for pair in SINGLE
+    ],
+)
 def test_an_iteration_compiles_and_allocates_nothing(algorithm, message):
     team = hosted(
         single(algorithm, message, problem={"dimension": LONG, "basis": "diagonal"})
