@@ -17,6 +17,7 @@ from distopt.compressors.coders.wire import (
 from distopt.core.arrays import F64, U8, U32
 from distopt.core.errors import DivergedError
 from distopt.core.kernel import kernel
+from distopt.core.magnitude import magnitude
 from distopt.core.parameters import parameters
 from distopt.core.workspace import Workspace
 
@@ -133,15 +134,13 @@ def encode_short(x: F64, mantissa: int, lowest: int, out: U8) -> int:
     infinity = np.int64(0x7FFF) >> np.int64(mantissa) << np.int64(mantissa)
     largest = np.int64(0)
     for i in range(x.size):
-        bits = np.float64(x[i]).view(np.int64)
-        short = shorten(bits & np.int64(0x7FFFFFFFFFFFFFFF), mantissa, lowest)
+        short = shorten(magnitude(x[i]), mantissa, lowest)
         largest = max(largest, short)
-        sign = (bits >> np.int64(48)) & np.int64(0x8000)
+        sign = (np.float64(x[i]).view(np.int64) >> np.int64(48)) & np.int64(0x8000)
         store_u16(out, 2 * i, np.uint16(short | sign))
     if largest >= infinity:
         for i in range(x.size):
-            magnitude = np.float64(x[i]).view(np.int64) & np.int64(0x7FFFFFFFFFFFFFFF)
-            if shorten(magnitude, mantissa, lowest) >= infinity:
+            if shorten(magnitude(x[i]), mantissa, lowest) >= infinity:
                 return -1 - i
     return 2 * x.size
 

@@ -4,17 +4,16 @@ import numpy as np
 
 from distopt.compressors.base import Absolute, CodecState, Compressor, Guarantee, Local, Relative
 from distopt.compressors.coders.wire import (
-    INFINITE,
     accepted,
     add_numbers,
     load,
-    magnitude,
     store,
     width,
 )
 from distopt.compressors.fused import AT, FINE, SIZE, Fused, Rows, rest
 from distopt.core.arrays import F64, I64, U8, U32
 from distopt.core.kernel import kernel
+from distopt.core.magnitude import INFINITE, magnitude
 from distopt.core.parameters import parameters
 from distopt.core.workspace import Workspace
 
@@ -62,7 +61,7 @@ TILE = 2048  # coordinates that stay in the first-level cache over all members
 @kernel
 def encode_finite(x: F64, out: U8, key: U32) -> int:
     """Write x; return the bytes, or -1 if a number is not finite."""
-    largest = np.uint64(0)
+    largest = np.int64(0)
     for i in range(x.size):
         store(out, width(x) * i, x, x[i])
         largest = max(largest, magnitude(x[i]))
@@ -84,7 +83,7 @@ def average(table: I64, x: F64, weights: F64, total: float, out: F64) -> int:
             if table[member, SIZE] < 0:
                 continue
             w, payload = weights[member], rest(table, member)[width(x) * start :]
-            largest = np.uint64(0)
+            largest = np.int64(0)
             for k in range(own.size):
                 largest = max(largest, magnitude(load(payload, width(x) * k, x)))
             if largest >= INFINITE:

@@ -25,6 +25,7 @@ from distopt.compressors.coders.wire import (
 )
 from distopt.core.arrays import F64, U8
 from distopt.core.kernel import kernel
+from distopt.core.magnitude import as_number, magnitude
 
 ScaleType: TypeAlias = Literal["float32", "float64"]
 
@@ -34,18 +35,15 @@ SLACK = {"float32": 2.0**-23, "float64": 0.0}  # scale <= (1 + slack) norm
 _ESCAPE = np.uint32(0x80000000)
 _SMALLEST = 2.0**-126  # normal float32
 _LARGEST = (2.0 - 2.0**-23) * 2.0**127
-_MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)
 
 
 @kernel
 def max_abs(x: F64) -> float:
     """Return max |x_i|."""
-    # The bits of non-negative floats are ordered as integers; integer maxima vectorise, float
-    # maxima do not (nan would have to be respected).
     largest = np.int64(0)
     for i in range(x.size):
-        largest = max(largest, np.float64(x[i]).view(np.int64) & _MAGNITUDE)
-    return np.int64(largest).view(np.float64)  # type: ignore[no-any-return]
+        largest = max(largest, magnitude(x[i]))
+    return as_number(largest)
 
 
 @kernel
@@ -88,8 +86,8 @@ def max_abs_difference(x: F64, h: F64) -> float:
     """Return max |x_i - h_i|."""
     largest = np.int64(0)
     for i in range(x.size):
-        largest = max(largest, np.float64(x[i] - h[i]).view(np.int64) & _MAGNITUDE)
-    return np.int64(largest).view(np.float64)  # type: ignore[no-any-return]
+        largest = max(largest, magnitude(x[i] - h[i]))
+    return as_number(largest)
 
 
 @kernel

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from distopt.core.arrays import F64, I64, U32
 from distopt.core.kernel import kernel
+from distopt.core.magnitude import INFINITE, magnitude
 from distopt.core.randomness import TILE, fill_blocks, fill_tile
 
 HALVES = 2 * TILE  # values that a tile of random words serves with 16 bits each
@@ -59,10 +60,10 @@ _MAGIC_BITS = np.int64(0x4338000000000000)
 @kernel
 def first_nonfinite(x: F64) -> int:
     """Return the first i with x[i] infinite or nan, -1 where there is none."""
-    largest = np.int64(0)  # integer maxima vectorise, and infinity and nan are on top
+    largest = np.int64(0)
     for i in range(x.size):
-        largest = max(largest, np.float64(x[i]).view(np.int64) & np.int64(0x7FFFFFFFFFFFFFFF))
-    if largest >= np.int64(0x7FF0000000000000):
+        largest = max(largest, magnitude(x[i]))
+    if largest >= INFINITE:
         for i in range(x.size):
             if not np.isfinite(x[i]):
                 return i

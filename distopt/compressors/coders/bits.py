@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 from distopt.compressors.coders.wire import load_u64, store_u64
 from distopt.core.arrays import F64, U8, U16
 from distopt.core.kernel import kernel
+from distopt.core.magnitude import as_number, magnitude
 
 FLAGS = 4096  # bytes of work space for signs: with their part of x in the first-level cache
 
@@ -227,17 +228,13 @@ def pack_signs(x: F64, flags: U8, out: U8, at: int) -> float:
 
     Return max |x_i|, found in the same pass over memory. flags : uint8[FLAGS] is work space.
     """
-    # The bits of floats >= 0 are ordered as integers, whose maxima vectorise (those of floats do not:
-    # nan would have to be respected).
     eights = flags.view(np.uint64)
     largest = np.int64(0)
     for start in range(0, x.size, FLAGS):
         part = x[start : start + FLAGS]
         for i in range(part.size):
             flags[i] = np.uint8(part[i] < 0.0)
-            largest = max(
-                largest, np.float64(part[i]).view(np.int64) & np.int64(0x7FFFFFFFFFFFFFFF)
-            )
+            largest = max(largest, magnitude(part[i]))
         for i in range(part.size, (part.size + 7) // 8 * 8):
             flags[i] = 0
         nbytes = (part.size + 7) // 8
@@ -247,7 +244,7 @@ def pack_signs(x: F64, flags: U8, out: U8, at: int) -> float:
             spread = eights[byte] * np.uint64(0x0102040810204080)
             packed[byte] = np.uint8(spread >> np.uint64(56))
         at += nbytes
-    return np.int64(largest).view(np.float64)  # type: ignore[no-any-return]
+    return as_number(largest)
 
 
 @kernel

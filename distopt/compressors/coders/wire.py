@@ -12,6 +12,7 @@ from numba.extending import overload
 from distopt.core.arrays import F64, U8
 from distopt.core.errors import MessageError
 from distopt.core.kernel import kernel
+from distopt.core.magnitude import INFINITE, magnitude
 
 # What decoding kernels return, before their first write, instead of a byte count.
 TOO_SHORT = -1
@@ -144,22 +145,13 @@ def _store(out, at, like, value):  # type: ignore[no-untyped-def]
     return lambda out, at, like, value: store_f64(out, at, value)
 
 
-MAGNITUDE, INFINITE = np.uint64(0x7FFFFFFFFFFFFFFF), np.uint64(0x7FF0000000000000)
-
-
-@kernel
-def magnitude(value: float) -> np.uint64:
-    """Return the bits of |value|: ordered as integers, whose maxima vectorise; infinity, nan on top."""
-    return np.float64(value).view(np.uint64) & MAGNITUDE  # type: ignore[no-any-return]
-
-
 @kernel
 def add_numbers(payload: U8, weight: float, acc: F64) -> int:
     """Add weight v to acc for the v at the start, in acc's precision; return the bytes or a status."""
     nbytes = width(acc) * acc.size
     if nbytes > payload.size:
         return TOO_SHORT
-    largest = np.uint64(0)
+    largest = np.int64(0)
     for i in range(acc.size):
         largest = max(largest, magnitude(load(payload, width(acc) * i, acc)))
     if largest >= INFINITE:
