@@ -42,6 +42,12 @@ def hosted(config, together=False):
     return prepare(config, LocalTransport(config.problem.topology), together=together)
 
 
+def long_problem(algorithm, d):
+    """Return the keys of a problem with so many coordinates."""
+    start = {"start": "zeros"} if algorithm.endswith("-x0") else {}
+    return {"dimension": d, "basis": "diagonal"} | start
+
+
 def wide_arrays(thing, name, seen):
     """Name the float64 arrays of at least so many numbers that an object refers to."""
     if id(thing) in seen or isinstance(thing, str | bytes | int | float | type):
@@ -73,10 +79,7 @@ def test_what_cannot_is_named():
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize(("algorithm", "message"), SINGLE)
 def test_no_vector_of_an_agent_is_in_float64(algorithm, message, together):
-    problem = {"dimension": MANY, "basis": "diagonal"}
-    if algorithm.endswith("-x0"):
-        problem["start"] = "zeros"
-    team = hosted(single(algorithm, message, problem=problem), together)
+    team = hosted(single(algorithm, message, problem=long_problem(algorithm, MANY)), together)
     for _ in range(9):
         team.iterate()
     for h in [*team.hosted, *team.driven]:
@@ -216,14 +219,8 @@ def test_records_are_sums_in_float64():
     ],
 )
 def test_an_iteration_compiles_and_allocates_nothing(algorithm, message):
-    team = hosted(
-        single(algorithm, message, problem={"dimension": LONG, "basis": "diagonal"})
-        if not algorithm.endswith("-x0")
-        else single(
-            algorithm, message, problem={"dimension": LONG, "basis": "diagonal", "start": "zeros"}
-        ),
-        together=True,
-    )
+    config = single(algorithm, message, problem=long_problem(algorithm, LONG))
+    team = hosted(config, together=True)
 
     def iterations():
         for _ in range(7):

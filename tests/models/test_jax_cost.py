@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from model_laws import ROUNDING, assert_own_gradients_in_float32
 
 import distopt
 from distopt.core.errors import DataError
@@ -13,7 +14,6 @@ jax = pytest.importorskip("jax", reason='JAX is not installed ("distopt-mpi[jax]
 
 import distopt.jax  # noqa: E402
 
-ROUNDING = float(np.finfo(np.float32).eps)
 ZED = distopt.Zed(eta=0.1)
 
 
@@ -173,23 +173,4 @@ def test_an_exception_of_the_loss_names_file_and_line():
 
 
 def test_a_float32_run_has_the_models_own_gradients(tmp_path):
-    """To the bit, from x and into a gradient that are float32; and it goes on where it was stopped."""
-    own, d = cost(at_once=5), cost().dimension
-    x = (np.arange(d) / d - 0.4).astype(np.float32)
-    wide, narrow = np.empty(d), np.empty(d, np.float32)
-    own.gradient(x.astype(np.float64), wide)
-    own.gradient(x, narrow)
-    np.testing.assert_allclose(narrow, wide, rtol=0, atol=4 * ROUNDING * abs(wide).max())
-    chosen = np.arange(0, own.samples, 2)
-    own.batch_gradient(x.astype(np.float64), chosen, wide)
-    own.batch_gradient(x, chosen, narrow)
-    assert (narrow == wide).all()
-    run = {"algorithm": ZED, "dtype": "float32", "batch": 3}
-    whole = distopt.simulate([cost(i) for i in range(4)], iterations=9, **run)
-    folder = {"out": tmp_path / "run"}
-    distopt.simulate([cost(i) for i in range(4)], iterations=4, **run, **folder)
-    again = distopt.simulate(
-        [cost(i) for i in range(4)], iterations=9, resume=True, **run, **folder
-    )
-    assert whole.x[0].dtype == np.float32
-    assert [x.tobytes() for x in again.x] == [x.tobytes() for x in whole.x]
+    assert_own_gradients_in_float32(cost, tmp_path)
