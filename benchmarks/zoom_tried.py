@@ -16,14 +16,12 @@ from shared import EXPERIMENTS, options, show
 from tune import PROBLEMS
 
 from distopt.compressors.coders.range_model import CONTEXTS, ROW, STEP, context
-from distopt.compressors.zoom import CAP, HIGHEST, TALL, Zoom
+from distopt.compressors.zoom import CAP, HIGHEST, Zoom
 from distopt.compressors.zooming import (
-    OCTAVE,
     UNSET,
     power_of_two,
     quantise,
     write_first_scales,
-    zoom,
 )
 from distopt.config.build import make_config
 from distopt.core.errors import DistoptError
@@ -54,7 +52,7 @@ class Tried(Zoom):
             codes[sizes < 1.0] = (np.sign(x) * keep)[sizes < 1.0]
         if np.minimum(np.abs(codes), CAP).mean() < self.trigger:
             codes[:] = 0  # costs no byte: a payload without bytes is decoded as zeros
-        zoom(codes, bounds, level, self.zoomed_in_on(x.size), CAP, round(self.gain * OCTAVE), TALL)
+        self.follow(codes, bounds, level)
         return at + self.coder(x.size).encode(codes, out[at:], state, work)
 
 

@@ -17,7 +17,7 @@ from distopt.compressors.zooming import (
     write_first_scales,
     zoom,
 )
-from distopt.core.arrays import F64, U8, U32
+from distopt.core.arrays import F64, I64, U8, U32, Codes
 from distopt.core.parameters import Field, parameters
 from distopt.core.workspace import Workspace
 
@@ -75,7 +75,7 @@ class Zoom(PerBlock):
         codes = work.array("codes", x.size, np.int16)
         at = write_first_scales(x, bounds, level, out)
         quantise(x, bounds, level, self.rounding, HIGHEST, codes)
-        zoom(codes, bounds, level, self.zoomed_in_on(x.size), CAP, round(self.gain * OCTAVE), TALL)
+        self.follow(codes, bounds, level)
         return at + self.coder(x.size).encode(codes, out[at:], state, work)
 
     def decode_add(
@@ -87,11 +87,14 @@ class Zoom(PerBlock):
         at = accepted(read_first_scales(payload, level), payload, acc.size)
         at += self.coder(acc.size).decode(payload[at:], codes, state, work)
         add_codes(codes, bounds, level, self.offset, weight, acc)
-        zoom(
-            codes, bounds, level, self.zoomed_in_on(acc.size), CAP, round(self.gain * OCTAVE), TALL
-        )
+        self.follow(codes, bounds, level)
         state["level"][:] = level
         return at
+
+    def follow(self, codes: Codes, bounds: I64, levels: I64) -> None:
+        """Move the steps by the codes of a message, as both ends must."""
+        activity = self.zoomed_in_on(codes.size)
+        zoom(codes, bounds, levels, activity, CAP, round(self.gain * OCTAVE), TALL)
 
     def coder(self, d: int) -> Coder:
         """Return the coder of vectors of size d."""

@@ -5,7 +5,8 @@ taken too, and each number is the mean over the agents that give it. One that gi
 count.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -71,10 +72,17 @@ def ask(h: Hosted, x: F64) -> dict[str, float]:
     cost = h.agent.cost
     if not isinstance(cost, Guarded):
         return {}
-    try:
+    with named(h.agent):
         return cost.measures(x.reshape(-1, x.shape[-1])[0])
+
+
+@contextmanager
+def named(agent: Agent) -> Iterator[None]:
+    """Add agent and iteration to the error of a cost in the block."""
+    try:
+        yield
     except DataError as error:
-        raise h.agent.blame(error) from None
+        raise agent.blame(error) from None
 
 
 def values(agent: Agent, x: F64, out: F64) -> None:
@@ -83,11 +91,9 @@ def values(agent: Agent, x: F64, out: F64) -> None:
     if x.ndim == 2 and together is not None:
         together(x, out)
         return
-    try:
+    with named(agent):
         for r, row in enumerate(x.reshape(-1, agent.dimension)):
             out[r] = agent.cost.value(row)
-    except DataError as error:
-        raise agent.blame(error) from None
 
 
 def gradients(agent: Agent, x: F64, out: F64) -> None:
@@ -96,13 +102,10 @@ def gradients(agent: Agent, x: F64, out: F64) -> None:
     if x.ndim == 2 and together is not None:
         together(x, out)
         return
-    try:
-        for row, target in zip(
-            x.reshape(-1, agent.dimension), out.reshape(-1, agent.dimension), strict=True
-        ):
+    rows = x.reshape(-1, agent.dimension), out.reshape(-1, agent.dimension)
+    with named(agent):
+        for row, target in zip(*rows, strict=True):
             agent.cost.gradient(row, target)
-    except DataError as error:
-        raise agent.blame(error) from None
 
 
 def mean(column: Sequence[float] | F64) -> float:

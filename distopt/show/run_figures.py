@@ -190,13 +190,14 @@ def topology(run: RunData) -> Sheet:
     directed = bool((W != W.T).any())
     name = run.config.get("topology", {}).get("graph", "file")
 
+    ends = np.count_nonzero(W) - np.count_nonzero(W.diagonal())
+    edges = int(ends if directed else ends // 2)
+
     def panel(axis: Axes) -> None:
         if n > DRAWN:
-            ends = np.count_nonzero(W) - np.count_nonzero(W.diagonal())
-            edges = int(ends if directed else ends // 2)
             axis.text(0.5, 0.5, "too many agents to draw", ha="center", transform=axis.transAxes)
         else:
-            edges = draw(axis, W, name, directed)
+            draw(axis, W, name, directed)
         axis.set_axis_off()
         counts = f"{q.count(n, 'agent')}, {q.count(edges, 'edge')}"
         axis.set_title(f"{name}: {counts}\nspectral gap {run.meta['spectral_gap']:.4g}")
@@ -204,8 +205,8 @@ def topology(run: RunData) -> Sheet:
     return Sheet("topology", CAPTIONS["topology"], [panel], (4.2, 4.2))
 
 
-def draw(axis: Axes, W: F64, name: str, directed: bool) -> int:
-    """Draw a graph by its weights; return the number of its edges."""
+def draw(axis: Axes, W: F64, name: str, directed: bool) -> None:
+    """Draw a graph by its weights."""
     linked = W.T != 0  # agent j tells agent i where W_ij is not 0
     np.fill_diagonal(linked, val=False)
     graph = nx.from_numpy_array(linked, create_using=nx.DiGraph if directed else nx.Graph)
@@ -219,7 +220,6 @@ def draw(axis: Axes, W: F64, name: str, directed: bool) -> int:
         nx.draw_networkx_labels(graph, places, ax=axis, font_size=8, font_color="white")
     axis.set_aspect("equal")
     axis.margins(0.12)
-    return len(graph.edges)
 
 
 def positions(graph: nx.Graph, name: str) -> Any:
