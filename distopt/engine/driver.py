@@ -66,10 +66,10 @@ def run_to_end(
         return
     agents = [h.agent for h in hosted]
     every = partial(workers.map, [h.worker for h in hosted]) if workers else in_turn
-    changing = agents[0].backlog is not None
     boards = {a.board for a in agents if a.board}
     payloads = every(resume, steps, [None] * len(steps))
     while (sent := all_or_none(payloads)) is not None:
+        changing = agents[0].backlog is not None
         for board in boards:
             board.begin(on=not transport.travels and not changing)
         if changing:
