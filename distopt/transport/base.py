@@ -247,15 +247,18 @@ class Transport(ABC):
 
     def count_letter(self, i: int, letter: Letter) -> None:
         """Add agent i's letter to the traffic; its own message counts once, whenever it arrives."""
-        self.count(letter.payload, 0)
+        self.traffic.nbytes += letter.payload.size
         for j in letter.tells:
             self.traffic.nbytes_on_wire += letter.to(j).size
             self.traffic.messages += 1
             self.told[i, j] = self.told.get((i, j), 0) + letter.to(j).size
 
     def count(self, payload: U8, copies: int, *links: tuple[int, ...]) -> None:
-        """Add one payload that is sent to `copies` neighbours to the traffic; `links` as in `told`."""
-        self.traffic.nbytes += payload.size
+        """Add one payload that is sent to `copies` neighbours to the traffic; `links` as in `told`.
+
+        What nobody hears, that of a single agent, is not sent.
+        """
+        self.traffic.nbytes += payload.size if copies else 0
         self.traffic.nbytes_on_wire += payload.size * copies
         self.traffic.messages += copies
         for link in links:

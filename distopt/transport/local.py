@@ -47,7 +47,7 @@ class LocalTransport(Transport):
     def tally(self, sizes: I64) -> None:
         began = perf_counter()
         traffic, told = self.traffic, self.told
-        traffic.nbytes += int(sizes.sum())
+        traffic.nbytes += int(sizes @ (self._copies > 0))
         traffic.nbytes_on_wire += int(sizes @ self._copies)
         traffic.messages += int(self._copies.sum())
         for i, nbytes in enumerate(sizes.tolist()):
