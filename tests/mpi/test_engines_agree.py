@@ -23,8 +23,11 @@ from run_table import (
 import distopt
 from distopt.config.build import make_config
 from distopt.core.errors import DataError
+from distopt.engine.agents import release
 from distopt.engine.audit import Audit
 from distopt.engine.laws import quadratic
+from distopt.engine.team import prepare
+from distopt.studies.measure.rounds import Rounds
 from distopt.transport.base import SharedError
 from distopt.transport.opening import open_transport
 
@@ -197,6 +200,29 @@ def test_letters_along_a_tree(graph, comm):
     """zest's messages go to parents and children only; checked, with the root's own Hessian."""
     config = configure("zest", "uniform-inset", graph=graph, iterations=60, checked=True)
     compare(config.with_settings(["algorithm.hessian=own"]), comm)
+
+
+@pytest.mark.parametrize("algorithm", ["zest", *once("gt")])
+def test_exchanges_that_wait_are_counted_alike(algorithm, comm):
+    """`distopt measure` counts under MPI what `distopt plan` counts in one process."""
+    message = {"zest": "uniform-inset", "gt": "identity"}[algorithm]
+    config = configure(algorithm, message, graph="star", iterations=9)
+    found = []
+    for engine in ("mpi", "simulate"):
+        with open_transport(engine, config, comm) as transport:
+            team = prepare(config, transport, together=False)
+            rounds = Rounds(transport, config.problem.topology)
+            for _ in range(9):
+                team.iterate()
+            found.append((len(rounds), rounds.waits(4)))
+            release(team.driven)
+    assert found[0] == found[1]
+    n, waits = found[0][0], found[0][1]
+    expected = {
+        "zest": (18, 14, 2.0),
+        "gt": (9, 5, 3.0),
+    }  # star of 4: 1 message up or 3 down in turn
+    assert (n, waits.exchanges, waits.copies) == expected[algorithm]
 
 
 def test_three_vectors_a_message(comm):

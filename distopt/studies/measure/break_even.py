@@ -69,7 +69,7 @@ def modelled(
         there = reached(v, accuracy).get(fastest["rate"] or np.inf)
         if there is None or not fastest["bare"]:
             return None
-        parts.append(iteration(v, fastest, there["iterations"]))
+        parts.append(iteration(fastest, there["iterations"]))
     mine, theirs = parts
     rate = break_even_rate(mine, theirs, network)
     return "never" if rate == 0 else "always" if np.isinf(rate) else rate

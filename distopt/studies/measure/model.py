@@ -107,9 +107,9 @@ class Iteration:
     """What one iteration of a variant consists of, and how many are needed."""
 
     computing: float  # s, gradient, compression and the rest
-    exchanges: float  # per iteration
+    exchanges: float  # one after the other, per iteration
     message: float  # bytes
-    copies: float  # of each message: the neighbours of a host
+    copies: float  # that the busiest host of an exchange sends
     iterations: float = 1.0  # to the accuracy wanted
 
     def seconds(self, network: ExchangeModel, rate: float | None) -> float:
@@ -154,26 +154,20 @@ def crossing(rates: Sequence[float], one: Sequence[float], other: Sequence[float
 def measured_exchanges(variants: Sequence[dict[str, Any]]) -> list[MeasuredExchange]:
     """Take the bare exchanges out of what `distopt measure` has written."""
     return [
-        MeasuredExchange(e["bare"]["nbytes"], copies(v, e), e["rate"], e["bare"]["seconds"])
+        MeasuredExchange(b["nbytes"], b["neighbours"], e["rate"], b["seconds"])
         for v in variants
         for e in v["links"]
-        if e["bare"]
+        if (b := e["bare"])
     ]
 
 
-def copies(variant: dict[str, Any], entry: dict[str, Any]) -> float:
-    """Return how often a host sends each message, on average."""
-    sent = entry["bytes_on_wire"] / entry["bare"]["exchanges"] / variant["agents"]
-    return float(round(sent / max(entry["bare"]["nbytes"], 1), 1))
-
-
-def iteration(variant: dict[str, Any], entry: dict[str, Any], iterations: float = 1.0) -> Iteration:
+def iteration(entry: dict[str, Any], iterations: float = 1.0) -> Iteration:
     """Take what an iteration consists of out of one link's measurement."""
-    s, exchanges = entry["seconds_per_iteration"], entry["bare"]["exchanges"]
+    s, bare = entry["seconds_per_iteration"], entry["bare"]
     return Iteration(
         computing=s["gradient"] + s["compression"] + s["rest"],
-        exchanges=exchanges,
-        message=entry["bare"]["nbytes"],
-        copies=copies(variant, entry),
+        exchanges=bare["exchanges"],
+        message=bare["nbytes"],
+        copies=bare["copies"],
         iterations=iterations,
     )

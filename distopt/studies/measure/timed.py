@@ -19,7 +19,7 @@ from distopt.studies.measure.link import Link, parse_link
 from distopt.studies.measure.timing import time_run
 from distopt.studies.suite import Suite
 
-FORMAT = 3  # of the files
+FORMAT = 4  # of the files
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from distopt.studies.measure.exchange import RawExchange, meet, time_exchange
 from distopt.studies.measure.interface import addresses, read_counters, towards
 from distopt.studies.measure.overhead import Accounting
 from distopt.studies.measure.recorded import time_recorded
+from distopt.studies.measure.rounds import Rounds, Waits
 from distopt.transport.base import Transport
 from distopt.transport.opening import open_transport
 
@@ -100,7 +101,7 @@ def time_run(
         np.errstate(over="ignore", invalid="ignore"),
     ):
         team, clock = prepare(config, transport), [0.0]
-        agent = team.hosted[0].agent
+        agent, rounds = team.hosted[0].agent, Rounds(transport, config.problem.topology)
         site = find_site(transport, agent.neighbours, interfaces)
         limit()
         meet(transport)
@@ -108,7 +109,7 @@ def time_run(
         iterate_timed(team, clock, min(FIRST, wanted))
         pace = transport.collect(np.array([[np.diff(clock).min()]])).max()
         last = int(min(max(seconds / pace, FIRST + LEAST), wanted))
-        packed = agent.seconds.encodings
+        passed = len(rounds)
         before = reading(site, transport, agent.seconds)
         iterate_timed(team, clock, last)
         after = reading(site, transport, agent.seconds)
@@ -119,8 +120,9 @@ def time_run(
             for a, m in zip(accuracies, marks, strict=True)
         ]
         result |= {"iterations": last, "wanted": wanted}
-        calls = agent.seconds.encodings - packed
-        result["bare"] = bare(transport, site, agent.neighbours, result, calls)
+        result["bare"] = bare(
+            transport, site, agent.neighbours, result["window"], rounds.waits(passed)
+        )
         require_same(history, last, Diagnostics(team).row()["stationarity"])
         found = [r for r in result["reached"] if r]
         finest = min(found, key=lambda r: r["accuracy"], default=None)
@@ -258,24 +260,26 @@ def reached(accuracy: float, mark: Reach, clock: F64, pace: float) -> dict[str, 
 
 
 def bare(
-    transport: Transport,
-    site: Site,
-    neighbours: Sequence[int],
-    result: dict[str, Any],
-    calls: int,
+    transport: Transport, site: Site, neighbours: Sequence[int], window: int, waits: Waits
 ) -> dict[str, Any] | None:
-    """Time the bare exchange of a message of the mean size of `calls`, by MPI and by raw sockets."""
-    size = round(result["bytes_per_agent"] / max(calls, 1))
-    told: list[list[int]] = transport.share([size, site.far == 1])
+    """Time the bare exchange of a message of the mean size, by MPI and by raw sockets.
+
+    What an iteration consists of is beside it: its exchanges one after the other, and the copies that the
+    busiest agent of each sends.
+    """
+    told: list[list[int]] = transport.share([len(neighbours), site.far == 1])
     if not all(alone for _, alone in told):
         return None  # raw sockets compare with networks only
-    size = max(nbytes for nbytes, _ in told)
     raw = RawExchange(transport, neighbours, site.address)
     try:
-        found = time_exchange(transport, raw, max(size, 1), BARE_SECONDS)
+        found = time_exchange(transport, raw, max(round(waits.message), 1), BARE_SECONDS)
     finally:
         raw.close()
-    return found | {"exchanges": calls / max(result["window"], 1)}
+    return found | {
+        "neighbours": max(count for count, _ in told),
+        "exchanges": waits.exchanges / max(window, 1),
+        "copies": waits.copies,
+    }
 
 
 def require_same(history: RunData, iteration: int, stationarity: float) -> None:

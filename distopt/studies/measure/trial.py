@@ -1,25 +1,22 @@
 """A variant of a plan, simulated for some seconds of this processor: how far it came, and what it took."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf, log
 from statistics import median
 from time import thread_time
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from distopt.algorithms.letter import Letter
 from distopt.config.build import Config
-from distopt.core.arrays import U8
 from distopt.core.usercode import blaming
 from distopt.engine.journal import Journal
 from distopt.engine.schedule import EVERY
 from distopt.engine.team import prepare
+from distopt.studies.measure.rounds import Rounds
 from distopt.transport.local import LocalTransport
-
-Sent: TypeAlias = tuple[int, int]  # by an agent in an exchange: bytes of all copies, copies
 
 LEAST_SECONDS = 0.1  # of iterations, whatever the set-up took
 FAR = 20  # times the simulated iterations: farther is not projected
@@ -58,47 +55,19 @@ class Trial:
         return float(self.rows[-1][series]) / self.iterations
 
 
-class Rounds(LocalTransport):
-    """Counts exchanges, and what the busiest agent of each sends, for whom all wait.
-
-    Messages along a tree are many exchanges, in each of which few agents send.
-    """
-
-    exchanges = copies = nbytes = 0
-
-    def exchange(self, payloads: Sequence[U8]) -> list[Sequence[U8]]:
-        """Exchange as ever, and count."""
-        copies = (len(links.tells) for links in self._links)
-        self.note((payload.size * c, c) for payload, c in zip(payloads, copies, strict=True))
-        return super().exchange(payloads)
-
-    def deliver(self, letters: Sequence[Letter]) -> list[Sequence[U8]]:
-        """Deliver as ever, and count."""
-        self.note(
-            (sum(letter.to(j).size for j in letter.tells), len(letter.tells)) for letter in letters
-        )
-        return super().deliver(letters)
-
-    def note(self, sent: Iterable[Sent]) -> None:
-        """Add an exchange, unless nobody sends anything in it."""
-        nbytes, copies = max(sent)
-        self.exchanges += copies > 0
-        self.copies += copies
-        self.nbytes += nbytes
-
-
 def simulate(config: Config, accuracy: float, seconds: float) -> Trial:
     """Run a configuration until P <= accuracy, to its end, or for about `seconds` of processor time."""
     if config.run.record_every == "auto":  # a simulation sends nothing: it may look often
         config = replace(config, run=config.run.model_copy(update={"record_every": EVERY}))
     spent, began = list[float](), thread_time()
     with (
-        Rounds(config.problem.topology) as transport,
+        LocalTransport(config.problem.topology) as transport,
         threadpool_limits(1),
         np.errstate(over="ignore", invalid="ignore"),
         blaming(),
     ):
         team = prepare(config, transport, together=False)
+        rounds = Rounds(transport, config.problem.topology)
         journal = Journal(team)
         journal.begin()
         end = max(began + seconds, thread_time() + LEAST_SECONDS)
@@ -112,12 +81,13 @@ def simulate(config: Config, accuracy: float, seconds: float) -> Trial:
             if last:
                 break
         journal.require_bounded()
+    waits = rounds.waits()
     return Trial(
         list(journal.rows),
         computing=median(spent[1:] or spent or [0.0]) / len(team.hosted),
-        exchanges=transport.exchanges / max(team.clock.iteration, 1),
-        copies=transport.copies / max(transport.exchanges, 1),
-        message=transport.nbytes / max(transport.copies, 1),
+        exchanges=waits.exchanges / max(team.clock.iteration, 1),
+        copies=waits.copies,
+        message=waits.message,
     )
 
 

@@ -3,6 +3,14 @@
 from typing import Any
 
 
+def bare_exchange(seconds: float, raw: float) -> dict[str, Any]:
+    """Return what the bare exchange of 1000 bytes with two neighbours took."""
+    return {
+        "nbytes": 1000, "seconds": seconds, "raw_seconds": raw,
+        "neighbours": 2, "exchanges": 1.0, "copies": 2.0,
+    }  # fmt: skip
+
+
 def bare_entry(seconds: float) -> dict[str, Any]:
     """Return what one timed run gives: 100 iterations, messages of 1000 bytes to two neighbours."""
     names = (
@@ -34,7 +42,7 @@ def bare_entry(seconds: float) -> dict[str, Any]:
              "seconds": 100 * seconds, "projected": False},
             None,
         ],
-        "bare": {"nbytes": 1000, "seconds": seconds / 2, "raw_seconds": seconds / 3, "exchanges": 1.0},
+        "bare": bare_exchange(seconds / 2, seconds / 3),
         "records": {"seconds": 0.05, "iterations": 50},
     }  # fmt: skip
 
@@ -51,7 +59,7 @@ def entry(rate: float | None, seconds: float) -> dict[str, Any]:
         "bytes_on_wire": 6000.0,
         "accounting": {"counted": 1},
         "accuracies": [{"accuracy": 1e-6, "iterations": 100, "seconds": seconds, "projected": rate == 1e7}],
-        "bare": {"nbytes": 1000, "seconds": part, "raw_seconds": part, "exchanges": 1.0},
+        "bare": bare_exchange(part, part),
     }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from distopt.show import measured, render
 from distopt.studies.measure import break_even, plan, summary, tables
 from distopt.studies.measure.computing import busy_cores, computing_seconds
 from distopt.studies.measure.link import parse_links
+from distopt.studies.measure.model import iteration
 from distopt.studies.measure.timed import list_timed_runs, require_hosts
 from distopt.studies.measure.timing import require_same
 from distopt.studies.suite import load_suite
@@ -146,6 +147,23 @@ def test_break_even_is_where_the_measured_lines_cross() -> None:
     assert [x.get_text() for x in figure.axes[0].get_xticklabels()][-1] == "no limit"
 
 
+def test_in_the_model_exchanges_of_a_tree_wait_for_each_other() -> None:
+    """As fast at every measured rate as the baseline, with as many bytes; but 6 exchanges, not 1."""
+    seconds = {1e7: 10.0, 1e8: 2.0, None: 1.0}
+    plain, tree = variant("gt", seconds), variant("tree", seconds)
+    for e in tree["links"]:
+        e["bare"] |= {"exchanges": 6.0, "copies": 1.0}
+    network = break_even.judge([plain, tree], 1e-6, "gt")
+    assert network is not None
+    assert tree["break_even"]["model"] == "never"
+    for v, waiting in (
+        (plain, network.exchange(1000, 2.0, 1e7)),
+        (tree, 6 * network.exchange(1000, 1.0, 1e7)),
+    ):
+        one = iteration(v["links"][0])
+        assert one.seconds(network, 1e7) == pytest.approx(one.computing + waiting, rel=1e-12)
+
+
 def test_the_tables_hold_every_variant_link_and_phase() -> None:
     v = variant("gt", {1e7: 10.0, None: 1.0})
     for e in v["links"]:
@@ -263,6 +281,11 @@ def test_a_suite_is_measured_on_a_bed_and_leaves_nothing(suite_file: Path, tmp_p
             parts = e["seconds_per_iteration"]
             whole = sum(parts[k] for k in ("gradient", "compression", "waiting", "rest"))
             assert whole == pytest.approx(parts["total"], rel=0.25)
+    bare = [v["links"][0]["bare"] for v in (gt, tree)]
+    assert [(b["neighbours"], b["exchanges"], b["copies"]) for b in bare] == [
+        (2, 1, 2),
+        (2, 2, 1.5),
+    ]
     limited = gt["links"][0]
     sent = 2 * 2 * 8 * 3000  # to two neighbours
     assert limited["seconds_per_iteration"]["total"] > 0.9 * 8 * sent / 20e6
