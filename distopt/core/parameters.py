@@ -111,9 +111,10 @@ def not_known(section: str, key: str, known: Sequence[str], where: str = "") -> 
     """Make the error of a key that is not one of the known ones."""
     accepted = ", ".join(known) or "none"
     full = f"{section}.{key}" if section else key
-    return ConfigError(
-        f"{full} is not known{nearest(key, known) or '.'} Accepted{where}: {accepted}."
-    )
+    hint = nearest(key, known)
+    if not hint and "options" in known:
+        hint = f"; is it an argument of your own function? Then it is {section}.options.{key}."
+    return ConfigError(f"{full} is not known{hint or '.'} Accepted{where}: {accepted}.")
 
 
 def make(

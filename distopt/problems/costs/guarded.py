@@ -106,8 +106,9 @@ def check_shape(cost: object, place: str) -> None:
         try:
             inspect.signature(method).bind(*arguments)
         except TypeError:
+            where = ", which writes the gradient into out" if name == "gradient" else ""
             raise DataError(
-                f"{place}: {name}{inspect.signature(method)} cannot be called as {wanted}."
+                f"{place}: {name}{inspect.signature(method)} cannot be called as {wanted}{where}."
             ) from None
         except ValueError:
             continue

@@ -106,7 +106,11 @@ def replaced(old, new):
         (replaced("= 2, centre", "= 0, centre"), DataError, r"dimension = 0 is not acceptable"),
         (replaced("= 2, centre", "= 2.0, centre"), DataError, r"dimension = 2.0 is not acceptable"),
         (replaced("gradient", "grad"), DataError, r'is of type Cost and has no "gradient"'),
-        (replaced("self, x, out", "self, x"), DataError, r"gradient\(x\) cannot be called as grad"),
+        (
+            replaced("self, x, out", "self, x"),
+            DataError,
+            r"gradient\(x\) .* writes the gradient into out",
+        ),
         (
             replaced("out[:] = 2", "return 2"),
             DataError,
@@ -198,6 +202,13 @@ def test_a_keyboard_interrupt_of_the_cost_is_a_sentence_and_ctrl_c_is_not(tmp_pa
 def test_options_must_fit_the_factory(tmp_path):
     with pytest.raises(ConfigError, match=r"keys of \[problem.options\]; got an unexp.* 'scal'"):
         build(tmp_path, options={"scal": 1}).cost(0)
+
+
+def test_an_argument_of_the_factory_among_the_keys(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"problem.scale is not known.*it is problem.options.scale\."
+    ):
+        build(tmp_path, scale=1)
 
 
 def test_agents_must_agree_in_dimension(tmp_path):
