@@ -1,16 +1,18 @@
 """One agent: what it knows, how it packs a message, and how it mixes received messages."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from distopt.algorithms.backlog import Backlog
 from distopt.algorithms.envelope import Envelope
+from distopt.algorithms.letter import REST
 from distopt.algorithms.memory import Memory, MemoryKind, MemoryStart, Replicas, RunningSum
 from distopt.algorithms.reader import Board, Reader
+from distopt.algorithms.seconds import Seconds
 from distopt.compressors.base import CodecState, Compressor
 from distopt.core.arrays import F64, I64, U8, U32, Precision
 from distopt.core.errors import DataError, DivergedError, MessageError
@@ -28,23 +30,6 @@ from distopt.problems.topology import Links, Topology
 M = TypeVar("M", bound=Memory)
 
 STREAMS = 2  # a checkpoint holds the compressor states of at least this many vectors, used or not
-
-
-@dataclass
-class Seconds:
-    """Seconds that one agent spent in each phase of its own computing, and how often it did."""
-
-    gradient: float = 0.0
-    encoding: float = 0.0
-    mixing: float = 0.0  # decoding included
-    gradients: int = 0
-    encodings: int = 0  # messages
-    mixings: int = 0
-
-    @property
-    def compression(self) -> float:
-        """Encoding, decoding and mixing."""
-        return self.encoding + self.mixing
 
 
 class Agent:
@@ -105,6 +90,10 @@ class Agent:
         self.asked = in_precision(cost, dtype, self.work)  # by steps
         self.iteration = 0
         self.checked = checked
+        # Whether messages of two vectors travel in two parts; then, of the latest, where the second begins,
+        # and what is to be done with the neighbours' second parts.
+        self.overlaps, self.cut = False, None  # type: bool, int | None
+        self.wanting: Callable[[Sequence[U8]], None] | None = None
         # Numbers that are not finite raise; an agent that forgives is adrift instead, and sends zeros.
         self.forgives = self.adrift = False
         self.batches = Batches(cost.samples, batch, seed, index) if batch else None  # type: ignore[attr-defined]
@@ -252,24 +241,28 @@ class Agent:
         """
         began = perf_counter()
         self.iteration = k
-        buffer, used = self._envelope.turn(), 0
+        buffer, used, cut = self._envelope.turn(), 0, None
         encode = None if self.adrift else self._fused.encode
         for stream, (name, vector) in enumerate(vectors.items(), start=first):
+            if stream > first:
+                cut = used
             self._names[stream] = name
             key = self._keys[0][stream]
             key[2] = k
             out = buffer[used:] if used else buffer
             nbytes = -1 if encode is None else encode(vector, out, key)
             used += nbytes if nbytes >= 0 else self.encode(name, stream, vector, out)
-        return self._packed(used, began)
+        return self._packed(used, cut, began)
 
     def pack_differences(self, k: int, /, **pairs: tuple[F64, Memory]) -> U8:
         """Do as `pack` with the difference of each vector to the own part of its memory."""
         began = perf_counter()
         self.iteration = k
-        buffer, used = self._envelope.turn(), 0
+        buffer, used, cut = self._envelope.turn(), 0, None
         encode = None if self.adrift else self._fused.encode_difference
         for stream, (name, (vector, memory)) in enumerate(pairs.items()):
+            if stream > 0:
+                cut = used
             self._names[stream] = name
             key = self._keys[0][stream]
             key[2] = k
@@ -279,11 +272,13 @@ class Agent:
                 z = self.work.array("differences", self.dimension, self.dtype)
                 nbytes = self.encode(name, stream, np.subtract(vector, memory.own, out=z), out)
             used += nbytes
-        return self._packed(used, began)
+        return self._packed(used, cut, began)
 
-    def _packed(self, used: int, began: float) -> U8:
-        """Return what was packed since `began`."""
+    def _packed(self, used: int, cut: int | None, began: float) -> U8:
+        """Return what was packed since `began`; a second vector begins at `cut`."""
         message = self._envelope.pack(used)
+        if self.overlaps:
+            self.cut = cut
         self.seconds.encoding += perf_counter() - began
         self.seconds.encodings += 1
         return message
@@ -362,16 +357,50 @@ class Agent:
         began = perf_counter()
         if self.backlog:
             self._reader.catch_up(self.backlog.late, memories, alpha)
-        self._reader.mix([self._envelope.packed, *received], memories, scales, alpha)
+        if self.cut is None:
+            self._reader.mix([self._envelope.packed, *received], memories, scales, alpha)
+        else:
+            take = partial(self._reader.mix, scales=scales, alpha=alpha)
+            self._begin(take, self._envelope.packed, received, memories, 0)
         self.seconds.mixing += perf_counter() - began
         self.seconds.mixings += 1
 
     def average(self, received: Sequence[U8], *pairs: tuple[F64, F64], first: int = 0) -> None:
         """For each pair (v, out): out = sum_j W_ij (C(v_j) - v_i), without any memory."""
         began = perf_counter()
-        self._reader.average([self._nothing, *received], pairs, first)
+        if self.cut is None:
+            self._reader.average([self._nothing, *received], pairs, first)
+        else:
+            self._begin(self._reader.average, self._nothing, received, pairs, first)
         self.seconds.mixing += perf_counter() - began
         self.seconds.mixings += 1
+
+    def _begin(
+        self,
+        take: Callable[..., None],
+        own: U8,
+        parts: Sequence[U8],
+        targets: Sequence[Any],
+        first: int,
+    ) -> None:
+        """Take first parts of messages, and let `rest` take the others."""
+        at, last = self.cut, targets[1:]
+        take([own[:at], *parts], targets[:1], first=first)
+        self.wanting = lambda rest: take([own[at:], *rest], last, first=first + 1)
+
+    def rest(self) -> Generator[U8, Sequence[U8], None] | tuple[()]:
+        """Receive what `mix` or `average` still lacks: the second vector, if it travels by itself.
+
+        A step that says ``overlaps`` calls it behind the gradient that does not need this vector.
+        """
+        return () if self.wanting is None else self._take_rest(self.wanting)
+
+    def _take_rest(self, take: Callable[[Sequence[U8]], None]) -> Generator[U8, Sequence[U8], None]:
+        received = yield REST
+        began = perf_counter()
+        take(received)
+        self.wanting = None
+        self.seconds.mixing += perf_counter() - began
 
     def message_error(self, member: int, reason: str) -> MessageError:
         """Make the error that names receiver, sender and iteration (member 0 is this agent)."""

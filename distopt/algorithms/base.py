@@ -86,6 +86,10 @@ class Algorithm(ABC):
         Whether `init` and `step` treat all coordinates alike, so that they may be run once on the vectors
         of all agents of a process instead of once an agent (`distopt.algorithms.crowd`). A subclass with
         methods of its own says it anew.
+    overlaps : bool
+        Whether the second vector of its messages may arrive behind the gradient: `step` takes it with
+        ``yield from agent.rest()`` (`distopt.engine.overlap`). A subclass with a `step` of its own says it
+        anew.
     repeats : int
         How many independent runs it does at once; the model is float64[repeats, d] then, and records
         are means over the runs.
@@ -110,6 +114,7 @@ class Algorithm(ABC):
     surveys: ClassVar[bool] = True
     changing: ClassVar[bool] = False
     together: ClassVar[bool] = False
+    overlaps: ClassVar[bool] = False
     single: ClassVar[bool] = False
     repeats = 1
     memory_start: MemoryStart = "zeros"

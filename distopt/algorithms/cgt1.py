@@ -37,6 +37,7 @@ class CompressedTracking1(CompressedTracking):
     searches = True
     changing = True
     together = True
+    overlaps = True
 
     def choose(self, facts: Facts) -> Self:
         found = following(facts.compressor, facts.dimension)
@@ -51,5 +52,6 @@ class CompressedTracking1(CompressedTracking):
         agent.mix(received, s.hx, s.hy, alpha=self.alpha)
         self.descend(s, s.hx.mixed, s.y)
         agent.gradient(s.x, out=s.g_next)
+        yield from agent.rest()
         self.track(s, s.hy.mixed)
         s.steps.watch(s.hx.mixed)

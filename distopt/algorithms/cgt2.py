@@ -46,6 +46,7 @@ class CompressedTracking2(CompressedTracking):
     needs: ClassVar[type[Guarantee] | None] = Absolute
     lyapunov: ClassVar[str | None] = "V2"
     pilot = True
+    overlaps = True
 
     flattest: ClassVar[float] = 3.0  # share of the flattest curvature in the rule for mu
 
@@ -93,6 +94,7 @@ class CompressedTracking2(CompressedTracking):
         agent.mix(received, s.hx, s.hy, scales=(sx, sy))
         self.descend(s, s.hx.mixed, s.y)
         agent.gradient(s.x, out=s.g_next)
+        yield from agent.rest()
         self.track(s, s.hy.mixed)
         self.shrink(s)
 

@@ -35,6 +35,7 @@ class ZoomingTracking3(CompressedTracking2):
     compressor: ClassVar[str] = "zoom_sign"
     lyapunov: ClassVar[str | None] = None
     pilot = False
+    overlaps = True
     form_of = "cgt3"
 
     def accept(self, compressor: Compressor, d: int) -> None:
@@ -68,6 +69,7 @@ class ZoomingTracking3(CompressedTracking2):
         agent.mix(received, s.hx, s.hy)
         self.descend(s, s.hx.mixed, s.y)
         agent.gradient(s.x, out=s.g_next)
+        yield from agent.rest()
         self.track(s, s.hy.mixed)
 
     def view(self, s: State) -> View:

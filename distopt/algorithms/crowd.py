@@ -170,6 +170,7 @@ class Crowd:
     """
 
     board = backlog = None
+    overlaps = False  # its messages do not travel
     search = CrowdSearch
 
     def __init__(self, agents: Sequence[Agent]) -> None:
@@ -352,6 +353,10 @@ class Crowd:
             )  # fmt: skip
         self._require_taken()
         self._spend("mixing", began)
+
+    def rest(self) -> tuple[()]:
+        """Do as `Agent.rest` where nothing travels."""
+        return ()
 
     def _require_taken(self) -> None:
         """Demand that nothing is left of any message."""

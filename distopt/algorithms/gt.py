@@ -42,6 +42,7 @@ class GradientTracking(Tracking):
     searches = True
     changing = True
     together = True
+    overlaps = True
 
     def choose(self, facts: Facts) -> Self:
         mixing = self.with_numbers(gamma=mixing_step(facts))
@@ -67,6 +68,7 @@ class GradientTracking(Tracking):
         self.average(s, received)
         self.descend(s, s.wx, self.direction(s))
         agent.gradient(s.x, out=s.g_next)
+        yield from agent.rest()
         self.track(s, s.wy)
         s.steps.watch(s.wx)
 

@@ -27,8 +27,8 @@ class LocalTracking(Algorithm):
         y = (x - z) / (eta local_steps)
         qx = C(z - hx),  qy = C(y - hy)                                  sent to all neighbours
         mixed_x = sum_j W_ij ((hx_j + qx_j) - (hx_i + qx_i)),  h += alpha q     (y alike)
-        c = c + gamma mixed_y
         x = z + gamma mixed_x
+        c = c + gamma mixed_y
 
     One local step is gradient tracking with y = g + c. The c_i sum to zero, so the mean of g + c is the
     mean gradient.
@@ -43,6 +43,7 @@ class LocalTracking(Algorithm):
 
     searches = True
     together = True
+    overlaps = True
     single = True
 
     def choose(self, facts: Facts) -> Self:
@@ -72,9 +73,10 @@ class LocalTracking(Algorithm):
         packed = agent.pack_differences(k, x=(s.z, s.hx), y=(s.y, s.hy))
         received = yield from s.steps.exchange(packed)
         agent.mix(received, s.hx, s.hy, alpha=self.alpha)
-        s.c += np.multiply(s.hy.mixed, self.gamma, out=s.y)
         np.add(s.z, np.multiply(s.hx.mixed, self.gamma, out=s.y), out=s.x)
         agent.gradient(s.x, out=s.g)
+        yield from agent.rest()
+        s.c += np.multiply(s.hy.mixed, self.gamma, out=s.y)
         s.steps.watch(s.hx.mixed)
 
     def conserved(self, s: State) -> tuple[F64, None]:

@@ -39,6 +39,7 @@ class PushPull(CompressedTracking):
     memory_start: MemoryStart = "zeros"  # h of x before the first message
 
     directed = True
+    overlaps = True
 
     def choose(self, facts: Facts) -> Self:
         found = following(facts.compressor, facts.dimension)
@@ -55,8 +56,9 @@ class PushPull(CompressedTracking):
     def step(self, agent: Agent, s: State, k: int) -> Step:
         received = yield agent.pack_differences(k, x=(s.x, s.hx), y=(s.y, s.hy))
         agent.mix(received, s.hx, s.hy, alpha=self.alpha)
-        # The memory's sum C_ij (haty_j - haty_i), and what comes in beyond what goes out.
-        accumulate(s.hy.hat(self.alpha, out=s.mixed), agent.surplus, s.hy.mixed)
         self.descend(s, s.hx.mixed, s.y)
         agent.gradient(s.x, out=s.g_next)
+        yield from agent.rest()
+        # The memory's sum C_ij (haty_j - haty_i), and what comes in beyond what goes out.
+        accumulate(s.hy.hat(self.alpha, out=s.mixed), agent.surplus, s.hy.mixed)
         self.track(s, s.mixed)

@@ -102,13 +102,14 @@ class Reader:
         memories: Sequence[Memory],
         scales: Sequence[float] | None,
         alpha: float,
+        first: int = 0,
     ) -> None:
-        """Do `Agent.mix` with the messages of all members."""
+        """Do `Agent.mix` with the messages of all members, which begin with vector `first`."""
         mix = self._fused.mix
         if mix and alpha == 1 and all([type(m) is Replicas for m in memories]):  # noqa: C419
             self._post(messages)
             memory: Any
-            for stream, memory in enumerate(memories):
+            for stream, memory in enumerate(memories, start=first):
                 scale = scales[stream] if scales else 1.0
                 wrong = mix(self._mail.table, memory.h, memory.weights, scale, memory.mixed)
                 if wrong != FINE:
@@ -116,7 +117,7 @@ class Reader:
             self._require_taken(messages)
             return
         shared = self._board if self._board and self._board.on and not self._silent else None
-        for stream, memory in enumerate(memories):
+        for stream, memory in enumerate(memories, start=first):
             scale = scales[stream] if scales else 1.0
             board = shared if type(memory) is Replicas else None
             for member, message in enumerate(messages):

@@ -166,6 +166,7 @@ class StepSearch(Pace):
         turn = int(n.iterations - n.length)  # exchanges since the window was over
         if turn < 0:
             return (yield payload)
+        me.cut = None  # the tail is behind a message that is whole
         tail = self.tail(turn)
         n.nbytes += tail.size
         received = yield me.append(tail) if tail.size else payload

@@ -122,6 +122,13 @@ class RunConfig(BaseModel):
             description="threads that compute the agents of one process side by side, to the same bits",
         ),
     ] = 1
+    overlap: Annotated[
+        bool | Literal["auto"],
+        Field(
+            description="let the second vector of a message travel while the gradient is computed, under "
+            'MPI and to the same bits; "auto": where both take long'
+        ),
+    ] = "auto"
     batch: Annotated[
         int, Field(ge=0, description="samples of a gradient, drawn anew for each; 0: all of them")
     ] = 0

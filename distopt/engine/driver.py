@@ -13,7 +13,7 @@ from distopt.algorithms.base import Algorithm, Step
 from distopt.algorithms.crowd import Crowd
 from distopt.algorithms.envelope import CHECKSUM
 from distopt.algorithms.hosted import Hosted
-from distopt.algorithms.letter import Letter
+from distopt.algorithms.letter import REST, Letter
 from distopt.core.arrays import I64, U8
 from distopt.core.workers import Workers
 from distopt.theory.facts import Facts
@@ -83,6 +83,9 @@ def run_to_end(
 
 def run_one_to_end(agent: Agent, step: Step, transport: Transport) -> None:
     """Do the same with the only agent of this process, or the crowd, with nothing in between."""
+    if agent.overlaps:
+        run_in_parts(agent, step, transport)
+        return
     payload = next(step, None)
     while payload is not None:
         if isinstance(agent, Crowd):
@@ -91,6 +94,21 @@ def run_one_to_end(agent: Agent, step: Step, transport: Transport) -> None:
             trade = deliver if isinstance(payload, Letter) else exchange
             (received,) = trade([agent], [payload], transport)  # type: ignore[list-item]
         payload = resume(step, received)
+
+
+def run_in_parts(agent: Agent, step: Step, transport: Transport) -> None:
+    """Do the same, where second vectors travel while the agent computes."""
+    payload = next(step, None)
+    while payload is not None:
+        if payload is REST:
+            received = transport.rest()
+        elif agent.cut is None:
+            (received,) = transport.exchange([payload])  # type: ignore[list-item]
+        else:
+            received = transport.first(payload, agent.cut)  # type: ignore[arg-type]
+        payload = resume(step, received)
+    if agent.wanting:
+        raise RuntimeError("a step whose class says `overlaps` must take what `agent.rest()` gives")
 
 
 def exchange(

@@ -15,7 +15,8 @@ from distopt.engine.agreement import first_difference
 
 FREE = {  # of [run]
     "iterations", "timeout", "setup_timeout", "keep", "checkpoint_every", "checkpoint_seconds",
-    "on_failure", "tries", "threads", "workers", "checked", "stop",
+    "on_failure", "tries", "threads", "workers", "checked", "overlap",
+    "stop",
 }  # fmt: skip
 # What earlier versions did, which did not say it.
 UNSAID = {"run.dtype": "float64"}

@@ -12,6 +12,7 @@ from distopt.engine.agents import make_crew, release
 from distopt.engine.driver import iterate, start
 from distopt.engine.identity import Identity
 from distopt.engine.losing import load_without, restore_sums
+from distopt.engine.overlap import overlap
 from distopt.engine.starts import Starts, find_starts
 from distopt.engine.survey import Survey, survey
 from distopt.engine.warm_up import warm_up
@@ -111,6 +112,7 @@ def prepare(
     if saved is None:
         start(parts.algorithm, driven, known.facts, transport, workers)
         parts = replace(parts, algorithm=parts.algorithm.started(hosted[0].state))
+        overlap(parts, hosted[0].agent, transport)
         identity = Identity(parts, known.measured)
         return Team(parts, known, transport, hosted, driven, Clock(), identity, workers)
     with transport.together():
@@ -142,5 +144,6 @@ def continued(team: Team, starts: Starts, saved: checkpoint.Saved) -> Team:
     seconds = numbers.pop("run_seconds", 0.0), numbers.pop("run_diagnostics_seconds", 0.0)
     transport.traffic.restore(numbers)
     known.warnings[:0] = saved.damaged
+    overlap(parts, hosted[0].agent, transport)
     clock = Clock(saved.iteration, *seconds)
     return replace(team, clock=clock, lost=lost, records=saved.records)

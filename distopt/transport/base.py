@@ -99,6 +99,8 @@ class Transport(ABC):
         these to agent j alone, under (i, j).
     travels : bool
         Whether messages go through anything that could change them.
+    hosts : int
+        On how many machines the processes are.
     """
 
     agents: int
@@ -107,6 +109,7 @@ class Transport(ABC):
     traffic: Traffic
     told: dict[tuple[int, ...], int]
     travels: bool = True
+    hosts: int = 1
     task: str = SET_UP  # what this process does next; completes "the others wait for it to ..."
     iteration: int | None = None  # of the task; None before the run iterates
 
@@ -150,6 +153,24 @@ class Transport(ABC):
             One per hosted agent: its neighbours' payloads in the order of its neighbours, valid
             until the next call.
         """
+
+    def in_parts(self, max_nbytes: int, moved: bool) -> None:
+        """Get ready for messages in two parts, the second of at most so many bytes; all processes together.
+
+        With `moved` a thread moves second parts between `first` and `rest`.
+        """
+        raise NotImplementedError
+
+    def first(self, payload: U8, cut: int) -> Sequence[U8]:
+        """Send the agent's payload; return what it received before the cut of each neighbour's.
+
+        It counts as one message. The payload must stay unchanged until `rest` has returned.
+        """
+        raise NotImplementedError
+
+    def rest(self) -> Sequence[U8]:
+        """Return what follows, once it has come."""
+        raise NotImplementedError
 
     def tally(self, sizes: I64) -> None:
         """Count a payload of each agent, where all are hosted, as if `exchange` had been given it."""

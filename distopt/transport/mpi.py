@@ -30,8 +30,9 @@ from distopt.transport.base import (
     send_order,
     slices,
 )
+from distopt.transport.carrier import Carrier
 from distopt.transport.pace import Pace
-from distopt.transport.posts import LONG, Posts, late_ranks
+from distopt.transport.posts import LONG, SECOND, Posts, late_ranks
 from distopt.transport.verdict import Report, Verdict, aim, printed
 from distopt.transport.watch import HOSTS, RemoteError, Watch, end_job, packed
 
@@ -117,8 +118,11 @@ class MpiTransport(Transport):
         self._order = send_order(comm.rank, links.tells, comm.size)
         self._hosts = ["?"] * comm.size
         self._hosts = self.share(socket.gethostname())
+        self.hosts = len(set(self._hosts))
         self._statuses = [MPI.Status() for _ in range(len(self._neighbours) + len(self._order))]
         self._posts = Posts(self._comm, self._neighbours, self._order, max_nbytes)
+        self._second: Posts | None = None  # of messages in two parts
+        self._carrier: Carrier | None = None
         # On a graph that changes, a letter may hold all that an edge has missed.
         self._letter_nbytes = max_nbytes + (topology.window - 1) * (max_nbytes + PREFIX)
         self._letters: dict[int, U8] = {}  # buffers of those from whom letters have come
@@ -147,6 +151,37 @@ class MpiTransport(Transport):
         self.exchanges += 1
         self.traffic.seconds += perf_counter() - began
         return [received]
+
+    def in_parts(self, max_nbytes: int, moved: bool) -> None:
+        self._second = Posts(self._comm, self._neighbours, self._order, max_nbytes, SECOND)
+        if moved and MPI.Query_thread() == MPI.THREAD_MULTIPLE:
+            self._carrier = Carrier()
+
+    def first(self, payload: U8, cut: int) -> Sequence[U8]:
+        assert self._second is not None
+        began, posts, second = perf_counter(), self._posts, self._second
+        done = posts.send(payload[:cut], 0)
+        came = second.send(payload[cut:], 0)
+        self.count(payload, len(self._order), self.hosted)
+        if not done:
+            self._until(posts.done, posts.late, began)
+        received = posts.take()
+        if self._carrier and not came and not second.done():
+            self._carrier.begin(second)
+        self.traffic.seconds += perf_counter() - began
+        return received
+
+    def rest(self) -> Sequence[U8]:
+        assert self._second is not None
+        began, second = perf_counter(), self._second
+        if self._carrier:
+            self._carrier.end()
+        if not second.done():
+            self._until(second.done, second.late, began)
+        received = second.take()
+        self.exchanges += 1
+        self.traffic.seconds += perf_counter() - began
+        return received
 
     def deliver(self, letters: Sequence[Letter]) -> list[Sequence[U8]]:
         began = perf_counter()
@@ -291,6 +326,8 @@ class MpiTransport(Transport):
 
     def abort(self, error: BaseException) -> None:
         """End the whole job with exit code 1; one rank prints the cause, once."""
+        if self._carrier:
+            self._carrier.end()
         me, verdict, began = self.hosted[0], Verdict(self._hosts), time.monotonic()
         own = verdict.reports[me] = self._report(error)
         self._watch.alarm(own)
@@ -331,14 +368,18 @@ class MpiTransport(Transport):
         self.begin(END, self.earliest)
         # Receives for one more exchange are posted. Empty messages end them in a way that all MPI
         # libraries know well; to cancel a receive is another matter.
-        if not self._posts.send(NOTHING, 0):
-            self._until(self._posts.done, self._posts.late)
+        for posts in filter(None, (self._posts, self._second)):
+            if not posts.send(NOTHING, 0):
+                self._until(posts.done, posts.late)
         # Some may still wait here for answers to their wish to stop. A wish that comes too late to matter
         # must be heard all the same, or it would wait for whoever gets the communicator's place next.
         watch, wished = self._watch, np.empty(self.agents, np.uint8)
         meeting = self._diagnostics.Iallgather(np.array([watch.wished], np.uint8), wished)
         self._until(lambda: meeting.Test() and not watch.waiting and watch.has_heard(wished))
-        self._posts.free()
+        for posts in filter(None, (self._posts, self._second)):
+            posts.free()
+        if self._carrier:
+            self._carrier.close()
         self._letters.clear()
         self._comm.Free()
         self._diagnostics.Free()

@@ -21,11 +21,12 @@ from distopt.core.arrays import I32, I64, U8
 from distopt.core.kernel import kernel
 from distopt.transport.pace import LONG_SECONDS
 
-TAG = 1
+TAG, SECOND = 1, 3  # of messages, and of second parts that travel by themselves
 YIELDING = "OMPI_MCA_mpi_yield_when_idle"
 # What `Posts.table` holds: addresses of functions, handles, and of one turn's requests the addresses.
 SEND, TEST, START, COUNT, CLOCK, YIELD = range(6)
-COMM, BYTE, SIZE, STATUS_SIZE, RECEIVES, ALL, REQUESTS, NEXT, STATUSES, TIME = range(6, 16)
+COMM, BYTE, TAGGED, SIZE, STATUS_SIZE, RECEIVES, ALL = range(6, 13)
+REQUESTS, NEXT, STATUSES, TIME = range(13, 17)
 MONOTONIC, LONG_NANOSECONDS = time.CLOCK_MONOTONIC, round(1e9 * LONG_SECONDS)
 # What `Posts.told` says: whether all messages have come and gone, and whether a yield was long.
 CAME, LONG = range(2)
@@ -59,10 +60,9 @@ def handle(item: MPI.Comm | MPI.Datatype) -> int:
 def send(table: I64, payload: U8, targets: I64) -> int:
     """Send a payload to all targets; return the code of the first error, 0 for none."""
     at = table[REQUESTS] + table[RECEIVES] * table[SIZE]
-    tag = np.int64(TAG)
     for j in targets:
         message = np.int64(payload.ctypes.data), np.int64(payload.size), table[BYTE]
-        code = call(table[SEND], (*message, j, tag, table[COMM], at))
+        code = call(table[SEND], (*message, j, table[TAGGED], table[COMM], at))
         if code != 0:
             return code
         at += table[SIZE]
@@ -144,17 +144,23 @@ class Posts:
         Ranks that are heard, and told.
     max_nbytes : int
         Of a message.
+    tag : int
     """
 
     def __init__(
-        self, comm: MPI.Comm, sources: Sequence[int], targets: Sequence[int], max_nbytes: int
+        self,
+        comm: MPI.Comm,
+        sources: Sequence[int],
+        targets: Sequence[int],
+        max_nbytes: int,
+        tag: int = TAG,
     ) -> None:
         self.sources, self.targets = tuple(sources), tuple(targets)
         n, both = len(sources), len(sources) + len(targets)
         self.buffers = [[np.zeros(max_nbytes, np.uint8) for _ in sources] for _ in range(2)]
         self._receives = [
             [
-                comm.Recv_init([buffer, max_nbytes, MPI.BYTE], source=j, tag=TAG)
+                comm.Recv_init([buffer, max_nbytes, MPI.BYTE], source=j, tag=tag)
                 for j, buffer in zip(sources, buffers, strict=True)
             ]
             for buffers in self.buffers
@@ -167,8 +173,8 @@ class Posts:
                 self._requests[turn, m] = np.frombuffer(found, np.uint8)
         self._statuses = np.zeros((both, MPI._sizeof(MPI.Status)), np.uint8)
         self._targets, self._sizes = np.array(targets, np.int64), np.zeros(n, np.int32)
-        self.told, self._time = np.zeros(2, np.int32), np.zeros(2, np.int64)
-        self._tables = [self._table(comm, turn) for turn in range(2)]
+        self.told, self.clock = np.zeros(2, np.int32), np.zeros(2, np.int64)
+        self._tables = [self._table(comm, turn, tag) for turn in range(2)]
         # By turn: the buffers, as long as the messages that came last, and the sizes of these.
         self._views: list[list[U8]] = [[], []]
         self._came: list[list[int]] = [[-1], [-1]]
@@ -176,7 +182,7 @@ class Posts:
         self._sent: U8 | None = None
         MPI.Prequest.Startall(self._receives[0])
 
-    def _table(self, comm: MPI.Comm, turn: int) -> I64:
+    def _table(self, comm: MPI.Comm, turn: int, tag: int) -> I64:
         """Return what compiled code must know of a turn."""
         library, system = ctypes.CDLL(MPI.__file__), ctypes.CDLL(None)
         functions = [
@@ -186,20 +192,21 @@ class Posts:
         addresses = [ctypes.cast(function, ctypes.c_void_p).value for function in functions]
         if os.environ.get(YIELDING) == "1":  # Open MPI yields in a look that finds nothing
             addresses[YIELD] = 0
-        places = [self._requests[turn], self._requests[1 - turn], self._statuses, self._time]
+        places = [self._requests[turn], self._requests[1 - turn], self._statuses, self.clock]
         sizes = [self._size, self._statuses.shape[1], len(self.sources), len(self._requests[0])]
-        numbers = [*addresses, handle(comm), handle(MPI.BYTE), *sizes]
+        numbers = [*addresses, handle(comm), handle(MPI.BYTE), tag, *sizes]
         return np.array([*numbers, *(place.ctypes.data for place in places)], np.int64)
 
     def compile(self) -> None:
         """Compile or load what the first exchange would, by one of no messages."""
         table, nothing = self._tables[0].copy(), self._statuses[:0].ravel()
         table[[RECEIVES, ALL]] = 0
-        send_and_look(table, nothing, self._targets[:0], self.told, self._time, 0)
-        look(table, self.told, self._time, 0)
+        send_and_look(table, nothing, self._targets[:0], self.told, self.clock, 0)
+        look(table, self.told, self.clock, 0)
         count_and_start(table, self._sizes[:0])
 
-    def _check(self, code: int) -> None:
+    def check(self, code: int) -> None:
+        """Raise what an error of MPI says."""
         if code != MPI.SUCCESS:
             raise MPI.Exception(code)
 
@@ -209,19 +216,25 @@ class Posts:
         Wait for that up to so many nanoseconds, while others have the core.
         """
         self._sent, table = payload, self._tables[self._turn]
-        code = send_and_look(table, payload, self._targets, self.told, self._time, spin)
-        self._check(code)
+        code = send_and_look(table, payload, self._targets, self.told, self.clock, spin)
+        self.check(code)
         return bool(self.told[CAME])
 
     def done(self) -> bool:
         """Return whether all messages have come and gone."""
-        self._check(look(self._tables[self._turn], self.told, self._time, 0))
+        if not self.told[CAME]:
+            self.check(look(self.table, self.told, self.clock, 0))
         return bool(self.told[CAME])
+
+    @property
+    def table(self) -> I64:
+        """What compiled code must know of the present messages."""
+        return self._tables[self._turn]
 
     def take(self) -> list[U8]:
         """Return what has come, valid until the next call, and wait for the next messages."""
         turn, self._turn = self._turn, 1 - self._turn
-        self._check(count_and_start(self._tables[turn], self._sizes))
+        self.check(count_and_start(self._tables[turn], self._sizes))
         came = self._sizes.tolist()
         if came != self._came[turn]:
             self._came[turn] = came

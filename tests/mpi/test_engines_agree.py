@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,20 +55,20 @@ def compare(config, comm, disturb=None):
         )
 
 
-def jitter(transport):
+def jitter(transport, *names):
     """Sleep at random before and after exchanges, differently on every rank."""
     rng = np.random.default_rng(transport.hosted[0])
-    exchange = transport.exchange
 
-    def late(payloads):
+    def late(exchange, *payloads):
         if rng.random() < 0.1:
             time.sleep(rng.exponential(3e-3))
-        received = exchange(payloads)
+        received = exchange(*payloads)
         if rng.random() < 0.1:
             time.sleep(rng.exponential(3e-3))
         return received
 
-    transport.exchange = late
+    for name in names or ["exchange"]:
+        setattr(transport, name, partial(late, getattr(transport, name)))
 
 
 @pytest.mark.once
@@ -130,6 +131,29 @@ def test_order_of_arrival_does_not_matter(algorithm, comm):
 
 def test_with_checked_messages(comm):
     compare(configure("cgt2", "uniform-fast", iterations=60, checked=True), comm)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "message"),
+    [
+        ("cgt1", "quantize-range"),
+        *once(("gt", "identity"), ("gt-atc", "identity"), ("gt-fixed", "identity"), ("cgt1-sum", "top_k"),
+        ("cgt1-auto", "quantize-dithered"), ("cgt2", "uniform"), ("cgt3-fixed", "saturating"),
+        ("cgt3-zoom", "zoom_sign"), ("k_gt-auto", "identity"), ("push_pull", "rand_k")),
+    ],
+)  # fmt: skip
+def test_messages_in_two_parts(algorithm, message, comm):
+    """The second vector travels while the gradient is computed, at whatever time its neighbours send it."""
+    config = configure(algorithm, message, iterations=150, record_every=50, overlap=True)
+    found = []
+
+    def disturb(transport):
+        jitter(transport, "first", "rest")
+        first = transport.first
+        transport.first = lambda payload, cut: found.append(cut) or first(payload, cut)
+
+    compare(config, comm, disturb)
+    assert bool(found) == (algorithm != "gt-atc")  # which sends its vectors one by one
 
 
 SCHEDULE = Path(__file__).parents[1] / "engine" / "schedule.txt"

@@ -74,6 +74,31 @@ def test_what_was_sent_is_what_arrives(make, graph, sizes):
         check_exchange(transport, topology, np.roll(SIZES[sizes], turn), turn)
 
 
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("sizes", ["unequal", "large"])
+def test_second_parts_arrive_while_python_computes(sizes, moved, comm):
+    """Between the parts a rank keeps Python's lock; whoever is early does not write over what has come."""
+    topology, me = Topology(AGENTS, GRAPHS["kite"]), comm.rank
+    with MpiTransport(comm, topology, LARGEST, timeout=240.0) as transport:
+        transport.in_parts(LARGEST, moved)
+        for turn in range(6):
+            mine, theirs = np.roll(SIZES[sizes], turn), np.roll(SIZES[sizes], turn + 1)
+            wholes = [
+                np.concatenate([content(i, turn, mine[i]), content(i, turn + 1, theirs[i])])
+                for i in range(AGENTS)
+            ]
+            first = transport.first(wholes[me], int(mine[me]))
+            busy = time.perf_counter() + 4e-3 * (me + turn % 2)
+            while time.perf_counter() < busy:
+                pass
+            for j, message in zip(topology.neighbours(me), first, strict=True):
+                assert np.array_equal(message, wholes[j][: mine[j]])
+            for j, message in zip(topology.neighbours(me), transport.rest(), strict=True):
+                assert np.array_equal(message, wholes[j][mine[j] :])
+            check_exchange(transport, topology, mine, turn)  # one that is whole, in between
+        assert transport.traffic.messages == 12 * topology.degree(me)  # two parts are one message
+
+
 def test_ten_thousand_rounds(make):
     topology = Topology(AGENTS, GRAPHS["kite"])
     transport = make(topology, 100)

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from distopt.algorithms.agent import Seconds
+from distopt.algorithms.seconds import Seconds
 from distopt.config.build import Config
 from distopt.core.arrays import F64
 from distopt.core.blas import BLAS
