@@ -111,7 +111,13 @@ class Cost(ModelCost):
             raise DataError(
                 f'it has device = "{self._device}", but PyTorch finds no CUDA here; accepted: "cpu".'
             )
-        return copy if self._device is None else copy.to(self._device)
+        try:
+            return copy if self._device is None else copy.to(self._device)
+        except (RuntimeError, AssertionError) as error:
+            raise DataError(
+                f'it has device = "{self._device}", which PyTorch does not find here ({error}); '
+                'accepted: "cpu", "cuda", and what else this PyTorch was built for.'
+            ) from None
 
     @cached_property
     def _modes(self) -> list[nn.Module]:
@@ -257,6 +263,11 @@ class Cost(ModelCost):
                 raise DataError(
                     f"it has the parameter {part.name}, which its loss does not depend on; remove it, or "
                     "set its requires_grad to False."
+                )
+            if gradient.layout != torch.strided:
+                raise DataError(
+                    f"it has the parameter {part.name}, whose gradient is sparse; give its layer "
+                    "sparse = False."
                 )
         for name, buffer in self.module.named_buffers():
             if not torch.equal(buffer, before[name]):

@@ -69,6 +69,17 @@ def require_usable(parameters: Mapping[str, nn.Parameter]) -> None:
     """Raise `DataError` unless these can be views of one vector."""
     if not parameters:
         raise DataError("it has a module without a trained parameter (requires_grad = True).")
+    for name, p in parameters.items():
+        if isinstance(p, nn.UninitializedParameter):
+            raise DataError(
+                f"it has the parameter {name} without a shape (a lazy layer); run the module once on an "
+                "input before it becomes a cost."
+            )
+        if p.is_meta:
+            raise DataError(
+                f"it has the parameter {name} on the device meta, without values; accepted: a module on "
+                'a processor or GPU, such as module.to_empty(device="cpu") with its weights loaded.'
+            )
     first, *_ = parameters
     kind, device = parameters[first].dtype, parameters[first].device
     for name, p in parameters.items():

@@ -345,6 +345,15 @@ class Rooted(nn.Module):
         return self.line(a) + self.line.weight.square().sum().sqrt()
 
 
+class Table(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rows = nn.Embedding(2, 2, sparse=True)
+
+    def forward(self, a):
+        return self.rows((a[:, 0] > 0).long())
+
+
 def half(module):
     module[0].half()
     return module
@@ -398,6 +407,17 @@ BAD = {
         r"has a gradient of nan at the start, for line.weight\[0, 0\]",
     ),
     "cuda": ({"device": "cuda"}, 'has device = "cuda", but PyTorch finds no CUDA here'),
+    "device": ({"device": "tpu"}, 'has device = "tpu", which PyTorch does not find here'),
+    "lazy": ({"module": nn.LazyLinear(2)}, "has the parameter weight without a shape"),
+    "meta": (
+        {"module": nn.Linear(3, 2, device="meta")},
+        "has the parameter weight on the device meta",
+    ),
+    "sparse": (
+        {"module": Table()},
+        "has the parameter rows.weight, whose gradient is sparse; give its layer sparse = False",
+    ),
+    "at once": ({"at_once": 0}, "has at_once = 0; accepted: 1 or more"),
 }
 
 

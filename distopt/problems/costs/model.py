@@ -252,6 +252,8 @@ class ModelCost(ABC):
     def check(self, x: F64) -> None:
         """Raise `DataError` unless a run can begin at x : float64[d]."""
         with self._lock:
+            if self.at_once < 1:
+                raise DataError(f"it has at_once = {self.at_once}; accepted: 1 or more samples.")
             if self.recorded and not self.batch:
                 raise DataError(
                     f"it has recorded = {self.recorded} without a batch, but exact gradients need all "
