@@ -192,9 +192,14 @@ def graph_kind(
             )
         del rest[REGISTRY.key]
         require_known("topology", rest, ["directed", "file", "weights"], " with topology.file")
-        if rest.pop("directed", False):
-            return "file", DirectedFile(**rest)
         suffix = file.rpartition(".")[2] if isinstance(file, str) else ""
+        if rest.pop("directed", False):
+            if suffix == "npy":
+                raise ConfigError(
+                    f"topology.directed = true takes no matrix, but topology.file = {show(file)}: a "
+                    'directed graph has two, R and C; accepted: an edge file, with lines such as "0 3".'
+                )
+            return "file", DirectedFile(**rest)
         return "file", (MatrixFile if suffix == "npy" else EdgeFile)(**rest)
     cls, arguments = REGISTRY.select(rest)
     keys = {"file", "class"} if REGISTRY.takes_file(name) else {"file"}

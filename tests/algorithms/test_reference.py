@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from algorithms import reference as ref
-from run_table import play
+from run_table import SAMPLE, play
 
+from distopt.algorithms import REGISTRY as ALGORITHMS
 from distopt.config.build import make_config
 from distopt.core.errors import ConfigError
 from distopt.engine.run import run
@@ -96,6 +97,22 @@ CASES += [
     ),
     ({"name": "zed1", "eta": 0.02}, {}, lambda *a: ref.zed(*a, ref.SignCodes, eta=0.02, **ZED1)),
 ]
+
+
+ELSEWHERE = {  # listings that are not in `CASES`: below, and in these files
+    "push_pull": "test_reference.py",
+    "zest": "test_zest.py",
+    "diloco": "test_diloco.py",
+    "averaged": "test_diloco.py",
+    "fixed_point_gd": "test_fixed_point_gd.py",
+}
+
+
+def test_every_algorithm_has_a_listing_and_runs_under_both_engines():
+    """A new one must be added to `CASES`, and to the table by which MPI is compared with one process."""
+    listed = {table["name"] for table, *_ in CASES}
+    assert sorted([*listed, *ELSEWHERE]) == sorted(ALGORITHMS)
+    assert {name.partition("-")[0] for name, _ in SAMPLE} == set(ALGORITHMS)
 
 
 def build(algorithm, compressor, problem=PROBLEM, graph="ring", **settings):

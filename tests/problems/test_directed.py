@@ -88,6 +88,7 @@ def test_wrong_files_are_named(tmp_path, text, sentence):
         ({"graph": "directed_ring", "weights": "metropolis"},
          r'"metropolis" is not acceptable on a directed graph; accepted: "uniform", "own"'),
         ({"graph": "directed_ring", "weights": "own"}, r"needs a graph with two weights on every edge"),
+        ({"file": "W.npy", "directed": True}, r"takes no matrix, but topology.file = .*W.npy.*edge file"),
     ],
 )  # fmt: skip
 def test_wrong_sections_are_refused(section, sentence):
