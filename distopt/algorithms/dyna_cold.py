@@ -1,6 +1,7 @@
 """dyna_cold: exact diffusion in finitely many bits, with scales that shrink at a known pace."""
 
 from dataclasses import replace
+from math import log2
 from typing import Annotated, ClassVar, Self
 
 import numpy as np
@@ -8,15 +9,17 @@ import numpy as np
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Positive, Rate, Step
 from distopt.algorithms.cgt2 import max_consensus
-from distopt.algorithms.cgt3 import CompressedTracking3
 from distopt.algorithms.lead import Lead
 from distopt.algorithms.state import State, View
 from distopt.algorithms.updates import correct_and_descend, descend_both, difference
-from distopt.compressors.base import Guarantee, Local
+from distopt.compressors.base import Compressor, Guarantee, Local
 from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
 from distopt.theory.facts import Facts
 from distopt.theory.rules import scale_factor
+
+FALL = 0.02, 0.06  # of the scale in an iteration, at least and at most, where no ball can be left
+QUICK = 36  # octaves that it falls so fast: anq's codes end at 2^40 s
 
 
 @parameters("algorithm")
@@ -28,13 +31,14 @@ class DynaCold(Lead):
         q = C((z - h) / s)                                               sent to all neighbours
         h_j += s q_j for all members j;  mixed = sum_j W_ij (h_j - h_i)
         D = D - gamma / (2 eta) mixed
-        x = x - eta (g + D);  g = g(x);  s = max(mu s, s_min)
+        x = x - eta (g + D);  g = g(x);  s = max(mu s, s_min), with mu_late once mu^k <= 2^-36
 
-    `ball_violations` counts where |z - h|_inf > s, for which C promises nothing.
+    `ball_violations` counts where |z - h|_inf > s, unless C promises something there too.
     """  # noqa: D205
 
     s0: Positive = AUTO  # first scale; "auto" costs one max-consensus at the start
     mu: Rate = AUTO  # factor of the scale an iteration
+    mu_late: Rate = AUTO  # the factor once mu^k has fallen to 2^-36
     s_min: Annotated[float, Field(gt=0)] = 1e-14  # floor of the scale
 
     alpha: ClassVar[float] = 1.0  # type: ignore[misc]
@@ -42,14 +46,24 @@ class DynaCold(Lead):
     searches = changing = together = False
 
     def choose(self, facts: Facts) -> Self:
-        unknown = 3 / CompressedTracking3.phi(facts) - 3
+        found = guarantee(facts.compressor, facts.dimension)
+        unknown, w = 3 / found.phi - 3, found.beyond
         steps = self.with_numbers(eta=0.5 / facts.require_smoothness("algorithm.eta"))
-        steps = steps.with_numbers(gamma=(1 + unknown) ** -1.5)
-        return steps.with_numbers(mu=scale_factor(facts, steps.eta, 2 * steps.gamma, share=1.4))
+        gamma = (1 + unknown) ** -1.5
+        if w is not None:  # no ball that could be left: a scale that falls too fast costs bits
+            gamma = min((1 + unknown) ** -0.5, (1 - w) / (4 * w))
+        steps = steps.with_numbers(gamma=gamma)
+        cautious = scale_factor(facts, steps.eta, 2 * steps.gamma, share=1.4)
+        if w is None or self.mu != AUTO:
+            steps = steps.with_numbers(mu=cautious)
+            return steps.with_numbers(mu_late=steps.mu)
+        fall = min(max(3 * steps.eta * (facts.mean_flattest or 0.0), FALL[0]), FALL[1])
+        return steps.with_numbers(mu=min(1 - fall, cautious), mu_late=cautious)
 
     def init(self, agent: Agent, x0: F64) -> State:
         s = super().init(agent, x0)
         s.keep(s=np.ones(1), ball_violations=np.zeros(1, np.int64))
+        s.work(ball=guarantee(agent.compressor, agent.dimension).beyond is None)
         return s
 
     def start(self, agent: Agent, s: State, facts: Facts) -> Step:
@@ -69,8 +83,20 @@ class DynaCold(Lead):
         agent.mix(received, s.hx, scales=(scale,))
         correct_and_descend(s.x, s.g, s.D, s.hx.mixed, self.gamma / (2 * self.eta), self.eta)
         agent.gradient(s.x, out=s.g)
-        s.s[0] = max(self.mu * scale, self.s_min)
+        s.s[0] = max(self.factor(k) * scale, self.s_min)
+
+    def factor(self, k: int) -> float:
+        """Return the factor of the scale after iteration k."""
+        return self.mu_late if k * log2(self.mu) <= -QUICK else self.mu
 
     def view(self, s: State) -> View:
-        shown, counted = super().view(s), {"ball_violations": float(s.ball_violations[0])}
+        shown = super().view(s)
+        counted = {"ball_violations": float(s.ball_violations[0]) if s.ball else 0.0}
         return replace(shown, series={**shown.series, **counted})
+
+
+def guarantee(compressor: Compressor, d: int) -> Local:
+    """Return what a compressor promises in the ball."""
+    found = compressor.guarantee(d, Local)
+    assert isinstance(found, Local)  # `accept` has made sure
+    return found

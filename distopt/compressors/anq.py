@@ -57,7 +57,8 @@ class Anq(Coded):
     def guarantees(self, d: int) -> tuple[Guarantee, ...]:
         v, t = self.grid
         q = int(np.searchsorted(t, 1.0))  # of 1, the end of the ball; at least 1, since a + w < 1
-        return (Local(p=np.inf, phi=1 - float(max(t[q - 1] - v[q - 1], abs(1 - v[q])))),)
+        phi = 1 - float(max(t[q - 1] - v[q - 1], abs(1 - v[q])))
+        return (Local(p=np.inf, phi=phi, beyond=self.relative),)
 
     def magnitudes(self) -> tuple[float, float]:
         return 0.0, LARGEST

@@ -72,10 +72,13 @@ class Absolute:
 
 @dataclass(frozen=True)
 class Local:
-    """Class 3: ||C(x) - x||_p <= 1 - phi for all x with ||x||_p <= 1, and nothing outside the ball."""
+    """Class 3: ||C(x) - x||_p <= 1 - phi for all x with ||x||_p <= 1; more only with `beyond`."""
 
     p: float  # norm, np.inf for the maximum norm
     phi: float  # in (0, 1]
+    beyond: float | None = (
+        None  # w < 1, where the error is at most a + w ||x||_p outside too, for some a
+    )
     name: ClassVar[str] = "local"
 
     def in_two_norm(self, d: int) -> float:

@@ -111,6 +111,7 @@ def survey(parts: Parts, starts: Starts, transport: Transport) -> Survey:
         spectrum=topology.spectrum,
         compressor=parts.compressor,
         flattest=float(flattest.min()) if pilot else None,
+        mean_flattest=float(sum(flattest)) / flattest.size if pilot else None,
         estimated=bool(estimated.any()),
         curvature=(float(curvature.max()) or smoothness) if searching else None,
         mean_smoothness=None if unknown else float(sum(L)) / L.size or 1.0,

@@ -28,6 +28,8 @@ class Facts:
     compressor : Compressor
     flattest : float or None
         The smallest curvature that local descents met; estimated only where a rule asks for it.
+    mean_flattest : float or None
+        The mean over agents of the smallest that each met.
     estimated : bool
         Whether L is an estimate, which certifies nothing.
     curvature : float or None
@@ -50,6 +52,7 @@ class Facts:
     diameter: int
     compressor: Compressor
     flattest: float | None = None
+    mean_flattest: float | None = None
     estimated: bool = False
     curvature: float | None = None
     mean_smoothness: float | None = None
