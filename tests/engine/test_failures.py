@@ -184,6 +184,23 @@ def test_cost_that_returns_nan(who, engine, tmp_path):
     assert_recorded_until(run, 20)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        ("raise", "Agent 1 at iteration 22: "),
+        ("nan", "Agent 1 diverged at iteration 22: gradient[4] is nan"),
+        ("hang", "heard nothing from agent 1 (host "),
+        ("truncate", "cannot read the message of agent 1 at iteration 22: "),
+    ],
+)
+def test_between_the_parts_of_a_message(act, told, tmp_path):
+    """What happens while second vectors are on their way is told as ever."""
+    run = Run(tmp_path, act, 1, 22, overlap=True, timeout=SILENCE).start()
+    assert_one_sentence(run, told)
+    assert_recorded_until(run, 20)
+
+
 @pytest.mark.once
 def test_divergence_of_all(tmp_path):
     run = Run(tmp_path, "diverge", 0, 10).start()
