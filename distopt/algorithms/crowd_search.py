@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from math import sqrt
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from distopt.algorithms import turning
 from distopt.algorithms.standing import decision, seen
 from distopt.algorithms.state import State
 from distopt.algorithms.step_rule import (
@@ -63,8 +65,10 @@ class CrowdSearch(Pace):
         self.rule = StepRule(balance, crowd.topology.gap, tree.height, noisy)
         self.numbers = first_numbers(balance.trust)  # of the root
         self.table = np.tile(self.numbers.array, (n, 1))
-        vars(self.numbers)["array"] = self.table[self.layers[0][0]]
+        self.root = int(self.layers[0][0])
+        vars(self.numbers)["array"] = self.table[self.root]
         self.x, self.g = s.x.reshape(n, d).copy(), s.g.reshape(n, d).copy()
+        self.mark = self.x[self.root].copy()
         self.mixed, self.dx = np.zeros((2, n, d), s.x.dtype)
         self.again = np.empty_like(self.g) if noisy else self.g
         self.steep = np.tile(start_direction(d, s.x.dtype), (n, 1))
@@ -139,7 +143,8 @@ class CrowdSearch(Pace):
     def decide(self) -> None:
         """At the root: choose."""
         n = self.numbers
-        n.kind, n.move = decision(self.rule, self.window(self.layers[0][0]), n, self.x)
+        turning.look(self.rule, n, self.x[self.root], self.mark)
+        n.kind, n.move = decision(self.rule, self.window(self.root), n, self.x)
 
     def watch(self, mixed: F64) -> None:
         """See the end of an iteration; follow the decision when it is time."""
@@ -177,6 +182,8 @@ class CrowdSearch(Pace):
             self.mixed, self.dx, e, sums, away, self.found,
         )  # fmt: skip
         square, move, along = self.found.T
+        if not away[self.root]:
+            n.path += sqrt(move[self.root])
         lost = ~(square < HUGE)
         if not n.fresh:
             burst = BURST * self.of_each("largest")
@@ -224,6 +231,7 @@ class CrowdSearch(Pace):
                 self.state.g.reshape(crowd.shape),
             )
             self.dx[:] = 0.0
+            turning.begin(n, self.x[self.root], self.mark)
             self.tell(returns=n.returns + 1)
         self.tell(level=n.level + move)
         if self.hopeless:
@@ -260,6 +268,7 @@ class RowSearch(Pace):
         """Name the arrays that an agent by itself keeps; those of memories are copies."""
         w, i = self.whole, self.agent
         kept = {"numbers": w.table[i]} | {name: getattr(w, name)[i] for name in KEPT}
+        kept |= {"mark": w.mark} if i == w.root else {}
         for name, snapshot in (("last", w.last), ("older", w.older)):
             kept |= {f"{name}.{part}": array for part, array in self.part_of(snapshot).items()}
         return kept

@@ -49,7 +49,7 @@ class ExactDiffusion(Algorithm):
         return s
 
     def balance(self, gap: float) -> Balance:
-        return Balance(2.0, 2 * sqrt(gap / 2), factor=1 - self.beta)
+        return Balance(2.0, 2 * sqrt(gap / 2), factor=1 - self.beta, turns=True)
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
         eta = s.steps.eta

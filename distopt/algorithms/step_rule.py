@@ -25,6 +25,8 @@ ROUGH = 3.0  # times the steepest curvature around x: what looks steeper is a ki
 HOPELESS = 40 * OCTAVES  # levels below the first step
 PATIENCE = 8.0  # over reach^2: iterations in which |dx|^2 of a disagreement halves
 LOWEST = 4 * OCTAVES  # levels below the first step that it may fall to for that
+LOWEST_ROUND = 10 * OCTAVES  # where the root goes round
+ROUND = 0.4  # of the root's way left as a distance: below, it goes round (`turning`)
 GROWN = 3.0  # |dx|^2 over that of the last window; where all curve upwards it grows only if e is too large
 
 
@@ -42,16 +44,20 @@ class Balance(NamedTuple):
     trust : float
         The share of the agents' steepest curvature that counts as that of the fastest motion, as long as
         no window shows that it is more.
+    turns : bool
+        Whether the step is to blame where the root goes round: not for lead, whose agents the noise of
+        codes keeps in motion at any step.
     """
 
     bound: float
     reach: float
     factor: float = 1.0
     trust: float = 1.0
+    turns: bool = False
 
     def over(self, local_steps: int) -> "Balance":
         """Return it for the way of all local steps together, which may be as many times longer."""
-        return Balance(self.bound * local_steps, self.reach, self.factor / local_steps, self.trust)
+        return self._replace(bound=self.bound * local_steps, factor=self.factor / local_steps)
 
     def first(self, curvature: float) -> int:
         """Return the level of the first e, from the largest curvature at the start."""
@@ -124,7 +130,7 @@ def first_numbers(trust: float) -> Numbers:
         level=0, cap=LARGEST_CAP, trust=trust, steepest=0, pace=0, failed=0,
         trouble=0, first=0, decisions=0, iterations=0, length=3, stretch=SHORTEST,
         kind=0, move=0, fresh=1, anew=0, adrift=0, returns=0, grown=0, nbytes=0, done=0, cut=0,
-        largest=0, larger=0, least=0, since=0,
+        largest=0, larger=0, least=0, since=0, path=0, marked=0, ahead=1,
     )  # fmt: skip
 
 
@@ -198,7 +204,7 @@ class StepRule:
     """
 
     def __init__(self, balance: Balance, gap: float, height: int, noisy: bool) -> None:
-        self.bound, self.reach, _, self.trust = balance
+        self.bound, self.reach, _, self.trust, self.turns = balance
         self.gap, self.height, self.noisy = gap, height, noisy
 
     def decide(self, w: Window, n: Numbers) -> tuple[int, int]:
@@ -277,12 +283,13 @@ class StepRule:
         new = min(max(new, max(0.3, 0.6 ** (1 + self.height / 5)) * e), 1.5 * e)
         if self.noisy:
             return self.cut(n, e, new) if apart > 0.65 else float(new)
-        if apart <= self.gap / 4:
+        goes_round = n.ahead < ROUND
+        if apart <= self.gap / 4 and not goes_round:
             n.least = 0.0
         elif (apart > self.gap / 2 and e * low < -0.03) or self.stands(n):
             # Agents part along negative curvature.
-            new = min(new, 0.7 * e)
-            n.cap = min(n.cap, 0.7 * e)
+            less = (0.5 if goes_round else 0.7) * e
+            new, n.cap = min(new, less), min(n.cap, less)
         return float(new)
 
     def stands(self, n: Numbers) -> bool:
@@ -293,7 +300,9 @@ class StepRule:
         """
         if not 0 < n.least < 2 * n.pace:
             n.least, n.since = n.pace, n.done
-        if n.done < n.since + PATIENCE / self.reach**2 or n.level < n.first - LOWEST:
+        times, lowest = (0.5, LOWEST_ROUND) if n.ahead < ROUND else (1.0, LOWEST)
+        patience = times * PATIENCE / self.reach**2
+        if n.done < n.since + patience or n.level < n.first - lowest:
             return False
         n.least, n.since = n.pace, n.done
         n.grown += 1

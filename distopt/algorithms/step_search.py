@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
+from distopt.algorithms import turning
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import Algorithm
 from distopt.algorithms.memory import Neighbours
@@ -121,6 +122,8 @@ class StepSearch(Pace):
         self.mixed, self.dx = np.zeros_like(s.x), np.zeros_like(s.x)
         # The gradient at the point before, on this batch.
         self.again = np.empty_like(s.x) if noisy else self.g
+        # Where the root's way began.
+        self.mark = s.x.copy() if self.depth == 0 else s.x[:0].copy()
         self.steep = start_direction(d, s.x.dtype)  # the steepest direction at x
         # A point on that way, the gradient there.
         self.near, self.there = np.empty_like(s.x), np.empty_like(s.x)
@@ -140,6 +143,7 @@ class StepSearch(Pace):
     def arrays(self) -> dict[str, np.ndarray]:
         """Name the arrays that must be kept between iterations."""
         kept = {"numbers": self.numbers.array} | {name: getattr(self, name) for name in KEPT}
+        kept |= {"mark": self.mark} if self.depth == 0 else {}
         for name, snapshot in (("last", self.last), ("older", self.older)):
             kept |= {f"{name}.{part}": array for part, array in snapshot.items()}
         return kept
@@ -153,6 +157,8 @@ class StepSearch(Pace):
         n = self.numbers
         n.array[:], self.steep[:] = other.numbers.array, other.steep
         n.iterations, n.fresh, n.anew, n.largest = 0.0, 1.0, 1.0, 0.0
+        if self.depth == 0:
+            turning.begin(n, self.x, self.mark)
 
     def present(self) -> Mapping[str, np.ndarray]:
         """Name all that a snapshot holds: the state, and the compressor states of all members."""
@@ -210,6 +216,7 @@ class StepSearch(Pace):
     def decide(self) -> None:
         """At the root: choose."""
         n = self.numbers
+        turning.look(self.rule, n, self.x, self.mark)
         n.kind, n.move = decision(self.rule, self.window(), n, self.x)
 
     # What is watched, and what follows.
@@ -251,6 +258,8 @@ class StepSearch(Pace):
         agent.adrift |= not square < HUGE
         if not self.numbers.fresh:
             self.meet(move, along)
+        if self.depth == 0:
+            self.numbers.path += sqrt(move)
 
     def meet(self, move: float, along: float) -> None:
         """Be adrift after a burst: a move to and fro, far larger than all of the last window."""
@@ -294,6 +303,8 @@ class StepSearch(Pace):
             copy(self.last, self.present())
             agent.adrift, n.adrift, n.fresh = False, 0.0, 1.0
             self.x[:], self.g[:], self.dx[:] = self.state.x, self.state.g, 0.0
+            if self.depth == 0:
+                turning.begin(n, self.x, self.mark)
             n.returns += 1
         n.level += n.move
         if self.hopeless:

@@ -78,7 +78,8 @@ class Zed(Algorithm):
         return s
 
     def balance(self, gap: float) -> Balance:
-        return Balance(2.0, 2 * sqrt(self.c1 * gap), factor=1 - self.beta, trust=TRUST)
+        reach = 2 * sqrt(self.c1 * gap)
+        return Balance(2.0, reach, factor=1 - self.beta, trust=TRUST, turns=True)
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
         eta = s.steps.eta

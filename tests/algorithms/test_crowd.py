@@ -5,7 +5,7 @@ from dataclasses import replace
 import networkx as nx
 import numpy as np
 import pytest
-from algorithms.test_step_search import Wall
+from algorithms.test_step_search import Factors, Wall
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +13,7 @@ from distopt.algorithms import REGISTRY
 from distopt.algorithms.cgt1 import CompressedTracking1
 from distopt.algorithms.crowd import Crowd, claims
 from distopt.algorithms.gt import GradientTracking
+from distopt.algorithms.step_rule import ROUND
 from distopt.compressors.quantize import Quantize
 from distopt.compressors.top_k import TopK
 from distopt.config.build import Parts, make_config
@@ -21,6 +22,7 @@ from distopt.core.errors import DataError, DivergedError
 from distopt.core.randomness import make_key, normal
 from distopt.engine.audit import Audit
 from distopt.engine.diagnostics import Diagnostics
+from distopt.engine.interface import as_topology
 from distopt.engine.laws import quadratic
 from distopt.engine.team import prepare
 from distopt.problems.given import GivenProblem
@@ -164,6 +166,23 @@ def test_a_searched_step_is_the_same_where_agents_meet_no_numbers_and_go_back(ro
         for a, b in zip(crowd.hosted, again.hosted, strict=True):
             for name, array in a.arrays().items():
                 np.testing.assert_array_equal(array, b.arrays()[name], err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["zed", "exact_diffusion"])
+def test_a_searched_step_is_the_same_where_agents_go_round(name):
+    algorithm = REGISTRY.get(name)()
+    problem = GivenProblem({i: Factors(i) for i in range(12)}, None, as_topology("ring", 12))
+    crowd, alone = both(Parts(problem, algorithm, algorithm.own_compressor(), RunConfig()))
+    seen = set()
+    for k in range(200):
+        crowd.iterate()
+        alone.iterate()
+        seen |= {h.state.steps.numbers.ahead for h in alone.hosted}
+        if k % 25 == 0:
+            assert_same(crowd, alone)
+    assert_same(crowd, alone)
+    assert min(seen) < ROUND
+    assert max(h.state.steps.numbers.grown for h in alone.hosted) > 0
 
 
 @pytest.mark.parametrize(("before", "after"), [(True, False), (False, True), (True, True)])

@@ -1,11 +1,13 @@
 """The step that finds itself: what travels, that all follow together, going back, noise, no answer."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import distopt
+from distopt.algorithms import turning
 from distopt.algorithms.step_rule import (
     BACK,
     CALM,
@@ -113,7 +115,7 @@ def test_a_window_travels_in_seven_bytes(e):
 def rule_and_numbers(level=0, decisions=5, pace=1.0, trust=0.9, returns=0, noisy=False):
     numbers = Numbers(
         level=level, move=0, cap=1e300, trust=trust, pace=pace, failed=0, trouble=0, decisions=decisions,
-        length=10, returns=returns, grown=0, done=0, cut=0, least=0, since=0, first=level,
+        length=10, returns=returns, grown=0, done=0, cut=0, least=0, since=0, first=level, ahead=1,
     )  # fmt: skip
     balance = Balance(2.0, 2 * np.sqrt(0.2), trust=0.9)
     return StepRule(balance, gap=0.4, height=2, noisy=noisy), numbers
@@ -258,6 +260,34 @@ def test_agents_that_part_on_a_star_make_the_step_fall(method):
     assert result.rows[-1]["stationarity"] < 1e-5
 
 
+class Factors:
+    """|U V' - M_i|^2 / 4, all 2 x 2, with M_i of the agent's own: most curve downwards at the minimum."""
+
+    dimension = 8
+
+    def __init__(self, i):
+        self.M = 1.7 * np.random.default_rng([11, i]).normal(size=(2, 2))
+        self.start = np.cos(np.arange(8.0)) / 2
+
+    def parts(self, x):
+        U, V = x.reshape(2, 2, 2)
+        return U, V, (U @ V.T - self.M) / 2
+
+    def value(self, x):
+        return float((self.parts(x)[2] ** 2).sum())
+
+    def gradient(self, x, out):
+        U, V, R = self.parts(x)
+        out[:] = np.concatenate([R @ V, R.T @ U]).ravel()
+
+
+def test_agents_that_go_round_make_the_step_fall():
+    """They once did so for ever, at P >= 1e-2."""
+    costs = [Factors(i) for i in range(12)]
+    result = distopt.simulate(costs, iterations=600, record_every=100, series="light")
+    assert result.rows[-1]["stationarity"] < 1e-6
+
+
 class Cauchy:
     """sum_j a_j ln(1 + (x_j - b_j)^2), where some agents always curve downwards."""
 
@@ -283,7 +313,7 @@ def test_a_disagreement_that_is_a_small_part_of_the_moves_makes_the_step_fall_to
 
 def test_a_disagreement_that_does_not_die_down_is_noticed():
     rule = StepRule(Balance(2.0, 2 * np.sqrt(0.01)), gap=0.02, height=1, noisy=False)
-    n = Numbers(pace=1.0, done=10, least=0, since=0, grown=0, level=-64, first=0)
+    n = Numbers(pace=1.0, done=10, least=0, since=0, grown=0, level=-64, first=0, ahead=1)
     assert not rule.stands(n)
     n.done, n.pace = 200, 0.4  # it has halved
     assert not rule.stands(n)
@@ -294,6 +324,39 @@ def test_a_disagreement_that_does_not_die_down_is_noticed():
     assert not rule.stands(n)
     n.done, n.level = 600, -65
     assert not rule.stands(n)  # the step is not the reason
+    n.ahead = 0.1  # but here it is: the root goes round, and half the time will do
+    assert rule.stands(n)
+    n.done = 699
+    assert not rule.stands(n)
+    n.done = 700
+    assert rule.stands(n)
+    n.done, n.level = 900, -161
+    assert not rule.stands(n)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_root_sees_whether_it_goes_ahead_or_round(dtype):
+    balance = Balance(2.0, 0.25, turns=True)  # a turn in 51 iterations
+    rule = StepRule(balance, gap=0.02, height=1, noisy=False)
+
+    def ahead(points):
+        n, mark = Numbers(ahead=0.7, done=0, marked=0, path=0), points[0].copy()
+        for n.done, (before, x) in enumerate(itertools.pairwise(points), 1):
+            n.path += np.linalg.norm(x - before)
+            turning.look(rule, n, x, mark)
+            if n.done == 50:
+                assert n.ahead == 0.7
+        assert (mark == points[51]).all()
+        return n.ahead
+
+    t = np.linspace(0, 2 * np.pi, 52)[:, None]
+    line = np.hstack([t, 3 + 2 * t]).astype(dtype)
+    circle = np.hstack([5 + np.cos(t), np.sin(t)]).astype(dtype)
+    assert ahead(line) == pytest.approx(1, rel=1e-5)
+    assert ahead(circle) < 1e-5
+    assert ahead(circle[:26].repeat(2, axis=0)) == pytest.approx(2 / np.pi, rel=0.03)  # half of it
+    # What rounding moves is no way.
+    assert ahead((5 + np.finfo(dtype).eps * np.hstack([np.cos(t), np.sin(t)])).astype(dtype)) == 1
 
 
 def test_a_move_to_and_fro_far_larger_than_the_window_before_is_a_burst():
