@@ -47,7 +47,7 @@ class Diagnostics:
     undefined : dict[int, int]
         The agents whose value at a finite mean model was nan, and the iteration where it was so first.
     saved : float
-        Bytes an agent that the newest row did not send, because all models were equal.
+        Bytes an agent that the newest row did not send, because all models were equal at the start.
     """
 
     def __init__(self, team: Team) -> None:
@@ -60,6 +60,7 @@ class Diagnostics:
         self._mean = np.empty(shape)
         self._work = np.empty((len(team.hosted), *shape))
         view = self._views()[0]
+        self.shared = view.common is view.model  # all agents hold the mean already
         self.observed = list(view.series)
         self.has_tracker = view.tracker is not None
         self.has_invariant = self.has_tracker and view.gradient is not None
@@ -79,12 +80,13 @@ class Diagnostics:
         """Return the bytes that an agent sends for a row, on average."""
         others = self.team.transport.agents - 1
         half_means = 2 + self._part * (1 + trackers * (self.has_tracker + self.has_invariant))
-        numbers = len(self.columns) + self.repeats
+        half_means -= self.shared * (1 + self._part)
+        numbers = len(self.columns) + self.repeats + self.shared
         return others * (8.0 * numbers + half_means * self._mean.nbytes / (others + 1))
 
     def meetings(self, trackers: bool) -> int:
         """Return the messages that an agent sends to each other one for a row."""
-        return 4 + trackers * (self.has_tracker + self.has_invariant)
+        return 4 - self.shared + trackers * (self.has_tracker + self.has_invariant)
 
     def _views(self) -> list[View]:
         return [self.team.parts.algorithm.view(h.state) for h in self.team.hosted]
@@ -151,13 +153,14 @@ class Diagnostics:
             at["slope"][i] = square(mean_of(parts)) / self.repeats
 
     def _mean_model(self, models: Sequence[F64], xbar: F64) -> None:
-        """Set xbar to the mean model, which at a common start nobody needs to send."""
+        """Set xbar to the mean model, which nobody needs to send where all models are the same."""
         transport, self.saved = self.team.transport, 0.0
-        if self.team.clock.iteration == 0:
+        if self.shared or self.team.clock.iteration == 0:
             marks = transport.collect(np.array([[crc32c(x.tobytes())] for x in models], np.float64))
             if (marks == marks[0]).all():
                 n = transport.agents
-                self.saved = (1 + self._part) * xbar.nbytes * (n - 1) / n
+                if not self.shared:
+                    self.saved = (1 + self._part) * xbar.nbytes * (n - 1) / n
                 xbar[:] = mean_of([models[0]] * n)
                 return
         transport.mean(models, xbar)

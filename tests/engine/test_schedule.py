@@ -103,6 +103,23 @@ def test_the_price_of_a_row_is_what_is_sent(trackers):
         assert row[name] == full[name]
 
 
+@pytest.mark.parametrize("method", ["averaged", "diloco"])
+def test_a_model_that_all_agents_hold_is_not_sent(method):
+    team = team_of(build({"name": method}, LONG | {"dimension": 13}))
+    diagnostics, traffic = Diagnostics(team), team.transport.traffic
+    for _ in range(3):
+        team.iterate()
+    before = traffic.diagnostics_nbytes
+    row = diagnostics.row()
+    sent = traffic.diagnostics_nbytes - before
+    assert sent == pytest.approx(4 * diagnostics.nbytes(True))
+    diagnostics.shared = False
+    sending = diagnostics.row()
+    assert traffic.diagnostics_nbytes - before - sent > sent + 4 * 8 * 13
+    for name in ("stationarity", "consensus_error", "objective"):
+        assert row[name] == sending[name]
+
+
 def test_tracking_is_measured_as_defined():
     team = team_of(build(TRACKING, LONG | {"dimension": 13}))
     for _ in range(5):
