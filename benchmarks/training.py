@@ -8,7 +8,8 @@
 
 The networks and their data are those of launch/examples: digits sorted by label, and files of text of which
 the first agent has four times as many as the last. All methods take the same number of gradients with the
-same batches, on a ring in one process, with a step that falls to 0 linearly (led and k_gt: a constant one).
+same batches, on a ring in one process, with a step that falls to 0 linearly (led, k_gt, dgd and choco: a
+constant one).
 Each is tuned alike: of its step sizes, factors of 2 apart, the one with the least held-out loss on the
 tuning seeds is taken; the seeds that are reported are others. A seed stands for the start, the split of the
 digits and the batches. Local steps, density and outer momentum of ours were chosen before, by hand, on the
@@ -25,6 +26,7 @@ from importlib import import_module
 from statistics import mean
 from typing import Any, NamedTuple
 
+from mean_sign import MeanSign
 from power_sgd import PowerSGD, shapes_of
 from shared import ROOT, machine_line, show
 
@@ -85,12 +87,26 @@ def corrected(kind, steps, code, etas):
     return Method(make, code, etas, steps)
 
 
+def untracked(kind, code, etas):
+    """Return dgd or choco: gossip that nothing corrects, with a constant step."""
+
+    def make(costs, eta, horizon):
+        return kind(eta=eta)
+
+    return Method(make, code, etas)
+
+
 FLOAT32, BFLOAT16, SPARSE = distopt.Cast(), distopt.Cast(dtype="bfloat16"), distopt.SparseZoom
 MOMENTUM, ADAMW = {"inner": "sgd", "beta": 0.9}, {"inner": "adamw"}
 PLAIN = {"inner": "sgd", "beta": 0.0}
 SHORT = (0.05, 0.1, 0.2)
+# Where the least loss was at an end of these:
+SHORTER, LONGER = (0.0125, 0.025, 0.05), (0.1, 0.2, 0.4)
 SLOW = "diloco, 25 local steps, sparse_zoom"
 LED, K_GT = distopt.LocalExactDiffusion, distopt.LocalTracking
+DGD, CHOCO = distopt.DecentralizedGradientDescent, distopt.Choco
+FOUR = distopt.Blockwise(values=distopt.Quantize(bits=4))
+SIGNS = distopt.Blockwise(values=MeanSign())  # a scale for each layer
 
 
 def small(gradients, local_steps):
@@ -115,6 +131,10 @@ TASKS = {
             "diloco, 2 local steps, sparse_zoom": local(2, 0.6, SPARSE(density=0.0054), SHORT, **PLAIN),
             "led, 5 local steps, float32": corrected(LED, 5, FLOAT32, SHORT),
             "k_gt, 5 local steps, float32": corrected(K_GT, 5, FLOAT32, SHORT),
+            "averaged, 1 bit, error feedback": Method(partial(averaged, **MOMENTUM), SIGNS, SHORTER),
+            "averaged every 10th step, bfloat16": local(10, 0.0, BFLOAT16, SHORT, **MOMENTUM),
+            "dgd, float64": untracked(DGD, distopt.Identity(), LONGER),
+            "choco, 4 bits": untracked(CHOCO, FOUR, LONGER),
         },
         (1, 2, 3), (11, 12, 13, 14, 15),
     ),
