@@ -18,7 +18,14 @@ FIRST = 30.0  # the ratio of curvatures that the first step is made for
 SHORTEST, LONGEST = 10, 40  # iterations of a window, after the first three
 CALM, NERVOUS, BACK, FURTHER_BACK = range(4)
 LARGEST_CAP = 1e300
-NOISE_CUT = 0.85  # what noise leaves of a step at a time
+SLOW_CUT = 0.85  # what kinks, or noise in which no progress shows, leave of a step at a time
+NOISY = 0.65  # the share of noise in |dx|^2 that asks whether a run still gets anywhere
+STANDS, SHOWS, STRAIGHT = (
+    0.6,
+    1.3,
+    1.6,
+)  # powers of time by which the root's |x - mark|^2 grows (`turning`)
+NOISE_CUT = 0.7  # what is left of a step with which the root stands
 SEEN = 4  # iterations of a window that are watched with mini-batches, at a further gradient each
 SETTLED = 3  # windows until the moves are no longer those of the start
 ROUGH = 3.0  # times the steepest curvature around x: what looks steeper is a kink, or rounding
@@ -131,6 +138,7 @@ def first_numbers(trust: float) -> Numbers:
         trouble=0, first=0, decisions=0, iterations=0, length=3, stretch=SHORTEST,
         kind=0, move=0, fresh=1, anew=0, adrift=0, returns=0, grown=0, nbytes=0, done=0, cut=0,
         largest=0, larger=0, least=0, since=0, path=0, marked=0, ahead=1,
+        growth=SHOWS, looked=0, far=0,
     )  # fmt: skip
 
 
@@ -261,11 +269,23 @@ class StepRule:
         n.cap = min(1.1**boldness * n.cap, LARGEST_CAP)
 
     def cut(self, n: Numbers, e: float, new: float) -> float:
-        """Return a step that falls as 1 / k: only a smaller one comes nearer."""
-        if n.done < n.cut / NOISE_CUT:
+        """Return a step that falls as 1 / k, or stays until it is time."""
+        if n.done < n.cut / SLOW_CUT:
             return min(new, e)
         n.cut = n.done
-        return min(new, NOISE_CUT * e)
+        return min(new, SLOW_CUT * e)
+
+    def in_noise(self, n: Numbers, e: float, new: float) -> float:
+        """Return the step where moves are mostly noise: it grows only if the root goes straight on.
+
+        It falls where the root stands, and as 1 / k where no progress shows.
+        """
+        if n.growth < STANDS:
+            n.cut = n.done
+            return min(new, NOISE_CUT * e)
+        if n.growth < SHOWS:
+            return self.cut(n, e, new)
+        return new if n.growth > STRAIGHT else min(new, e)
 
     def grows(self, w: Window, n: Numbers, pace: float) -> bool:
         """Whether the moves grow although every direction that they take curves upwards."""
@@ -282,7 +302,7 @@ class StepRule:
             new = min(new, self.reach / sqrt(low * high))
         new = min(max(new, max(0.3, 0.6 ** (1 + self.height / 5)) * e), 1.5 * e)
         if self.noisy:
-            return self.cut(n, e, new) if apart > 0.65 else float(new)
+            return self.in_noise(n, e, new) if apart > NOISY else float(new)
         goes_round = n.ahead < ROUND
         if apart <= self.gap / 4 and not goes_round:
             n.least = 0.0

@@ -116,6 +116,7 @@ def rule_and_numbers(level=0, decisions=5, pace=1.0, trust=0.9, returns=0, noisy
     numbers = Numbers(
         level=level, move=0, cap=1e300, trust=trust, pace=pace, failed=0, trouble=0, decisions=decisions,
         length=10, returns=returns, grown=0, done=0, cut=0, least=0, since=0, first=level, ahead=1,
+        path=0, marked=0, growth=1.3, looked=0, far=0,
     )  # fmt: skip
     balance = Balance(2.0, 2 * np.sqrt(0.2), trust=0.9)
     return StepRule(balance, gap=0.4, height=2, noisy=noisy), numbers
@@ -175,13 +176,21 @@ def test_the_rule_learns_how_steep_is_too_steep_and_forgets_it_slowly():
     assert seen == pytest.approx([0.98, 1.1, 0.98**0.5, 1.1**0.5, 0.98**0.1, 1.1**0.1], rel=1e-12)
 
 
-def test_noise_makes_the_step_fall_as_one_over_the_iterations():
-    """A run of nothing but noise: the step never falls faster, and so never to nothing."""
-    rule, n = rule_and_numbers(noisy=True)
-    for done in range(10, 100_000, 10):
-        n.done = done
-        n.level += rule.decide(Window(1.0, 1e-9, 1e-17, 0.0, 0.9), n)[1]
-    assert 1 / 20_000 < size(int(n.level)) < 1 / 2_000
+@pytest.mark.parametrize(("level", "at"), [(0, 3.0), (-160, 3e3)])
+def test_in_noise_the_step_grows_on_the_way_and_falls_at_the_end(level, at):
+    """Descent on |x|^2 / 2 with noise: near 0 as 1 / k; from afar a step of 2^-10 grows first."""
+    rule, n = rule_and_numbers(level=level, noisy=True)
+    rng, x = np.random.default_rng(1), np.full(30, at)
+    mark, largest = x.copy(), 0.0
+    for done in range(1, 10_001):
+        x -= size(int(n.level)) * (x + rng.normal(size=30))
+        if done % 10 == 0:
+            n.done = done
+            turning.look(rule, n, x, mark)
+            n.level += rule.decide(Window(1.0, 0.1, 0.1, 0.0, 0.9), n)[1]
+            largest = max(largest, size(int(n.level)))
+    assert largest > 0.03
+    assert 3e-6 < size(int(n.level)) < 1e-2
 
 
 def test_gradients_that_jump_are_no_curvature():
@@ -340,7 +349,7 @@ def test_the_root_sees_whether_it_goes_ahead_or_round(dtype):
     rule = StepRule(balance, gap=0.02, height=1, noisy=False)
 
     def ahead(points):
-        n, mark = Numbers(ahead=0.7, done=0, marked=0, path=0), points[0].copy()
+        n, mark = Numbers(ahead=0.7, done=0, marked=0, path=0, looked=0), points[0].copy()
         for n.done, (before, x) in enumerate(itertools.pairwise(points), 1):
             n.path += np.linalg.norm(x - before)
             turning.look(rule, n, x, mark)
