@@ -7,9 +7,8 @@ import numpy as np
 from distopt.core.arrays import U8
 
 NOTHING = np.zeros(0, np.uint8)
-REST = np.zeros(
-    0, np.uint8
-)  # what a step yields that wants the second parts of the messages that came
+# What a step yields that wants the second parts of the messages that came.
+REST = np.zeros(0, np.uint8)
 
 
 class Letter(NamedTuple):
