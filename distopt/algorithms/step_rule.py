@@ -20,11 +20,8 @@ CALM, NERVOUS, BACK, FURTHER_BACK = range(4)
 LARGEST_CAP = 1e300
 SLOW_CUT = 0.85  # what kinks, or noise in which no progress shows, leave of a step at a time
 NOISY = 0.65  # the share of noise in |dx|^2 that asks whether a run still gets anywhere
-STANDS, SHOWS, STRAIGHT = (
-    0.6,
-    1.3,
-    1.6,
-)  # powers of time by which the root's |x - mark|^2 grows (`turning`)
+# Powers of time by which the root's |x - mark|^2 grows (`turning`): it stands, gets on, goes straight.
+STANDS, SHOWS, STRAIGHT = 0.6, 1.3, 1.6
 NOISE_CUT = 0.7  # what is left of a step with which the root stands
 SEEN = 4  # iterations of a window that are watched with mini-batches, at a further gradient each
 SETTLED = 3  # windows until the moves are no longer those of the start

@@ -77,7 +77,7 @@ class Local:
     p: float  # norm, np.inf for the maximum norm
     phi: float  # in (0, 1]
     beyond: float | None = (
-        None  # w < 1, where the error is at most a + w ||x||_p outside too, for some a
+        None  # w < 1 if, for some a, the error is at most a + w ||x||_p outside too
     )
     name: ClassVar[str] = "local"
 

@@ -57,9 +57,8 @@ class Rounds:
         told: list[Any] = self._transport.share(self._sent[2 * first :].tolist())
         sent = np.array(told, np.int64).reshape(len(told), -1, 2)
         tells = sent[..., 1]
-        busiest = (sent[..., 0] * (tells.max(initial=0) + 1) + tells).argmax(
-            axis=0
-        )  # as `max` of pairs
+        # As `max` of pairs.
+        busiest = (sent[..., 0] * (tells.max(initial=0) + 1) + tells).argmax(axis=0)
         nbytes, copies = np.take_along_axis(sent, busiest[None, :, None], axis=0)[0].T
         exchanges, messages = int((copies > 0).sum()), int(copies.sum())
         return Waits(exchanges, messages / max(exchanges, 1), int(nbytes.sum()) / max(messages, 1))
