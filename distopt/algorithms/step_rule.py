@@ -31,6 +31,7 @@ PATIENCE = 8.0  # over reach^2: iterations in which |dx|^2 of a disagreement hal
 LOWEST = 4 * OCTAVES  # levels below the first step that it may fall to for that
 LOWEST_ROUND = 10 * OCTAVES  # where the root goes round
 ROUND = 0.4  # of the root's way left as a distance: below, it goes round (`turning`)
+UPWARDS = 0.3  # lowest over highest curvature: more, and the costs curve upwards along all moves
 GROWN = 3.0  # |dx|^2 over that of the last window; where all curve upwards it grows only if e is too large
 
 
@@ -286,7 +287,7 @@ class StepRule:
 
     def grows(self, w: Window, n: Numbers, pace: float) -> bool:
         """Whether the moves grow although every direction that they take curves upwards."""
-        upwards = w.lowest > 0.3 * w.highest > 0
+        upwards = w.lowest > UPWARDS * w.highest > 0
         expected = n.pace * size(2 * max(int(n.move), 0))  # |dx|^2 grows as the square of the step
         return upwards and not self.noisy and n.decisions >= SETTLED and pace > GROWN * expected > 0
 
@@ -300,16 +301,18 @@ class StepRule:
         new = min(max(new, max(0.3, 0.6 ** (1 + self.height / 5)) * e), 1.5 * e)
         if self.noisy:
             return self.in_noise(n, e, new) if apart > NOISY else float(new)
-        goes_round = n.ahead < ROUND
+        goes_round = (
+            n.ahead < ROUND and low <= UPWARDS * high
+        )  # else the noise of codes drives them
         if apart <= self.gap / 4 and not goes_round:
             n.least = 0.0
-        elif (apart > self.gap / 2 and e * low < -0.03) or self.stands(n):
+        elif (apart > self.gap / 2 and e * low < -0.03) or self.stands(n, goes_round):
             # Agents part along negative curvature.
             less = (0.5 if goes_round else 0.7) * e
             new, n.cap = min(new, less), min(n.cap, less)
         return float(new)
 
-    def stands(self, n: Numbers) -> bool:
+    def stands(self, n: Numbers, goes_round: bool) -> bool:
         """Whether a disagreement has not died down in a time in which it would if the step were stable.
 
         What drives it may be hidden by the noise of codes, and grows no further than the costs let it. A
@@ -317,7 +320,7 @@ class StepRule:
         """
         if not 0 < n.least < 2 * n.pace:
             n.least, n.since = n.pace, n.done
-        times, lowest = (0.5, LOWEST_ROUND) if n.ahead < ROUND else (1.0, LOWEST)
+        times, lowest = (0.5, LOWEST_ROUND) if goes_round else (1.0, LOWEST)
         patience = times * PATIENCE / self.reach**2
         if n.done < n.since + patience or n.level < n.first - lowest:
             return False
