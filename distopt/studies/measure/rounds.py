@@ -5,7 +5,7 @@ along a tree are many exchanges, in each of which few agents send.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,23 +30,33 @@ class Rounds:
     def __init__(self, transport: Transport, topology: Topology) -> None:
         self._transport, self._sent = transport, array("q")
         self._copies = [len(topology.links(i).tells) for i in transport.hosted]
-        self._exchange, self._deliver = transport.exchange, transport.deliver
+        self._exchange, self._first = transport.exchange, transport.first
+        self._deliver = transport.deliver
         transport.exchange = self.exchange  # type: ignore[method-assign]
+        transport.first = self.first  # type: ignore[method-assign]
         transport.deliver = self.deliver  # type: ignore[method-assign]
 
     def exchange(self, payloads: Sequence[U8]) -> list[Sequence[U8]]:
         """Exchange as ever, and note."""
-        sent = [(p.size * c, c) for p, c in zip(payloads, self._copies, strict=True)]
-        self._sent.extend(max(sent))
+        self._note((p.size * c, c) for p, c in zip(payloads, self._copies, strict=True))
         return self._exchange(payloads)
+
+    def first(self, payload: U8, cut: int) -> Sequence[U8]:
+        """Begin an exchange in two parts as ever, and note it as one."""
+        (copies,) = self._copies
+        self._note([(payload.size * copies, copies)])
+        return self._first(payload, cut)
 
     def deliver(self, letters: Sequence[Letter]) -> list[Sequence[U8]]:
         """Deliver as ever, and note."""
-        sent = [
+        self._note(
             (sum(letter.to(j).size for j in letter.tells), len(letter.tells)) for letter in letters
-        ]
-        self._sent.extend(max(sent))
+        )
         return self._deliver(letters)
+
+    def _note(self, sent: Iterable[tuple[int, int]]) -> None:
+        """Note the most that an agent sends in an exchange: bytes of all copies, copies."""
+        self._sent.extend(max(sent))
 
     def __len__(self) -> int:
         """Return the exchanges so far."""
