@@ -9,7 +9,7 @@ from distopt.algorithms.agent import Agent
 from distopt.algorithms.cgt2 import CompressedTracking2
 from distopt.algorithms.cgt3_zoom import ZoomingTracking3
 from distopt.algorithms.state import State, View
-from distopt.compressors.base import Guarantee, Local
+from distopt.compressors.base import Compressor, Guarantee, Local
 from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
 from distopt.theory.facts import Facts
@@ -43,7 +43,7 @@ class CompressedTracking3(CompressedTracking2):
         return ZoomingTracking3(*args, **parameters) if zooms else object.__new__(cls)  # type: ignore[return-value]
 
     def unknown(self, facts: Facts) -> float:
-        phi = self.phi(facts)
+        phi = local_guarantee(facts.compressor, facts.dimension).phi
         return 3 * (1 - phi) / phi
 
     def first_scale_x(self, largest_x: float, largest_g: float) -> float:
@@ -53,13 +53,6 @@ class CompressedTracking3(CompressedTracking2):
     def first_scale_y(self, largest_x: float, largest_g: float) -> float:
         """Four times the start, but enough for the gradient's change when x moves by s0x / 4."""
         return max(4 * largest_g, self.s_min)
-
-    @staticmethod
-    def phi(facts: Facts) -> float:
-        """Return the phi of the compressor's local guarantee."""
-        guarantee = facts.compressor.guarantee(facts.dimension, Local)
-        assert isinstance(guarantee, Local)  # `accept` has made sure
-        return guarantee.phi
 
     def init(self, agent: Agent, x0: F64) -> State:
         s = super().init(agent, x0)
@@ -73,3 +66,10 @@ class CompressedTracking3(CompressedTracking2):
         shown = super().view(s)
         counted = {"ball_violations": float(s.ball_violations[0])}
         return replace(shown, series={**shown.series, **counted})
+
+
+def local_guarantee(compressor: Compressor, d: int) -> Local:
+    """Return what a compressor of class 3 promises for vectors of size d."""
+    found = compressor.guarantee(d, Local)
+    assert isinstance(found, Local)  # `accept` has made sure
+    return found

@@ -9,10 +9,11 @@ import numpy as np
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Positive, Rate, Step
 from distopt.algorithms.cgt2 import max_consensus
+from distopt.algorithms.cgt3 import local_guarantee
 from distopt.algorithms.lead import Lead
 from distopt.algorithms.state import State, View
 from distopt.algorithms.updates import correct_and_descend, descend_both, difference
-from distopt.compressors.base import Compressor, Guarantee, Local
+from distopt.compressors.base import Guarantee, Local
 from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
 from distopt.theory.facts import Facts
@@ -46,7 +47,7 @@ class DynaCold(Lead):
     searches = changing = together = False
 
     def choose(self, facts: Facts) -> Self:
-        found = guarantee(facts.compressor, facts.dimension)
+        found = local_guarantee(facts.compressor, facts.dimension)
         unknown, w = 3 / found.phi - 3, found.beyond
         steps = self.with_numbers(eta=0.5 / facts.require_smoothness("algorithm.eta"))
         gamma = (1 + unknown) ** -1.5
@@ -63,7 +64,7 @@ class DynaCold(Lead):
     def init(self, agent: Agent, x0: F64) -> State:
         s = super().init(agent, x0)
         s.keep(s=np.ones(1), ball_violations=np.zeros(1, np.int64))
-        s.work(ball=guarantee(agent.compressor, agent.dimension).beyond is None)
+        s.work(ball=local_guarantee(agent.compressor, agent.dimension).beyond is None)
         return s
 
     def start(self, agent: Agent, s: State, facts: Facts) -> Step:
@@ -93,10 +94,3 @@ class DynaCold(Lead):
         shown = super().view(s)
         counted = {"ball_violations": float(s.ball_violations[0]) if s.ball else 0.0}
         return replace(shown, series={**shown.series, **counted})
-
-
-def guarantee(compressor: Compressor, d: int) -> Local:
-    """Return what a compressor promises in the ball."""
-    found = compressor.guarantee(d, Local)
-    assert isinstance(found, Local)  # `accept` has made sure
-    return found

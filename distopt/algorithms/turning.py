@@ -31,7 +31,8 @@ def look(rule: StepRule, n: Numbers, x: F64, mark: F64) -> None:
     """At the root, before it decides: after one turn of the slowest mode, see what is left of the way."""
     if rule.noisy:
         wander(n, x, mark)
-    if rule.noisy or not rule.turns or n.done - n.marked < 4 * pi / rule.reach:
+        return
+    if not rule.turns or n.done - n.marked < 4 * pi / rule.reach:
         return
     rounding = ROUNDING * np.finfo(x.dtype).eps * (n.done - n.marked) * sqrt(square(x))
     n.ahead = distance(x, mark) / n.path if n.path > rounding else 1.0

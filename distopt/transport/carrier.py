@@ -37,11 +37,10 @@ class Carrier:
         self._posts: Posts | None = None
         self._flags, self._nap = np.zeros(3, np.int64), np.array([0, NAP_NANOSECONDS], np.int64)
         self._sleep: int = ctypes.cast(ctypes.CDLL(None).nanosleep, ctypes.c_void_p).value or 0
-        self._go, self._left, self._open = Semaphore(0), Semaphore(0), True
+        self._go, self._left = Semaphore(0), Semaphore(0)
         self._flags[STOP], nothing = 1, np.zeros(2, np.int64)
-        carry(
-            nothing, nothing.view(np.int32), nothing, self._flags, self._sleep, self._nap
-        )  # compiles
+        told = nothing.view(np.int32)
+        carry(nothing, told, nothing, self._flags, self._sleep, self._nap)  # compiles
         Thread(target=self._serve, name="distopt-carrier", daemon=True).start()
 
     def _serve(self) -> None:

@@ -32,6 +32,7 @@ class LocalTransport(Transport):
         self.traffic, self.told = Traffic(), {}
         self._links = [topology.links(i) for i in self.hosted]
         self._copies = np.array([len(links.tells) for links in self._links])
+        self._heard = np.minimum(self._copies, 1)
 
     def agree_to_stop(self, wish: str) -> str:
         return wish
@@ -47,7 +48,7 @@ class LocalTransport(Transport):
     def tally(self, sizes: I64) -> None:
         began = perf_counter()
         traffic, told = self.traffic, self.told
-        traffic.nbytes += int(sizes @ (self._copies > 0))
+        traffic.nbytes += int(sizes @ self._heard)
         traffic.nbytes_on_wire += int(sizes @ self._copies)
         traffic.messages += int(self._copies.sum())
         for i, nbytes in enumerate(sizes.tolist()):
