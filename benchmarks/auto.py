@@ -129,12 +129,24 @@ def attempt(method, case, seed, limit):
     return k, result.rows[-1], float((P / np.minimum.accumulate(P)).max())
 
 
+def once(name, key, find):
+    """Return what `find` finds, once and for all: it is kept in build/auto_grids."""
+    file = GRIDS / f"{name}.json"
+
+    def known():
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    if key not in known():
+        found = find()
+        GRIDS.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(known() | {key: found}, indent=1))
+    return known()[key]
+
+
 def best_of_grid(method, title, case, seed):
-    """Return the fewest iterations of ten fixed steps, None if none arrives; once and for all."""
-    file = GRIDS / f"{method}.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
-    key = f"{title} {case[3]} {seed}"
-    if key not in known:
+    """Return the fewest iterations of ten fixed steps, None if none arrives."""
+
+    def find():
         stack, best = case[0](seed, case[3], **case[1]), None
         topology = graph(case[2], case[3])
         L = max(estimate_curvature(stack.of(i), stack.start, 6) for i in range(case[3]))
@@ -142,10 +154,9 @@ def best_of_grid(method, title, case, seed):
             eta = 2.0 ** (exponent - LOWER.get(method, 0)) / L
             k = iterations(method, stack, topology, eta, case[4], best or case[5], EVERY)
             best = k or best
-        GRIDS.mkdir(parents=True, exist_ok=True)
-        known[key] = best
-        file.write_text(json.dumps(known, indent=1))
-    return known[key]
+        return best
+
+    return once(method, f"{title} {case[3]} {seed}", find)
 
 
 def compare(method, title, case, seeds):

@@ -7,13 +7,12 @@ twice the one before, in vectorised form (auto_models.py); they are kept in buil
 --advice, what a run that did not arrive is told to try is tried.
 """
 
-import json
 import sys
 import warnings
 
 import auto_families
 import numpy as np
-from auto import GRIDS
+from auto import once
 from auto_models import iterations
 from shared import options, show
 
@@ -61,10 +60,8 @@ def curvature(cost, x0):
 
 def best_of_grid(case):
     """Return the fewest iterations of the fixed steps and that step, None if none arrives."""
-    file = GRIDS / "arrives.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
-    key = " ".join(map(str, case[:4]))
-    if key not in known:
+
+    def find():
         stack, topology, first = prepare(case)
         L = max(curvature(stack.of(i), stack.start) for i in range(stack.agents))
         best, at = None, None
@@ -73,11 +70,9 @@ def best_of_grid(case):
             k = iterations("zed", stack, topology, eta, TARGET * first, best or LIMIT, EVERY)
             if k and (best is None or k < best):
                 best, at = k, eta
-        GRIDS.mkdir(parents=True, exist_ok=True)
-        known = json.loads(file.read_text()) if file.exists() else {}
-        known[key] = best, at
-        file.write_text(json.dumps(known, indent=1))
-    return known[key]
+        return best, at
+
+    return once("arrives", " ".join(map(str, case[:4])), find)
 
 
 def compare(case, advice):

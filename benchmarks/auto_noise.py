@@ -6,12 +6,11 @@ The mean objective at iterations 570 to 600, the median over three seeds of the 
 each half a decade from the next, the best on the first of these seeds.
 """
 
-import importlib.util
 import warnings
 from pathlib import Path
 from statistics import mean, median
 
-from shared import ROOT, options, show
+from shared import example, options, show
 
 import distopt
 from distopt.core.errors import DistoptError
@@ -49,11 +48,8 @@ CASES = {  # name: problem, agents, graph, batch
 
 def convolutional(agents, batch):
     """Return the costs of the example."""
-    path = ROOT / "launch" / "examples" / "digits_jax.py"
-    spec = importlib.util.spec_from_file_location("digits_jax", path)
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    return [example.make_cost(i, agents, batch=batch) for i in range(agents)]
+    make_cost = example("digits_jax").make_cost
+    return [make_cost(i, agents, batch=batch) for i in range(agents)]
 
 
 def play(case, algorithm, eta, iterations, seed):
@@ -96,17 +92,12 @@ def measure(name, case, asked):
     }  # fmt: skip
 
 
-def four(value):
-    """Write an objective."""
-    return f"{value:.4f}"
-
-
 COLUMNS = (
     Column("problem", "problem", words=True),
     Column("graph", "graph", words=True),
-    Column("auto", "objective, auto", write=four),
+    Column("auto", "objective, auto", write="{:.4f}".format),
     Column("step", "largest and last step"),
-    Column("fixed", "best fixed", write=four),
+    Column("fixed", "best fixed", write="{:.4f}".format),
     Column("at", "its step"),
 )
 

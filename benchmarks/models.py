@@ -12,7 +12,6 @@ measurements, which a busy machine disturbs little.
 """
 
 import argparse
-import sys
 from functools import partial
 from itertools import pairwise
 from operator import truediv
@@ -20,7 +19,7 @@ from statistics import median
 from time import process_time
 
 import numpy as np
-from shared import ROOT
+from shared import example
 
 INPUTS, WIDTH, CLASSES = 128, 930, 10  # d = 995,110
 BATCHES = (64, 256, 1024)
@@ -61,11 +60,9 @@ def transformer_pair(batch):
     import distopt.torch
 
     torch.set_num_threads(1)
-    sys.path.append(str(ROOT / "launch" / "examples"))
-    from transformer_torch import CHARACTERS, CONTEXT, Transformer, cross_entropy
-
-    network, index = Transformer(), np.arange(0, batch)
-    texts = torch.randint(CHARACTERS, (2, batch, CONTEXT))
+    made = example("transformer_torch")
+    network, index, cross_entropy = made.Transformer(), np.arange(0, batch), made.cross_entropy
+    texts = torch.randint(made.CHARACTERS, (2, batch, made.CONTEXT))
 
     def plain():
         network.zero_grad()

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from time import sleep
 
@@ -41,6 +42,14 @@ def write_section(page, script, text):
     head, _, rest = path.read_text().partition(mark)
     _, found, tail = rest.partition(end)
     path.write_text(f"{head}{mark}\n{text}" + (f"\n{found}{tail}" if found else ""))
+
+
+def example(name):
+    """Return a module of launch/examples."""
+    folder = str(ROOT / "launch" / "examples")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return import_module(name)
 
 
 def options(about, *flags, **named):

@@ -19,16 +19,14 @@ Finished runs are kept in build/training.jsonl, so the same command continues.
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from functools import cache, partial
-from importlib import import_module
 from statistics import mean
 from typing import Any, NamedTuple
 
 from mean_sign import MeanSign
 from power_sgd import PowerSGD, shapes_of
-from shared import ROOT, machine_line, show
+from shared import ROOT, example, machine_line, show
 
 import distopt
 from distopt.studies.results import Column
@@ -152,10 +150,9 @@ TASKS = {
 
 
 @cache
-def make_costs(example, seed, **made):
+def make_costs(name, seed, **made):
     """Make the agents' costs, once for all runs: JAX compiles each anew."""
-    sys.path.append(str(ROOT / "launch" / "examples"))
-    make_cost = import_module(example).make_cost
+    make_cost = example(name).make_cost
     return [make_cost(i, AGENTS, seed=seed, **made) for i in range(AGENTS)]
 
 
