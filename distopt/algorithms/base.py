@@ -280,6 +280,6 @@ class Algorithm(ABC):
 
 def takers(compressor: Compressor, d: int) -> str:
     """List the algorithms that take compressors of this one's classes."""
-    kinds = {type(guarantee) for guarantee in compressor.guarantees(d)}
-    names = [name for name in REGISTRY if REGISTRY.get(name).needs in kinds]
+    needs = {name: REGISTRY.get(name).needs for name in REGISTRY}
+    names = [name for name, kind in needs.items() if kind and compressor.guarantee(d, kind)]
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

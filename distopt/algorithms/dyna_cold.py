@@ -13,7 +13,7 @@ from distopt.algorithms.cgt3 import local_guarantee
 from distopt.algorithms.lead import Lead
 from distopt.algorithms.state import State, View
 from distopt.algorithms.updates import correct_and_descend, descend_both, difference
-from distopt.compressors.base import Guarantee, Local
+from distopt.compressors.base import Guarantee, Local, LocalAndBeyond
 from distopt.core.arrays import F64
 from distopt.core.parameters import Field, parameters
 from distopt.theory.facts import Facts
@@ -48,7 +48,7 @@ class DynaCold(Lead):
 
     def choose(self, facts: Facts) -> Self:
         found = local_guarantee(facts.compressor, facts.dimension)
-        unknown, w = 3 / found.phi - 3, found.beyond
+        unknown, w = 3 / found.phi - 3, found.w if isinstance(found, LocalAndBeyond) else None
         steps = self.with_numbers(eta=0.5 / facts.require_smoothness("algorithm.eta"))
         gamma = (1 + unknown) ** -1.5
         if w is not None:  # no ball that could be left: a scale that falls too fast costs bits
@@ -64,7 +64,7 @@ class DynaCold(Lead):
     def init(self, agent: Agent, x0: F64) -> State:
         s = super().init(agent, x0)
         s.keep(s=np.ones(1), ball_violations=np.zeros(1, np.int64))
-        s.work(ball=local_guarantee(agent.compressor, agent.dimension).beyond is None)
+        s.work(ball=not agent.compressor.guarantee(agent.dimension, LocalAndBeyond))
         return s
 
     def start(self, agent: Agent, s: State, facts: Facts) -> Step:

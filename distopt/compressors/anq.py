@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from distopt.compressors.base import Guarantee, Local
+from distopt.compressors.base import Guarantee, LocalAndBeyond
 from distopt.compressors.coded import Coded, Entropy
 from distopt.compressors.coders.bits import flush_bits, padding_is_zero
 from distopt.compressors.coders.gamma import read_gamma, write_gamma
@@ -58,7 +58,7 @@ class Anq(Coded):
         v, t = self.grid
         q = int(np.searchsorted(t, 1.0))  # of 1, the end of the ball; at least 1, since a + w < 1
         phi = 1 - float(max(t[q - 1] - v[q - 1], abs(1 - v[q])))
-        return (Local(p=np.inf, phi=phi, beyond=self.relative),)
+        return (LocalAndBeyond(p=np.inf, phi=phi, w=self.relative),)
 
     def magnitudes(self) -> tuple[float, float]:
         return 0.0, LARGEST

@@ -72,18 +72,22 @@ class Absolute:
 
 @dataclass(frozen=True)
 class Local:
-    """Class 3: ||C(x) - x||_p <= 1 - phi for all x with ||x||_p <= 1; more only with `beyond`."""
+    """Class 3: ||C(x) - x||_p <= 1 - phi for all x with ||x||_p <= 1, and nothing outside the ball."""
 
     p: float  # norm, np.inf for the maximum norm
     phi: float  # in (0, 1]
-    beyond: float | None = (
-        None  # w < 1 if, for some a, the error is at most a + w ||x||_p outside too
-    )
     name: ClassVar[str] = "local"
 
     def in_two_norm(self, d: int) -> float:
         """Bound of ||C(x) - x||_2 in the ball."""
         return (1 - self.phi) if self.p == 2 else (1 - self.phi) * float(np.sqrt(d))
+
+
+@dataclass(frozen=True)
+class LocalAndBeyond(Local):
+    """Class 3, and for some a, ||C(x) - x||_p <= a + w ||x||_p for all x."""
+
+    w: float  # < 1
 
 
 @dataclass(frozen=True)

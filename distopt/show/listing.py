@@ -141,6 +141,5 @@ def constants(guarantee: Guarantee) -> str:
     numbers = [
         f"{name} = {'inf' if value == np.inf else format(value, '.4g')}"
         for name, value in vars(guarantee).items()
-        if value is not None
     ]
     return f"{guarantee.name}: {', '.join(numbers)}" if numbers else guarantee.name

@@ -29,6 +29,13 @@ def test_table_is_complete():
     assert {type(c) for c in COMPRESSORS.values()} == {REGISTRY.get(name) for name in REGISTRY}
 
 
+@pytest.mark.parametrize("row", COMPRESSORS)
+def test_constants_of_guarantees_are_numbers(row):
+    """Tables, records and reports write them all."""
+    for guarantee in COMPRESSORS[row].guarantees(50):
+        assert all(value >= 0 for value in vars(guarantee).values())
+
+
 def rows_and_dimensions():
     """Every row with 1, 100 and one dimension around a whole byte; the rest is left to the slow tier."""
     for i, row in enumerate(COMPRESSORS):
