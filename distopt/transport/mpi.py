@@ -105,6 +105,7 @@ class MpiTransport(Transport):
         self.exchanges = 0
         self._waits: tuple[int, ...] = ()  # for whom, when a wait ended early
         self._waited = 0.0  # seconds, when this rank gave up
+        self._carrier: Carrier | None = None
         told: Any = comm.Get_attr(HOSTS)
         self._hosts: list[str] = told or ["unknown"] * comm.size
         self._comm, self._pace = comm, Pace()
@@ -122,7 +123,6 @@ class MpiTransport(Transport):
         self._statuses = [MPI.Status() for _ in range(len(self._neighbours) + len(self._order))]
         self._posts = Posts(self._comm, self._neighbours, self._order, max_nbytes)
         self._second: Posts | None = None  # of messages in two parts
-        self._carrier: Carrier | None = None
         # On a graph that changes, a letter may hold all that an edge has missed.
         self._letter_nbytes = max_nbytes + (topology.window - 1) * (max_nbytes + PREFIX)
         self._letters: dict[int, U8] = {}  # buffers of those from whom letters have come

@@ -122,7 +122,7 @@ def make_cost(agent, agents, act, who, at, place):
     Crowd._pack = noting_rows
     Agent._packed = noting_packed  # here, since collecting the tests imports this file as well
     if act == "hang-save" and agent == who:
-        checkpoint.write_arrays = hang_in_save
+        checkpoint.write_data = hang_in_save
     if at < 0 and agent == who:
         (Path(place) / f"pid-{agent}").write_text(str(os.getpid()))
         leave(act)
