@@ -16,7 +16,13 @@ from distopt.algorithms.base import Algorithm
 from distopt.compressors import REGISTRY as COMPRESSORS
 from distopt.compressors.base import Compressor
 from distopt.config.run import RunConfig, make_run
-from distopt.config.tables import apply_settings, read_toml, require_sections, require_table
+from distopt.config.tables import (
+    apply_settings,
+    read_toml,
+    require_plain,
+    require_sections,
+    require_table,
+)
 from distopt.core.arrays import require_room
 from distopt.core.errors import ConfigError, Mistakes
 from distopt.core.files import locate
@@ -143,6 +149,7 @@ def make_config(tables: dict[str, Any], folder: Path, settings: Sequence[str] = 
         with mistakes.noted():
             code = make_compressor(located(tables["compressor"], folder), method)
         mistakes.tell()
+        require_plain("", tables)
         assert method is not None
         assert code is not None
         compressor = fit(code, problem, method, run)

@@ -2,6 +2,8 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import date, time
+from math import inf, isnan
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,22 @@ def require_table(section: str, table: object) -> None:
     """Raise `ConfigError` for a section that is not a table."""
     if not isinstance(table, dict):
         raise ConfigError(f"{section} must be a table of keys, not {table!r}.")
+
+
+def require_plain(key: str, value: object) -> None:
+    """Raise `ConfigError` for a value that job files and identities cannot hold, as JSON has none."""
+    if isinstance(value, dict | list | tuple):
+        named = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, inner in named:
+            require_plain(f"{key}.{name}" if key else str(name), inner)
+    elif isinstance(value, date | time) or (
+        isinstance(value, float) and (isnan(value) or value == -inf)
+    ):
+        shown = value if isinstance(value, float) else value.isoformat()
+        raise ConfigError(
+            f"{key} = {shown} is not acceptable; accepted: numbers but nan and -inf, true or false, "
+            "strings in quotes, lists and tables of them."
+        )
 
 
 def apply_settings(tables: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:

@@ -223,6 +223,7 @@ def accepted(kind: str, message: str, context: dict[str, Any]) -> str:
 _TYPES = {
     "int": "a whole number",
     "float": "a number",
+    "finite": "a finite number",
     "bool": "true or false",
     "string": "a string in quotes",
     "list": "a list",

@@ -52,7 +52,7 @@ def make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"The run directory {out} cannot be created: {error}.") from None
+        raise ConfigError(f"The run directory {out} cannot be created: {reason(error)}.") from None
 
 
 def open_record(

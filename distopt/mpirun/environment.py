@@ -21,6 +21,7 @@ def prepare() -> None:
     """Prepare this process, and those that it starts."""
     # Importing takes a sixth less processor time so.
     gc.set_threshold(100_000, *gc.get_threshold()[1:])
+    require_home()
     for name in THREADS:  # the engine raises them to run.threads, which is not known yet
         os.environ.setdefault(name, "1")
     if "PMI_RANK" in os.environ:  # of MPICH's mpirun
@@ -31,6 +32,15 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         spell_out(stream)
     warnings.showwarning = Warned().show
+
+
+def require_home() -> None:
+    """Set HOME where it is missing, as under systemd: Open MPI does not start without."""
+    if "HOME" not in os.environ:
+        try:
+            os.environ["HOME"] = str(Path.home())
+        except RuntimeError:  # a user that the system does not know
+            os.environ["HOME"] = tempfile.gettempdir()
 
 
 SPELLED = {

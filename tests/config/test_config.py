@@ -10,9 +10,10 @@ from distopt.algorithms.cgt3_zoom import ZoomingTracking3
 from distopt.compressors.quantize import Quantize
 from distopt.config.build import load_config, make_config
 from distopt.config.run import RunConfig, make_run
-from distopt.config.tables import apply_settings, parse_value
+from distopt.config.tables import apply_settings, parse_value, require_plain
 from distopt.core.errors import ConfigError, DistoptError
 
+MYCOST = Path(__file__).parents[2] / "launch" / "experiments" / "mycost.py"
 BASE = {
     "problem": {"name": "quadratic", "agents": 4, "dimension": 6},
     "topology": {"graph": "ring"},
@@ -43,7 +44,7 @@ REFUSED = {
     "stop-key": (["run.stop.seconds_=1"], 'run.stop.seconds_ is not known; did you mean "seconds"?'),
     "stop-table": (["run.stop=3"], "run.stop = 3 is not a table; accepted: a table with the keys"),
     "eta-range": (["algorithm.eta=0"], "algorithm.eta = 0 is not acceptable; accepted: a number >"),
-    "eta-nan": (["algorithm.eta=nan"], "algorithm.eta = nan is not acceptable"),
+    "eta-nan": (["algorithm.eta=nan"], "eta = nan is not acceptable; accepted: a finite number"),
     "gamma-range": (["algorithm.gamma=1.5"], "algorithm.gamma = 1.5 is not acceptable"),
     "eta-type": (["algorithm.eta=fast"], 'algorithm.eta = "fast" is not acceptable'),
     "bits-type": (["compressor.bits=2.5"], "compressor.bits = 2.5 is not acceptable; accepted: a whole"),
@@ -60,6 +61,8 @@ REFUSED = {
     "wrong-class-gt": (["algorithm.name=gt"], 'algorithm.name = "gt" sends uncompressed vectors'),
     "disconnected": (["topology.graph=erdos_renyi", "topology.p=1e-9"], "no connected graph"),
     "missing-key": (["problem.name=python"], "problem.file is missing"),
+    "no-json": (["problem.name=python", f"problem.file={MYCOST}", "problem.options.outliers=nan"],
+                "problem.options.outliers = nan is not acceptable; accepted: numbers but nan and -inf"),
     "missing-data": (["problem.name=logistic", "problem.dataset=no.svm"], 'problem.dataset = "no.svm"'),
     "missing-edges": (["topology.file=no.txt"], "topology.file"),
 }  # fmt: skip
@@ -72,6 +75,15 @@ def test_sentence_names_key_value_and_what_is_accepted(name: str, tmp_path: Path
         make_config(BASE, tmp_path, settings)
     assert str(error.value).rstrip()[-1] in ".?"
     assert "\n" not in str(error.value)
+
+
+def test_a_value_that_json_does_not_have_is_refused_wherever_it_is() -> None:
+    table = {"problem": {"options": {"since": [[1979], parse_value("1979-05-27")]}}}
+    with pytest.raises(
+        ConfigError, match=r"problem.options.since.1 = 1979-05-27 is not acceptable"
+    ):
+        require_plain("", table)
+    require_plain("", {"run": {"stop": {"seconds": np.inf}}, "problem": {"a": [True, "x", 1.5]}})
 
 
 MISTAKES = """

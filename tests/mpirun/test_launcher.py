@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -218,6 +219,16 @@ def test_kernel_cache_moves_where_the_package_is_read_only(
     assert environment.prepare_numba_cache() == tmp_path / "distopt" / "numba"
     assert os.environ["NUMBA_CACHE_DIR"] == str(tmp_path / "distopt" / "numba")
     assert environment.prepare_numba_cache() is None  # what was chosen is good
+
+
+def test_a_process_without_home_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    environment.require_home()
+    assert Path(os.environ["HOME"]).is_dir()
+    monkeypatch.delenv("HOME")  # and a user whom /etc/passwd does not have
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    environment.require_home()
+    assert os.environ["HOME"] == tempfile.gettempdir()
 
 
 # A job, played by a small program in the place of mpirun
