@@ -28,6 +28,10 @@ def prepare() -> None:
         # UCX gives up peers that are silent for 20 s, and MPICH 5.0.2 crashes then; run.timeout decides.
         for name in ("UCX_KEEPALIVE_INTERVAL", "UCX_TCP_KEEPIDLE"):
             os.environ.setdefault(name, "inf")
+    if "PRTE_LAUNCHED" in os.environ:  # by the mpirun of Open MPI 5
+        # The part left out serves windows only, which we have none of, and sleeps a second as it closes.
+        # Where the user has chosen parts, mpirun has set this name.
+        os.environ.setdefault("OMPI_MCA_btl", "^ofi")
     prepare_numba_cache()
     for stream in (sys.stdout, sys.stderr):
         spell_out(stream)
