@@ -1,50 +1,75 @@
-"""Distances in large graphs, where a search from every agent must be quick."""
+"""Distances in a connected graph, given by the neighbours of each node 0 .. n - 1."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
 from distopt.core.arrays import I64
 from distopt.core.kernel import kernel
 
-if TYPE_CHECKING:
-    import networkx
-
-SEARCHED = 500  # nodes up to which networkx searches, and no kernel needs to be loaded
+SEARCHED = 500  # nodes up to which no kernel needs to be loaded
 LONG = 64  # edges from one node on, from which one search after the other is quicker
 WORD = 64  # searches that go on together, a bit each
 
 
-def diameter_of(graph: networkx.Graph) -> int:
-    """Return the largest distance in a connected graph with nodes 0 .. n - 1."""
-    import networkx
+def diameter_of(near: Sequence[Sequence[int]]) -> int:
+    """Return the largest distance.
 
-    if len(graph) <= SEARCHED:
-        return int(networkx.diameter(graph, usebounds=True))
-    return max(eccentricities(graph))
+    >>> diameter_of([(1,), (0, 2), (1,)])
+    2
+    """
+    return max(eccentricities(near))
 
 
-def centre_of(graph: networkx.Graph) -> list[int]:
+def centre_of(near: Sequence[Sequence[int]]) -> list[int]:
     """Return the nodes from which the farthest one is nearest, ascending."""
-    import networkx
-
-    if len(graph) <= SEARCHED:
-        return sorted(networkx.center(graph, usebounds=True))
-    farthest = eccentricities(graph)
+    farthest = eccentricities(near)
     least = min(farthest)
     return [i for i, distance in enumerate(farthest) if distance == least]
 
 
-def eccentricities(graph: networkx.Graph) -> list[int]:
-    """Return for each node how far the farthest one is, where bounds as networkx's would never close."""
-    near = [sorted(graph[i]) for i in range(len(graph))]
+def distances_from(near: Sequence[Sequence[int]], root: int) -> dict[int, int]:
+    """Return the distances from a node of all those that a path leads to."""
+    far, queue = {root: 0}, [root]
+    for i in queue:
+        for j in near[i]:
+            if j not in far:
+                far[j] = far[i] + 1
+                queue.append(j)
+    return far
+
+
+def eccentricities(near: Sequence[Sequence[int]]) -> list[int]:
+    """Return for each node how far the farthest one is."""
+    if len(near) <= SEARCHED:
+        return few_eccentricities(near)
     starts = np.cumsum([0, *map(len, near)], dtype=np.int64)
     members = np.concatenate(near).astype(np.int64)
     first = farthest_from(0, 1, starts, members)
     search = farthest_from if first[0] >= LONG else farthest_together
-    return search(0, len(graph), starts, members).tolist()  # type: ignore[no-any-return]
+    return search(0, len(near), starts, members).tolist()  # type: ignore[no-any-return]
+
+
+def few_eccentricities(near: Sequence[Sequence[int]]) -> list[int]:
+    """Do the same with sets of nodes as the bits of integers, in n steps for each node."""
+    linked = [sum(1 << j for j in js) for js in near]
+    farthest = []
+    for root in range(len(near)):
+        seen = reached = 1 << root
+        distance = -1
+        while reached:
+            distance += 1
+            layer, reached = reached, 0
+            while layer:
+                last = layer & -layer
+                reached |= linked[last.bit_length() - 1]
+                layer ^= last
+            reached &= ~seen
+            seen |= reached
+        farthest.append(distance)
+    return farthest
 
 
 @kernel

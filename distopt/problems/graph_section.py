@@ -49,15 +49,21 @@ class GraphSection:
 
     def build(self, agents: int) -> tuple[Topology, dict[str, Any]]:
         """Make the topology, and the section with all defaults written out."""
-        graph = require_graph(self.kind.graph(agents), agents, self.name)
-        known = (UNIFORM, OWN_WEIGHTS) if graph.is_directed() else WEIGHTS
+        graph = self.kind.graph(agents)
+        require_graph(graph, agents, self.name)
+        directed = not isinstance(graph, list) and graph.is_directed()
+        known = (UNIFORM, OWN_WEIGHTS) if directed else WEIGHTS
         if self.weights is not None and self.weights not in known:
-            where = " on a directed graph" if graph.is_directed() else ""
+            where = " on a directed graph" if directed else ""
             raise ConfigError(
                 f"topology.weights = {show(self.weights)} is not acceptable{where}"
                 f"{nearest(str(self.weights), known) or ';'} accepted: {', '.join(map(show, known))}."
             )
-        made = topology_of(graph, self.name, self.weights)
+        if isinstance(graph, list):
+            edges = [(i, j, None) for i, j in graph]
+            made = Topology.with_weights(agents, edges, self.name, self.weights)
+        else:
+            made = topology_of(graph, self.name, self.weights)
         shape = REGISTRY.describe(self.kind)
         if isinstance(self.kind, EdgeFile | MatrixFile | DirectedFile | ScheduleFile):
             del shape[REGISTRY.key]
@@ -154,20 +160,27 @@ def topology_of(
     return kind.from_graph(graph, name, weights)
 
 
-def require_graph(graph: Any, agents: int, name: str) -> networkx.Graph:
+def require_graph(graph: Any, agents: int, name: str) -> None:
     """Refuse what is not a graph with nodes 0 .. agents - 1, as an own class may return it."""
+    if isinstance(graph, list):
+        for edge in graph:
+            if not (isinstance(edge, tuple) and [*map(type, edge)] == [int, int]):
+                raise DataError(
+                    f"{name}: graph() returned a list with {edge!r}; accepted: pairs such as (0, 1)."
+                )
+        return
     import networkx
 
     if not isinstance(graph, networkx.Graph):
         raise DataError(
-            f"{name}: graph() returned {type(graph).__name__}; accepted: a networkx.Graph or DiGraph."
+            f"{name}: graph() returned {type(graph).__name__}; accepted: a networkx.Graph or DiGraph, or a "
+            "list of edges."
         )
     if set(graph) != set(range(agents)):
         raise DataError(
             f"{name}: graph() returned {len(graph)} nodes ({', '.join(map(str, [*graph][:4]))}, ...), but "
             f"problem.agents = {agents}; accepted: the nodes 0 to {agents - 1}."
         )
-    return graph
 
 
 def graph_kind(

@@ -18,9 +18,9 @@ import numpy as np
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError
 from distopt.core.parameters import show
-from distopt.problems.distances import diameter_of
+from distopt.problems.distances import diameter_of, distances_from
 from distopt.problems.spanning_tree import Tree, lean_tree, tree_from_centre
-from distopt.problems.topologies.base import require_connected
+from distopt.problems.topologies.base import require_one_component
 from distopt.problems.topologies.fastest import fastest_weights
 
 if TYPE_CHECKING:
@@ -116,11 +116,12 @@ class Topology:
                     f"The edge ({i}, {j}) is not possible; accepted: two different agents "
                     f"of 0 to {agents - 1}."
                 )
-        import networkx
-
-        self._graph = networkx.empty_graph(agents)
-        self._graph.add_edges_from(self.edges)
-        require_connected(self._graph, f"The {name} graph")
+        near: list[list[int]] = [[] for _ in range(agents)]
+        for i, j in self.edges:
+            near[i].append(j)
+            near[j].append(i)
+        self._near = tuple(tuple(sorted(js)) for js in near)
+        require_one_component(components(self._near), agents, f"The {name} graph")
         self.rule = weights if isinstance(weights, str) else OWN_WEIGHTS
         if self.rule not in WEIGHTS[:3] and isinstance(weights, str):
             raise ConfigError(
@@ -140,7 +141,18 @@ class Topology:
         `weights` names a rule; ``"own"`` is the edges' attribute ``weight``, the default where all edges
         have it.
         """
-        own = {(min(i, j), max(i, j)): w for i, j, w in graph.edges.data("weight")}
+        return cls.with_weights(len(graph), list(graph.edges.data("weight")), name, weights)
+
+    @classmethod
+    def with_weights(
+        cls,
+        agents: int,
+        edges: Iterable[tuple[int, int, float | None]],
+        name: str = "custom",
+        weights: str | None = None,
+    ) -> Topology:
+        """Take edges with a number each, or None; `weights` is as of `from_graph`."""
+        own = {(min(i, j), max(i, j)): w for i, j, w in edges}
         there = bool(own) and None not in own.values()
         if weights == OWN_WEIGHTS and not there:
             raise ConfigError(
@@ -148,8 +160,8 @@ class Topology:
                 f"{', '.join(WEIGHTS[:3])}."
             )
         if there and weights in {None, OWN_WEIGHTS}:
-            return cls(len(graph), graph.edges, name, own)
-        return cls(len(graph), graph.edges, name, weights or METROPOLIS)
+            return cls(agents, own, name, own)  # type: ignore[arg-type]
+        return cls(agents, own, name, weights or METROPOLIS)
 
     def require_some_left(self, lost: Sequence[int]) -> None:
         """Raise `ConfigError` unless these are agents of the graph, each named once, and not all."""
@@ -172,20 +184,17 @@ class Topology:
         >>> Topology(4, [(0, 1), (1, 2), (2, 3), (3, 0)]).without([1]).edges
         ((0, 2), (1, 2))
         """
-        import networkx
-
         if not lost:
             return self
         self.require_some_left(lost)
-        rest = self._graph.copy()
-        rest.remove_nodes_from(lost)
-        parts = sorted(min(part) for part in networkx.connected_components(rest))
+        parts = components(self._near, lost)
         if len(parts) > 1:
             raise ConfigError(
                 f"problem.lost = {[*lost]} is not possible: without it the {self.name} graph falls apart, "
                 f"no path leads from agent {parts[0]} to agent {parts[1]}."
             )
-        at = {old: new for new, old in enumerate(sorted(rest))}
+        rest = [i for i in range(self.agents) if i not in lost]
+        at = {old: new for new, old in enumerate(rest)}
         own = {(at[i], at[j]): self.weight(i, j) for i, j in self.edges if i in at and j in at}
         return Topology(len(at), own, self.name, own if self.rule == OWN_WEIGHTS else self.rule)
 
@@ -234,8 +243,8 @@ class Topology:
 
     @cached_property
     def _links(self) -> list[Links]:
-        linked = [tuple(sorted(self._graph[i])) for i in range(self.agents)]
-        return [Links(js, tuple(self.weight(i, j) for j in js), js) for i, js in enumerate(linked)]
+        weight = self.weight
+        return [Links(js, tuple(weight(i, j) for j in js), js) for i, js in enumerate(self._near)]
 
     def neighbours(self, i: int) -> tuple[int, ...]:
         """List the agents that agent i ever hears, ascending."""
@@ -243,7 +252,7 @@ class Topology:
 
     def degree(self, i: int) -> int:
         """Count the neighbours of agent i."""
-        return len(self._graph[i])
+        return len(self._near[i])
 
     def weight(self, i: int, j: int) -> float:
         """Return W_ij of an edge."""
@@ -278,17 +287,17 @@ class Topology:
     @cached_property
     def diameter(self) -> int:
         """Largest number of edges between two agents."""
-        return diameter_of(self._graph)
+        return diameter_of(self._near)
 
     @cached_property
     def tree(self) -> Tree:
         """A spanning tree from the centre of the graph, the same on every process."""
-        return tree_from_centre(self._graph)
+        return tree_from_centre(self._near)
 
     @cached_property
     def lean_tree(self) -> Tree:
         """A spanning tree of least height in which few agents have children."""
-        return lean_tree(self._graph)
+        return lean_tree(self._near)
 
     @cached_property
     def _eigenvalues(self) -> tuple[float, float]:
@@ -312,6 +321,17 @@ class Topology:
         w = [self.weight(i, j) for i, j in self.edges]
         half = coo_array((w, np.array(self.edges).T), shape=(self.agents, self.agents))
         return (half + half.T + diags_array(self._own_weights())).tocsc()
+
+
+def components(near: Sequence[Sequence[int]], lost: Sequence[int] = ()) -> list[int]:
+    """Return the first agent of each connected part of a graph, without the lost agents."""
+    gone, first = {*lost}, []
+    left = [[] if i in gone else [j for j in js if j not in gone] for i, js in enumerate(near)]
+    for i in range(len(near)):
+        if i not in gone:
+            first.append(i)
+            gone |= distances_from(left, i).keys()
+    return first
 
 
 def extreme(W: Any, which: str, k: int, beside: float) -> float:

@@ -24,7 +24,7 @@ ELSEWHERE = [*FIGURES, "sklearn", "torch", "jax", "typer", "rich", "fastapi", "s
         (
             "distopt.cli.rank, distopt.mpirun.jobfile, distopt.engine.run, distopt.transport.mpi, "
             "distopt.problems.costs.logistic",
-            ELSEWHERE,
+            [*ELSEWHERE, "networkx"],
         ),
         (
             "distopt.problems.problem, distopt.problems.costs.pl, distopt.problems.costs.logistic, "
@@ -36,6 +36,31 @@ ELSEWHERE = [*FIGURES, "sklearn", "torch", "jax", "typer", "rich", "fastapi", "s
 )
 def test_imports_stay_light(modules, unwanted):
     code = f"import sys, {modules}; found = {{*{unwanted}}} & {{*sys.modules}}; assert not found, found"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
+
+
+def test_a_kernel_from_its_cache_needs_no_compiler(tmp_path):
+    code = (
+        "import sys; from distopt.core.randomness import make_key, uniform;"
+        "print(uniform(make_key(1, 2, 3), 4)); print('scipy.linalg' in sys.modules)"
+    )
+    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    compiled, loaded = (
+        subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+        )
+        for _ in range(2)
+    )
+    assert [text.stdout.split("\n")[1] for text in (compiled, loaded)] == ["True", "False"]
+    assert compiled.stdout.split("\n")[0] == loaded.stdout.split("\n")[0]
+
+
+def test_a_ring_needs_no_networkx():
+    code = (
+        "import sys; from pathlib import Path; from distopt.problems.graph_section import build_topology;"
+        "assert build_topology({'graph': 'ring'}, 8, Path()).diameter == 4;"
+        "assert 'networkx' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
 
 

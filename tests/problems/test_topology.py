@@ -113,16 +113,17 @@ def test_thousands_of_agents_on_a_ring_and_on_an_exponential_graph():
 
 @pytest.mark.parametrize("n", [2, 3, 65, 130])
 def test_distances_are_those_of_networkx(n, monkeypatch):
-    """One search after the other and 64 at a time, in a long, a short and an irregular graph."""
-    monkeypatch.setattr(distances, "SEARCHED", 0)
+    """With integers, one search after the other, 64 at a time; long, short and irregular graphs."""
     circle = nx.circulant_graph(n, [1, 5, 20])
     for graph in (nx.path_graph(n), circle, nx.random_labeled_tree(n, seed=n)):
+        near = [sorted(graph[i]) for i in range(n)]
         expected = [far for _, far in sorted(nx.eccentricity(graph).items())]
-        for long in (0, n):
+        for searched, long in ((n, 0), (0, 0), (0, n)):
+            monkeypatch.setattr(distances, "SEARCHED", searched)
             monkeypatch.setattr(distances, "LONG", long)
-            assert distances.eccentricities(graph) == expected
-        assert distances.diameter_of(graph) == max(expected)
-        assert distances.centre_of(graph) == sorted(nx.center(graph))
+            assert distances.eccentricities(near) == expected
+        assert distances.diameter_of(near) == max(expected)
+        assert distances.centre_of(near) == sorted(nx.center(graph))
 
 
 def test_random_graphs_never_change():

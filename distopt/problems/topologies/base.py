@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from distopt.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import networkx
+
+Edges: TypeAlias = list[tuple[int, int]]
 
 
 class GraphKind(ABC):
@@ -23,8 +26,8 @@ class GraphKind(ABC):
     """
 
     @abstractmethod
-    def graph(self, agents: int) -> networkx.Graph:
-        """Return the graph, nodes 0 .. agents - 1.
+    def graph(self, agents: int) -> networkx.Graph | Edges:
+        """Return the graph, nodes 0 .. agents - 1; of an undirected one without weights a list will do.
 
         Raises
         ------
@@ -41,9 +44,14 @@ def require_connected(graph: networkx.Graph, what: str) -> None:
         require_strongly_connected(graph, what)
         return
     parts = [min(part) for part in networkx.connected_components(graph)]
+    require_one_component(parts, len(graph), what)
+
+
+def require_one_component(parts: Sequence[int], agents: int, what: str) -> None:
+    """Raise `ConfigError` unless there is one part only; they are given by an agent each."""
     if len(parts) > 1:
         raise ConfigError(
-            f"{what} has {len(parts)} components for {len(graph)} agents (no path leads from agent "
+            f"{what} has {len(parts)} components for {agents} agents (no path leads from agent "
             f"{parts[0]} to agent {parts[1]}); add edges between them, or change the number of agents."
         )
 
