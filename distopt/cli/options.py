@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -10,8 +11,11 @@ from typer import Argument, Option
 
 from distopt.core.errors import ConfigError
 from distopt.core.rank import this_rank
+from distopt.mpirun.launcher import Mpirun, find_mpirun
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from distopt.transport.opening import Engine
 
 
@@ -116,7 +120,10 @@ class How:
             If --simulate and ranks are asked for together.
         """
         if not self.simulate:
-            return None if this_rank() is None else "mpi"
+            if this_rank() is not None:
+                return "mpi"
+            _ = self.mpirun  # which is looked for while the configuration is read
+            return None
         if this_rank() is not None:
             raise ConfigError(
                 "--simulate runs all agents in one process; start it without mpirun or srun."
@@ -126,6 +133,16 @@ class How:
                 "-n starts MPI ranks, and --simulate has none; give only one of them."
             )
         return "simulate"
+
+    @cached_property
+    def mpirun(self) -> "Future[Mpirun]":
+        """The mpirun of this installation, or the error; another thread asks the programs for it."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        pool = ThreadPoolExecutor(1)
+        found = pool.submit(find_mpirun)
+        pool.shutdown(wait=False)
+        return found
 
     def require_one_process(self, command: str) -> None:
         """Refuse to be a rank."""

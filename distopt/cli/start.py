@@ -14,7 +14,7 @@ from distopt.core.errors import ConfigError
 from distopt.core.rank import this_rank
 from distopt.mpirun.environment import THREADS
 from distopt.mpirun.failing import debugging
-from distopt.mpirun.launcher import Mpirun, find_mpirun
+from distopt.mpirun.launcher import Mpirun
 from distopt.mpirun.relay import pass_on
 
 if TYPE_CHECKING:
@@ -94,7 +94,9 @@ def starter(how: How, place: "Callable[[Mpirun], Mpirun] | None" = None) -> Star
         extra = shlex.split(how.mpirun_args)
     except ValueError as error:
         raise ConfigError(f"--mpirun-args cannot be split into flags: {error}.") from None
-    mpirun = find_mpirun() if place is None else place(find_mpirun())
+    mpirun = how.mpirun.result()
+    if place is not None:
+        mpirun = place(mpirun)
 
     def command(job: "AnyJob", folder: Path) -> list[str]:
         threads = [f"{name}={job.threads}" for name in THREADS]
