@@ -193,6 +193,19 @@ def test_blas_has_one_thread_unless_the_environment_says_otherwise(
     assert (os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]) == ("7", "1")
 
 
+def test_the_part_of_open_mpi_that_sleeps_is_left_out_unless_parts_were_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "OMPI_MCA_btl"
+    monkeypatch.setenv("PRTE_LAUNCHED", "1")
+    monkeypatch.setenv(name, "self,tcp")
+    environment.prepare()
+    assert os.environ[name] == "self,tcp"
+    monkeypatch.delenv(name)
+    environment.prepare()
+    assert os.environ[name] == "^ofi"
+
+
 def test_the_engine_raises_the_threads_to_what_is_asked_for() -> None:
     """Threads that the environment forbade when numpy was imported can be had later."""
     script = (
