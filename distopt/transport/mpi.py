@@ -32,7 +32,7 @@ from distopt.transport.base import (
 )
 from distopt.transport.carrier import Carrier
 from distopt.transport.pace import Pace
-from distopt.transport.posts import LONG, SECOND, Posts, late_ranks
+from distopt.transport.posts import LONG, SECOND, Posts, late_ranks, let_library_yield
 from distopt.transport.verdict import Report, Verdict, aim, printed
 from distopt.transport.watch import HOSTS, RemoteError, Watch, end_job, packed
 
@@ -64,7 +64,8 @@ class MpiTransport(Transport):
     """Exchanges with neighbouring ranks on one communicator, and sends diagnostics on another.
 
     Waiting polls: a blocking MPI call could neither notice a silent neighbour nor let a signal be
-    handled. Between polls it yields the core at first and later sleeps in short steps (`Pace`).
+    handled. Between polls it yields the core at first and later sleeps in short steps (`Pace`), and the
+    library itself does not yield.
 
     A rank that fails, or has waited too long, calls the others on a third communicator. They look for
     calls whenever they wait and between iterations, and answer with what they do. Rank 0 saves its
@@ -126,6 +127,7 @@ class MpiTransport(Transport):
         # On a graph that changes, a letter may hold all that an edge has missed.
         self._letter_nbytes = max_nbytes + (topology.window - 1) * (max_nbytes + PREFIX)
         self._letters: dict[int, U8] = {}  # buffers of those from whom letters have come
+        self._yielded = let_library_yield(False)
 
     def _meet(self, comm: MPI.Comm) -> MPI.Comm:
         """Duplicate the communicator once all ranks have come, or end the job."""
@@ -381,6 +383,7 @@ class MpiTransport(Transport):
         if self._carrier:
             self._carrier.close()
         self._letters.clear()
+        let_library_yield(self._yielded)
         self._comm.Free()
         self._diagnostics.Free()
         watch.free()

@@ -6,7 +6,6 @@ requests and statuses are and what stands for a communicator, mpi4py knows.
 """
 
 import ctypes
-import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -22,7 +21,6 @@ from distopt.core.kernel import kernel
 from distopt.transport.pace import LONG_SECONDS
 
 TAG, SECOND = 1, 3  # of messages, and of second parts that travel by themselves
-YIELDING = "OMPI_MCA_mpi_yield_when_idle"
 # What `Posts.table` holds: addresses of functions, handles, and of one turn's requests the addresses.
 SEND, TEST, START, COUNT, CLOCK, YIELD = range(6)
 COMM, BYTE, TAGGED, SIZE, STATUS_SIZE, RECEIVES, ALL = range(6, 13)
@@ -54,6 +52,18 @@ def handle(item: MPI.Comm | MPI.Datatype) -> int:
     """Return what stands for it in C: an address, or with MPICH a number of 32 bits."""
     found = MPI._handleof(item)
     return found if MPI._sizeof(item) == 8 else ctypes.c_int32(found).value
+
+
+def let_library_yield(on: bool) -> bool:
+    """Say whether Open MPI gives its core away whenever it finds nothing to do; return whether it did.
+
+    Blocking calls should. A look should not, since who looks has his own pace. Other libraries never do.
+    """
+    switch = getattr(ctypes.CDLL(MPI.__file__), "opal_progress_set_yield_when_idle", None)
+    if switch is None:
+        return False
+    switch.argtypes, switch.restype = [ctypes.c_bool], ctypes.c_bool
+    return bool(switch(on))
 
 
 @kernel
@@ -90,8 +100,7 @@ def look(table: I64, told: I32, clock: I64, spin: int) -> int:
         code = call(table[TEST], (table[ALL], table[REQUESTS], out, table[STATUSES]))
         if code != 0 or told[CAME] or spin <= 0:
             return code
-        if table[YIELD] != 0:
-            call(table[YIELD], ())
+        call(table[YIELD], ())
         present = now(table, clock)
         told[LONG] = present - before > LONG_NANOSECONDS
         if told[LONG] or present - began > spin:
@@ -190,8 +199,6 @@ class Posts:
             system.clock_gettime, system.sched_yield,
         ]  # fmt: skip
         addresses = [ctypes.cast(function, ctypes.c_void_p).value for function in functions]
-        if os.environ.get(YIELDING) == "1":  # Open MPI yields in a look that finds nothing
-            addresses[YIELD] = 0
         places = [self._requests[turn], self._requests[1 - turn], self._statuses, self.clock]
         sizes = [self._size, self._statuses.shape[1], len(self.sources), len(self._requests[0])]
         numbers = [*addresses, handle(comm), handle(MPI.BYTE), tag, *sizes]

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 
 from distopt.core.errors import ConfigError, DataError
 from distopt.problems.graph_section import build_topology
@@ -11,6 +12,7 @@ from distopt.problems.topology import Topology
 from distopt.transport.base import SharedError, slices
 from distopt.transport.local import LocalTransport
 from distopt.transport.mpi import MpiTransport, require_ranks
+from distopt.transport.posts import let_library_yield
 
 pytestmark = pytest.mark.mpi(min_size=4)
 
@@ -97,6 +99,13 @@ def test_second_parts_arrive_while_python_computes(sizes, moved, comm):
                 assert np.array_equal(message, wholes[j][mine[j] :])
             check_exchange(transport, topology, mine, turn)  # one that is whole, in between
         assert transport.traffic.messages == 12 * topology.degree(me)  # two parts are one message
+
+
+def test_the_library_keeps_its_core_while_a_transport_is_open(comm):
+    before = let_library_yield(True)
+    with MpiTransport(comm, Topology(AGENTS, GRAPHS["ring"]), LARGEST, timeout=240.0):
+        assert not let_library_yield(False)
+    assert let_library_yield(before) == ("Open MPI" in MPI.Get_library_version())
 
 
 def test_ten_thousand_rounds(make):
