@@ -5,6 +5,8 @@ gradient there is known. So a message can travel in two parts, the second during
 bits nor the bytes depend on it (docs: speed, overlap).
 """
 
+from math import inf
+
 import numpy as np
 
 from distopt.algorithms.agent import Agent
@@ -23,18 +25,28 @@ def overlap(parts: Parts, agent: Agent, transport: Transport) -> None:
 
     All processes decide alike: by what all know, and by the longest of their gradients.
     """
-    wish, nbytes = parts.run.overlap, agent.max_nbytes // parts.algorithm.vectors
-    able = can_overlap(parts.algorithm) and not agent.checked and agent.backlog is None
-    if not wish or not able or not transport.travels:
-        return
-    if wish == "auto" and (transport.hosts == 1 or nbytes < LEAST_NBYTES):
+    wish, nbytes, hosts = parts.run.overlap, second_nbytes(parts, agent), transport.hosts
+    if not transport.travels or not pays(wish, hosts, nbytes, inf):
         return
     spent = agent.seconds.gradient / max(agent.seconds.gradients, 1)
     longest = transport.collect(np.array([[spent]])).max()
-    if wish == "auto" and longest < LEAST_SECONDS:
+    if not pays(wish, hosts, nbytes, longest):
         return
     agent.overlaps = True
     transport.in_parts(nbytes, moved=nbytes >= MOVED_NBYTES and longest >= LEAST_SECONDS)
+
+
+def second_nbytes(parts: Parts, agent: Agent) -> int:
+    """Return the most bytes of a second vector that may travel by itself, 0 where messages go whole."""
+    able = can_overlap(parts.algorithm) and not agent.checked and agent.backlog is None
+    return agent.max_nbytes // parts.algorithm.vectors if able else 0
+
+
+def pays(wish: bool | str, hosts: int, nbytes: int, gradient: float) -> bool:
+    """Whether second vectors of so many bytes travel during a gradient of so many seconds."""
+    if wish == "auto":
+        return hosts > 1 and nbytes >= LEAST_NBYTES and gradient >= LEAST_SECONDS
+    return bool(wish) and nbytes > 0
 
 
 def can_overlap(algorithm: Algorithm) -> bool:

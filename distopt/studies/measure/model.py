@@ -7,7 +7,7 @@ An exchange in which a host sends a message of m bytes to each of c neighbours o
 alpha: what every exchange costs (s), beta: what the hosts' own work costs (s per byte), w(m): what the
 link carries for the message, with headers and acknowledgements (`overhead.on_link`), sigma: how much
 longer than that it is occupied (both ways at once; 1 at best). An iteration takes its computing and its
-exchanges; nothing overlaps.
+exchanges, less what of a second vector travels while the gradient is computed (`distopt.engine.overlap`).
 """
 
 from collections.abc import Sequence
@@ -111,10 +111,15 @@ class Iteration:
     message: float  # bytes
     copies: float  # that the busiest host of an exchange sends
     iterations: float = 1.0  # to the accuracy wanted
+    gradient: float = 0.0  # s of computing during which the second half of a message travels
 
     def seconds(self, network: ExchangeModel, rate: float | None) -> float:
         """Return the seconds to the accuracy wanted."""
-        exchange = self.exchanges * network.exchange(self.message, self.copies, rate)
+        whole = network.exchange(self.message, self.copies, rate)
+        exchange = self.exchanges * whole
+        if self.gradient:
+            second = whole - network.exchange(self.message / 2, self.copies, rate)
+            exchange -= min(self.gradient, max(second, 0.0))
         return self.iterations * (self.computing + exchange)
 
 

@@ -19,6 +19,7 @@ from distopt.config.build import Config, load_config, make_config
 from distopt.config.tables import read_toml
 from distopt.core import units as q
 from distopt.core.errors import ConfigError, DistoptError
+from distopt.engine.overlap import pays
 from distopt.studies.measure.computing import Core
 from distopt.studies.measure.link import Link
 from distopt.studies.measure.model import (
@@ -151,12 +152,16 @@ def predict(
     smallest = min(row["stationarity"] for row in trial.rows)
     nbytes = trial.of_iteration("bytes_per_agent")  # of one agent, a broadcast once
     seconds = computing(config, k) if computing else trial.computing
+    share = goal.share or 1
+    gradient = share * trial.gradient * seconds / (trial.computing or 1.0)
+    hides = pays(config.run.overlap, n, trial.second, gradient)
     one = Iteration(
-        computing=(goal.share or 1) * seconds,
+        computing=share * seconds,
         exchanges=trial.exchanges,
         message=trial.message,
         copies=trial.copies,
         iterations=iterations if iterations is not None else 1.0,
+        gradient=gradient if hides else 0.0,
     )
     known = iterations is not None
     return variant | {
@@ -173,6 +178,7 @@ def predict(
         "bytes_per_iteration": nbytes,
         "message_bytes": one.message,
         "computing_seconds": one.computing,
+        "overlaps": hides,
         "links": [
             {
                 "link": link.name,
@@ -217,6 +223,9 @@ def tabulate(
         if v.get("iterations")
     ):
         notes.append("≈ goes far beyond what was simulated; a larger --seconds makes it surer.")
+    hiding = [v["variant"] for v in variants if v.get("overlaps")]
+    if hiding:
+        notes.append(f"y travels while the gradient is computed: {', '.join(hiding)}.")
     return Results(title, columns, rows, [*notes, RECOMMENDED])
 
 

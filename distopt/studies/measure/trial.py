@@ -13,8 +13,9 @@ from threadpoolctl import threadpool_limits
 from distopt.config.build import Config
 from distopt.core.usercode import blaming
 from distopt.engine.journal import Journal
+from distopt.engine.overlap import second_nbytes
 from distopt.engine.schedule import EVERY
-from distopt.engine.team import prepare
+from distopt.engine.team import Team, prepare
 from distopt.studies.measure.rounds import Rounds
 from distopt.transport.local import LocalTransport
 
@@ -37,6 +38,10 @@ class Trial:
         One after the other, in an iteration.
     copies, message : float
         What the busiest agent of an exchange sends, on average: messages, and bytes of one.
+    second : int
+        Bytes, at most, of a second vector that may travel during the gradient, 0 for none.
+    gradient : float
+        Processor seconds of one gradient.
     """
 
     rows: Sequence[dict[str, Any]]
@@ -44,6 +49,8 @@ class Trial:
     exchanges: float = 1.0
     copies: float = 1.0
     message: float = 0.0
+    second: int = 0
+    gradient: float = 0.0
 
     @property
     def iterations(self) -> int:
@@ -71,6 +78,7 @@ def simulate(config: Config, accuracy: float, seconds: float) -> Trial:
         journal = Journal(team)
         journal.begin()
         end = max(began + seconds, thread_time() + LEAST_SECONDS)
+        asked, taken = gradients_of(team)
         while journal.latest["stationarity"] > accuracy:
             before = thread_time()
             team.iterate()
@@ -82,13 +90,29 @@ def simulate(config: Config, accuracy: float, seconds: float) -> Trial:
                 break
         journal.require_bounded()
     waits = rounds.waits()
+    computing = median(spent[1:] or spent or [0.0]) / len(team.hosted)
+    all_asked, all_taken = gradients_of(team)
+    # By the clock a gradient takes its share of the iterations, whatever else the machine does.
+    share = (all_taken - taken) / (team.clock.seconds or 1.0)
+    each = (all_asked - asked) / len(team.hosted) / max(team.clock.iteration, 1)
+    whole = (
+        team.parts.algorithm.searching
+    )  # what the search tells is behind a message that is whole
     return Trial(
         list(journal.rows),
-        computing=median(spent[1:] or spent or [0.0]) / len(team.hosted),
+        computing=computing,
         exchanges=waits.exchanges / max(team.clock.iteration, 1),
         copies=waits.copies,
         message=waits.message,
+        second=0 if whole else second_nbytes(team.parts, team.hosted[0].agent),
+        gradient=share * computing / (each or 1.0),
     )
+
+
+def gradients_of(team: Team) -> tuple[int, float]:
+    """Return how many gradients the agents have computed, and the seconds by the clock."""
+    seconds = [h.agent.seconds for h in team.hosted]
+    return sum(s.gradients for s in seconds), sum(s.gradient for s in seconds)
 
 
 def iterations_to(accuracy: float, rows: Sequence[dict[str, Any]]) -> tuple[float | None, bool]:

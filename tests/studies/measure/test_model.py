@@ -1,12 +1,14 @@
 """The alpha-beta model: what it is fitted to it gives back; where two variants are equally fast."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from distopt.config.build import make_config
+from distopt.studies.measure.link import parse_link
 from distopt.studies.measure.model import (
     CorrectedModel,
     ExchangeModel,
@@ -16,7 +18,8 @@ from distopt.studies.measure.model import (
     crossing,
     fit,
 )
-from distopt.studies.measure.trial import iterations_to, simulate
+from distopt.studies.measure.plan import Goal, predict
+from distopt.studies.measure.trial import Trial, iterations_to, simulate
 
 NETWORK = ExchangeModel(alpha=2e-4, beta=3e-9, sigma=1.15)
 RATES = (1e7, 1e8, 1e9, None)
@@ -47,6 +50,47 @@ def test_a_trial_counts_exchanges_that_wait_for_each_other(
         make_config(tables | {"algorithm": {"name": "gt", "eta": 0.01}}, Path()), 1e-3, 1.0
     )
     assert (gt.exchanges, gt.copies, gt.message) == (1, degree, 16 * 20)
+
+
+@pytest.mark.parametrize("gradient", [1e-3, 0.02, 1.0])
+def test_a_gradient_hides_the_second_half_of_a_message(gradient: float) -> None:
+    whole = Iteration(computing=1.5, exchanges=1, message=1e6, copies=2, iterations=10)
+    halves = replace(whole, gradient=gradient)
+    second = NETWORK.exchange(1e6, 2, 1e8) - NETWORK.exchange(5e5, 2, 1e8)
+    gain = whole.seconds(NETWORK, 1e8) - halves.seconds(NETWORK, 1e8)
+    assert gain == pytest.approx(10 * min(gradient, second))
+
+
+def test_a_trial_knows_what_may_travel_during_a_gradient() -> None:
+    problem = {"name": "pl", "agents": 3, "dimension": 4000, "basis": "diagonal"}
+
+    def tried(**algorithm: object) -> Trial:
+        return simulate(
+            make_config({"problem": problem, "algorithm": algorithm}, Path()), 1e-3, 0.1
+        )
+
+    gt = tried(name="gt", eta=0.01)
+    assert gt.second == 8 * 4000
+    assert 0 < gt.gradient < gt.computing
+    assert tried(name="gt").second == 0  # its step is searched, so messages go whole
+    assert tried(name="lead", eta=0.01).second == 0
+
+
+def test_a_plan_overlaps_where_a_run_would() -> None:
+    problem = {"name": "pl", "agents": 3, "dimension": 4000, "basis": "diagonal"}
+
+    def planned(computing: float, **run: object) -> tuple[bool, float]:
+        tables = {"problem": problem, "algorithm": {"name": "gt", "eta": 0.01}, "run": run}
+        config = make_config(tables, Path())
+        goal, links = Goal(1e-3, 0.1, None), [parse_link("10mbit")]
+        found = predict("gt", config, goal, links, NETWORK, lambda *_: computing)
+        return found["overlaps"], found["links"][0]["seconds_per_iteration"]
+
+    (on, short), (off, long) = planned(10.0), planned(10.0, overlap=False)
+    assert (on, off) == (True, False)
+    assert short < long
+    assert not planned(1e-3)[0]  # a gradient is below 1 ms
+    assert planned(1e-3, overlap=True)[0]
 
 
 def test_latency_is_in_every_exchange() -> None:
