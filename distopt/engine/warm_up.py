@@ -11,6 +11,7 @@ from distopt.core.arrays import F64, I64
 from distopt.core.errors import DistoptError
 from distopt.engine.agents import make_crew, release
 from distopt.engine.driver import iterate, start
+from distopt.engine.sketch import WIDTH, fill_sketch, signs_for
 from distopt.engine.starts import Start
 from distopt.problems.costs.base import Cost
 from distopt.problems.topology import Topology
@@ -68,4 +69,7 @@ def warm_up(parts: Parts, facts: Facts, own: Start, together: bool) -> None:
         start(parts.algorithm, driven, facts, transport)
         for k in range(2):
             iterate(parts.algorithm, driven, transport, k)
+        model = parts.algorithm.view(hosted[0].state).model
+        if parts.run.record_every == "auto" and parts.run.stop.stationarity and model.ndim == 1:
+            fill_sketch(model, signs_for(model.size), np.empty(WIDTH))  # of glances
         release([*hosted, *driven])

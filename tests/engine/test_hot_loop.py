@@ -13,7 +13,7 @@ from run_table import configure, mark_rest
 
 import distopt
 from distopt.config.build import make_config
-from distopt.engine import team
+from distopt.engine import team, warm_up
 from distopt.engine.journal import Journal
 from distopt.engine.team import prepare
 from distopt.transport.local import BLOCK, LocalTransport
@@ -151,3 +151,12 @@ def test_loading_kernels_costs_one_gradient(monkeypatch):
     whole = count()
     monkeypatch.setattr(team, "warm_up", lambda *arguments: None)
     assert whole == count() + 1
+
+
+@pytest.mark.parametrize("bound", [0.0, 1e-6])
+def test_what_glances_need_is_compiled_before_they_begin(bound, monkeypatch):
+    filled = []
+    monkeypatch.setattr(warm_up, "fill_sketch", lambda x, signs, out: filled.append(x.size))
+    config = configure("lead", "quantize", stop={"stationarity": bound}, record_every="auto")
+    prepare(config, LocalTransport(config.problem.topology))
+    assert filled == [config.problem.dimension] * (bound > 0)
