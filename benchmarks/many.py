@@ -48,14 +48,14 @@ OTHERS = (
     ("cgt1 2 bits", "complete"),
 )
 # Vectors of a crowd's agent without its cost, and bytes whatever the dimension is (docs/speed.md).
-OBJECTS, MODELS = 9e3, 9e3
+OBJECTS, MODELS, SNAPSHOT = 9e3, 5e3, 9e3
 FORMULA = {
     "gt": (9, OBJECTS),
     "lead 2 bits": (8 + 3 / 64, OBJECTS),
     "cgt1 2 bits": (9 + 6 / 64, OBJECTS),
     "zed": (10.75, OBJECTS + MODELS),
     "gt, step searched": (20, OBJECTS),
-    "zed, step searched": (28.75, OBJECTS + 3 * MODELS),
+    "zed, step searched": (28.75, OBJECTS + MODELS + 2 * SNAPSHOT),
 }
 COST = 6.0  # four rows of coefficients, a start, z while a value is computed
 

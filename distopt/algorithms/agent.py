@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from distopt.algorithms.backlog import Backlog
+from distopt.algorithms.codecs import Codecs
 from distopt.algorithms.envelope import Envelope
 from distopt.algorithms.letter import REST
 from distopt.algorithms.memory import Memory, MemoryKind, MemoryStart, Replicas, RunningSum
 from distopt.algorithms.reader import Board, Reader
 from distopt.algorithms.seconds import Seconds
-from distopt.compressors.base import CodecState, Compressor
+from distopt.compressors.base import Compressor
 from distopt.core.arrays import F64, I64, U8, U32, Precision
 from distopt.core.errors import DataError, DivergedError, MessageError
 from distopt.core.randomness import make_key
@@ -107,14 +108,11 @@ class Agent:
         self._envelope = Envelope(members, self.max_nbytes, local=board is not None)
         self.append = self._envelope.append  # bytes behind the message that was packed last
         self._nothing = self._envelope.packed  # the message of an agent that sends none to itself
-        # Adaptive compressors: the sender's state per vector, and one per vector and member for decoding.
         d = self.dimension
-        self._names = [f"vector {v}" for v in range(streams)]
-        self._encoders = [compressor.new_state(d) for _ in range(streams)]
-        self._decoders = [[compressor.new_state(d) for _ in range(streams)] for _ in members]
+        self.codecs = Codecs(compressor, d, members, vectors, streams)
         self._fused = compressor.fused(d, len(members), self.work)
         self.board = board
-        self._reader = Reader(self, self._fused, self._keys, self._decoders, members, board)
+        self._reader = Reader(self, self._fused, self._keys, self.codecs, board)
         self.backlog: Backlog | None = None  # of a graph that changes
         self._take_links(topology.at(0).links(index))
 
@@ -246,7 +244,7 @@ class Agent:
         for stream, (name, vector) in enumerate(vectors.items(), start=first):
             if stream > first:
                 cut = used
-            self._names[stream] = name
+            self.codecs.names[stream] = name
             key = self._keys[0][stream]
             key[2] = k
             out = buffer[used:] if used else buffer
@@ -263,7 +261,7 @@ class Agent:
         for stream, (name, (vector, memory)) in enumerate(pairs.items()):
             if stream > 0:
                 cut = used
-            self._names[stream] = name
+            self.codecs.names[stream] = name
             key = self._keys[0][stream]
             key[2] = k
             out = buffer[used:] if used else buffer
@@ -277,6 +275,7 @@ class Agent:
     def _packed(self, used: int, cut: int | None, began: float) -> U8:
         """Return what was packed since `began`; a second vector begins at `cut`."""
         message = self._envelope.pack(used)
+        self.codecs.buffer = self._envelope.buffer
         if self.overlaps:
             self.cut = cut
         self.seconds.encoding += perf_counter() - began
@@ -286,8 +285,8 @@ class Agent:
     def encode(self, name: str, stream: int, vector: F64, out: U8) -> int:
         """Encode one vector step by step, return its bytes; what is wrong with it becomes a sentence."""
         self.require_finite(name, vector)
-        self._names[stream] = name
-        key, state = self._keys[0][stream], self._encoders[stream]
+        self.codecs.names[stream] = name
+        key, state = self._keys[0][stream], self.codecs.own[stream]
         key[2] = self.iteration
         try:
             return self.compressor.encode(vector, out, key, state, self.work)
@@ -416,34 +415,14 @@ class Agent:
         `members` are the places that it and its present neighbours had there.
         """
         vars(self.seconds).update(vars(other.seconds))
-        states = [*self._encoders, *(state for states in self._decoders for state in states)]
-        olds = [*other._encoders, *(state for m in members for state in other._decoders[m])]
-        for state, old in zip(states, olds, strict=True):
-            for name, array in state.items():
-                array[...] = old[name]
+        self.codecs.take_over(other.codecs, members)
 
     @property
     def keys(self) -> list[U32]:
         """The keys of this agent's vectors."""
         return self._keys[0]
 
-    def share_decoders(self, agents: Sequence["Agent"]) -> None:
-        """Hold the neighbours' own decoders, where each message is decoded once for all."""
-        for member, j in enumerate(self.neighbours, start=1):
-            self._decoders[member] = agents[j]._decoders[0]
-
-    def codec_states(self, member: int) -> dict[str, CodecState]:
-        """Map vectors to the adaptive states with which a member's messages are read; 0: made."""
-        states = self._decoders[member] if member else self._encoders
-        return dict(zip(self._names, states, strict=True))
-
     def codec_arrays(self, own: bool = False) -> dict[str, np.ndarray]:
         """Name the arrays of all adaptive compressor states, or of those of its own messages."""
-        arrays: dict[str, np.ndarray] = self.backlog.arrays() if self.backlog else {}
-        for stream, state in enumerate(self._encoders):
-            arrays |= {f"encoder.{stream}.{name}": a for name, a in state.items()}
-        members = [self.index, *([] if own else self.neighbours)]
-        for member, states in zip(members, self._decoders, strict=not own):
-            for stream, state in enumerate(states):
-                arrays |= {f"decoder.{member}.{stream}.{name}": a for name, a in state.items()}
-        return arrays
+        late = self.backlog.arrays() if self.backlog else {}
+        return late | self.codecs.arrays(own)

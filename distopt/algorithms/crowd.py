@@ -183,9 +183,10 @@ class Crowd:
         self.ties = ties_of(agents)
         self.weight_sum = self.ties.sums
         self.seconds = first.seconds
+        codecs = [agent.codecs for agent in agents]
         for agent in agents:
             agent.seconds = self.seconds
-            agent.share_decoders(agents)
+            agent.codecs.share(codecs)
         self._rows = self.compressor.rows(first.dimension, self.work)
         self._fused = self.compressor.fused(first.dimension, 1, self.work)
         self._keys = [np.array(keys) for keys in zip(*(a.keys for a in agents), strict=True)]

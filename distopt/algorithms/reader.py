@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from distopt.algorithms.codecs import Codecs, copy_state
 from distopt.algorithms.memory import Memory, Replicas
 from distopt.compressors.base import CodecState, Compressor
 from distopt.compressors.fused import FINE, Fused, Mail, first_left_over
@@ -37,6 +38,7 @@ class Board:
 
     def __init__(self) -> None:
         self.on = False
+        self.codecs: dict[int, Codecs] = {}  # of each agent, where codes are kept of what it sent
         # By sender and stream: the message, the replica that has taken it, the state behind it, the bytes.
         self.taken: dict[tuple[int, int], tuple[U8, F64, CodecState, int]] = {}
         self.copies: dict[tuple[int, int], F64] = {}  # of what stands in work arrays
@@ -65,10 +67,10 @@ class Reader:
     owner : Owner
     fused : Fused
         Kernels of the compressor.
-    keys, decoders : lists by member and stream
-        Keys of the senders, and the states with which their messages are decoded.
-    senders : Sequence[int]
-        The members.
+    keys : lists by member and stream
+        Keys of the senders.
+    codecs : Codecs
+        The states with which their messages are decoded.
     board : Board, optional
         Of the agents of this process.
     """
@@ -78,13 +80,13 @@ class Reader:
         owner: Owner,
         fused: Fused,
         keys: Sequence[Sequence[U32]],
-        decoders: Sequence[Sequence[CodecState]],
-        senders: Sequence[int],
+        codecs: Codecs,
         board: Board | None,
     ) -> None:
         self._owner, self._fused = owner, fused
-        self._keys, self._decoders = keys, decoders
-        self._senders, self._board = senders, board
+        self._keys, self._codecs, self._board = keys, codecs, board
+        if board:
+            board.codecs[codecs.members[0]] = codecs
         self._mail = Mail(len(keys))
         self._weights = np.zeros(len(keys))
         self._total = 0.0
@@ -174,13 +176,14 @@ class Reader:
         alpha: float,
     ) -> U8:
         """Do as `decode_add` for a replica, by a copy if another agent has done it."""
-        place, state = (self._senders[member], stream), self._decoders[member][stream]
+        codecs = self._codecs
+        place, state = (codecs.members[member], stream), codecs.decoders[member][stream]
         found = board.taken.get(place)
         if found and found[0].base is message.base and found[0].size == message.size:
             _, decoded, other, used = found
             acc[:] = decoded
-            for name, array in state.items():
-                array[...] = other[name]
+            if member or not codecs.keeps:
+                copy_state(other, state)
             return message[used:]
         rest = self.decode_add(member, stream, message, weight, acc)
         decoded = acc if alpha == 1 else board.copy_of(place, acc)
@@ -192,13 +195,27 @@ class Reader:
     ) -> U8:
         """Decode the next vector of a member's message, of iteration k; return what follows it."""
         owner = self._owner
-        key, state = self._keys[member][stream], self._decoders[member][stream]
+        key, state = self._keys[member][stream], self._codecs.decoders[member][stream]
         key[2] = owner.iteration if k is None else k
+        sender = self._sender(member, message)
+        reading = sender.own[stream] if sender else state
         try:
-            used = owner.compressor.decode_add(message, weight, acc, key, state, owner.work)
+            used = owner.compressor.decode_add(message, weight, acc, key, reading, owner.work)
         except MessageError as error:
             raise owner.message_error(member, str(error)) from None
+        if sender and member:
+            copy_state(sender.encoders[stream], state)
         return message[used:]
+
+    def _sender(self, member: int, message: U8) -> Codecs | None:
+        """Return the states of the member itself, if the codes of this message are still with them."""
+        codecs, board = self._codecs, self._board
+        if not member and codecs.keeps:
+            return codecs
+        if not codecs.keeps or board is None or not board.on:
+            return None
+        found = board.codecs.get(codecs.members[member])
+        return found if found and found.buffer is message.base else None
 
     def _post(self, messages: Sequence[U8]) -> None:
         """Let the kernels find the messages."""

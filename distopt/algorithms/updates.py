@@ -1,7 +1,12 @@
-"""The equations that several algorithms share, each one loop, no temporaries."""
+"""The equations that several algorithms share, each one loop, no temporaries.
+
+Where one loop would have too many arrays for vector instructions, each line has its own, over a `TILE`.
+"""
 
 from distopt.core.arrays import F64
 from distopt.core.kernel import kernel
+
+TILE = 2048  # coordinates of ten vectors stay in the cache between two loops
 
 
 @kernel
@@ -73,22 +78,49 @@ def aim(
     m: F64, z: F64, e: F64,
 ) -> None:  # fmt: skip
     """m = beta m + g; z = x - eta (m + D) + omega nu; e = z - h."""
+    for start in range(0, x.size, TILE):
+        t = slice(start, start + TILE)
+        aim_tile(x[t], g[t], D[t], nu[t], h[t], eta, beta, omega, m[t], z[t], e[t])
+
+
+@kernel
+def aim_tile(
+    x: F64, g: F64, D: F64, nu: F64, h: F64, eta: float, beta: float, omega: float,
+    m: F64, z: F64, e: F64,
+) -> None:  # fmt: skip
+    """Do `aim` for a few coordinates."""
     for i in range(x.size):
         m[i] = beta * m[i] + g[i]
+    for i in range(x.size):
         z[i] = x[i] - eta * (m[i] + D[i]) + omega * nu[i]
+    for i in range(x.size):
         e[i] = z[i] - h[i]
 
 
 @kernel
 def mix_exactly(
-    z: F64, e: F64, q: F64, mixed: F64, weights: F64, c0: float, ratio: float,
-    x: F64, D: F64, nu: F64,
-) -> None:  # fmt: skip
-    """nu = q - e; D = D - ratio mixed; x = z + c0 (mixed + weights nu), for each agent's part."""
+    z: F64, q: F64, mixed: F64, weights: F64, c0: float, ratio: float, x: F64, D: F64, nu: F64
+) -> None:
+    """nu = q - e; D = D - ratio mixed; x = z + c0 (mixed + weights nu), for each agent's part.
+
+    nu holds e before.
+    """
     d = x.size // weights.size
     for agent in range(weights.size):
-        w = weights[agent]
-        for i in range(agent * d, (agent + 1) * d):
-            nu[i] = q[i] - e[i]
-            D[i] -= ratio * mixed[i]
-            x[i] = z[i] + c0 * (mixed[i] + w * nu[i])
+        stop = (agent + 1) * d
+        for start in range(agent * d, stop, TILE):
+            t = slice(start, min(start + TILE, stop))
+            mix_exactly_tile(z[t], q[t], mixed[t], weights[agent], c0, ratio, x[t], D[t], nu[t])
+
+
+@kernel
+def mix_exactly_tile(
+    z: F64, q: F64, mixed: F64, w: float, c0: float, ratio: float, x: F64, D: F64, nu: F64
+) -> None:
+    """Do `mix_exactly` for a few coordinates of an agent."""
+    for i in range(x.size):
+        nu[i] = q[i] - nu[i]
+    for i in range(x.size):
+        D[i] -= ratio * mixed[i]
+    for i in range(x.size):
+        x[i] = z[i] + c0 * (mixed[i] + w * nu[i])

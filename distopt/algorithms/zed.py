@@ -87,9 +87,8 @@ class Zed(Algorithm):
         received = yield from s.steps.exchange(agent.pack(k, z=s.e))
         agent.mix(received, s.hx, alpha=self.alpha)
         mix_exactly(
-            s.z, s.e, s.hx.sent, s.hx.mixed, agent.weight_sum, self.c0, self.c1 / eta,
-            s.x, s.D, s.nu,
-        )  # fmt: skip
+            s.z, s.hx.sent, s.hx.mixed, agent.weight_sum, self.c0, self.c1 / eta, s.x, s.D, s.nu
+        )
         agent.gradient(s.x, out=s.g)
         s.steps.watch(s.hx.mixed)
 

@@ -1,8 +1,9 @@
 """The contract of a compressor.
 
 A compressor C maps a vector to bytes and bytes to a vector. Its only definition is
-``C(x) = decode(encode(x))``: the bytes are the message, and the sender decodes its own bytes too, so
-both ends of an edge hold the same numbers. Users rely on these properties, and authors must keep them:
+``C(x) = decode(encode(x))``: the bytes are the message, and the sender decodes its own bytes too (or takes
+the codes that it has kept, `new_room`), so both ends of an edge hold the same numbers. Users rely on
+these properties, and authors must keep them:
 
 * **Dense and self-delimiting.** A code of 3 bits costs 3 bits a coordinate; `decode_add` knows from
   the bytes (and d) where the payload ends, so vectors follow each other in a buffer without headers.
@@ -183,6 +184,15 @@ class Compressor(ABC):
 
     def new_state(self, d: int) -> CodecState:
         """Make the adaptive state of one end of one stream: named arrays, checkpointed like x."""
+        return {}
+
+    def new_room(self, d: int) -> CodecState:
+        """Make room for what `encode` leaves of a message for its sender, who then need not decode it.
+
+        Such a sender has one state for both ends of its stream. `encode` and `decode_add` are given it
+        together with the room; `decode_add` takes what `encode` has left of the same payload there, and
+        leaves the state as it is. {}: the sender decodes, with a state of its own.
+        """
         return {}
 
     def fused(self, d: int, members: int, work: Workspace) -> Fused:

@@ -139,10 +139,18 @@ class Blockwise(Compressor):
         return (len(sizes) + 7) // 8 + sum(self.values.max_nbytes(n) for n in sizes)
 
     def new_state(self, d: int) -> CodecState:
-        state: CodecState = {}
-        for b, n in enumerate(np.diff(self.bounds(d)).tolist()):
-            state |= {f"{b}.{name}": array for name, array in self.values.new_state(n).items()}
-        return state
+        return self._of_blocks(self.values.new_state, d)
+
+    def new_room(self, d: int) -> CodecState:
+        return self._of_blocks(self.values.new_room, d)
+
+    def _of_blocks(self, make: Callable[[int], CodecState], d: int) -> CodecState:
+        """Name what is made for each block."""
+        return {
+            f"{b}.{name}": array
+            for b, n in enumerate(np.diff(self.bounds(d)).tolist())
+            for name, array in make(n).items()
+        }
 
     def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
         bounds = self.bounds(x.size)

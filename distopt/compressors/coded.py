@@ -9,6 +9,7 @@ import numpy as np
 
 from distopt.compressors.base import CodecState, Compressor
 from distopt.compressors.coders.entropy import Coder, FastCoder, RangeCoder, RansCoder
+from distopt.compressors.coders.sent import CODES, codes_to_send, keep, kept, new_room
 from distopt.core.arrays import F64, U8, U32, Codes
 from distopt.core.workspace import Workspace
 
@@ -82,21 +83,27 @@ class Coded(Compressor):
     def new_state(self, d: int) -> CodecState:
         return {} if self.entropy == "none" else self.coder.new_state(d)
 
+    def new_room(self, d: int) -> CodecState:
+        return {} if self.entropy == "none" else new_room(d, self.code_type)
+
     def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
         if self.entropy == "none":
             return self.encode_plain(x, out, key, work)
-        codes = work.array("codes of all", x.size, self.code_type)
+        codes = codes_to_send(x.size, self.code_type, state, work)
         head = self.quantise(x, out, key, codes, work)
-        return head + self.coder.encode(codes, out[head:], state, work)
+        return keep(head + self.coder.encode(codes, out[head:], state, work), state)
 
     def decode_add(
         self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
     ) -> int:
         if self.entropy == "none":
             return self.decode_add_plain(payload, weight, acc, work)
-        codes = work.array("codes of all", acc.size, self.code_type)
         head = self.read_head(payload, acc.size, work)
-        nbytes = head + self.coder.decode(payload[head:], codes, state, work)
+        if CODES in state:
+            codes, nbytes = kept(state)
+        else:
+            codes = work.array("codes of all", acc.size, self.code_type)
+            nbytes = head + self.coder.decode(payload[head:], codes, state, work)
         self.add_codes(codes, weight, acc, work)
         return nbytes
 

@@ -55,6 +55,7 @@ def check_compressor(
         except AssertionError as error:
             raise AssertionError(f"{compressor!r}, d = {d}, vector {name!r}: {error}") from None
     check_states(compressor, d, seed)
+    check_own(compressor, d, seed)
     check_extremes(compressor, d)
 
 
@@ -229,6 +230,40 @@ def check_states(compressor: Compressor, d: int, seed: int) -> None:
         compressor.decode_add(payload, 1.0, np.zeros(d), key, receiver, work)
         for name, array in sender.items():
             assert np.array_equal(array, receiver[name]), (
+                f"{compressor!r}: state {name!r} differs between the ends after message {k}"
+            )
+
+
+@law("own messages")
+def check_own(compressor: Compressor, d: int, seed: int) -> None:
+    """What a sender takes from the room for its own messages is what decoding them gives."""
+    room, receiver = compressor.new_room(d), compressor.new_state(d)
+    if not room:
+        return
+    sender = compressor.new_state(d) | room
+    key, work = make_key(seed, 1, 0), Workspace()
+    for k in range(4):
+        key[2] = k
+        payload = encoded(compressor, normal(make_key(seed, k, 2), d) * 0.5**k, key, work, sender)
+        compressor.encode(
+            np.ones(d),
+            np.zeros(compressor.max_nbytes(d), np.uint8),
+            key,
+            compressor.new_state(d),
+            work,
+        )
+        own, other = np.ones(d), np.ones(d)
+        nbytes = compressor.decode_add(payload, 0.3, own, key, sender, work)
+        assert (
+            nbytes
+            == compressor.decode_add(payload, 0.3, other, key, receiver, work)
+            == payload.size
+        )
+        assert np.array_equal(own, other), (
+            f"{compressor!r}: message {k} is another one to its sender"
+        )
+        for name, array in receiver.items():
+            assert np.array_equal(array, sender[name]), (
                 f"{compressor!r}: state {name!r} differs between the ends after message {k}"
             )
 

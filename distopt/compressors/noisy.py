@@ -80,6 +80,9 @@ class Noisy(Compressor):
     def new_state(self, d: int) -> CodecState:
         return self.values.new_state(d)
 
+    def new_room(self, d: int) -> CodecState:
+        return self.values.new_room(d)
+
     def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
         return self.values.encode(x, out, key, state, work)
 

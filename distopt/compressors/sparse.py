@@ -121,6 +121,9 @@ class Sparsifier(Compressor):
     def new_state(self, d: int) -> CodecState:
         return self.values.new_state(self.count(d))
 
+    def new_room(self, d: int) -> CodecState:
+        return self.values.new_room(self.count(d))
+
     @abstractmethod
     def max_indices_nbytes(self, d: int) -> int:
         """Return the bytes that the indices take at most; 0 where they do not travel."""

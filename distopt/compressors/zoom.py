@@ -6,6 +6,7 @@ import numpy as np
 
 from distopt.compressors.base import CodecState
 from distopt.compressors.coders.entropy import Coder, FastCoder, RangeCoder, RansCoder
+from distopt.compressors.coders.sent import CODES, codes_to_send, keep, kept, new_room
 from distopt.compressors.coders.wire import accepted
 from distopt.compressors.zooming import (
     OCTAVE,
@@ -21,6 +22,7 @@ from distopt.core.arrays import F64, I64, U8, U32, Codes
 from distopt.core.parameters import Field, parameters
 from distopt.core.workspace import Workspace
 
+LEVEL = "sent level"  # levels of the blocks in the message whose codes a sender keeps
 HIGHEST = 32767  # of |q|; a larger one saturates
 TALL = 511  # |q| from which the step grows
 ACTIVITY = 0.44
@@ -70,20 +72,30 @@ class Zoom(PerBlock):
     def new_state(self, d: int) -> CodecState:
         return new_levels(d, self.sizes) | self.coder(d).new_state(d)
 
+    def new_room(self, d: int) -> CodecState:
+        return new_room(d, np.int16) | {LEVEL: new_levels(d, self.sizes)["level"]}
+
     def encode(self, x: F64, out: U8, key: U32, state: CodecState, work: Workspace) -> int:
         bounds, level = state["bounds"], state["level"]
-        codes = work.array("codes", x.size, np.int16)
+        codes = codes_to_send(x.size, np.int16, state, work)
         at = write_first_scales(x, bounds, level, out)
         quantise(x, bounds, level, self.rounding, HIGHEST, codes)
+        if LEVEL in state:
+            state[LEVEL][:] = level
         self.follow(codes, bounds, level)
-        return at + self.coder(x.size).encode(codes, out[at:], state, work)
+        return keep(at + self.coder(x.size).encode(codes, out[at:], state, work), state)
 
     def decode_add(
         self, payload: U8, weight: float, acc: F64, key: U32, state: CodecState, work: Workspace
     ) -> int:
-        bounds, level = state["bounds"], work.array("levels", state["level"].size, np.int64)
+        bounds = state["bounds"]
+        if CODES in state:
+            codes, nbytes = kept(state)
+            add_codes(codes, bounds, state[LEVEL], self.offset, weight, acc)
+            return nbytes
+        level = work.array("levels", state["level"].size, np.int64)
         level[:] = state["level"]
-        codes = work.array("codes", acc.size, np.int16)
+        codes = work.array("codes of all", acc.size, np.int16)
         at = accepted(read_first_scales(payload, level), payload, acc.size)
         at += self.coder(acc.size).decode(payload[at:], codes, state, work)
         add_codes(codes, bounds, level, self.offset, weight, acc)

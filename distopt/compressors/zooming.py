@@ -136,10 +136,10 @@ def quantise(x: F64, bounds: I64, levels: I64, rounding: float, highest: int, co
             into[:] = 0
             continue
         step = power_of_two(levels[b])
-        top = np.float64(highest)
+        top = np.float64(highest) + 0.5
         for i in range(part.size):
-            size = min(np.floor(abs(part[i]) / step + rounding), top)
-            into[i] = np.int32(size if part[i] >= 0.0 else -size)  # int64 would not vectorise
+            size = np.int32(min(abs(part[i]) / step + rounding, top))  # int64 would not vectorise
+            into[i] = size if part[i] >= 0.0 else -size
 
 
 @kernel
@@ -153,9 +153,9 @@ def add_codes(
             continue
         step = power_of_two(levels[b])
         for i in range(part.size):
-            q = np.int32(part[i])
-            sign = np.int32(q > 0) - np.int32(q < 0)
-            into[i] += weight * ((np.float64(q) + offset * np.float64(sign)) * step)
+            q = np.float64(np.int32(part[i]))
+            more = np.copysign(offset, q) if q != 0.0 else 0.0
+            into[i] += weight * ((q + more) * step)
 
 
 @kernel

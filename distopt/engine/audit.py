@@ -220,7 +220,7 @@ class Audit:
 def checksums(h: Hosted, view: View, member: int) -> dict[str, int]:
     """Name the checksums of an agent's states: its own (member 0), or its copies of a neighbour's."""
     found = {}
-    for vector, state in h.agent.codec_states(member).items():
+    for vector, state in h.agent.codecs.of(member).items():
         if state:
             found[f"the compressor's state for {vector}"] = checksum(list(state.values()))
     for name, (_, memory) in view.memories.items():

@@ -40,7 +40,7 @@ def test_every_state_of_every_pair_is_compared(receiver, member, vector, algorit
     team, _ = play(configure(algorithm, message, iterations=11), together=False)
     assert audited(team) is None
     agent = team.hosted[receiver].agent
-    for array in agent._decoders[member][vector].values():
+    for array in agent.codecs.decoders[member][vector].values():
         flip_lowest(array)
         sentence = audited(team)
         i, j, k, name = re.match(
@@ -152,7 +152,7 @@ def test_a_record_and_a_checkpoint_come_after_the_audit(tmp_path):
     team, _ = play(configure("cgt1", "quantize-range", iterations=5), together=False)
     journal = Journal(team, tmp_path)
     journal.record()
-    flip_lowest(team.hosted[1].agent._decoders[1][0]["symbols"])
+    flip_lowest(team.hosted[1].agent.codecs.decoders[1][0]["symbols"])
     journal.audit.seconds = 0.0  # so it is due
     with pytest.raises(SharedError, match="no longer agree: at iteration 5"):
         journal.record()

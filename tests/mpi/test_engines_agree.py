@@ -265,7 +265,7 @@ def test_a_pair_that_no_longer_agrees_is_named_on_every_rank(comm):
     """One rank's model of a neighbour is changed; all ranks stop with the same sentence."""
     job, _ = play_mpi(configure("cgt1", "quantize-range", iterations=9), comm)
     if comm.rank == 2:
-        job.hosted[0].agent._decoders[1][1]["symbols"][0] += 1
+        job.hosted[0].agent.codecs.decoders[1][1]["symbols"][0] += 1
     with open_transport("mpi", job.parts, comm) as t:
         with pytest.raises(SharedError) as caught:
             Audit(dataclasses.replace(job, transport=t)).run()

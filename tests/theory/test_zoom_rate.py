@@ -107,7 +107,7 @@ class Errors:
         x, D, g = (np.array([getattr(s, name) for s in states]) for name in ("x", "D", "g"))
         h = np.array([s.hx.own for s in states])
         best = self.b - np.linalg.solve(self.A, D[..., None])[..., 0]
-        levels = [int(hosted.agent._encoders[0]["level"][0]) for hosted in team.hosted]
+        levels = [int(hosted.agent.codecs.encoders[0]["level"][0]) for hosted in team.hosted]
         return (
             np.linalg.norm(x - best), np.linalg.norm(self.halves @ (D - self.goal)),
             power_of_two(max(levels)),
