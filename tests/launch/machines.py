@@ -1,11 +1,14 @@
 """What the slow tests of containers and Slurm share: a run that tells its places, equality."""
 
+import os
 from pathlib import Path
 
 import h5py
 
 ROOT = Path(__file__).parents[2]
 AGENTS = 4
+PATIENCE = 3600.0  # seconds that one command may take on the busiest machine
+BUSY = min(10, max(1, round(os.getloadavg()[0] / (os.cpu_count() or 1))))
 
 
 PACED = '''

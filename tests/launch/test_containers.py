@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from debian import need
-from machines import AGENTS, ROOT, assert_equal_runs, places, write_paced
+from machines import AGENTS, PATIENCE, ROOT, assert_equal_runs, places, write_paced
 
 # One worker takes all of them: what the fixtures make is made once.
 pytestmark = pytest.mark.slow
@@ -45,10 +45,10 @@ runroot = "{here}/run"
 """
 
 
-def call(*command: str, seconds: float, **more) -> str:
+def call(*command: str, **more) -> str:
     """Run a command that must succeed; return what it printed."""
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds,
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE,
         check=False, **more,
     )  # fmt: skip
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}"
@@ -59,11 +59,11 @@ def call(*command: str, seconds: float, **more) -> str:
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with podman-compose and the schemas of Kubernetes."""
     venv = tmp_path_factory.mktemp("tools") / "venv"
-    call(sys.executable, "-m", "venv", str(venv), seconds=60)
+    call(sys.executable, "-m", "venv", str(venv))
     pip = [str(venv / "bin" / "pip"), "install", "-q", "--disable-pip-version-check"]
     done = subprocess.run(
         [*pip, "podman-compose>=1.3", "kubernetes-validate"], capture_output=True, text=True,
-        timeout=1800, check=False,
+        timeout=PATIENCE, check=False,
     )  # fmt: skip
     if done.returncode:
         pytest.skip(
@@ -94,9 +94,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[di
         seen = [path for path in ("/etc/pip.conf", "/etc/ssl/certs") if Path(path).exists()]
         mounts = [part for path in seen for part in ("--volume", f"{path}:{path}:ro")]
         build = "podman build --network host --isolation chroot --tag distopt"
-        call(
-            *build.split(), "--build-arg", f"BASE={base}", *mounts, str(ROOT), seconds=1800, env=env
-        )
+        call(*build.split(), "--build-arg", f"BASE={base}", *mounts, str(ROOT), env=env)
         yield env
     finally:
         for command in ("rm --all --force --time 0", "rmi --all --force"):
@@ -111,7 +109,7 @@ def stand_in(here: Path, env: dict[str, str]) -> str:
     """Make a small Debian with Python, and import it as a base image; return its name."""
     root = here / "debian"
     make = ["debootstrap", "--variant=minbase", f"--include={IN_BASE}", "bookworm", str(root)]
-    done = subprocess.run(make, capture_output=True, text=True, timeout=1800, check=False)
+    done = subprocess.run(make, capture_output=True, text=True, timeout=PATIENCE, check=False)
     if done.returncode:
         pytest.skip(
             f"debootstrap cannot make a base image (BASE may name one): {done.stdout[-300:]}"
@@ -119,22 +117,22 @@ def stand_in(here: Path, env: dict[str, str]) -> str:
     with subprocess.Popen(
         ["tar", "-C", str(root), "--exclude=./dev", "-c", "."], stdout=subprocess.PIPE
     ) as archive:
-        call("podman", "import", "-", STAND_IN, seconds=200, env=env, stdin=archive.stdout)
+        call("podman", "import", "-", STAND_IN, env=env, stdin=archive.stdout)
     shutil.rmtree(root)
     return STAND_IN
 
 
 def test_image_is_small_and_without_privileges(engine) -> None:
-    [image] = json.loads(call("podman", "image", "inspect", "distopt", seconds=30, env=engine))
+    [image] = json.loads(call("podman", "image", "inspect", "distopt", env=engine))
     assert image["Config"]["User"] == "agent"
     own = image["Size"]
     base = os.environ.get("BASE") or STAND_IN
-    own -= json.loads(call("podman", "image", "inspect", base, seconds=30, env=engine))[0]["Size"]
+    own -= json.loads(call("podman", "image", "inspect", base, env=engine))[0]["Size"]
     assert own < 700e6
     look = "id -u; find / -xdev -name 'ssh_host_*_key' -o -xdev -name id_rsa; cat /etc/pip.conf"
     said = subprocess.run(
         ["podman", "run", "--rm", "distopt", "sh", "-c", look], env=engine, capture_output=True,
-        text=True, timeout=60, check=False,
+        text=True, timeout=PATIENCE, check=False,
     ).stdout  # fmt: skip
     assert said.split() == ["1000"]  # neither a key nor this machine's settings
 
@@ -144,7 +142,7 @@ def test_default_command_leaves_the_report_in_the_mounted_folder(engine, tmp_pat
     results.mkdir()
     os.chown(results, 4321, 4321)
     run = ["podman", "run", "--rm", "--user", "4321", "--volume", f"{results}:/results", "distopt"]
-    said = call(*run, seconds=300, env=engine)
+    said = call(*run, env=engine)
     assert "/results/demo/comparison.html" in said
     rows = json.loads((results / "demo" / "comparison.json").read_text())
     assert rows
@@ -156,7 +154,9 @@ def test_default_command_leaves_the_report_in_the_mounted_folder(engine, tmp_pat
 def test_folder_that_cannot_be_written_is_named(engine, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     run = ["podman", "run", "--rm", "--volume", f"{tmp_path}:/results", "distopt"]
-    done = subprocess.run(run, env=engine, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        run, env=engine, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 1
     assert "the results go to /results/demo, which agent cannot write" in done.stderr
 
@@ -165,20 +165,20 @@ def test_cluster_of_containers_agrees_with_one_process_to_the_bit(engine, tmp_pa
     config = write_paced(tmp_path / "configs", ITERATIONS)
     # A network namespace of its own: bridges and firewall rules of the cluster vanish with it.
     script = ["sh", str(ROOT / "launch" / "compose" / "cluster.sh"), str(config)]
-    said = call("unshare", "--net", *script, seconds=240, env=engine, cwd=tmp_path)
+    said = call("unshare", "--net", *script, env=engine, cwd=tmp_path)
     assert len(places(said)) == AGENTS, said  # every rank named another host
     assert f"{ITERATIONS} iterations, all iterations done" in said
     assert (tmp_path / "runs" / "paced" / "report.html").exists()
     for what in (["ps", "--all"], ["volume", "ls"]):
-        assert not call("podman", *what, "--quiet", seconds=30, env=engine)
-    assert "distopt" not in call("podman", "network", "ls", seconds=30, env=engine)
+        assert not call("podman", *what, "--quiet", env=engine)
+    assert "distopt" not in call("podman", "network", "ls", env=engine)
 
     (tmp_path / "sim").mkdir(mode=0o777)
     (tmp_path / "sim").chmod(0o777)
     run = ["podman", "run", "--rm", "--volume", f"{config.parent}:/configs:ro"]
     run += ["--volume", f"{tmp_path / 'sim'}:/results", "distopt"]
     run += ["distopt", "run", "/configs/paced.toml", "--simulate", "--out", "/results/paced"]
-    call(*run, seconds=120, env=engine)
+    call(*run, env=engine)
     assert_equal_runs(tmp_path / "runs" / "paced", tmp_path / "sim" / "paced", ITERATIONS)
 
 
@@ -189,7 +189,7 @@ import distopt
 new = ["distopt", "serve", "--data", "/results", "--new-token", "run"]
 token = subprocess.run(new, capture_output=True, text=True, check=True).stdout.split()[-1]
 with distopt.Client(token=token) as client:
-    until = time.monotonic() + 200
+    until = time.monotonic() + 900
     while time.monotonic() < until:
         try:
             number = client.submit(Path("/configs/paced.toml"), "paced")
@@ -197,7 +197,7 @@ with distopt.Client(token=token) as client:
         except distopt.DistoptError as error:
             print(error)
             time.sleep(1)
-    job = client.wait(number, 200)
+    job = client.wait(number, 1800)
     print(job.state, job.message, job.runs[0].state)
     print(client.ask("GET", f"/jobs/{number}/log").json()["text"])
 """
@@ -218,7 +218,7 @@ def test_service_in_front_of_a_cluster(engine, tmp_path: Path) -> None:
         f"podman exec -i $one python - <{tmp_path}/submit.py; podman logs $one"
     )
     env = engine | {"CONFIGS": str(config.parent)}
-    said = call("unshare", "--net", "sh", "-ec", script, seconds=500, env=env, cwd=tmp_path)
+    said = call("unshare", "--net", "sh", "-ec", script, env=env, cwd=tmp_path)
     assert "finished  finished" in said, said
     # Every rank named another host; "distopt" is the service, which checks what is submitted.
     assert len(places(said) - {"distopt"}) == AGENTS, said
@@ -234,7 +234,7 @@ def test_pods_of_the_mpijob_fit_the_schema_of_kubernetes(tools: Path, tmp_path: 
         )
     (tmp_path / "pods.yaml").write_text(yaml.safe_dump_all(documents))
     check = [str(tools / "kubernetes-validate"), "--strict", str(tmp_path / "pods.yaml")]
-    call(*check, seconds=100)
+    call(*check)
     documents[1]["spec"]["container"] = documents[1]["spec"].pop("containers")
     (tmp_path / "pods.yaml").write_text(yaml.safe_dump_all(documents))
-    assert subprocess.run(check, capture_output=True, timeout=100, check=False).returncode != 0
+    assert subprocess.run(check, capture_output=True, timeout=PATIENCE, check=False).returncode != 0
