@@ -1,7 +1,7 @@
 """Errors as answers: the sentence of the command line, and the key that it is about."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -18,6 +18,7 @@ from distopt.core.errors import (
     DivergedError,
     MessageError,
 )
+from distopt.core.parameters import sentence as explanation
 from distopt.service.dispatcher import Refused
 from distopt.service.pages import render
 from distopt.service.service import Missing
@@ -70,24 +71,38 @@ def told(
     return JSONResponse(body(sentence, kind, key), status, headers=headers)
 
 
+def misfit(complaints: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Return the first key of a request that does not fit ("" for the whole request), and a sentence."""
+    first = complaints[0]
+    if first["type"] == "json_invalid":
+        return "", f"The request is not JSON: {first['ctx']['error']}."
+    if len(first["loc"]) < 2:
+        return "", "The request must be a JSON object."
+    key = str(first["loc"][1])
+    if first["type"] == "extra_forbidden":
+        return key, f"{key} is not known; /api lists what is."
+    same = [{**c, "loc": (key,)} for c in complaints if c["loc"][1:2] == first["loc"][1:2]]
+    return key, explanation(same, "", (), "")
+
+
 def answer_errors(app: FastAPI) -> None:
     """Turn the errors of an application's routes into answers."""
 
     @app.exception_handler(DistoptError)
     def known(request: Request, error: DistoptError) -> Response:
         status = next(status for kind, status in STATUS if isinstance(error, kind))
-        sentence = str(error)
-        return told(request, status, sentence, type(error).__name__, key_of(sentence))
+        text = str(error)
+        return told(request, status, text, type(error).__name__, key_of(text))
 
     @app.exception_handler(RequestValidationError)
     def malformed(request: Request, error: RequestValidationError) -> Response:
-        first = jsonable_encoder(error.errors())[0]
-        key = ".".join(str(part) for part in first["loc"][1:])
-        return told(request, 422, f"{key or 'The request'}: {first['msg']}.", "Malformed", key)
+        complaints = jsonable_encoder(error.errors())
+        key, text = misfit(complaints)
+        return told(request, 422, text, "Malformed", key)
 
     @app.exception_handler(HTTPException)
     def other(request: Request, error: HTTPException) -> Response:
-        sentence = {404: "There is nothing here.", 405: "This is not possible here."}.get(
+        text = {404: "There is nothing here.", 405: "This is not possible here."}.get(
             error.status_code, f"{error.detail}."
         )
-        return told(request, error.status_code, sentence, "Refused", headers=error.headers)
+        return told(request, error.status_code, text, "Refused", headers=error.headers)

@@ -105,6 +105,25 @@ def test_an_error_is_the_sentence_of_the_command_line_and_its_key(http, change, 
     assert words in answer.json()["error"]["sentence"]
 
 
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (b"", "The request must be a JSON object."),
+        (b"{x", "The request is not JSON: "),
+        (b"{}", "config is missing"),
+        (
+            b'{"config": 3}',
+            "config = 3 is not acceptable; accepted: a string in quotes or a table.",
+        ),
+        (b'{"config": "", "engin": "mpi"}', "engin is not known"),
+    ],
+)
+def test_a_request_that_does_not_fit_ends_in_a_sentence(http, sent, words):
+    answer = http.post("/api/v1/check", content=sent, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["sentence"].startswith(words)
+
+
 def test_what_cannot_run_is_refused_before_it_waits(client):
     with pytest.raises(ConfigError, match="needs 6 ranks"):
         client.submit(QUICK.replace("agents = 2", "agents = 6"))
