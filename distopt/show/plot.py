@@ -258,12 +258,14 @@ def draw_runs(
         axis.set_xscale("log")
     log = not y.startswith(MEASURES) or far_apart(values_of(run, y) for run in everything)
     lowest = best_minima(everything) if y == GAP else []
-    below = {id(run): best.value for run, best in zip(everything, lowest, strict=False)}
+    best = {id(run): least for run, least in zip(everything, lowest, strict=False)}
     for number, (label, some) in enumerate(groups.items()):
         look = line(number, marked=len(groups) > 1)
         if not some:
             continue
-        curves = [(run[along.series], values_of(run, y) - below.get(id(run), 0.0)) for run in some]
+        curves = [(run[along.series], values_of(run, y)) for run in some]
+        if y == GAP:
+            curves = [(x, best[id(run)].above(f)) for run, (x, f) in zip(some, curves, strict=True)]
         name = latex(label) if mpl.rcParams["text.usetex"] else label.replace("$", r"\$")
         if len(curves) == 1:
             curve(axis, *curves[0], log=log, label=name, **look)

@@ -96,7 +96,7 @@ def objective(run: RunData, best: Best) -> Sheet:
     """Draw how far the objective is above the best minimum known."""
 
     def panel(axis: Axes) -> None:
-        curve(axis, run["iteration"], run["objective"] - best.value, color=COLOURS[0])
+        curve(axis, run["iteration"], best.above(run["objective"]), color=COLOURS[0])
         dress(axis, "iterations", whole=True)
         axis.set_ylabel(LABELS["gap"])
         axis.set_title(f"Objective at the mean, {run.last('objective'):.6g} at the end")
@@ -164,7 +164,7 @@ def taken(run: RunData, values: F64) -> tuple[F64, F64]:
 def lyapunov(run: RunData, best: Best) -> Sheet:
     """Draw the Lyapunov function above the best minimum known, and each of its terms."""
     function = run.meta["lyapunov"]
-    gap = run["objective"] - best.value
+    gap = best.above(run["objective"])
     terms = {label: run[name] for name, label in LYAPUNOV_TERMS.items() if name in run.series}
     certified = str(bool(run.meta["certified"])).lower()
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from distopt.core.arrays import F64
 from distopt.core.errors import DistoptError
 from distopt.problems.given import GIVEN
 from distopt.problems.minimum import reference_minimum
@@ -26,6 +27,11 @@ class Best(NamedTuple):
 
     value: float
     source: str
+
+    def above(self, objective: F64) -> F64:
+        """Return how far objectives are above it; a difference that is rounding is 4 ulp."""
+        gap, floor = objective - self.value, 4 * np.spacing(abs(self.value))
+        return np.where(np.abs(gap) < floor, floor, gap)
 
 
 def best_minima(runs: Sequence[RunData]) -> list[Best]:

@@ -134,6 +134,13 @@ def test_the_lyapunov_function_stands_above_the_best_minimum_known(tmp_path):
     assert "f* replaced by f_best = 4, the smallest record." in sheet.caption
 
 
+def test_differences_that_are_rounding_stay_on_the_axis():
+    best = Best(4.0, "the smallest record")
+    gap = best.above(np.array([5.0, np.nextafter(4, 5), 4.0, np.nextafter(4, 3), np.nan, 3.0]))
+    np.testing.assert_array_equal(gap, [1, *[2.0**-48] * 3, np.nan, -1])
+    np.testing.assert_array_equal(Best(0.0, "f*").above(np.array([1e-30])), [1e-30])
+
+
 def test_the_minimum_of_a_cheap_problem_is_searched(tmp_path):
     config = {"problem": {"name": "logistic", "agents": 2, "samples": 20, "features": 3}}
     config |= {"algorithm": {"name": "gt", "eta": 0.1, "gamma": 0.5}}
