@@ -9,6 +9,7 @@ from zlib import crc32
 import numpy as np
 
 from distopt.algorithms.base import AUTO, Algorithm
+from distopt.compressors.identity import Identity
 from distopt.config.build import Parts
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError, DataError, DistoptError
@@ -33,6 +34,11 @@ APART = (
     "Agents 0 and {agent} start from different parameters, and the mean of two networks is seldom a good "
     "one; seed the library before the model is made (torch.manual_seed(0)), the same on all ranks, or "
     "give x0."
+)
+PULLED = (
+    "All agents start from the same point, but their memories from 0, so the first messages pull models "
+    'there, which networks may not recover from; with algorithm.memory_start = "x0" memories start from '
+    "that point too."
 )
 BY_SMOOTHNESS = ("eta", "mu")  # parameters whose rules of "auto" use L
 
@@ -97,6 +103,8 @@ def survey(parts: Parts, starts: Starts, transport: Transport) -> Survey:
         warnings.append(APART.format(agent=apart[0]))
     elif starts.common:
         algorithm = with_memory_at_start(algorithm)
+    elif pulled(parts, algorithm, starts) and not apart.size:
+        warnings.append(PULLED)
     warnings += estimates(algorithm, int(estimated.sum()), smoothness)
     facts = Facts(
         agents=transport.agents,
@@ -145,6 +153,13 @@ def with_memory_at_start(algorithm: Algorithm) -> Algorithm:
     if not has_one or getattr(algorithm, "arithmetic", None) is not None:
         return algorithm
     return replace(algorithm, memory_start="x0")  # type: ignore[type-var]
+
+
+def pulled(parts: Parts, algorithm: Algorithm, starts: Starts) -> bool:
+    """Whether memories at 0 pull agents, with the user's own costs, from where they were told to start."""
+    begins_elsewhere = with_memory_at_start(algorithm) != algorithm
+    told = is_own(parts) and not starts.warnings and starts.own[0].x0.any()
+    return bool(told and begins_elsewhere and not isinstance(parts.compressor, Identity))
 
 
 def lyapunov_function(algorithm: Algorithm, facts: Facts, batches: bool) -> Lyapunov | None:
@@ -233,6 +248,11 @@ def wrong_slopes(slopes: F64) -> list[str]:
     ]
 
 
+def is_own(parts: Parts) -> bool:
+    """Whether the costs are the user's own objects, of which no file or key says all."""
+    return parts.problem.table()["name"] in {GIVEN, "python"}
+
+
 def first_values(
     parts: Parts, starts: Sequence[Start], smoothness: float | None, transport: Transport
 ) -> dict[str, float]:
@@ -241,7 +261,7 @@ def first_values(
     No more of them can be compared. Files and keys describe all other costs, so theirs is empty. All
     processes call this together.
     """
-    if parts.problem.table()["name"] not in {GIVEN, "python"}:
+    if not is_own(parts):
         return {}
     values = transport.collect(np.array([[first_value(s)] for s in starts]))
     number = parts.problem.member

@@ -1,5 +1,6 @@
 """Memories that begin at the agents' common start instead of at zero."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,25 @@ def test_first_message_of_a_network_does_not_carry_the_weights():
         for start in ("zeros", "x0")
     ]
     assert told[0] - told[1] >= 144 * 4 / 8
+
+
+def test_own_costs_that_memories_pull_away_from_their_start_are_told_the_remedy():
+    def told(x0, algorithm="zed", **keys):
+        costs = [Bowl(i, 0.0) for i in range(AGENTS)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = distopt.simulate(costs, x0, algorithm=algorithm, iterations=1, **keys).warnings
+        return 'algorithm.memory_start = "x0"' in " ".join(found)
+
+    assert told(X0)
+    assert told(X0, "lead", compressor="norm_sign")
+    assert not told(np.zeros(D))
+    assert not told(np.arange(AGENTS * D).reshape(AGENTS, D) + 1.0)  # no point in common
+    assert not told(X0, {"name": "zed", "memory_start": "x0"})
+    assert not told(X0, "exact_diffusion")
+    assert not told(
+        X0, {"name": "lead", "eta": 0.1, "gamma": 0.5, "alpha": 0.5}, compressor="identity"
+    )
 
 
 def test_different_starts_are_refused():
