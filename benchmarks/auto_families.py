@@ -108,7 +108,7 @@ def perceptron(seed, n, inputs=8, hidden=10, classes=3, m=20, ridge=1e-3):
     def gradient(data, X):
         h, V, z = forward(data, X)
         q = np.exp(z)
-        q = (q / q.sum(axis=2, keepdims=True) - data["Y"]) / m
+        q = (q / q.sum(axis=2, keepdims=True) - data["Y"]) / q.shape[1]
         back = q @ V.swapaxes(1, 2) * (1 - h * h)
         parts = [
             data["A"].swapaxes(1, 2) @ back, back.sum(axis=1, keepdims=True),

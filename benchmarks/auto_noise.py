@@ -1,6 +1,6 @@
 """Steps with mini-batches: the objective with searched steps against fixed ones (docs: auto).
 
-    python benchmarks/auto_noise.py [--half seen|reported] [--only TEXT] [--algorithm zed] [--quick]
+    python benchmarks/auto_noise.py [--part seen|reported|new] [--only TEXT] [--algorithm zed] [--quick]
 
 The mean objective at iterations 570 to 600, the median over three seeds of the batches; of the fixed steps,
 each half a decade from the next, the best on the first of these seeds.
@@ -10,6 +10,8 @@ import warnings
 from pathlib import Path
 from statistics import mean, median
 
+import auto_families as families
+import auto_problems as problems
 from shared import example, options, show
 
 import distopt
@@ -17,12 +19,12 @@ from distopt.core.errors import DistoptError
 from distopt.studies.results import Column
 
 ITERATIONS, SEEDS = 600, (1, 2, 3)
-FIXED = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+FIXED = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 CANCER = {"name": "logistic", "dataset": "breast_cancer", "split": "sorted"}
 DIGITS = {"name": "logistic", "dataset": "digits", "split": "sorted"}
 SYNTHETIC = {"name": "logistic", "dataset": "synthetic"}
 CONVOLUTIONAL = {"name": "convolutional network in JAX"}
-CASES = {  # name: problem, agents, graph, batch
+CASES = {  # name: problem (a configuration's, or a family and its keywords), agents, graph, batch
     "seen": {
         "logistic, breast_cancer, lam 0.01": (CANCER | {"lam": 0.01}, 6, "ring", 8),
         "logistic, synthetic, sorted": (
@@ -43,6 +45,20 @@ CASES = {  # name: problem, agents, graph, batch
         "ADMM-CSNet, other seed": ({"name": "admm_csnet", "seed": 5}, 6, "star", 4),
         "digits, " + CONVOLUTIONAL["name"] + ", smaller batches": (CONVOLUTIONAL, 5, "path", 8),
     },
+    "new": {
+        "Student-t regression": ((problems.robust, families.STUDENT), 8, "ring", 4),
+        "Poisson regression": ((problems.poisson, {}), 6, "path", 4),
+        "softmax regression": ((problems.softmax, {}), 8, "star", 3),
+        "sum of cosines": ((families.cosines, {}), 9, "ring", 2),
+        "tanh network": ((problems.network, {}), 6, "ring", 5),
+        "ReLU network": ((problems.relu, {}), 6, "star", 5),
+        "largest of planes": ((problems.max_affine, {}), 5, "complete", 4),
+        "perceptron": ((families.perceptron, {}), 7, "path", 4),
+        "tanh network, 100 times smaller": ((problems.network, {"seed": 2, "scale": 0.01}), 6, "ring", 5),
+        "Student-t regression, units 1 to 100": (
+            (problems.robust, families.STUDENT | {"seed": 3, "units": 100.0}), 8, "ring", 4
+        ),
+    },
 }  # fmt: skip
 
 
@@ -59,8 +75,16 @@ def play(case, algorithm, eta, iterations, seed):
     settings = {"iterations": iterations, "record_every": 10, "seed": seed, "series": "light"}
     message = {"name": "quantize", "bits": 2, "dithered": True} if algorithm == "lead" else None
     try:
-        if problem is CONVOLUTIONAL:
-            costs = convolutional(agents, batch)
+        if problem is CONVOLUTIONAL or isinstance(problem, tuple):
+            if problem is CONVOLUTIONAL:
+                costs = convolutional(agents, batch)
+            else:
+                family, keys = problem
+                stack = families.make(family, **{"seed": 1, "agents": agents} | keys)
+                costs, settings["batch"] = (
+                    [problems.Sampled(stack, i) for i in range(agents)],
+                    batch,
+                )
             result = distopt.simulate(
                 costs, topology=graph, algorithm=numbers, compressor=message, **settings
             )
@@ -105,15 +129,15 @@ COLUMNS = (
 def main():
     asked = options(
         __doc__,
-        half={"choices": tuple(CASES), "default": None},
+        part={"choices": tuple(CASES), "default": None},
         only={"default": ""},
         algorithm={"default": "zed"},
     )
     warnings.simplefilter("ignore", distopt.DistoptWarning)
-    for half, cases in CASES.items():
-        if asked.half in {None, half}:
+    for part, cases in CASES.items():
+        if asked.part in {None, part}:
             chosen = {name: case for name, case in cases.items() if asked.only in name}
-            show(half, COLUMNS, [measure(name, case, asked) for name, case in chosen.items()])
+            show(part, COLUMNS, [measure(name, case, asked) for name, case in chosen.items()])
 
 
 if __name__ == "__main__":

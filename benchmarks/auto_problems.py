@@ -54,7 +54,10 @@ class Sampled(One):
         self.samples = self.data["A"].shape[1]
 
     def batch_gradient(self, x, index, out):
-        part = {name: array[:, index] for name, array in self.data.items()}
+        part = {
+            name: array if array.ndim == 1 else array[:, index]  # one number an agent, or samples
+            for name, array in self.data.items()
+        }
         out[:] = self.stack.gradient(part, x[None])[0]
 
 

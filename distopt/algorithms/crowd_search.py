@@ -151,8 +151,7 @@ class CrowdSearch(Pace):
         n, agents = self.numbers, self.crowd.agents
         self.tell(iterations=n.iterations + 1, done=n.done + 1)
         left = n.length - n.iterations
-        seen = left >= 0 and (not self.rule.noisy or left < SEEN) and not n.fresh
-        self.observe(mixed, self.sums if seen else self.unseen)
+        self.observe(mixed, left >= 0 and (not self.rule.noisy or left < SEEN) and not n.fresh)
         self.tell(fresh=0.0)
         if n.anew:
             copy(self.present(), self.last)
@@ -168,18 +167,18 @@ class CrowdSearch(Pace):
         if left == -2 * self.height:
             self.follow()
 
-    def observe(self, mixed: F64, sums: F64) -> None:
-        """Add this iteration's changes to the sums, and remember where it ended."""
+    def observe(self, mixed: F64, counts: bool) -> None:
+        """Remember where this iteration ended; add its changes to the sums if it counts."""
         s, n, agents, shape = self.state, self.numbers, self.crowd.agents, self.crowd.shape
         away = np.array([agent.adrift for agent in agents])
         e = size(int(n.level)) if self.rule.noisy else 0.0
-        if self.rule.noisy:
+        if self.rule.noisy and counts:
             with self.crowd.one_gradient(len(agents) - int(away.sum())):
                 for i in np.flatnonzero(~away).tolist():
                     agents[i].gradient_again(self.x[i], out=self.again[i])
         observe_rows(
             s.x.reshape(shape), s.g.reshape(shape), mixed.reshape(shape), self.x, self.g, self.again,
-            self.mixed, self.dx, e, sums, away, self.found,
+            self.mixed, self.dx, e, self.sums if counts else self.unseen, away, self.found,
         )  # fmt: skip
         square, move, along = self.found.T
         if not away[self.root]:

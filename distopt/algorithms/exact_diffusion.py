@@ -8,7 +8,7 @@ import numpy as np
 from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, Positive, Step
 from distopt.algorithms.state import State, View
-from distopt.algorithms.step_rule import Balance
+from distopt.algorithms.step_rule import EDGE, Balance
 from distopt.algorithms.step_search import steps_of
 from distopt.algorithms.updates import accumulate, correct, descend_both
 from distopt.core.arrays import F64
@@ -49,7 +49,7 @@ class ExactDiffusion(Algorithm):
         return s
 
     def balance(self, gap: float) -> Balance:
-        return Balance(2.0, 2 * sqrt(gap / 2), factor=1 - self.beta, turns=True)
+        return Balance(2.0, 2 * sqrt(gap / 2), factor=1 - self.beta, turns=True, edge=EDGE)
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
         eta = s.steps.eta

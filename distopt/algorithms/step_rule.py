@@ -23,6 +23,7 @@ NOISY = 0.65  # the share of noise in |dx|^2 that asks whether a run still gets 
 # Powers of time by which the root's |x - mark|^2 grows (`turning`): it stands, gets on, goes straight.
 STANDS, SHOWS, STRAIGHT = 0.6, 1.3, 1.6
 NOISE_CUT = 0.7  # what is left of a step with which the root stands
+EDGE = 4.0  # of exact diffusion and what is made from it
 SEEN = 4  # iterations of a window that are watched with mini-batches, at a further gradient each
 SETTLED = 3  # windows until the moves are no longer those of the start
 ROUGH = 3.0  # times the steepest curvature around x: what looks steeper is a kink, or rounding
@@ -52,6 +53,8 @@ class Balance(NamedTuple):
     turns : bool
         Whether the step is to blame where the root goes round: not for lead, whose agents the noise of
         codes keeps in motion at any step.
+    edge : float
+        With mini-batches, times its bound that e h may be, and times its balance e^2 lowest highest.
     """
 
     bound: float
@@ -59,6 +62,7 @@ class Balance(NamedTuple):
     factor: float = 1.0
     trust: float = 1.0
     turns: bool = False
+    edge: float = 1.0
 
     def over(self, local_steps: int) -> "Balance":
         """Return it for the way of all local steps together, which may be as many times longer."""
@@ -198,6 +202,11 @@ class StepRule:
     while the mean is slow the moves have the lowest, and the step grows; while the disagreement is slow
     they have the highest, and it falls.
 
+    With mini-batches noise hides both. A method that bears a step beyond what is stable at the present
+    curvature (`edge` above 1) may take it: on networks the curvature falls until it is stable again (Cohen,
+    Kaur, Li, Kolter and Talwalkar, "Gradient descent on neural networks typically occurs at the edge of
+    stability"). What ends the step's growth there is that moves burst, or get nowhere.
+
     Parameters
     ----------
     balance : Balance
@@ -210,7 +219,9 @@ class StepRule:
     """
 
     def __init__(self, balance: Balance, gap: float, height: int, noisy: bool) -> None:
-        self.bound, self.reach, _, self.trust, self.turns = balance
+        self.bound, self.reach, _, self.trust, self.turns, edge = balance
+        if noisy and edge > 1:
+            self.bound, self.reach = edge * self.bound, sqrt(edge) * self.reach
         self.gap, self.height, self.noisy = gap, height, noisy
 
     def decide(self, w: Window, n: Numbers) -> tuple[int, int]:

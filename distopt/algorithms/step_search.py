@@ -128,6 +128,7 @@ class StepSearch(Pace):
         # A point on that way, the gradient there.
         self.near, self.there = np.empty_like(s.x), np.empty_like(s.x)
         self.sums = np.zeros(5)  # of this agent
+        self.unseen = np.zeros(5)  # of iterations that do not count
         # Of all below it, once the window is over: the fields of `Window`.
         self.total = np.zeros(7)
         self.last = {name: array.copy() for name, array in self.present().items()}
@@ -227,10 +228,8 @@ class StepSearch(Pace):
         n.iterations += 1
         n.done += 1
         left = n.length - n.iterations
-        if left >= 0 and (agent.batches is None or left < SEEN) and not n.fresh:
-            self.observe(mixed, self.sums)
-        else:
-            self.observe(mixed, np.zeros(5))
+        counts = left >= 0 and (agent.batches is None or left < SEEN) and not n.fresh
+        self.observe(mixed, counts)
         n.fresh = 0.0
         if n.anew:
             copy(self.present(), self.last)
@@ -244,17 +243,18 @@ class StepSearch(Pace):
         if left == -2 * self.height:
             self.follow()
 
-    def observe(self, mixed: F64, sums: F64) -> None:
-        """Add this iteration's changes to the sums, and remember where it ended."""
+    def observe(self, mixed: F64, counts: bool) -> None:
+        """Remember where this iteration ended; add its changes to the sums if it counts."""
         s, agent = self.state, self.agent
         if agent.adrift:
             return
-        if agent.batches is not None:
+        if agent.batches is not None and counts:
             agent.gradient_again(self.x, out=self.again)
         e = size(int(self.numbers.level)) if agent.batches is not None else 0.0
         square, move, along = observe(
-            s.x, s.g, mixed, self.x, self.g, self.again, self.mixed, self.dx, e, sums
-        )
+            s.x, s.g, mixed, self.x, self.g, self.again, self.mixed, self.dx, e,
+            self.sums if counts else self.unseen,
+        )  # fmt: skip
         agent.adrift |= not square < HUGE
         if not self.numbers.fresh:
             self.meet(move, along)

@@ -9,7 +9,7 @@ from distopt.algorithms.agent import Agent
 from distopt.algorithms.base import AUTO, Algorithm, NonNegative, Positive, Rate, Step
 from distopt.algorithms.memory import MemoryKind, MemoryStart
 from distopt.algorithms.state import State, View
-from distopt.algorithms.step_rule import Balance
+from distopt.algorithms.step_rule import EDGE, Balance
 from distopt.algorithms.step_search import steps_of
 from distopt.algorithms.updates import aim, mix_exactly
 from distopt.compressors.base import Adaptive, Guarantee
@@ -79,7 +79,7 @@ class Zed(Algorithm):
 
     def balance(self, gap: float) -> Balance:
         reach = 2 * sqrt(self.c1 * gap)
-        return Balance(2.0, reach, factor=1 - self.beta, trust=TRUST, turns=True)
+        return Balance(2.0, reach, factor=1 - self.beta, trust=TRUST, turns=True, edge=EDGE)
 
     def step(self, agent: Agent, s: State, k: int) -> Step:
         eta = s.steps.eta

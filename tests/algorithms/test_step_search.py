@@ -193,6 +193,19 @@ def test_in_noise_the_step_grows_on_the_way_and_falls_at_the_end(level, at):
     assert 3e-6 < size(int(n.level)) < 1e-2
 
 
+def test_with_mini_batches_a_method_may_bear_more_than_is_stable():
+    """Along a curvature of 4.5 / e exact diffusion goes on with batches, and falls without."""
+    steep = Window(1.0, 0.1, 0.1 * 4.5, 0.0, 0.1)
+    for edge, noisy, expected in ((4.0, True, CALM), (4.0, False, NERVOUS), (1.0, True, NERVOUS)):
+        rule, n = rule_and_numbers(noisy=noisy, decisions=5, pace=1.0)
+        rule = StepRule(Balance(2.0, 1.0, edge=edge), gap=0.4, height=2, noisy=noisy)
+        kind, move = rule.decide(steep, n)
+        assert kind == expected
+        assert (move > 0) == (expected == CALM)
+    assert distopt.Zed(beta=0.2).with_numbers(c1=0.5).balance(0.4).edge > 1
+    assert distopt.GradientTracking(gamma=0.5).balance(0.4).edge == 1
+
+
 def test_gradients_that_jump_are_no_curvature():
     """Onwards over kinks the step may grow; to and fro across one it falls as 1 / k, not to nothing."""
     rule, n = rule_and_numbers()
@@ -445,6 +458,8 @@ def test_with_mini_batches_the_step_falls_and_so_does_the_floor():
     fixed = run(noisy({"eta": max(steps)}), engine="simulate").rows
     late = [np.median([row["stationarity"] for row in rows[-8:]]) for rows in (found, fixed)]
     assert late[0] < late[1] / 2
+    # A gradient an iteration, and one more in the at most 4 of 10 or more that a window watches.
+    assert found[-1]["gradients"] < 1.5 * found[-1]["iteration"]
 
 
 def test_agreeing_is_counted_as_bytes_of_the_algorithm_and_said_in_the_summary():
