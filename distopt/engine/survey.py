@@ -14,6 +14,7 @@ from distopt.config.build import Parts
 from distopt.core.arrays import F64
 from distopt.core.errors import ConfigError, DataError, DistoptError
 from distopt.core.parameters import field_names
+from distopt.engine.advice import APART, PULLED, of_the_step, wrong_slopes
 from distopt.engine.starts import Start, Starts, known_smoothness
 from distopt.problems.costs.guarded import naming
 from distopt.problems.costs.slope import slope_ratio
@@ -29,18 +30,6 @@ from distopt.theory.rules import (
     tracking_step,
 )
 from distopt.transport.base import SharedError, Transport
-
-APART = (
-    "Agents 0 and {agent} start from different parameters, and the mean of two networks is seldom a good "
-    "one; seed the library before the model is made (torch.manual_seed(0)), the same on all ranks, or "
-    "give x0."
-)
-PULLED = (
-    "All agents start from the same point, but their memories from 0, so the first messages pull models "
-    'there, which networks may not recover from; with algorithm.memory_start = "x0" memories start from '
-    "that point too."
-)
-BY_SMOOTHNESS = ("eta", "mu")  # parameters whose rules of "auto" use L
 
 
 class Minimum(NamedTuple):
@@ -105,7 +94,6 @@ def survey(parts: Parts, starts: Starts, transport: Transport) -> Survey:
         algorithm = with_memory_at_start(algorithm)
     elif pulled(parts, algorithm, starts) and not apart.size:
         warnings.append(PULLED)
-    warnings += estimates(algorithm, int(estimated.sum()), smoothness)
     facts = Facts(
         agents=transport.agents,
         dimension=problem.dimension,
@@ -126,22 +114,12 @@ def survey(parts: Parts, starts: Starts, transport: Transport) -> Survey:
         same_start=not apart.size,
     )
     resolved = resolve(algorithm, facts, transport)
+    warnings += of_the_step(algorithm, resolved, int(estimated.sum()), facts)
     batches = parts.run.batch or any(getattr(s.cost, "batch", 0) for s in starts.own)
     function = lyapunov_function(resolved, facts, bool(batches))
     minimum = least(problem.minimum, float(sum(lower) / transport.agents))
     measured = first_values(parts, starts.own, smoothness, transport) | dict(starts.common)
     return Survey(resolved, facts, minimum, function, measured, warnings)
-
-
-def estimates(algorithm: Algorithm, count: int, smoothness: float | None) -> list[str]:
-    """Return a warning if a step follows from a smoothness that `count` costs did not say."""
-    ruled = [key for key in BY_SMOOTHNESS if vars(algorithm).get(key) == AUTO]
-    if algorithm.searching or not algorithm.surveys or not count or not ruled:
-        return []
-    return [
-        f"{count} costs have no attribute smoothness; {smoothness:.3g} was estimated around the start, for "
-        f'algorithm.{" and ".join(ruled)} = "auto".'
-    ]
 
 
 def with_memory_at_start(algorithm: Algorithm) -> Algorithm:
@@ -224,28 +202,6 @@ def constants(s: Start, pilot: bool, searching: bool, asks: bool) -> list[float]
     slope = slope_ratio(s.cost, s.x0)
     start = float(crc32(s.x0.tobytes()))
     return [L, lower, flattest, float(known is None), s.cost.dimension, curvature, slope, start]
-
-
-def wrong_slopes(slopes: F64) -> list[str]:
-    """Return a warning where gradients do not fit the values; raise where one points the other way."""
-    check = "`distopt.testing.check_cost` shows where"
-    worst = int(np.argmin(slopes))
-    if slopes[worst] < -0.5:
-        raise SharedError(
-            DataError(
-                f"The gradient of agent {worst} points the wrong way: along it the value changes "
-                f"{slopes[worst]:.3g} times as much as it says. Is its sign wrong? {check}."
-            )
-        )
-    wrong = np.flatnonzero(slopes != 1)
-    if not wrong.size:
-        return []
-    agents = f"agent {wrong[0]}" if wrong.size == 1 else f"agents {', '.join(map(str, wrong[:5]))}"
-    more = f" and {wrong.size - 5} more" if wrong.size > 5 else ""
-    return [
-        f"The gradient of {agents}{more} does not fit the value at the start: along a direction the value "
-        f"changes {slopes[wrong[0]]:.3g} times as much as the gradient says. Does a term miss? {check}."
-    ]
 
 
 def is_own(parts: Parts) -> bool:

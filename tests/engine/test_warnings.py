@@ -115,3 +115,18 @@ def test_a_run_does_not_stay_at_a_saddle_at_zero():
     for held in (start(Saddle(), Saddle(0.5)), start(Saddle(), Saddle(), x0=np.zeros(3))):
         assert not np.any(held[0])
         assert held[1] == 0
+
+
+def test_a_step_that_a_changing_graph_keeps_from_being_searched_is_told():
+    def told(up, **eta):
+        topology = {"graph": "ring", "up": up} if up < 1 else "ring"
+        costs = [Valued() for _ in range(4)]
+        result = distopt.simulate(
+            costs, algorithm=distopt.Zed(**eta), topology=topology, iterations=2, seed=1
+        )
+        return [w for w in result.warnings if "is not searched" in w]
+
+    [sentence] = told(0.7)
+    assert "algorithm.eta = " in sentence
+    assert not told(1.0)
+    assert not told(0.7, eta=0.1)
