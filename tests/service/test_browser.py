@@ -187,9 +187,9 @@ def test_a_run_shows_what_it_measured_and_gives_its_figures_away(page_of, addres
     page.mouse.up()
     page.click("#whole")  # is there while a part of the axis is shown
     page.wait_for_selector("#whole", state="hidden")
-    for x in ("bytes_per_agent", "seconds", "gradients"):
-        page.select_option("#x", x)
-        page.wait_for_selector("#charts canvas")
+    for x in ("bytes per agent", "seconds", "gradients"):
+        page.select_option("#x", label=x)
+        page.wait_for_selector(f"#charts canvas[aria-label='Lyapunov value over {x}']")
     for kind in ("SVG", "PNG"):
         with page.expect_download() as found:
             page.click(f"button[aria-label='Save Lyapunov value as {kind}']")
