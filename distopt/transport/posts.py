@@ -6,6 +6,7 @@ requests and statuses are and what stands for a communicator, mpi4py knows.
 """
 
 import ctypes
+import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -21,6 +22,7 @@ from distopt.core.kernel import kernel
 from distopt.transport.pace import LONG_SECONDS
 
 TAG, SECOND = 1, 3  # of messages, and of second parts that travel by themselves
+YIELDING = "OMPI_MCA_mpi_yield_when_idle"
 # What `Posts.table` holds: addresses of functions, handles, and of one turn's requests the addresses.
 SEND, TEST, START, COUNT, CLOCK, YIELD = range(6)
 COMM, BYTE, TAGGED, SIZE, STATUS_SIZE, RECEIVES, ALL = range(6, 13)
@@ -54,16 +56,30 @@ def handle(item: MPI.Comm | MPI.Datatype) -> int:
     return found if MPI._sizeof(item) == 8 else ctypes.c_int32(found).value
 
 
-def let_library_yield(on: bool) -> bool:
-    """Say whether Open MPI gives its core away whenever it finds nothing to do; return whether it did.
+class Yields:
+    """Whether Open MPI gives its core away in each look that finds nothing; other libraries never do.
 
-    Blocking calls should. A look should not, since who looks has his own pace. Other libraries never do.
+    On quiet cores that is the cheapest way to yield. On busy ones it takes as long as other programs keep
+    the core, so who looks from between sleeps turns it off, and back on when done: blocking calls of the
+    user's should yield.
     """
-    switch = getattr(ctypes.CDLL(MPI.__file__), "opal_progress_set_yield_when_idle", None)
-    if switch is None:
-        return False
-    switch.argtypes, switch.restype = [ctypes.c_bool], ctypes.c_bool
-    return bool(switch(on))
+
+    def __init__(self) -> None:
+        self._switch = getattr(ctypes.CDLL(MPI.__file__), "opal_progress_set_yield_when_idle", None)
+        if self._switch:
+            self._switch.argtypes, self._switch.restype = [ctypes.c_bool], ctypes.c_bool
+        self._before: bool | None = None  # while it is off
+
+    def off(self) -> None:
+        """Turn it off."""
+        if self._switch and self._before is None:
+            self._before = self._switch(False)
+
+    def back(self) -> None:
+        """Turn it back to what it was."""
+        if self._switch and self._before is not None:
+            self._switch(self._before)
+            self._before = None
 
 
 @kernel
@@ -100,7 +116,8 @@ def look(table: I64, told: I32, clock: I64, spin: int) -> int:
         code = call(table[TEST], (table[ALL], table[REQUESTS], out, table[STATUSES]))
         if code != 0 or told[CAME] or spin <= 0:
             return code
-        call(table[YIELD], ())
+        if table[YIELD] != 0:
+            call(table[YIELD], ())
         present = now(table, clock)
         told[LONG] = present - before > LONG_NANOSECONDS
         if told[LONG] or present - began > spin:
@@ -199,6 +216,8 @@ class Posts:
             system.clock_gettime, system.sched_yield,
         ]  # fmt: skip
         addresses = [ctypes.cast(function, ctypes.c_void_p).value for function in functions]
+        if os.environ.get(YIELDING) == "1":  # Open MPI yields in a look that finds nothing
+            addresses[YIELD] = 0
         places = [self._requests[turn], self._requests[1 - turn], self._statuses, self.clock]
         sizes = [self._size, self._statuses.shape[1], len(self.sources), len(self._requests[0])]
         numbers = [*addresses, handle(comm), handle(MPI.BYTE), tag, *sizes]
