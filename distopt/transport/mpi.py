@@ -32,7 +32,7 @@ from distopt.transport.base import (
 )
 from distopt.transport.carrier import Carrier
 from distopt.transport.pace import Pace
-from distopt.transport.posts import LONG, SECOND, Posts, Yields, late_ranks
+from distopt.transport.posts import LONG, SECOND, Posts, late_ranks
 from distopt.transport.verdict import Report, Verdict, aim, printed
 from distopt.transport.watch import HOSTS, RemoteError, Watch, end_job, packed
 
@@ -64,8 +64,7 @@ class MpiTransport(Transport):
     """Exchanges with neighbouring ranks on one communicator, and sends diagnostics on another.
 
     Waiting polls: a blocking MPI call could neither notice a silent neighbour nor let a signal be
-    handled. Between polls it yields the core at first and later sleeps in short steps (`Pace`); then
-    the library does not yield either (`Yields`).
+    handled. Between polls it yields the core at first and later sleeps in short steps (`Pace`).
 
     A rank that fails, or has waited too long, calls the others on a third communicator. They look for
     calls whenever they wait and between iterations, and answer with what they do. Rank 0 saves its
@@ -109,7 +108,7 @@ class MpiTransport(Transport):
         self._carrier: Carrier | None = None
         told: Any = comm.Get_attr(HOSTS)
         self._hosts: list[str] = told or ["unknown"] * comm.size
-        self._comm, self._pace, self._yields = comm, Pace(), Yields()
+        self._comm, self._pace = comm, Pace()
         self._watch = Watch(comm, lambda: self.earliest, shared=True)
         self.begin(COST)
         self._comm = self._meet(comm)
@@ -141,15 +140,14 @@ class MpiTransport(Transport):
     def exchange(self, payloads: Sequence[U8]) -> list[Sequence[U8]]:
         began = perf_counter()
         (payload,) = payloads
-        posts, pace, spin = self._posts, self._pace, self._look_for()
-        done = posts.send(payload, round(1e9 * spin))
+        posts, pace = self._posts, self._pace
+        done = posts.send(payload, round(1e9 * pace.spin()))
         if posts.told[LONG]:
             pace.felt(perf_counter() - began)
         self.count(payload, len(self._order), self.hosted)
         if not done:
             self._until(posts.done, posts.late, began)
         received = posts.take()
-        self._yields.back()
         self.exchanges += 1
         self.traffic.seconds += perf_counter() - began
         return [received]
@@ -162,7 +160,6 @@ class MpiTransport(Transport):
     def first(self, payload: U8, cut: int) -> Sequence[U8]:
         assert self._second is not None
         began, posts, second = perf_counter(), self._posts, self._second
-        self._look_for()
         done = posts.send(payload[:cut], 0)
         came = second.send(payload[cut:], 0)
         self.count(payload, len(self._order), self.hosted)
@@ -171,7 +168,6 @@ class MpiTransport(Transport):
         received = posts.take()
         if self._carrier and not came and not second.done():
             self._carrier.begin(second)
-        self._yields.back()
         self.traffic.seconds += perf_counter() - began
         return received
 
@@ -180,11 +176,9 @@ class MpiTransport(Transport):
         began, second = perf_counter(), self._second
         if self._carrier:
             self._carrier.end()
-        self._look_for()
         if not second.done():
             self._until(second.done, second.late, began)
         received = second.take()
-        self._yields.back()
         self.exchanges += 1
         self.traffic.seconds += perf_counter() - began
         return received
@@ -216,9 +210,7 @@ class MpiTransport(Transport):
         watch = self._watch
         if wish:
             watch.stop(wish)
-        self._look_for()
         watch.look()
-        self._yields.back()
         if watch.waiting:
             self._until(lambda: not watch.waiting)
         return watch.reason if watch.last is not None and self.earliest >= watch.last else ""
@@ -240,18 +232,9 @@ class MpiTransport(Transport):
     ) -> None:
         """Wait for receives from `sources` and sends to `targets`; without statuses, for all ranks."""
         testall = MPI.Request.Testall
-        self._look_for()
         if not testall(requests, statuses):
             late = None if statuses is None else (lambda: late_ranks(requests, sources, targets))
             self._until(lambda: testall(requests, statuses), late)
-        self._yields.back()
-
-    def _look_for(self) -> float:
-        """Get ready to look for messages; return for how many seconds to yield between two looks."""
-        spin = self._pace.spin()
-        if not spin:
-            self._yields.off()
-        return spin
 
     def _until(
         self,
@@ -272,7 +255,6 @@ class MpiTransport(Transport):
         while not done():
             if not pace.rest(began):
                 continue
-            self._yields.off()
             try:
                 self._watch.look()
                 if (waited := perf_counter() - began) > limit:
@@ -281,7 +263,6 @@ class MpiTransport(Transport):
             except DistoptError:
                 self._waits = late() if late else ()
                 raise
-        self._yields.back()
 
     def mean(self, rows: Sequence[F64], out: F64) -> None:
         # Each rank sums one slice of the coordinates in the order of the agents, where an MPI library's

@@ -6,6 +6,7 @@ from math import inf
 from time import perf_counter
 
 YIELD_SECONDS = 2e-3  # of a wait, at most, in which a rank yields its core between two looks
+SHORT_SECONDS = 2e-5  # the same after a yield that was long
 LONG_SECONDS = 1e-3  # a yield that takes longer than this has let another program compute
 RARELY = 50.0  # times what a long yield took, until yields are tried again
 SLEEP_SECONDS = 1e-6  # the kernel's timer slack makes it about 50 us
@@ -17,7 +18,7 @@ class Pace:
     A yield takes as long as others keep the core. Where these are ranks with short vectors, which compute
     what is awaited, that is microseconds, and a sleep would take longer. Where they are other programs,
     they keep it for some milliseconds each, while a sleeper is woken in time. So after a long yield a rank
-    only sleeps, for so much longer that long yields take a fiftieth of the time (docs: speed, waiting).
+    sleeps, for so much longer that long yields take a fiftieth of the time (docs: speed, waiting).
     """
 
     def __init__(self) -> None:
@@ -26,7 +27,7 @@ class Pace:
 
     def spin(self) -> float:
         """Return for how many seconds of a wait to yield."""
-        return YIELD_SECONDS if perf_counter() >= self._again else 0.0
+        return YIELD_SECONDS if perf_counter() >= self._again else SHORT_SECONDS
 
     def felt(self, took: float) -> None:
         """Note that a yield, or so many seconds in which there was one, was long."""

@@ -56,32 +56,6 @@ def handle(item: MPI.Comm | MPI.Datatype) -> int:
     return found if MPI._sizeof(item) == 8 else ctypes.c_int32(found).value
 
 
-class Yields:
-    """Whether Open MPI gives its core away in each look that finds nothing; other libraries never do.
-
-    On quiet cores that is the cheapest way to yield. On busy ones it takes as long as other programs keep
-    the core, so who looks from between sleeps turns it off, and back on when done: blocking calls of the
-    user's should yield.
-    """
-
-    def __init__(self) -> None:
-        self._switch = getattr(ctypes.CDLL(MPI.__file__), "opal_progress_set_yield_when_idle", None)
-        if self._switch:
-            self._switch.argtypes, self._switch.restype = [ctypes.c_bool], ctypes.c_bool
-        self._before: bool | None = None  # while it is off
-
-    def off(self) -> None:
-        """Turn it off."""
-        if self._switch and self._before is None:
-            self._before = self._switch(False)
-
-    def back(self) -> None:
-        """Turn it back to what it was."""
-        if self._switch and self._before is not None:
-            self._switch(self._before)
-            self._before = None
-
-
 @kernel
 def send(table: I64, payload: U8, targets: I64) -> int:
     """Send a payload to all targets; return the code of the first error, 0 for none."""

@@ -1,11 +1,9 @@
 """What A sent is what B got, on every transport; sums do not depend on who adds."""
 
-import ctypes
 import time
 
 import numpy as np
 import pytest
-from mpi4py import MPI
 
 from distopt.core.errors import ConfigError, DataError
 from distopt.problems.graph_section import build_topology
@@ -99,26 +97,6 @@ def test_second_parts_arrive_while_python_computes(sizes, moved, comm):
                 assert np.array_equal(message, wholes[j][mine[j] :])
             check_exchange(transport, topology, mine, turn)  # one that is whole, in between
         assert transport.traffic.messages == 12 * topology.degree(me)  # two parts are one message
-
-
-def test_on_busy_cores_the_library_keeps_its_core_until_messages_have_come(comm):
-    switch = getattr(ctypes.CDLL(MPI.__file__), "opal_progress_set_yield_when_idle", None)
-    assert (switch is not None) == ("Open MPI" in MPI.Get_library_version())
-    topology = Topology(AGENTS, GRAPHS["ring"])
-    with MpiTransport(comm, topology, LARGEST, timeout=240.0) as transport:
-        transport._pace.felt(60.0)  # this is a busy core for an hour
-        yields = transport._yields
-        for turn in range(3):
-            check_exchange(transport, topology, [100] * AGENTS, turn)
-            transport.collect(np.zeros((1, 1)))
-            transport.agree_to_stop("")
-            assert yields._before is None  # blocking calls of others find it as it was
-        if switch:
-            before = switch(True)
-            yields.off()
-            assert not switch(False)
-            yields.back()
-            assert switch(before)
 
 
 def test_ten_thousand_rounds(make):
