@@ -105,7 +105,8 @@ def prepare(
     here = 1 < topology.agents == len(starts.own) and not transport.travels
     together = together and here and not parts.problem.lost and number == 1
     together = together and goes_together(parts.algorithm, topology)
-    transport.warm_up(lambda: warm_up(parts, known.facts, starts.own[0], together))
+    travels = transport.travels or topology.changes  # so that each agent decodes by itself
+    transport.warm_up(lambda: warm_up(parts, known.facts, starts.own[0], together, travels))
     with transport.together():
         hosted, driven = make_crew(parts, topology, starts.own, together, number)
     workers = Workers(number) if number > 1 else None

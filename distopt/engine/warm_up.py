@@ -55,14 +55,16 @@ class Likeness:
         out[:] = gradient + self._smoothness * (x - start)
 
 
-def warm_up(parts: Parts, facts: Facts, own: Start, together: bool) -> None:
+def warm_up(parts: Parts, facts: Facts, own: Start, together: bool, travels: bool) -> None:
     """Compile or load every kernel of the run by two iterations of two agents, so none does it later.
 
     Both have this process's own cost: no other agent's data is needed to compile. What fails here is
-    left to fail in the run itself, where the error names the right agent. `together` is as of `prepare`.
+    left to fail in the run itself, where the error names the right agent. `together` is as of `prepare`;
+    where messages travel all are decoded, those of an agent in one process may not be.
     """
     topology, cost = Topology(2, [(0, 1)]), Likeness(own.cost, facts.smoothness or 1.0)
     transport = LocalTransport(topology)
+    transport.travels = travels
     with suppress(DistoptError), np.errstate(all="ignore"):
         starts = [own._replace(agent=i, cost=cost) for i in (0, 1)]
         hosted, driven = make_crew(parts, topology, starts, together)

@@ -12,6 +12,7 @@ from numba.core import event
 from run_table import configure, mark_rest
 
 import distopt
+from distopt.compressors.coders.entropy import RangeCoder
 from distopt.config.build import make_config
 from distopt.engine import team, warm_up
 from distopt.engine.journal import Journal
@@ -160,3 +161,20 @@ def test_what_glances_need_is_compiled_before_they_begin(bound, monkeypatch):
     config = configure("lead", "quantize", stop={"stationarity": bound}, record_every="auto")
     prepare(config, LocalTransport(config.problem.topology))
     assert filled == [config.problem.dimension] * (bound > 0)
+
+
+class Travelling(LocalTransport):
+    """A transport whose messages travel, as between ranks."""
+
+    travels = True
+
+
+def test_where_messages_travel_decoding_is_compiled_before_the_run(monkeypatch):
+    decoded, decode = [], RangeCoder.decode
+    monkeypatch.setattr(RangeCoder, "decode", lambda *all: decoded.append(1) or decode(*all))
+    tables = {"problem": {"name": "pl", "agents": 3, "dimension": 9}, "algorithm": {"name": "zed"}}
+    config = make_config(tables, Path())
+    prepare(config, LocalTransport(config.problem.topology))
+    assert not decoded  # nobody does in one process
+    prepare(config, Travelling(config.problem.topology))
+    assert decoded
