@@ -62,10 +62,14 @@ CASES = {  # name: problem (a configuration's, or a family and its keywords), ag
 }  # fmt: skip
 
 
-def convolutional(agents, batch):
-    """Return the costs of the example."""
-    make_cost = example("digits_jax").make_cost
-    return [make_cost(i, agents, batch=batch) for i in range(agents)]
+def own_costs(problem, agents, batch):
+    """Return the costs of the example, which has batches of its own, or of a family."""
+    if problem is CONVOLUTIONAL:
+        make_cost = example("digits_jax").make_cost
+        return [make_cost(i, agents, batch=batch) for i in range(agents)]
+    family, keys = problem
+    stack = families.make(family, **{"seed": 1, "agents": agents} | keys)
+    return [problems.Sampled(stack, i) for i in range(agents)]
 
 
 def play(case, algorithm, eta, iterations, seed):
@@ -76,15 +80,9 @@ def play(case, algorithm, eta, iterations, seed):
     message = {"name": "quantize", "bits": 2, "dithered": True} if algorithm == "lead" else None
     try:
         if problem is CONVOLUTIONAL or isinstance(problem, tuple):
-            if problem is CONVOLUTIONAL:
-                costs = convolutional(agents, batch)
-            else:
-                family, keys = problem
-                stack = families.make(family, **{"seed": 1, "agents": agents} | keys)
-                costs, settings["batch"] = (
-                    [problems.Sampled(stack, i) for i in range(agents)],
-                    batch,
-                )
+            costs = own_costs(problem, agents, batch)
+            if problem is not CONVOLUTIONAL:
+                settings["batch"] = batch
             result = distopt.simulate(
                 costs, topology=graph, algorithm=numbers, compressor=message, **settings
             )

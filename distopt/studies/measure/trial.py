@@ -95,9 +95,7 @@ def simulate(config: Config, accuracy: float, seconds: float) -> Trial:
     # By the clock a gradient takes its share of the iterations, whatever else the machine does.
     share = (all_taken - taken) / (team.clock.seconds or 1.0)
     each = (all_asked - asked) / len(team.hosted) / max(team.clock.iteration, 1)
-    whole = (
-        team.parts.algorithm.searching
-    )  # what the search tells is behind a message that is whole
+    whole = team.parts.algorithm.searching  # behind a whole message is what the search tells
     return Trial(
         list(journal.rows),
         computing=computing,
