@@ -153,9 +153,29 @@ class MpiTransport(Transport):
         return [received]
 
     def in_parts(self, max_nbytes: int, moved: bool) -> None:
+        self._end_parts()
         self._second = Posts(self._comm, self._neighbours, self._order, max_nbytes, SECOND)
         if moved and MPI.Query_thread() == MPI.THREAD_MULTIPLE:
             self._carrier = Carrier()
+
+    def _end_parts(self) -> None:
+        """Release what messages in two parts need, if a run on this transport had them."""
+        if self._second:
+            self._end_receives(self._second)
+            self._second.free()
+            self._second = None
+        if self._carrier:
+            self._carrier.close()
+            self._carrier = None
+
+    def _end_receives(self, posts: Posts) -> None:
+        """End the receives that are posted for one more exchange.
+
+        Empty messages do so in a way that all MPI libraries know well; to cancel a receive is another
+        matter. All ranks call this together.
+        """
+        if not posts.send(NOTHING, 0):
+            self._until(posts.done, posts.late)
 
     def first(self, payload: U8, cut: int) -> Sequence[U8]:
         assert self._second is not None
@@ -366,20 +386,14 @@ class MpiTransport(Transport):
 
     def close(self) -> None:
         self.begin(END, self.earliest)
-        # Receives for one more exchange are posted. Empty messages end them in a way that all MPI
-        # libraries know well; to cancel a receive is another matter.
-        for posts in filter(None, (self._posts, self._second)):
-            if not posts.send(NOTHING, 0):
-                self._until(posts.done, posts.late)
+        self._end_receives(self._posts)
+        self._end_parts()
         # Some may still wait here for answers to their wish to stop. A wish that comes too late to matter
         # must be heard all the same, or it would wait for whoever gets the communicator's place next.
         watch, wished = self._watch, np.empty(self.agents, np.uint8)
         meeting = self._diagnostics.Iallgather(np.array([watch.wished], np.uint8), wished)
         self._until(lambda: meeting.Test() and not watch.waiting and watch.has_heard(wished))
-        for posts in filter(None, (self._posts, self._second)):
-            posts.free()
-        if self._carrier:
-            self._carrier.close()
+        self._posts.free()
         self._letters.clear()
         self._comm.Free()
         self._diagnostics.Free()

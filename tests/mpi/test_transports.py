@@ -99,6 +99,19 @@ def test_second_parts_arrive_while_python_computes(sizes, moved, comm):
         assert transport.traffic.messages == 12 * topology.degree(me)  # two parts are one message
 
 
+def test_parts_begin_anew_for_another_run_on_the_same_transport(comm):
+    """What the run before had posted takes no message of the next."""
+    topology, me = Topology(AGENTS, GRAPHS["ring"]), comm.rank
+    with MpiTransport(comm, topology, LARGEST, timeout=60.0) as transport:
+        for run, (size, moved) in enumerate([(100, True), (200, False), (100, True)]):
+            transport.in_parts(size, moved)
+            for turn in range(3):
+                whole = [content(i, 10 * run + turn, 50 + size) for i in range(AGENTS)]
+                first = [m.copy() for m in transport.first(whole[me], 50)]
+                for j, a, b in zip(topology.neighbours(me), first, transport.rest(), strict=True):
+                    assert np.array_equal(np.concatenate([a, b]), whole[j])
+
+
 def test_ten_thousand_rounds(make):
     topology = Topology(AGENTS, GRAPHS["kite"])
     transport = make(topology, 100)
